@@ -1,0 +1,1 @@
+//! One file for each family: its config fields, tensor names and head.

@@ -1,0 +1,155 @@
+use crate::{Device, View, ViewMut};
+use std::sync::Arc;
+
+/// Which matrix of an [`Arena`]; the same in the arenas of parameters, gradients and moments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParameterId(pub usize);
+
+/// Name, shape and place of one matrix in an arena.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArenaEntry {
+    /// What errors call it.
+    pub name: String,
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns; vectors are one row.
+    pub columns: usize,
+    /// Index of its first number in the arena.
+    pub offset: usize,
+}
+
+impl ArenaEntry {
+    /// Count of numbers.
+    pub fn len(&self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// Whether the matrix holds no number.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The names and shapes of all matrices of an arena, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArenaLayout {
+    entries: Vec<ArenaEntry>,
+    len: usize,
+}
+
+impl ArenaLayout {
+    /// A layout with no matrix.
+    pub fn new() -> ArenaLayout {
+        ArenaLayout::default()
+    }
+
+    /// Adds a matrix at the end.
+    ///
+    /// # Panics
+    /// When the name is taken.
+    pub fn push(&mut self, name: impl Into<String>, rows: usize, columns: usize) -> ParameterId {
+        let name = name.into();
+        assert!(self.find(&name).is_none(), "two arena entries are named {name}");
+        self.entries.push(ArenaEntry { name, rows, columns, offset: self.len });
+        self.len += rows * columns;
+        ParameterId(self.entries.len() - 1)
+    }
+
+    /// All entries, in order of their offsets; `ParameterId(i)` is the `i`-th.
+    pub fn entries(&self) -> &[ArenaEntry] {
+        &self.entries
+    }
+
+    /// The entry of `id`.
+    pub fn entry(&self, id: ParameterId) -> &ArenaEntry {
+        &self.entries[id.0]
+    }
+
+    /// The id of the entry called `name`.
+    pub fn find(&self, name: &str) -> Option<ParameterId> {
+        self.entries.iter().position(|entry| entry.name == name).map(ParameterId)
+    }
+
+    /// Count of all numbers.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the arena holds no number.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// One flat allocation with named, shaped views: all parameters, all gradients, or one AdamW moment.
+#[derive(Clone)]
+pub struct Arena {
+    device: Device,
+    layout: Arc<ArenaLayout>,
+    data: Vec<f32>,
+}
+
+impl Arena {
+    /// An arena of zeros.
+    pub fn zeros(device: &Device, layout: Arc<ArenaLayout>) -> Arena {
+        let data = vec![0.0; layout.len()];
+        Arena { device: device.clone(), layout, data }
+    }
+
+    /// Names and shapes.
+    pub fn layout(&self) -> &Arc<ArenaLayout> {
+        &self.layout
+    }
+
+    /// The device the arena lives on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The matrix `id`.
+    pub fn view(&self, id: ParameterId) -> View<'_> {
+        let entry = self.layout.entry(id);
+        let data = &self.data[entry.offset..entry.offset + entry.len()];
+        View::new(&self.device, entry.rows, entry.columns, data)
+    }
+
+    /// The matrix `id`, to be written.
+    pub fn view_mut(&mut self, id: ParameterId) -> ViewMut<'_> {
+        let [view] = self.views_mut([id]);
+        view
+    }
+
+    /// Several different matrices at once, to be written.
+    ///
+    /// # Panics
+    /// When an id occurs twice.
+    pub fn views_mut<const N: usize>(&mut self, ids: [ParameterId; N]) -> [ViewMut<'_>; N] {
+        let mut order: [usize; N] = std::array::from_fn(|index| index);
+        order.sort_by_key(|&index| ids[index]);
+        let mut views: [Option<ViewMut<'_>>; N] = std::array::from_fn(|_| None);
+        let mut rest: &mut [f32] = &mut self.data;
+        let mut start = 0;
+        let mut last = None;
+        for index in order {
+            assert_ne!(last, Some(ids[index]), "two exclusive views of one arena entry");
+            last = Some(ids[index]);
+            let entry = self.layout.entry(ids[index]);
+            let (_, tail) = rest.split_at_mut(entry.offset - start);
+            let (data, tail) = tail.split_at_mut(entry.len());
+            views[index] = Some(ViewMut::new(&self.device, entry.rows, entry.columns, data));
+            rest = tail;
+            start = entry.offset + entry.len();
+        }
+        views.map(|view| view.expect("every id was visited"))
+    }
+
+    /// All numbers as one row.
+    pub fn flat(&self) -> View<'_> {
+        View::new(&self.device, 1, self.data.len(), &self.data)
+    }
+
+    /// All numbers as one row, to be written.
+    pub fn flat_mut(&mut self) -> ViewMut<'_> {
+        ViewMut::new(&self.device, 1, self.data.len(), &mut self.data)
+    }
+}

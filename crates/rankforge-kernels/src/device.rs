@@ -1,0 +1,165 @@
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// An instruction set the kernels are built for, chosen at run time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isa {
+    /// Portable Rust, the reference the others are tested against.
+    Scalar,
+    /// AVX2 with fused multiply-add, 8 lanes.
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL, 16 lanes.
+    Avx512,
+}
+
+impl Isa {
+    /// The instruction sets this machine can run, slowest first; never empty.
+    pub fn available() -> Vec<Isa> {
+        let mut found = vec![Isa::Scalar];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                found.push(Isa::Avx2);
+            }
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+            {
+                found.push(Isa::Avx512);
+            }
+        }
+        found
+    }
+
+    /// The fastest available instruction set.
+    pub fn best() -> Isa {
+        *Isa::available().last().expect("scalar is always available")
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Isa::Scalar => "scalar",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+        })
+    }
+}
+
+impl FromStr for Isa {
+    type Err = DeviceError;
+
+    fn from_str(name: &str) -> Result<Isa, DeviceError> {
+        match name.to_ascii_lowercase().as_str() {
+            "scalar" => Ok(Isa::Scalar),
+            "avx2" => Ok(Isa::Avx2),
+            "avx512" => Ok(Isa::Avx512),
+            _ => Err(DeviceError::UnknownIsa { got: name.to_owned() }),
+        }
+    }
+}
+
+/// Why a device could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// The name is none of the known instruction sets.
+    #[error("unknown instruction set {got:?}: expected scalar, avx2 or avx512")]
+    UnknownIsa {
+        /// What was asked for.
+        got: String,
+    },
+    /// The machine cannot run the instruction set.
+    #[error("this machine has no {isa}: RANKFORGE_ISA can be {}", available.join(" or "))]
+    UnsupportedIsa {
+        /// What was asked for.
+        isa: Isa,
+        /// What the machine has.
+        available: Vec<String>,
+    },
+    /// The worker threads could not be started.
+    #[error("cannot start {threads} worker threads: {message}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the operating system said.
+        message: String,
+    },
+}
+
+/// Where buffers live and operations run: today the CPU, with an instruction set and worker threads.
+///
+/// Cloning is cheap; clones share the threads.
+#[derive(Clone)]
+pub struct Device(Arc<Cpu>);
+
+struct Cpu {
+    isa: Isa,
+    pool: rayon::ThreadPool,
+}
+
+impl Device {
+    /// The CPU with the best instruction set, or the one that `RANKFORGE_ISA` names.
+    ///
+    /// `threads`: worker threads; `None` is one for each core the process may use.
+    ///
+    /// # Errors
+    /// When `RANKFORGE_ISA` is unknown or not supported here, or threads cannot be started.
+    pub fn cpu(threads: Option<usize>) -> Result<Device, DeviceError> {
+        let isa = match std::env::var("RANKFORGE_ISA") {
+            Ok(name) if !name.is_empty() => name.parse()?,
+            _ => Isa::best(),
+        };
+        let threads = threads
+            .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
+            .unwrap_or(1);
+        Device::cpu_with(isa, threads)
+    }
+
+    /// The CPU with a given instruction set and number of threads.
+    ///
+    /// # Errors
+    /// As [`Device::cpu`].
+    pub fn cpu_with(isa: Isa, threads: usize) -> Result<Device, DeviceError> {
+        let available = Isa::available();
+        if !available.contains(&isa) {
+            let available = available.iter().map(Isa::to_string).collect();
+            return Err(DeviceError::UnsupportedIsa { isa, available });
+        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.max(1))
+            .thread_name(|index| format!("rankforge-{index}"))
+            .build()
+            .map_err(|error| DeviceError::Threads { threads, message: error.to_string() })?;
+        Ok(Device(Arc::new(Cpu { isa, pool })))
+    }
+
+    /// The instruction set in use.
+    pub fn isa(&self) -> Isa {
+        self.0.isa
+    }
+
+    /// Number of worker threads.
+    pub fn threads(&self) -> usize {
+        self.0.pool.current_num_threads()
+    }
+
+    /// Runs `work` on the device's worker threads, so that rayon calls inside use them.
+    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.0.pool.install(work)
+    }
+
+    /// Whether both handles are the same device.
+    pub fn same(&self, other: &Device) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cpu({}, {} threads)", self.isa(), self.threads())
+    }
+}

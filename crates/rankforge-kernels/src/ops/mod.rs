@@ -1,0 +1,39 @@
+//! The closed list of operations; one file for each family, backward below forward.
+//!
+//! | file | operations |
+//! |---|---|
+//! | `linear` | matrix product with bias, activation, dropout and residual epilogue; its two backward products |
+//! | `norm` | layer norm; row normalisation to unit length |
+//! | `activation` | gelu (exact, tanh), relu, tanh, silu, sigmoid; geglu and swiglu |
+//! | `dropout` | counter-based dropout |
+//! | `elementwise` | add, scale |
+//! | `rotary` | rotary position embedding |
+//! | `embedding` | gather and its gradient |
+//! | `attention` | ragged softmax attention |
+//! | `pooling` | tokens of a sequence to one vector |
+//! | `top_k` | best rows of a corpus for each query, in blocks |
+//! | `optimizer` | AdamW, sum of squares |
+
+mod activation;
+mod attention;
+mod dropout;
+mod elementwise;
+mod embedding;
+mod linear;
+mod norm;
+mod optimizer;
+mod pooling;
+mod rotary;
+mod top_k;
+
+pub use activation::{Activation, Gate, activate, activate_backward, gated, gated_backward};
+pub use attention::{Attention, RelativeBias, attention, attention_backward, relative_bucket};
+pub use dropout::{Dropout, dropout};
+pub use elementwise::{add, scale};
+pub use embedding::{gather, gather_backward};
+pub use linear::{Epilogue, linear, linear_backward_input, linear_backward_weight};
+pub use norm::{layer_norm, layer_norm_backward, normalize, normalize_backward};
+pub use optimizer::{AdamW, adamw, sum_of_squares};
+pub use pooling::{Pooling, pool, pool_backward};
+pub use rotary::{Rotary, rotary, rotary_backward};
+pub use top_k::{Neighbour, Similarity, pairwise_similarity, top_k};

@@ -1,0 +1,489 @@
+//! One vector trait, three instruction sets, one dispatcher.
+//!
+//! A kernel is a struct of its arguments with `impl Kernel`; its `run` is written once over
+//! [`Simd`] and compiled for each instruction set by [`dispatch`]. Everything `run` calls must be
+//! `#[inline(always)]`, closures included, or it is compiled without the instruction set.
+
+use crate::Isa;
+
+/// A kernel: arguments as fields, body in `run`. Implement `run` with `#[inline(always)]`.
+pub(crate) trait Kernel {
+    type Output;
+
+    fn run<S: Simd>(self) -> Self::Output;
+}
+
+/// Runs `kernel` compiled for `isa`, which the caller got from a `Device`, so the machine has it.
+#[inline]
+pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    match isa {
+        Isa::Scalar => kernel.run::<Scalar>(),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a `Device` with this instruction set exists only where `Isa::available` has it.
+        Isa::Avx2 => unsafe { x86::run_avx2(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx512 => unsafe { x86::run_avx512(kernel) },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("{isa} is not available on this machine"),
+    }
+}
+
+/// A vector of `LANES` numbers; all methods are `#[inline(always)]`.
+///
+/// The instruction set behind a type must be there; only [`dispatch`] picks one.
+pub(crate) trait Simd: Copy {
+    const LANES: usize;
+    type V: Copy;
+
+    fn splat(value: f32) -> Self::V;
+    /// The first `LANES` numbers of `source`, which must be that long (checked in debug builds).
+    fn load(source: &[f32]) -> Self::V;
+    /// Writes to the first `LANES` numbers of `target`, which must be that long.
+    fn store(value: Self::V, target: &mut [f32]);
+    fn add(a: Self::V, b: Self::V) -> Self::V;
+    fn sub(a: Self::V, b: Self::V) -> Self::V;
+    fn mul(a: Self::V, b: Self::V) -> Self::V;
+    fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once where the hardware can.
+    fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn max(a: Self::V, b: Self::V) -> Self::V;
+    fn min(a: Self::V, b: Self::V) -> Self::V;
+    fn sqrt(a: Self::V) -> Self::V;
+    /// To the nearest integer, ties to even.
+    fn round(a: Self::V) -> Self::V;
+    /// `2^n` for integral `n` in `-126..=127`.
+    fn exp2_integer(n: Self::V) -> Self::V;
+    fn abs(a: Self::V) -> Self::V;
+    /// `|a|` with the sign of `sign`.
+    fn copy_sign(a: Self::V, sign: Self::V) -> Self::V;
+    /// `if_true` where `a < b`, else `if_false`.
+    fn select_less(a: Self::V, b: Self::V, if_true: Self::V, if_false: Self::V) -> Self::V;
+    /// Sum of the lanes, by halves, always in the same order.
+    fn reduce_sum(a: Self::V) -> f32;
+    fn reduce_max(a: Self::V) -> f32;
+
+    /// Up to `LANES` numbers of `source`, the other lanes filled with `fill`.
+    #[inline(always)]
+    fn load_partial(source: &[f32], fill: f32) -> Self::V {
+        let mut lanes = [fill; 16];
+        let length = source.len().min(Self::LANES);
+        lanes[..length].copy_from_slice(&source[..length]);
+        Self::load(&lanes)
+    }
+
+    /// Writes the first `target.len()` lanes, at most `LANES`.
+    #[inline(always)]
+    fn store_partial(value: Self::V, target: &mut [f32]) {
+        let mut lanes = [0.0; 16];
+        Self::store(value, &mut lanes);
+        let length = target.len().min(Self::LANES);
+        target[..length].copy_from_slice(&lanes[..length]);
+    }
+}
+
+/// Portable lanes; LLVM may turn them into the baseline's vectors.
+#[derive(Clone, Copy)]
+pub(crate) struct Scalar;
+
+const SCALAR_LANES: usize = 8;
+
+#[inline(always)]
+fn map(a: [f32; SCALAR_LANES], f: impl Fn(f32) -> f32) -> [f32; SCALAR_LANES] {
+    let mut out = a;
+    for value in &mut out {
+        *value = f(*value);
+    }
+    out
+}
+
+#[inline(always)]
+fn zip(
+    a: [f32; SCALAR_LANES],
+    b: [f32; SCALAR_LANES],
+    f: impl Fn(f32, f32) -> f32,
+) -> [f32; SCALAR_LANES] {
+    let mut out = a;
+    for (value, other) in out.iter_mut().zip(b) {
+        *value = f(*value, other);
+    }
+    out
+}
+
+impl Simd for Scalar {
+    const LANES: usize = SCALAR_LANES;
+    type V = [f32; SCALAR_LANES];
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self::V {
+        [value; SCALAR_LANES]
+    }
+
+    #[inline(always)]
+    fn load(source: &[f32]) -> Self::V {
+        let mut out = [0.0; SCALAR_LANES];
+        out.copy_from_slice(&source[..SCALAR_LANES]);
+        out
+    }
+
+    #[inline(always)]
+    fn store(value: Self::V, target: &mut [f32]) {
+        target[..SCALAR_LANES].copy_from_slice(&value);
+    }
+
+    #[inline(always)]
+    fn add(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    fn sub(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    fn mul(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    fn div(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // Two roundings: a fused one is a slow library call without the instruction.
+        Self::add(Self::mul(a, b), c)
+    }
+
+    #[inline(always)]
+    fn max(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn min(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| if a < b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn sqrt(a: Self::V) -> Self::V {
+        map(a, f32::sqrt)
+    }
+
+    #[inline(always)]
+    fn round(a: Self::V) -> Self::V {
+        map(a, f32::round_ties_even)
+    }
+
+    #[inline(always)]
+    fn exp2_integer(n: Self::V) -> Self::V {
+        map(n, |n| f32::from_bits(((n as i32 + 127) as u32) << 23))
+    }
+
+    #[inline(always)]
+    fn abs(a: Self::V) -> Self::V {
+        map(a, f32::abs)
+    }
+
+    #[inline(always)]
+    fn copy_sign(a: Self::V, sign: Self::V) -> Self::V {
+        zip(a, sign, f32::copysign)
+    }
+
+    #[inline(always)]
+    fn select_less(a: Self::V, b: Self::V, if_true: Self::V, if_false: Self::V) -> Self::V {
+        let mut out = if_false;
+        for lane in 0..SCALAR_LANES {
+            if a[lane] < b[lane] {
+                out[lane] = if_true[lane];
+            }
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn reduce_sum(a: Self::V) -> f32 {
+        ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
+    }
+
+    #[inline(always)]
+    fn reduce_max(a: Self::V) -> f32 {
+        a.into_iter().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Kernel, Simd};
+    use std::arch::x86_64::*;
+
+    /// # Safety
+    /// The machine must have AVX2 and FMA.
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Avx2>()
+    }
+
+    /// # Safety
+    /// The machine must have AVX-512 F, BW, DQ and VL.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    pub(super) unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Avx512>()
+    }
+
+    /// Eight lanes.
+    #[derive(Clone, Copy)]
+    pub(super) struct Avx2;
+
+    /// Sixteen lanes.
+    #[derive(Clone, Copy)]
+    pub(super) struct Avx512;
+
+    /// One intrinsic call.
+    macro_rules! intrinsic {
+        ($call:expr) => {
+            // SAFETY: the type is only used below `run_avx2` or `run_avx512`, which promise the
+            // instruction set; memory operands are slices whose length was checked.
+            unsafe { $call }
+        };
+    }
+
+    impl Simd for Avx2 {
+        const LANES: usize = 8;
+        type V = __m256;
+
+        #[inline(always)]
+        fn splat(value: f32) -> __m256 {
+            intrinsic!(_mm256_set1_ps(value))
+        }
+
+        #[inline(always)]
+        fn load(source: &[f32]) -> __m256 {
+            assert!(source.len() >= 8);
+            intrinsic!(_mm256_loadu_ps(source.as_ptr()))
+        }
+
+        #[inline(always)]
+        fn store(value: __m256, target: &mut [f32]) {
+            assert!(target.len() >= 8);
+            intrinsic!(_mm256_storeu_ps(target.as_mut_ptr(), value))
+        }
+
+        #[inline(always)]
+        fn add(a: __m256, b: __m256) -> __m256 {
+            intrinsic!(_mm256_add_ps(a, b))
+        }
+
+        #[inline(always)]
+        fn sub(a: __m256, b: __m256) -> __m256 {
+            intrinsic!(_mm256_sub_ps(a, b))
+        }
+
+        #[inline(always)]
+        fn mul(a: __m256, b: __m256) -> __m256 {
+            intrinsic!(_mm256_mul_ps(a, b))
+        }
+
+        #[inline(always)]
+        fn div(a: __m256, b: __m256) -> __m256 {
+            intrinsic!(_mm256_div_ps(a, b))
+        }
+
+        #[inline(always)]
+        fn mul_add(a: __m256, b: __m256, c: __m256) -> __m256 {
+            intrinsic!(_mm256_fmadd_ps(a, b, c))
+        }
+
+        #[inline(always)]
+        fn max(a: __m256, b: __m256) -> __m256 {
+            intrinsic!(_mm256_max_ps(a, b))
+        }
+
+        #[inline(always)]
+        fn min(a: __m256, b: __m256) -> __m256 {
+            intrinsic!(_mm256_min_ps(a, b))
+        }
+
+        #[inline(always)]
+        fn sqrt(a: __m256) -> __m256 {
+            intrinsic!(_mm256_sqrt_ps(a))
+        }
+
+        #[inline(always)]
+        fn round(a: __m256) -> __m256 {
+            intrinsic!(_mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
+        }
+
+        #[inline(always)]
+        fn exp2_integer(n: __m256) -> __m256 {
+            intrinsic!({
+                let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+            })
+        }
+
+        #[inline(always)]
+        fn abs(a: __m256) -> __m256 {
+            intrinsic!(_mm256_andnot_ps(_mm256_set1_ps(-0.0), a))
+        }
+
+        #[inline(always)]
+        fn copy_sign(a: __m256, sign: __m256) -> __m256 {
+            intrinsic!({
+                let mask = _mm256_set1_ps(-0.0);
+                _mm256_or_ps(_mm256_andnot_ps(mask, a), _mm256_and_ps(mask, sign))
+            })
+        }
+
+        #[inline(always)]
+        fn select_less(a: __m256, b: __m256, if_true: __m256, if_false: __m256) -> __m256 {
+            intrinsic!(_mm256_blendv_ps(if_false, if_true, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)))
+        }
+
+        #[inline(always)]
+        fn reduce_sum(a: __m256) -> f32 {
+            intrinsic!({
+                let four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+            })
+        }
+
+        #[inline(always)]
+        fn reduce_max(a: __m256) -> f32 {
+            intrinsic!({
+                let four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+                let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
+            })
+        }
+    }
+
+    impl Simd for Avx512 {
+        const LANES: usize = 16;
+        type V = __m512;
+
+        #[inline(always)]
+        fn splat(value: f32) -> __m512 {
+            intrinsic!(_mm512_set1_ps(value))
+        }
+
+        #[inline(always)]
+        fn load(source: &[f32]) -> __m512 {
+            assert!(source.len() >= 16);
+            intrinsic!(_mm512_loadu_ps(source.as_ptr()))
+        }
+
+        #[inline(always)]
+        fn store(value: __m512, target: &mut [f32]) {
+            assert!(target.len() >= 16);
+            intrinsic!(_mm512_storeu_ps(target.as_mut_ptr(), value))
+        }
+
+        #[inline(always)]
+        fn add(a: __m512, b: __m512) -> __m512 {
+            intrinsic!(_mm512_add_ps(a, b))
+        }
+
+        #[inline(always)]
+        fn sub(a: __m512, b: __m512) -> __m512 {
+            intrinsic!(_mm512_sub_ps(a, b))
+        }
+
+        #[inline(always)]
+        fn mul(a: __m512, b: __m512) -> __m512 {
+            intrinsic!(_mm512_mul_ps(a, b))
+        }
+
+        #[inline(always)]
+        fn div(a: __m512, b: __m512) -> __m512 {
+            intrinsic!(_mm512_div_ps(a, b))
+        }
+
+        #[inline(always)]
+        fn mul_add(a: __m512, b: __m512, c: __m512) -> __m512 {
+            intrinsic!(_mm512_fmadd_ps(a, b, c))
+        }
+
+        #[inline(always)]
+        fn max(a: __m512, b: __m512) -> __m512 {
+            intrinsic!(_mm512_max_ps(a, b))
+        }
+
+        #[inline(always)]
+        fn min(a: __m512, b: __m512) -> __m512 {
+            intrinsic!(_mm512_min_ps(a, b))
+        }
+
+        #[inline(always)]
+        fn sqrt(a: __m512) -> __m512 {
+            intrinsic!(_mm512_sqrt_ps(a))
+        }
+
+        #[inline(always)]
+        fn round(a: __m512) -> __m512 {
+            intrinsic!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
+        }
+
+        #[inline(always)]
+        fn exp2_integer(n: __m512) -> __m512 {
+            intrinsic!({
+                let biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+                _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+            })
+        }
+
+        #[inline(always)]
+        fn abs(a: __m512) -> __m512 {
+            intrinsic!(_mm512_abs_ps(a))
+        }
+
+        #[inline(always)]
+        fn copy_sign(a: __m512, sign: __m512) -> __m512 {
+            intrinsic!({
+                let mask = _mm512_set1_ps(-0.0);
+                _mm512_or_ps(_mm512_andnot_ps(mask, a), _mm512_and_ps(mask, sign))
+            })
+        }
+
+        #[inline(always)]
+        fn select_less(a: __m512, b: __m512, if_true: __m512, if_false: __m512) -> __m512 {
+            intrinsic!({
+                let mask = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b);
+                _mm512_mask_blend_ps(mask, if_false, if_true)
+            })
+        }
+
+        #[inline(always)]
+        fn reduce_sum(a: __m512) -> f32 {
+            intrinsic!({
+                let low = _mm512_castps512_ps256(a);
+                let high = _mm512_extractf32x8_ps::<1>(a);
+                Avx2::reduce_sum(_mm256_add_ps(low, high))
+            })
+        }
+
+        #[inline(always)]
+        fn reduce_max(a: __m512) -> f32 {
+            intrinsic!({
+                let low = _mm512_castps512_ps256(a);
+                let high = _mm512_extractf32x8_ps::<1>(a);
+                Avx2::reduce_max(_mm256_max_ps(low, high))
+            })
+        }
+
+        #[inline(always)]
+        fn load_partial(source: &[f32], fill: f32) -> __m512 {
+            let mask = ((1u32 << source.len().min(16)) - 1) as u16;
+            intrinsic!(_mm512_mask_loadu_ps(_mm512_set1_ps(fill), mask, source.as_ptr()))
+        }
+
+        #[inline(always)]
+        fn store_partial(value: __m512, target: &mut [f32]) {
+            let mask = ((1u32 << target.len().min(16)) - 1) as u16;
+            intrinsic!(_mm512_mask_storeu_ps(target.as_mut_ptr(), mask, value))
+        }
+    }
+}

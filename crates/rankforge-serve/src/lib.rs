@@ -1,0 +1,2 @@
+//! HTTP, queue and batching over the encoder; cannot see training code.
+#![forbid(unsafe_code)]

@@ -1,0 +1,31 @@
+use indexmap::IndexMap;
+
+/// Figures by name, in the order they were computed, with sentence-transformers' keys.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Metrics(pub IndexMap<String, f64>);
+
+impl Metrics {
+    /// No figure.
+    pub fn new() -> Metrics {
+        Metrics::default()
+    }
+
+    /// Adds a figure.
+    pub fn insert(&mut self, name: impl Into<String>, value: f64) {
+        self.0.insert(name.into(), value);
+    }
+
+    /// A figure.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.0.get(name).copied()
+    }
+
+    /// The same figures with `prefix` and an underscore before each name; unchanged when it is empty.
+    pub fn with_prefix(&self, prefix: &str) -> Metrics {
+        if prefix.is_empty() {
+            return self.clone();
+        }
+        Metrics(self.0.iter().map(|(name, value)| (format!("{prefix}_{name}"), *value)).collect())
+    }
+}

@@ -1,0 +1,73 @@
+"""Compares mined rows with those of sentence-transformers' mine_hard_negatives on the same pairs and static model.
+
+    /tmp/peers/bin/python benchmarks/check_mining.py --dataset pairs.jsonl --model STATIC_MODEL
+
+Runs several settings with both and prints how many rows are equal. A row that differs is counted as a tie when the two
+negatives' cosines to the query differ by less than 1e-6. Exits with 1 when any other row differs.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.util import mine_hard_negatives
+
+BINARY = pathlib.Path(__file__).resolve().parent.parent / "target/release/rankforge"
+SETTINGS = {
+    "notebook": dict(num_negatives=5, range_min=0, range_max=20, absolute_margin=0, sampling_strategy="top", output_format="labeled-pair"),
+    "triplet": dict(num_negatives=3, range_min=2, range_max=30, relative_margin=0.05, max_score=0.9, output_format="triplet"),
+    "n-tuple": dict(num_negatives=4, min_score=0.1, output_format="n-tuple"),
+    "labeled-list": dict(num_negatives=2, absolute_margin=0.1, output_format="labeled-list"),
+}
+
+
+def flags(setting):
+    return [part for name, value in setting.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def tie(model, ours, theirs):
+    """Whether two rows hold texts at the same similarity to the first column."""
+    def texts(row):
+        return [text for value in row.values() for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+
+    first, second = texts(ours), texts(theirs)
+    if len(first) != len(second) or first[0] != second[0]:
+        return False
+    embedded = model.encode(first + second, normalize_embeddings=True)
+    scores = embedded @ embedded[0]
+    return abs(scores[: len(first)] - scores[len(first) :]).max() < 1e-6
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--columns", default="query,answer")
+    options = parser.parse_args()
+    anchor, positive = options.columns.split(",")
+    rows = [json.loads(line) for line in open(options.dataset)]
+    dataset = Dataset.from_list([{name: row[name] for name in (anchor, positive)} for row in rows])
+    model = SentenceTransformer(options.model, device="cpu")
+    failed = False
+    for name, setting in SETTINGS.items():
+        theirs = mine_hard_negatives(dataset, model, anchor_column_name=anchor, positive_column_name=positive, batch_size=4096, verbose=False, **setting)
+        theirs = theirs.to_list()
+        with tempfile.TemporaryDirectory() as folder:
+            target = pathlib.Path(folder) / "mined.jsonl"
+            command = [BINARY, "mine", "--dataset", options.dataset, "--columns", options.columns, "--model", options.model, "--output", target]
+            subprocess.run([str(part) for part in command] + flags(setting), check=True, stdout=subprocess.DEVNULL)
+            ours = [json.loads(line) for line in target.open()]
+        different = [(a, b) for a, b in zip(ours, theirs) if a != b]
+        ties = sum(tie(model, a, b) for a, b in different)
+        failed |= len(ours) != len(theirs) or ties != len(different)
+        print(f"{name}: {len(ours)} rows here, {len(theirs)} there, {len(different)} differ, {ties} of them ties", flush=True)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

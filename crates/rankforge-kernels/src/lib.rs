@@ -17,7 +17,9 @@
 mod arena;
 mod buffer;
 mod device;
+mod math;
 pub mod ops;
+mod parallel;
 mod ragged;
 mod simd;
 

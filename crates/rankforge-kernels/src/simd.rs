@@ -35,9 +35,11 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
 pub(crate) trait Simd: Copy {
     const LANES: usize;
     type V: Copy;
+    /// As many 32-bit counters, for random bits that are the same on every instruction set.
+    type U: Copy;
 
     fn splat(value: f32) -> Self::V;
-    /// The first `LANES` numbers of `source`, which must be that long (checked in debug builds).
+    /// The first `LANES` numbers of `source`, which must be that long (checked).
     fn load(source: &[f32]) -> Self::V;
     /// Writes to the first `LANES` numbers of `target`, which must be that long.
     fn store(value: Self::V, target: &mut [f32]);
@@ -62,6 +64,16 @@ pub(crate) trait Simd: Copy {
     /// Sum of the lanes, by halves, always in the same order.
     fn reduce_sum(a: Self::V) -> f32;
     fn reduce_max(a: Self::V) -> f32;
+    /// `start, start + 1, ...`, wrapping.
+    fn counters(start: u32) -> Self::U;
+    fn splat_u32(value: u32) -> Self::U;
+    fn add_u32(a: Self::U, b: Self::U) -> Self::U;
+    /// The low half of the product.
+    fn mul_u32(a: Self::U, b: Self::U) -> Self::U;
+    fn xor_u32(a: Self::U, b: Self::U) -> Self::U;
+    fn shift_right_u32<const BITS: u32>(a: Self::U) -> Self::U;
+    /// The nearest `f32` of numbers below `2^31`.
+    fn to_f32(a: Self::U) -> Self::V;
 
     /// Up to `LANES` numbers of `source`, the other lanes filled with `fill`.
     #[inline(always)]
@@ -113,6 +125,7 @@ fn zip(
 impl Simd for Scalar {
     const LANES: usize = SCALAR_LANES;
     type V = [f32; SCALAR_LANES];
+    type U = [u32; SCALAR_LANES];
 
     #[inline(always)]
     fn splat(value: f32) -> Self::V {
@@ -212,6 +225,41 @@ impl Simd for Scalar {
     fn reduce_max(a: Self::V) -> f32 {
         a.into_iter().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
     }
+
+    #[inline(always)]
+    fn counters(start: u32) -> Self::U {
+        std::array::from_fn(|lane| start.wrapping_add(lane as u32))
+    }
+
+    #[inline(always)]
+    fn splat_u32(value: u32) -> Self::U {
+        [value; SCALAR_LANES]
+    }
+
+    #[inline(always)]
+    fn add_u32(a: Self::U, b: Self::U) -> Self::U {
+        std::array::from_fn(|lane| a[lane].wrapping_add(b[lane]))
+    }
+
+    #[inline(always)]
+    fn mul_u32(a: Self::U, b: Self::U) -> Self::U {
+        std::array::from_fn(|lane| a[lane].wrapping_mul(b[lane]))
+    }
+
+    #[inline(always)]
+    fn xor_u32(a: Self::U, b: Self::U) -> Self::U {
+        std::array::from_fn(|lane| a[lane] ^ b[lane])
+    }
+
+    #[inline(always)]
+    fn shift_right_u32<const BITS: u32>(a: Self::U) -> Self::U {
+        a.map(|lane| lane >> BITS)
+    }
+
+    #[inline(always)]
+    fn to_f32(a: Self::U) -> Self::V {
+        a.map(|lane| lane as i32 as f32)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -253,6 +301,7 @@ mod x86 {
     impl Simd for Avx2 {
         const LANES: usize = 8;
         type V = __m256;
+        type U = __m256i;
 
         #[inline(always)]
         fn splat(value: f32) -> __m256 {
@@ -359,11 +408,50 @@ mod x86 {
                 _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
             })
         }
+
+        #[inline(always)]
+        fn counters(start: u32) -> __m256i {
+            intrinsic!({
+                let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+                _mm256_add_epi32(_mm256_set1_epi32(start as i32), lanes)
+            })
+        }
+
+        #[inline(always)]
+        fn splat_u32(value: u32) -> __m256i {
+            intrinsic!(_mm256_set1_epi32(value as i32))
+        }
+
+        #[inline(always)]
+        fn add_u32(a: __m256i, b: __m256i) -> __m256i {
+            intrinsic!(_mm256_add_epi32(a, b))
+        }
+
+        #[inline(always)]
+        fn mul_u32(a: __m256i, b: __m256i) -> __m256i {
+            intrinsic!(_mm256_mullo_epi32(a, b))
+        }
+
+        #[inline(always)]
+        fn xor_u32(a: __m256i, b: __m256i) -> __m256i {
+            intrinsic!(_mm256_xor_si256(a, b))
+        }
+
+        #[inline(always)]
+        fn shift_right_u32<const BITS: u32>(a: __m256i) -> __m256i {
+            intrinsic!(_mm256_srl_epi32(a, _mm_cvtsi32_si128(BITS as i32)))
+        }
+
+        #[inline(always)]
+        fn to_f32(a: __m256i) -> __m256 {
+            intrinsic!(_mm256_cvtepi32_ps(a))
+        }
     }
 
     impl Simd for Avx512 {
         const LANES: usize = 16;
         type V = __m512;
+        type U = __m512i;
 
         #[inline(always)]
         fn splat(value: f32) -> __m512 {
@@ -472,6 +560,44 @@ mod x86 {
                 let high = _mm512_extractf32x8_ps::<1>(a);
                 Avx2::reduce_max(_mm256_max_ps(low, high))
             })
+        }
+
+        #[inline(always)]
+        fn counters(start: u32) -> __m512i {
+            intrinsic!({
+                let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+                _mm512_add_epi32(_mm512_set1_epi32(start as i32), lanes)
+            })
+        }
+
+        #[inline(always)]
+        fn splat_u32(value: u32) -> __m512i {
+            intrinsic!(_mm512_set1_epi32(value as i32))
+        }
+
+        #[inline(always)]
+        fn add_u32(a: __m512i, b: __m512i) -> __m512i {
+            intrinsic!(_mm512_add_epi32(a, b))
+        }
+
+        #[inline(always)]
+        fn mul_u32(a: __m512i, b: __m512i) -> __m512i {
+            intrinsic!(_mm512_mullo_epi32(a, b))
+        }
+
+        #[inline(always)]
+        fn xor_u32(a: __m512i, b: __m512i) -> __m512i {
+            intrinsic!(_mm512_xor_si512(a, b))
+        }
+
+        #[inline(always)]
+        fn shift_right_u32<const BITS: u32>(a: __m512i) -> __m512i {
+            intrinsic!(_mm512_srl_epi32(a, _mm_cvtsi32_si128(BITS as i32)))
+        }
+
+        #[inline(always)]
+        fn to_f32(a: __m512i) -> __m512 {
+            intrinsic!(_mm512_cvtepi32_ps(a))
         }
 
         #[inline(always)]

@@ -1,4 +1,6 @@
 use crate::ViewMut;
+use crate::parallel::for_row_blocks;
+use crate::simd::{Kernel, Simd, dispatch};
 
 /// Counter-based dropout: whether number `index` is kept is a pure function of `key` and `index`,
 /// so a backward pass or a second forward pass draws the same mask without storing it.
@@ -15,12 +17,153 @@ impl Dropout {
     ///
     /// `step` counts micro-batches of the run, `part` the gradient-caching chunk within one,
     /// `place` which dropout of the model (layer and site).
+    ///
+    /// # Panics
+    /// When `probability` is not in `0..1`.
     pub fn new(probability: f32, seed: u64, step: u64, part: u64, place: u64) -> Dropout {
-        unimplemented!()
+        assert!(
+            (0.0..1.0).contains(&probability),
+            "dropout probability {probability}, not in 0..1"
+        );
+        let key = [seed, step, part, place].into_iter().fold(0, |key, value| mix(key ^ mix(value)));
+        Dropout { probability, key }
+    }
+
+    /// The mask as factors, to be asked for runs of indices.
+    pub(crate) fn mask(&self) -> Mask {
+        let keep = 1.0 - f64::from(self.probability);
+        Mask {
+            key: self.key,
+            high: 0,
+            words: words(self.key, 0),
+            threshold: (keep * f64::from(1 << 24)).round() as f32,
+            factor: (1.0 / keep) as f32,
+        }
     }
 }
 
 /// `x = mask * x / (1 - p)` in place; index is `row * columns + column`. Its own backward.
 pub fn dropout(dropout: Dropout, x: ViewMut<'_>) {
-    unimplemented!()
+    let (device, rows, columns) = (x.device, x.rows, x.columns);
+    for_row_blocks(device, rows, columns, x, |row, block| {
+        let first = (row * columns) as u64;
+        dispatch(device.isa(), ScaleRow { mask: dropout.mask(), first, row: block.data });
+    });
+}
+
+struct ScaleRow<'a> {
+    mask: Mask,
+    first: u64,
+    row: &'a mut [f32],
+}
+
+impl Kernel for ScaleRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self) {
+        self.mask.scale_row::<S>(self.first, self.row);
+    }
+}
+
+/// Mask factors, `1 / (1 - p)` or 0, by index; integer arithmetic only, so that every instruction
+/// set draws the same mask.
+#[derive(Clone, Copy)]
+pub(crate) struct Mask {
+    key: u64,
+    /// Upper half of the indices that `words` are for.
+    high: u32,
+    words: [u32; 2],
+    /// Numbers whose 24 random bits are below are kept.
+    threshold: f32,
+    factor: f32,
+}
+
+impl Mask {
+    /// The factor of one index.
+    #[inline(always)]
+    pub(crate) fn factor(&mut self, index: u64) -> f32 {
+        self.enter((index >> 32) as u32);
+        let bits = scramble_one(index as u32, self.words) >> 8;
+        if (bits as f32) < self.threshold { self.factor } else { 0.0 }
+    }
+
+    /// The factors of `LANES` indices from `first` on.
+    #[inline(always)]
+    pub(crate) fn factors<S: Simd>(&mut self, first: u64) -> S::V {
+        let high = (first >> 32) as u32;
+        if ((first + S::LANES as u64 - 1) >> 32) as u32 != high {
+            let mut lanes = [0.0; 16];
+            for (index, lane) in (first..).zip(&mut lanes[..S::LANES]) {
+                *lane = self.factor(index);
+            }
+            return S::load(&lanes);
+        }
+        self.enter(high);
+        let bits = scramble::<S>(S::counters(first as u32), self.words);
+        let uniform = S::to_f32(S::shift_right_u32::<8>(bits));
+        let (threshold, factor) = (S::splat(self.threshold), S::splat(self.factor));
+        S::select_less(uniform, threshold, factor, S::splat(0.0))
+    }
+
+    /// Multiplies `row` by the factors of the indices from `first` on.
+    #[inline(always)]
+    pub(crate) fn scale_row<S: Simd>(&mut self, first: u64, row: &mut [f32]) {
+        for (chunk, index) in row.chunks_mut(S::LANES).zip((first..).step_by(S::LANES)) {
+            let factors = self.factors::<S>(index);
+            if chunk.len() == S::LANES {
+                S::store(S::mul(S::load(chunk), factors), chunk);
+            } else {
+                S::store_partial(S::mul(S::load_partial(chunk, 0.0), factors), chunk);
+            }
+        }
+    }
+
+    /// Makes `words` those of the upper half `high`.
+    #[inline(always)]
+    fn enter(&mut self, high: u32) {
+        if high != self.high {
+            self.high = high;
+            self.words = words(self.key, high);
+        }
+    }
+}
+
+/// The two words of key that go with the upper half of an index.
+#[inline(never)]
+fn words(key: u64, high: u32) -> [u32; 2] {
+    let mixed = mix(key ^ mix(u64::from(high)));
+    [mixed as u32, (mixed >> 32) as u32]
+}
+
+/// The finaliser of SplitMix64 (Steele et al. 2014, OOPSLA) after one step of its counter.
+fn mix(value: u64) -> u64 {
+    let mut x = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// A 32-bit mixing hash of three multiplications (Wellons' triple32) with one word of key before
+/// it and one after its first round; one word alone would give every key the same mask, permuted.
+#[inline(always)]
+fn scramble<S: Simd>(counters: S::U, words: [u32; 2]) -> S::U {
+    let x = S::xor_u32(counters, S::splat_u32(words[0]));
+    let x = S::xor_u32(x, S::shift_right_u32::<17>(x));
+    let x = S::mul_u32(x, S::splat_u32(0xed5a_d4bb));
+    let x = S::add_u32(x, S::splat_u32(words[1]));
+    let x = S::xor_u32(x, S::shift_right_u32::<11>(x));
+    let x = S::mul_u32(x, S::splat_u32(0xac4c_1b51));
+    let x = S::xor_u32(x, S::shift_right_u32::<15>(x));
+    let x = S::mul_u32(x, S::splat_u32(0x3184_8bab));
+    S::xor_u32(x, S::shift_right_u32::<14>(x))
+}
+
+/// [`scramble`] of one counter.
+fn scramble_one(counter: u32, words: [u32; 2]) -> u32 {
+    let x = counter ^ words[0];
+    let x = (x ^ (x >> 17)).wrapping_mul(0xed5a_d4bb).wrapping_add(words[1]);
+    let x = (x ^ (x >> 11)).wrapping_mul(0xac4c_1b51);
+    let x = (x ^ (x >> 15)).wrapping_mul(0x3184_8bab);
+    x ^ (x >> 14)
 }

@@ -1,1 +1,4 @@
 //! Integration tests of rankforge-kernels.
+
+mod dropout;
+mod support;

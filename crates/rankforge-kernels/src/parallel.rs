@@ -1,0 +1,119 @@
+//! Work over row blocks: what a block is depends on shapes only, so every block is computed the
+//! same way whatever the number of threads.
+
+use crate::{Device, View, ViewMut};
+
+/// Operations that touch fewer numbers run on the calling thread: waking another costs more.
+const INLINE_NUMBERS: usize = 1 << 15;
+
+/// About how many numbers a block of an elementwise operation touches: 64 KiB, to stay in L2.
+const BLOCK_NUMBERS: usize = 1 << 14;
+
+/// Operands that can be cut at a row.
+pub(crate) trait SplitRows: Send + Sized {
+    /// The first `rows` rows, and the others.
+    fn split_rows(self, rows: usize) -> (Self, Self);
+}
+
+impl SplitRows for View<'_> {
+    fn split_rows(self, rows: usize) -> (Self, Self) {
+        let (first, second) = self.data.split_at(rows * self.columns);
+        (
+            View::new(self.device, rows, self.columns, first),
+            View::new(self.device, self.rows - rows, self.columns, second),
+        )
+    }
+}
+
+impl SplitRows for ViewMut<'_> {
+    fn split_rows(self, rows: usize) -> (Self, Self) {
+        let (first, second) = self.data.split_at_mut(rows * self.columns);
+        (
+            ViewMut::new(self.device, rows, self.columns, first),
+            ViewMut::new(self.device, self.rows - rows, self.columns, second),
+        )
+    }
+}
+
+impl<P: SplitRows> SplitRows for Option<P> {
+    fn split_rows(self, rows: usize) -> (Self, Self) {
+        match self {
+            Some(operand) => {
+                let (first, second) = operand.split_rows(rows);
+                (Some(first), Some(second))
+            }
+            None => (None, None),
+        }
+    }
+}
+
+macro_rules! split_tuple {
+    ($($operand:ident),+) => {
+        impl<$($operand: SplitRows),+> SplitRows for ($($operand,)+) {
+            #[expect(non_snake_case, reason = "the type parameters name the variables too")]
+            fn split_rows(self, rows: usize) -> (Self, Self) {
+                let ($($operand,)+) = self;
+                $(let $operand = $operand.split_rows(rows);)+
+                (($($operand.0,)+), ($($operand.1,)+))
+            }
+        }
+    };
+}
+
+split_tuple!(P1, P2);
+split_tuple!(P1, P2, P3);
+split_tuple!(P1, P2, P3, P4);
+
+/// Calls `work(first row, operands)` for each block of `block` rows, on all threads when `parallel`.
+pub(crate) fn for_blocks<P: SplitRows>(
+    device: &Device,
+    parallel: bool,
+    rows: usize,
+    block: usize,
+    operands: P,
+    work: impl Fn(usize, P) + Sync,
+) {
+    if parallel && rows > block && device.threads() > 1 {
+        device.run(|| halve(0, rows, block, operands, &work));
+        return;
+    }
+    let (mut first, mut rest) = (0, operands);
+    while rows - first > block {
+        let (operands, tail) = rest.split_rows(block);
+        work(first, operands);
+        (first, rest) = (first + block, tail);
+    }
+    if rows > first {
+        work(first, rest);
+    }
+}
+
+/// [`for_blocks`] for operations that read and write each of `columns` numbers a row about once.
+pub(crate) fn for_row_blocks<P: SplitRows>(
+    device: &Device,
+    rows: usize,
+    columns: usize,
+    operands: P,
+    work: impl Fn(usize, P) + Sync,
+) {
+    let block = (BLOCK_NUMBERS / columns.max(1)).max(1);
+    for_blocks(device, rows * columns >= INLINE_NUMBERS, rows, block, operands, work);
+}
+
+fn halve<P: SplitRows>(
+    first: usize,
+    rows: usize,
+    block: usize,
+    operands: P,
+    work: &(impl Fn(usize, P) + Sync),
+) {
+    if rows <= block {
+        return work(first, operands);
+    }
+    let half = rows.div_ceil(block) / 2 * block;
+    let (left, right) = operands.split_rows(half);
+    rayon::join(
+        || halve(first, half, block, left, work),
+        || halve(first + half, rows - half, block, right, work),
+    );
+}

@@ -1,0 +1,88 @@
+//! What the tests of all operations share.
+
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+use rankforge_kernels::{Device, Isa};
+use std::sync::OnceLock;
+
+/// Sizes around the vector widths and their multiples, where remainders go wrong.
+pub(crate) const AWKWARD: [usize; 13] = [0, 1, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65];
+
+/// Machine epsilon of `f32` as `f64`.
+pub(crate) const EPS: f64 = f32::EPSILON as f64;
+
+/// Every instruction set of this machine with one and with two threads.
+pub(crate) fn devices() -> &'static [Device] {
+    static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
+    DEVICES.get_or_init(|| {
+        let open = |isa, threads| Device::cpu_with(isa, threads).expect("the machine has it");
+        let both = |isa| [open(isa, 1), open(isa, 2)];
+        Isa::available().into_iter().flat_map(both).collect()
+    })
+}
+
+/// For each instruction set, devices with one, two and three threads.
+pub(crate) fn device_groups() -> &'static [[Device; 3]] {
+    static GROUPS: OnceLock<Vec<[Device; 3]>> = OnceLock::new();
+    GROUPS.get_or_init(|| {
+        let open = |isa, threads| Device::cpu_with(isa, threads).expect("the machine has it");
+        let group = |isa| [1, 2, 3].map(|threads| open(isa, threads));
+        Isa::available().into_iter().map(group).collect()
+    })
+}
+
+/// `count` numbers, uniform in `-1..1`.
+pub(crate) fn random(seed: u64, count: usize) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
+}
+
+/// The same numbers as `f64`.
+pub(crate) fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().copied().map(f64::from).collect()
+}
+
+/// Asserts `|got - expected| <= tolerance(index)` everywhere; not-a-number never passes.
+#[track_caller]
+pub(crate) fn assert_close(
+    got: &[f32],
+    expected: &[f64],
+    tolerance: impl Fn(usize) -> f64,
+    what: impl std::fmt::Display,
+) {
+    assert_eq!(got.len(), expected.len(), "{what}: lengths");
+    for (index, (&got, &expected)) in got.iter().zip(expected).enumerate() {
+        let (error, allowed) = ((f64::from(got) - expected).abs(), tolerance(index));
+        assert!(
+            error <= allowed,
+            "{what}: number {index} is {got}, expected {expected}: off by {error:e}, allowed {allowed:e}"
+        );
+    }
+}
+
+/// Runs `compute` with one, two and three threads on each instruction set and asserts equal bits.
+#[track_caller]
+pub(crate) fn assert_same_bits_for_any_threads(
+    what: impl std::fmt::Display,
+    compute: impl Fn(&Device) -> Vec<f32>,
+) {
+    for group in device_groups() {
+        let [one, two, three] = group.each_ref().map(|device| bits(&compute(device)));
+        assert!(one == two && one == three, "{what}: bits depend on threads, {:?}", group[0]);
+    }
+}
+
+/// The derivative of `f` at `x` along coordinate `index`, by central differences in `f64`.
+pub(crate) fn central_difference(f: impl Fn(&[f64]) -> f64, x: &[f64], index: usize) -> f64 {
+    // Truncation grows with h², cancellation with 1/h: the cube root of epsilon balances them.
+    let step = 6e-6 * x[index].abs().max(1.0);
+    let mut moved = x.to_vec();
+    moved[index] = x[index] + step;
+    let above = f(&moved);
+    moved[index] = x[index] - step;
+    (above - f(&moved)) / (2.0 * step)
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}

@@ -1,4 +1,5 @@
-use crate::{EncoderConfig, EncoderError, HeadStage};
+use crate::{EncoderConfig, EncoderError, HeadStage, Mlp, NormPlace, Positions, families};
+use rankforge_kernels::ops::Activation;
 use std::ops::Range;
 use std::path::Path;
 
@@ -84,7 +85,7 @@ impl Architecture {
         path: &Path,
         task: &Task,
     ) -> Result<Architecture, EncoderError> {
-        unimplemented!()
+        families::read(config, path, task)
     }
 
     /// A static embedding model: a table of `vocab_size x width` and no block.
@@ -95,17 +96,119 @@ impl Architecture {
         module: &str,
         tensor: &str,
     ) -> Architecture {
-        unimplemented!()
+        let encoder = EncoderConfig {
+            model_type: "static".to_owned(),
+            vocab_size,
+            embedding_size: width,
+            hidden_size: width,
+            heads: 1,
+            intermediate_size: 0,
+            type_vocab_size: 0,
+            positions: Positions::None,
+            embedding_norm: false,
+            final_norm: false,
+            norm_epsilon: 0.0,
+            norm_bias: false,
+            attention_bias: false,
+            mlp_bias: false,
+            norm_place: NormPlace::Post,
+            mlp: Mlp::Plain(Activation::Identity),
+            blocks: Vec::new(),
+            embedding_dropout: 0.0,
+            attention_dropout: 0.0,
+            attention_output_dropout: 0.0,
+            mlp_dropout: 0.0,
+            mlp_output_dropout: 0.0,
+            max_positions: usize::MAX,
+        };
+        let table = ParameterSpec {
+            name: "embeddings.word".to_owned(),
+            rows: vocab_size,
+            columns: width,
+            parts: vec![TensorPart {
+                module: module.to_owned(),
+                name: tensor.to_owned(),
+                shape: vec![vocab_size, width],
+                rows: 0..vocab_size,
+            }],
+            initializer: Initializer::Normal(1.0 / (width as f32).sqrt()),
+        };
+        Architecture { encoder, head: Vec::new(), parameters: vec![table] }
     }
 
     /// Appends a stage to the head; a stage with parameters takes them from `module`'s
     /// safetensors file under the names of sentence-transformers (`linear.weight`, `norm.weight`, ...).
+    ///
+    /// # Panics
+    /// When the stage does not take the width that comes, or is the first and not `Pool`.
     pub fn push_stage(&mut self, stage: HeadStage, module: &str) {
-        unimplemented!()
+        let width = self.output_columns();
+        match stage {
+            HeadStage::Dense { inputs, .. } => assert_eq!(inputs, width, "width into {stage:?}"),
+            HeadStage::LayerNorm { width: own, .. } => {
+                assert_eq!(own, width, "width into {stage:?}");
+            }
+            HeadStage::Pool { .. } | HeadStage::Dropout(_) | HeadStage::Normalize => {}
+        }
+        let first = matches!(stage, HeadStage::Pool { .. });
+        assert_eq!(first, self.head.is_empty(), "pooling comes first, and once: {stage:?}");
+        let (file_name, weight, bias) = match stage {
+            // PyTorch's default for a `Linear`.
+            HeadStage::Dense { inputs, .. } => {
+                let uniform = Initializer::Uniform(1.0 / (inputs as f32).sqrt());
+                ("linear", uniform, uniform)
+            }
+            _ => ("norm", Initializer::Ones, Initializer::Zeros),
+        };
+        let index = self.head.len();
+        self.parameters.extend(stage_parameters(index, &stage, module, file_name, weight, bias));
+        self.head.push(stage);
     }
 
     /// Width of the outputs: number of labels, or embedding dimension.
     pub fn output_columns(&self) -> usize {
-        unimplemented!()
+        let hidden = self.encoder.hidden_size;
+        self.head.iter().fold(hidden, |width, stage| stage.output_columns(width))
     }
+}
+
+/// The parameters of head stage `index`: `file_name` is its submodule in `module`'s file.
+pub(crate) fn stage_parameters(
+    index: usize,
+    stage: &HeadStage,
+    module: &str,
+    file_name: &str,
+    weight: Initializer,
+    bias: Initializer,
+) -> Vec<ParameterSpec> {
+    let spec = |what: &str, file: String, shape: Vec<usize>, initializer| {
+        let (rows, columns) =
+            if let [rows, columns] = shape[..] { (rows, columns) } else { (1, shape[0]) };
+        ParameterSpec {
+            name: format!("head.{index}.{what}"),
+            rows,
+            columns,
+            parts: vec![TensorPart { module: module.to_owned(), name: file, shape, rows: 0..rows }],
+            initializer,
+        }
+    };
+    let (weight_shape, bias_shape) = match *stage {
+        HeadStage::Dense { inputs, outputs, bias, .. } => {
+            (vec![outputs, inputs], bias.then_some(vec![outputs]))
+        }
+        HeadStage::LayerNorm { width, bias, .. } => (vec![width], bias.then_some(vec![width])),
+        HeadStage::Pool { .. } | HeadStage::Dropout(_) | HeadStage::Normalize => return Vec::new(),
+    };
+    let mut specs = vec![spec("weight", format!("{file_name}.weight"), weight_shape, weight)];
+    if let Some(shape) = bias_shape {
+        specs.push(spec("bias", format!("{file_name}.bias"), shape, bias));
+    }
+    if let HeadStage::Dense { inputs, outputs, residual: true, .. } = *stage
+        && inputs != outputs
+    {
+        // sentence-transformers projects the residual where the widths differ.
+        let file = "residual.weight".to_owned();
+        specs.push(spec("residual.weight", file, vec![outputs, inputs], weight));
+    }
+    specs
 }

@@ -78,6 +78,27 @@ pub enum Positions {
     Rotary,
 }
 
+impl Positions {
+    /// Rows of the learned table, if there is one.
+    pub fn rows(&self) -> Option<usize> {
+        match *self {
+            Positions::Learned { rows, .. } | Positions::LearnedWithRelativeBias { rows, .. } => {
+                Some(rows)
+            }
+            Positions::None | Positions::Rotary => None,
+        }
+    }
+
+    /// Number of the first position in the learned table, if there is one.
+    pub fn offset(&self) -> Option<usize> {
+        match *self {
+            Positions::Learned { offset, .. }
+            | Positions::LearnedWithRelativeBias { offset, .. } => Some(offset),
+            Positions::None | Positions::Rotary => None,
+        }
+    }
+}
+
 /// Where the two norms of a block are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NormPlace {

@@ -13,7 +13,7 @@ pub enum HeadStage {
     },
     /// Dropout in training.
     Dropout(f32),
-    /// `activation(W x + b)`, plus `x` when `residual`.
+    /// `activation(W x + b)`, plus `x` when `residual` (projected where the widths differ).
     Dense {
         /// Width of the input.
         inputs: usize,
@@ -37,4 +37,15 @@ pub enum HeadStage {
     },
     /// To unit length.
     Normalize,
+}
+
+impl HeadStage {
+    /// Width of the output, given the width of the input.
+    pub(crate) fn output_columns(&self, input: usize) -> usize {
+        match *self {
+            HeadStage::Pool { ref modes, .. } => modes.len() * input,
+            HeadStage::Dense { outputs, .. } => outputs,
+            HeadStage::Dropout(_) | HeadStage::LayerNorm { .. } | HeadStage::Normalize => input,
+        }
+    }
 }

@@ -1,6 +1,11 @@
-use crate::{Architecture, Batch, EncoderError, Weights};
-use rankforge_kernels::{Arena, Device};
+use crate::{Architecture, Batch, EncoderError, Initializer, TensorPart, Weights};
+use crate::{families, weights};
+use rand::rngs::ChaCha12Rng;
+use rand::{RngExt, SeedableRng};
+use rankforge_kernels::{Arena, ArenaLayout, Device, ParameterId};
+use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Scores or embeddings on the host, row-major.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -70,15 +75,66 @@ pub struct Model {
 impl Model {
     /// All parameters fresh, by the initialisers of the architecture.
     pub fn new(device: &Device, architecture: Architecture, seed: u64) -> Model {
-        unimplemented!()
+        let mut model = Model::zeros(device, architecture);
+        model.initialize(seed, |_| true);
+        model
+    }
+
+    /// The parameters that the checkpoints of the modules have, and fresh ones for the rest: what
+    /// [`Model::new`] and [`Model::load`] give, without drawing numbers that are overwritten.
+    /// One report for each module, in their order.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn from_weights(
+        device: &Device,
+        architecture: Architecture,
+        seed: u64,
+        modules: &[(&str, &Weights)],
+    ) -> Result<(Model, Vec<LoadReport>), EncoderError> {
+        let mut model = Model::zeros(device, architecture);
+        let load = |&(module, weights): &(&str, &Weights)| model.load(module, weights);
+        let reports = modules.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+        let mut fresh: HashSet<(&str, &str)> = HashSet::new();
+        for ((module, _), report) in modules.iter().zip(&reports) {
+            fresh.extend(report.fresh.iter().map(|name| (*module, name.as_str())));
+        }
+        model.initialize(seed, |part| {
+            let given = modules.iter().any(|(module, _)| *module == part.module);
+            !given || fresh.contains(&(part.module.as_str(), part.name.as_str()))
+        });
+        Ok((model, reports))
     }
 
     /// Reads the tensors of `module` from `weights`; parameters that are not there stay as they are.
     ///
+    /// Names are found with and without the family's prefix.
+    ///
     /// # Errors
     /// A tensor of another shape than the architecture has (both are printed), or unreadable.
     pub fn load(&mut self, module: &str, weights: &Weights) -> Result<LoadReport, EncoderError> {
-        unimplemented!()
+        let model_type = &self.architecture.encoder.model_type;
+        let mut report = LoadReport::default();
+        let mut used = HashSet::new();
+        for (id, spec) in self.architecture.parameters.iter().enumerate() {
+            for part in spec.parts.iter().filter(|part| part.module == module) {
+                let mut names = families::aliases(model_type, &part.name).into_iter();
+                let Some(name) = names.find(|name| weights.shape(name).is_some()) else {
+                    report.fresh.push(part.name.clone());
+                    continue;
+                };
+                check_shape(part, &name, weights)?;
+                weights.read_blocks(&name, spec.columns, |first, values| {
+                    let first = part.rows.start + first;
+                    let rows = first..first + values.len() / spec.columns;
+                    self.parameters.view_mut(ParameterId(id)).slice_rows(rows).write(values);
+                })?;
+                used.insert(name);
+            }
+        }
+        let unused = |name: &&str| !used.contains(*name) && !families::is_constant(name);
+        report.left_over = weights.names().into_iter().filter(unused).map(str::to_owned).collect();
+        Ok(report)
     }
 
     /// Writes the tensors of `module` as f32 safetensors, to a temporary name, then renames.
@@ -86,7 +142,17 @@ impl Model {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, module: &str, path: &Path) -> Result<(), EncoderError> {
-        unimplemented!()
+        let parts: Vec<(ParameterId, &TensorPart)> = self
+            .parts()
+            .filter(|(_, _, part)| part.module == module)
+            .map(|(id, _, part)| (id, part))
+            .collect();
+        let tensors: Vec<(String, Vec<usize>)> =
+            parts.iter().map(|(_, part)| (part.name.clone(), part.shape.clone())).collect();
+        weights::save(path, &tensors, |index| {
+            let (id, part) = parts[index];
+            self.parameters.view(id).slice_rows(part.rows.clone()).to_vec()
+        })
     }
 
     /// The device the parameters live on.
@@ -140,4 +206,73 @@ impl Model {
     pub fn hidden_states(&self, batch: &Batch) -> Vec<Outputs> {
         unimplemented!()
     }
+
+    fn zeros(device: &Device, architecture: Architecture) -> Model {
+        let mut layout = ArenaLayout::new();
+        for spec in &architecture.parameters {
+            layout.push(&spec.name, spec.rows, spec.columns);
+        }
+        let parameters = Arena::zeros(device, Arc::new(layout));
+        Model { architecture, parameters }
+    }
+
+    /// Every checkpoint tensor, with its arena matrix and how it starts.
+    fn parts(&self) -> impl Iterator<Item = (ParameterId, Initializer, &TensorPart)> {
+        self.architecture.parameters.iter().enumerate().flat_map(|(id, spec)| {
+            spec.parts.iter().map(move |part| (ParameterId(id), spec.initializer, part))
+        })
+    }
+
+    /// Draws the parts that `wanted` chooses; each has a random stream of its own, so what one
+    /// gets does not depend on the others.
+    fn initialize(&mut self, seed: u64, wanted: impl Fn(&TensorPart) -> bool) {
+        let draw = |(stream, (id, initializer, part)): (
+            usize,
+            (ParameterId, Initializer, &TensorPart),
+        )| {
+            wanted(part).then(|| (id, part.rows.clone(), stream as u64, initializer))
+        };
+        let draws: Vec<_> = self.parts().enumerate().filter_map(draw).collect();
+        for (id, rows, stream, initializer) in draws {
+            let mut random = ChaCha12Rng::seed_from_u64(seed);
+            random.set_stream(stream);
+            let view = self.parameters.view_mut(id).slice_rows(rows);
+            let count = view.rows() * view.columns();
+            let values: Vec<f32> = (0..count).map(|_| sample(initializer, &mut random)).collect();
+            view.write(&values);
+        }
+    }
+}
+
+fn check_shape(part: &TensorPart, name: &str, weights: &Weights) -> Result<(), EncoderError> {
+    match weights.shape(name) {
+        Some(shape) if shape == part.shape => Ok(()),
+        shape => {
+            let got = shape.unwrap_or_default();
+            let message = format!("tensor {name}: expected shape {:?}, got {got:?}", part.shape);
+            Err(EncoderError::File { path: weights.path(name).to_owned(), message })
+        }
+    }
+}
+
+fn sample(initializer: Initializer, random: &mut ChaCha12Rng) -> f32 {
+    match initializer {
+        Initializer::Zeros => 0.0,
+        Initializer::Ones => 1.0,
+        Initializer::Normal(deviation) => (normal(random) * f64::from(deviation)) as f32,
+        Initializer::TruncatedNormal { deviation, cutoff } => loop {
+            let number = normal(random);
+            if number.abs() <= f64::from(cutoff) {
+                return (number * f64::from(deviation)) as f32;
+            }
+        },
+        Initializer::Uniform(bound) => random.random_range(-bound..bound),
+    }
+}
+
+/// A standard normal number (Box & Muller 1958).
+fn normal(random: &mut ChaCha12Rng) -> f64 {
+    let (radius, angle): (f64, f64) = (random.random(), random.random());
+    // `1 - radius` is in (0, 1], where the logarithm is finite.
+    (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
 }

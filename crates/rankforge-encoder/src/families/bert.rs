@@ -1,0 +1,145 @@
+use super::builder::{BlockNames, Builder};
+use super::fields::Fields;
+use crate::{
+    Architecture, BlockConfig, EncoderConfig, EncoderError, HeadStage, Initializer, Mlp, NormPlace,
+    Positions, Task,
+};
+use rankforge_kernels::ops::{Activation, Pooling};
+use serde_json::Value;
+
+pub(super) const BERT_BLOCKS: BlockNames = BlockNames {
+    blocks: "encoder.layer",
+    qkv: ["attention.self.query", "attention.self.key", "attention.self.value"],
+    attention_output: "attention.output.dense",
+    attention_norm: "attention.output.LayerNorm",
+    mlp_input: "intermediate.dense",
+    mlp_output: "output.dense",
+    mlp_norm: "output.LayerNorm",
+};
+
+/// A block of a post-norm family: all of them are alike.
+pub(super) const POST_NORM_BLOCK: BlockConfig =
+    BlockConfig { window: None, rotary_theta: None, attention_norm: true };
+
+/// BERT: learned positions and segments; the head is a tanh pooler on the first token.
+pub(super) fn bert(
+    fields: &Fields<'_>,
+    task: &Task,
+    mut builder: Builder,
+) -> Result<Architecture, EncoderError> {
+    let config = bert_config(fields, "bert", 0)?;
+    let deviation = initializer_range(fields)?;
+    builder.bert_like(&config, &BERT_BLOCKS, deviation);
+    if let Task::SequenceClassification { num_labels } = *task {
+        let (normal, zeros) = (Initializer::Normal(deviation), Initializer::Zeros);
+        let h = config.hidden_size;
+        builder.bare_stage(first_token());
+        builder.stage(dense(h, h, Activation::Tanh), "bert.pooler.dense", normal, zeros);
+        builder.bare_stage(HeadStage::Dropout(classifier_dropout(fields)?));
+        let classifier = dense(h, num_labels, Activation::Identity);
+        builder.stage(classifier, "classifier", normal, zeros);
+    }
+    Ok(builder.finish(config))
+}
+
+/// ELECTRA: BERT's encoder over embeddings of their own width, RoBERTa's head with gelu.
+pub(super) fn electra(
+    fields: &Fields<'_>,
+    task: &Task,
+    mut builder: Builder,
+) -> Result<Architecture, EncoderError> {
+    let mut config = bert_config(fields, "electra", 0)?;
+    config.embedding_size = fields.size("embedding_size", 128)?;
+    let deviation = initializer_range(fields)?;
+    builder.bert_like(&config, &BERT_BLOCKS, deviation);
+    if let Task::SequenceClassification { num_labels } = *task {
+        let dropout = classifier_dropout(fields)?;
+        two_layer_head(&mut builder, &config, Activation::Gelu, dropout, num_labels, deviation);
+    }
+    Ok(builder.finish(config))
+}
+
+/// The fields that BERT, ELECTRA and RoBERTa share; `offset` is the number of the first position.
+pub(super) fn bert_config(
+    fields: &Fields<'_>,
+    model_type: &str,
+    offset: usize,
+) -> Result<EncoderConfig, EncoderError> {
+    for name in ["is_decoder", "add_cross_attention"] {
+        fields.only(name, Value::Bool(false))?;
+    }
+    fields.only("position_embedding_type", Value::from("absolute"))?;
+    let electra = model_type == "electra";
+    let hidden_size = fields.size("hidden_size", if electra { 256 } else { 768 })?;
+    let rows = fields.size("max_position_embeddings", 512)?;
+    if rows <= offset {
+        return Err(fields.error("max_position_embeddings", &format!("more than {offset}")));
+    }
+    let blocks = fields.size("num_hidden_layers", 12)?;
+    let hidden_dropout = fields.probability("hidden_dropout_prob", 0.1)?;
+    Ok(EncoderConfig {
+        model_type: model_type.to_owned(),
+        vocab_size: fields.size("vocab_size", 30522)?,
+        embedding_size: hidden_size,
+        hidden_size,
+        heads: fields.heads("num_attention_heads", if electra { 4 } else { 12 }, hidden_size)?,
+        intermediate_size: fields.size("intermediate_size", if electra { 1024 } else { 3072 })?,
+        type_vocab_size: fields.size("type_vocab_size", 2)?,
+        positions: Positions::Learned { rows, offset },
+        embedding_norm: true,
+        final_norm: false,
+        norm_epsilon: fields.positive("layer_norm_eps", 1e-12)? as f32,
+        norm_bias: true,
+        attention_bias: true,
+        mlp_bias: true,
+        norm_place: NormPlace::Post,
+        mlp: Mlp::Plain(fields.activation("hidden_act")?),
+        blocks: vec![POST_NORM_BLOCK; blocks],
+        embedding_dropout: hidden_dropout,
+        attention_dropout: fields.probability("attention_probs_dropout_prob", 0.1)?,
+        attention_output_dropout: hidden_dropout,
+        mlp_dropout: 0.0,
+        mlp_output_dropout: hidden_dropout,
+        max_positions: rows - offset,
+    })
+}
+
+/// Standard deviation of fresh weights.
+pub(super) fn initializer_range(fields: &Fields<'_>) -> Result<f32, EncoderError> {
+    Ok(fields.positive("initializer_range", 0.02)? as f32)
+}
+
+/// `classifier_dropout`, or the hidden dropout where it is null.
+pub(super) fn classifier_dropout(fields: &Fields<'_>) -> Result<f32, EncoderError> {
+    match fields.optional_probability("classifier_dropout")? {
+        Some(probability) => Ok(probability),
+        None => fields.probability("hidden_dropout_prob", 0.1),
+    }
+}
+
+/// RoBERTa's head: first token, dropout, dense, activation, dropout, projection to the labels.
+pub(super) fn two_layer_head(
+    builder: &mut Builder,
+    config: &EncoderConfig,
+    activation: Activation,
+    dropout: f32,
+    num_labels: usize,
+    deviation: f32,
+) {
+    let (normal, zeros) = (Initializer::Normal(deviation), Initializer::Zeros);
+    let h = config.hidden_size;
+    builder.bare_stage(first_token());
+    builder.bare_stage(HeadStage::Dropout(dropout));
+    builder.stage(dense(h, h, activation), "classifier.dense", normal, zeros);
+    builder.bare_stage(HeadStage::Dropout(dropout));
+    let projection = dense(h, num_labels, Activation::Identity);
+    builder.stage(projection, "classifier.out_proj", normal, zeros);
+}
+
+pub(super) fn first_token() -> HeadStage {
+    HeadStage::Pool { modes: vec![Pooling::Cls], skip_prompt: false }
+}
+
+pub(super) fn dense(inputs: usize, outputs: usize, activation: Activation) -> HeadStage {
+    HeadStage::Dense { inputs, outputs, bias: true, activation, residual: false }
+}

@@ -1,0 +1,190 @@
+use crate::architecture::stage_parameters;
+use crate::{
+    Architecture, EncoderConfig, HeadStage, Initializer, NormPlace, ParameterSpec, Positions,
+    TensorPart,
+};
+
+/// Collects the parameters of an architecture under arena names, with their names in the file.
+pub(super) struct Builder {
+    prefix: &'static str,
+    head: Vec<HeadStage>,
+    parameters: Vec<ParameterSpec>,
+}
+
+/// File names of a BERT-like block's tensors, after the block's own prefix.
+pub(super) struct BlockNames {
+    /// What stands before the block's number.
+    pub(super) blocks: &'static str,
+    pub(super) qkv: [&'static str; 3],
+    pub(super) attention_output: &'static str,
+    pub(super) attention_norm: &'static str,
+    pub(super) mlp_input: &'static str,
+    pub(super) mlp_output: &'static str,
+    pub(super) mlp_norm: &'static str,
+}
+
+impl Builder {
+    /// `prefix` stands before the names of the backbone's tensors.
+    pub(super) fn new(prefix: &'static str) -> Builder {
+        Builder { prefix, head: Vec::new(), parameters: Vec::new() }
+    }
+
+    pub(super) fn finish(self, encoder: EncoderConfig) -> Architecture {
+        Architecture { encoder, head: self.head, parameters: self.parameters }
+    }
+
+    /// A matrix stored as one tensor.
+    pub(super) fn matrix(
+        &mut self,
+        name: &str,
+        file_name: &str,
+        rows: usize,
+        columns: usize,
+        initializer: Initializer,
+    ) {
+        self.push(
+            name,
+            rows,
+            columns,
+            initializer,
+            vec![(file_name.to_owned(), vec![rows, columns])],
+        );
+    }
+
+    /// A vector stored as one tensor: one row.
+    pub(super) fn vector(
+        &mut self,
+        name: &str,
+        file_name: &str,
+        length: usize,
+        initializer: Initializer,
+    ) {
+        self.push(name, 1, length, initializer, vec![(file_name.to_owned(), vec![length])]);
+    }
+
+    /// `name.weight` and, with `bias`, `name.bias` of a linear layer.
+    pub(super) fn linear(
+        &mut self,
+        name: &str,
+        file_name: &str,
+        shape: [usize; 2],
+        bias: bool,
+        initializer: Initializer,
+    ) {
+        let [outputs, inputs] = shape;
+        let (weight, file_weight) = (format!("{name}.weight"), format!("{file_name}.weight"));
+        self.matrix(&weight, &file_weight, outputs, inputs, initializer);
+        if bias {
+            let (bias, file_bias) = (format!("{name}.bias"), format!("{file_name}.bias"));
+            self.vector(&bias, &file_bias, outputs, Initializer::Zeros);
+        }
+    }
+
+    /// Linear layers that read the same input, fused into one; the bias has a row for each.
+    pub(super) fn fused_linear(
+        &mut self,
+        name: &str,
+        file_names: &[String],
+        shape: [usize; 2],
+        initializer: Initializer,
+    ) {
+        let [outputs, inputs] = shape;
+        let weights =
+            file_names.iter().map(|file| (format!("{file}.weight"), vec![outputs, inputs]));
+        let rows = outputs * file_names.len();
+        self.push(&format!("{name}.weight"), rows, inputs, initializer, weights.collect());
+        let biases = file_names.iter().map(|file| (format!("{file}.bias"), vec![outputs]));
+        let rows = file_names.len();
+        self.push(&format!("{name}.bias"), rows, outputs, Initializer::Zeros, biases.collect());
+    }
+
+    /// `name.weight` and, with `bias`, `name.bias` of a layer norm.
+    pub(super) fn norm(&mut self, name: &str, file_name: &str, width: usize, bias: bool) {
+        let (weight, file_weight) = (format!("{name}.weight"), format!("{file_name}.weight"));
+        self.vector(&weight, &file_weight, width, Initializer::Ones);
+        if bias {
+            let (bias, file_bias) = (format!("{name}.bias"), format!("{file_name}.bias"));
+            self.vector(&bias, &file_bias, width, Initializer::Zeros);
+        }
+    }
+
+    /// A head stage; `file_name` is its module in the file, prefix included.
+    pub(super) fn stage(
+        &mut self,
+        stage: HeadStage,
+        file_name: &str,
+        weight: Initializer,
+        bias: Initializer,
+    ) {
+        let index = self.head.len();
+        self.parameters.extend(stage_parameters(index, &stage, "", file_name, weight, bias));
+        self.head.push(stage);
+    }
+
+    /// A head stage without parameters.
+    pub(super) fn bare_stage(&mut self, stage: HeadStage) {
+        self.stage(stage, "", Initializer::Zeros, Initializer::Zeros);
+    }
+
+    /// Embeddings and blocks of a family that looks like BERT: post-norm, separate query, key and
+    /// value projections, biases everywhere.
+    pub(super) fn bert_like(&mut self, config: &EncoderConfig, names: &BlockNames, deviation: f32) {
+        assert_eq!(config.norm_place, NormPlace::Post, "a pre-norm family has its own names");
+        let normal = Initializer::Normal(deviation);
+        let (e, h, f) = (config.embedding_size, config.hidden_size, config.intermediate_size);
+        let file = |name: &str| format!("embeddings.{name}");
+        let (word, position) = (file("word_embeddings.weight"), file("position_embeddings.weight"));
+        self.matrix("embeddings.word", &word, config.vocab_size, e, normal);
+        if let Some(rows) = config.positions.rows() {
+            self.matrix("embeddings.position", &position, rows, e, normal);
+        }
+        if config.type_vocab_size > 0 {
+            let file = file("token_type_embeddings.weight");
+            self.matrix("embeddings.type", &file, config.type_vocab_size, e, normal);
+        }
+        self.norm("embeddings.norm", &file("LayerNorm"), e, true);
+        if e != h {
+            self.linear("embeddings.projection", "embeddings_project", [h, e], true, normal);
+        }
+        if let Positions::LearnedWithRelativeBias { buckets, .. } = config.positions {
+            let file = "encoder.relative_attention_bias.weight";
+            self.matrix("relative_bias", file, buckets, config.heads, normal);
+        }
+        for index in 0..config.blocks.len() {
+            let name = |part: &str| format!("blocks.{index}.{part}");
+            let file = |part: &str| format!("{}.{index}.{part}", names.blocks);
+            self.fused_linear(&name("qkv"), &names.qkv.map(file), [h, h], normal);
+            let output = file(names.attention_output);
+            self.linear(&name("attention_output"), &output, [h, h], true, normal);
+            self.norm(&name("attention_norm"), &file(names.attention_norm), h, true);
+            self.linear(&name("mlp_input"), &file(names.mlp_input), [f, h], true, normal);
+            self.linear(&name("mlp_output"), &file(names.mlp_output), [h, f], true, normal);
+            self.norm(&name("mlp_norm"), &file(names.mlp_norm), h, true);
+        }
+    }
+
+    fn push(
+        &mut self,
+        name: &str,
+        rows: usize,
+        columns: usize,
+        initializer: Initializer,
+        tensors: Vec<(String, Vec<usize>)>,
+    ) {
+        let each = rows / tensors.len();
+        let part = |(index, (file_name, shape)): (usize, (String, Vec<usize>))| TensorPart {
+            module: String::new(),
+            name: format!("{}{file_name}", self.prefix),
+            shape,
+            rows: index * each..(index + 1) * each,
+        };
+        let parts = tensors.into_iter().enumerate().map(part).collect();
+        self.parameters.push(ParameterSpec {
+            name: name.to_owned(),
+            rows,
+            columns,
+            parts,
+            initializer,
+        });
+    }
+}

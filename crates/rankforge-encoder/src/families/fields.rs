@@ -1,0 +1,162 @@
+use crate::EncoderError;
+use rankforge_kernels::ops::Activation;
+use serde_json::Value;
+use std::path::Path;
+
+/// The fields of a JSON object, with errors that name file, field, expected and got.
+pub(super) struct Fields<'a> {
+    value: &'a Value,
+    path: &'a Path,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(value: &'a Value, path: &'a Path) -> Result<Fields<'a>, EncoderError> {
+        if !value.is_object() {
+            let message = format!("expected a JSON object, got {value}");
+            return Err(EncoderError::File { path: path.to_owned(), message });
+        }
+        Ok(Fields { value, path })
+    }
+
+    /// The field's value; `null` counts as absent, as in Python configs.
+    pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
+        self.value.get(name).filter(|value| !value.is_null())
+    }
+
+    /// Whether the field is there and `null`.
+    pub(super) fn is_null(&self, name: &str) -> bool {
+        self.value.get(name).is_some_and(Value::is_null)
+    }
+
+    /// The error of a field whose value will not do.
+    pub(super) fn error(&self, name: &str, expected: &str) -> EncoderError {
+        let got = self.value.get(name).map_or("nothing".to_owned(), Value::to_string);
+        self.error_got(name, expected, got)
+    }
+
+    pub(super) fn error_got(&self, name: &str, expected: &str, got: String) -> EncoderError {
+        EncoderError::Field {
+            path: self.path.to_owned(),
+            field: name.to_owned(),
+            expected: expected.to_owned(),
+            got,
+        }
+    }
+
+    pub(super) fn required_string(
+        &self,
+        name: &str,
+        expected: &str,
+    ) -> Result<&'a str, EncoderError> {
+        self.get(name).and_then(Value::as_str).ok_or_else(|| self.error(name, expected))
+    }
+
+    /// A positive whole number.
+    pub(super) fn size(&self, name: &str, default: usize) -> Result<usize, EncoderError> {
+        // Sizes beyond this are no model of ours; products of two of them must not overflow.
+        const LARGEST: u64 = 1 << 31;
+        match self.get(name) {
+            None => Ok(default),
+            Some(value) => value
+                .as_u64()
+                .filter(|&size| (1..=LARGEST).contains(&size))
+                .map(|size| size as usize)
+                .ok_or_else(|| self.error(name, "a positive whole number")),
+        }
+    }
+
+    /// A whole number from 0.
+    pub(super) fn index(&self, name: &str, default: usize) -> Result<usize, EncoderError> {
+        match self.get(name).map(Value::as_u64) {
+            None => Ok(default),
+            Some(Some(0)) => Ok(0),
+            Some(_) => self.size(name, default),
+        }
+    }
+
+    /// A finite number above 0.
+    pub(super) fn positive(&self, name: &str, default: f64) -> Result<f64, EncoderError> {
+        match self.get(name) {
+            None => Ok(default),
+            Some(value) => value
+                .as_f64()
+                .filter(|number| number.is_finite() && *number > 0.0)
+                .ok_or_else(|| self.error(name, "a number above 0")),
+        }
+    }
+
+    /// A dropout probability, if the field is there.
+    pub(super) fn optional_probability(&self, name: &str) -> Result<Option<f32>, EncoderError> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(value) => match value.as_f64() {
+                Some(number) if (0.0..1.0).contains(&number) => Ok(Some(number as f32)),
+                _ => Err(self.error(name, "a probability, at least 0 and below 1")),
+            },
+        }
+    }
+
+    /// A dropout probability.
+    pub(super) fn probability(&self, name: &str, default: f32) -> Result<f32, EncoderError> {
+        Ok(self.optional_probability(name)?.unwrap_or(default))
+    }
+
+    pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool, EncoderError> {
+        match self.get(name) {
+            None => Ok(default),
+            Some(value) => value.as_bool().ok_or_else(|| self.error(name, "true or false")),
+        }
+    }
+
+    pub(super) fn string(
+        &self,
+        name: &str,
+        default: &'a str,
+        expected: &str,
+    ) -> Result<&'a str, EncoderError> {
+        match self.get(name) {
+            None => Ok(default),
+            Some(_) => self.required_string(name, expected),
+        }
+    }
+
+    /// An activation by its name in transformers.
+    pub(super) fn activation(&self, name: &str) -> Result<Activation, EncoderError> {
+        let expected = "one of gelu, gelu_new, gelu_pytorch_tanh, relu, silu, swish, tanh, sigmoid";
+        match self.string(name, "gelu", expected)? {
+            "gelu" | "gelu_python" => Ok(Activation::Gelu),
+            "gelu_new" | "gelu_fast" | "gelu_accurate" | "gelu_pytorch_tanh"
+            | "gelu_python_tanh" => Ok(Activation::GeluTanh),
+            "relu" => Ok(Activation::Relu),
+            "silu" | "swish" => Ok(Activation::Silu),
+            "tanh" => Ok(Activation::Tanh),
+            "sigmoid" => Ok(Activation::Sigmoid),
+            _ => Err(self.error(name, expected)),
+        }
+    }
+
+    /// Fails when a field has another value than the only one supported (or is absent).
+    pub(super) fn only(&self, name: &str, supported: Value) -> Result<(), EncoderError> {
+        match self.get(name) {
+            Some(value) if *value != supported => {
+                Err(self.error(name, &format!("{supported} (nothing else is supported)")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Heads, after checking that they divide the hidden size.
+    pub(super) fn heads(
+        &self,
+        name: &str,
+        default: usize,
+        hidden_size: usize,
+    ) -> Result<usize, EncoderError> {
+        let heads = self.size(name, default)?;
+        if !hidden_size.is_multiple_of(heads) {
+            let expected = format!("a divisor of the hidden size {hidden_size}");
+            return Err(self.error_got(name, &expected, heads.to_string()));
+        }
+        Ok(heads)
+    }
+}

@@ -1,0 +1,211 @@
+use super::builder::Builder;
+use super::fields::Fields;
+use crate::{
+    Architecture, BlockConfig, EncoderConfig, EncoderError, HeadStage, Initializer, Mlp, NormPlace,
+    Positions, Task,
+};
+use rankforge_kernels::ops::{Activation, Gate, Pooling};
+use serde_json::Value;
+
+/// ModernBERT (Warner et al. 2024, arXiv:2412.13663): pre-norm, rotary positions, gated MLP,
+/// global attention in every third block and a local window in the others.
+pub(super) fn modernbert(
+    fields: &Fields<'_>,
+    task: &Task,
+    mut builder: Builder,
+) -> Result<Architecture, EncoderError> {
+    let config = config(fields)?;
+    let initializers = Initializers::read(fields, &config)?;
+    backbone(&mut builder, &config, &initializers);
+    if let Task::SequenceClassification { num_labels } = *task {
+        head(fields, &config, &initializers, num_labels, &mut builder)?;
+    }
+    Ok(builder.finish(config))
+}
+
+fn config(fields: &Fields<'_>) -> Result<EncoderConfig, EncoderError> {
+    let hidden_size = fields.size("hidden_size", 768)?;
+    let attention_dropout = fields.probability("attention_dropout", 0.0)?;
+    let heads = fields.heads("num_attention_heads", 12, hidden_size)?;
+    if !(hidden_size / heads).is_multiple_of(2) {
+        let got = format!("{heads} heads of width {}", hidden_size / heads);
+        return Err(fields.error_got("num_attention_heads", "heads of even width", got));
+    }
+    Ok(EncoderConfig {
+        model_type: "modernbert".to_owned(),
+        vocab_size: fields.size("vocab_size", 50368)?,
+        embedding_size: hidden_size,
+        hidden_size,
+        heads,
+        intermediate_size: fields.size("intermediate_size", 1152)?,
+        type_vocab_size: 0,
+        positions: Positions::Rotary,
+        embedding_norm: true,
+        final_norm: true,
+        norm_epsilon: fields.positive("norm_eps", 1e-5)? as f32,
+        norm_bias: fields.flag("norm_bias", false)?,
+        attention_bias: fields.flag("attention_bias", false)?,
+        mlp_bias: fields.flag("mlp_bias", false)?,
+        norm_place: NormPlace::Pre,
+        mlp: Mlp::Gated(match fields.activation("hidden_activation")? {
+            Activation::Gelu => Gate::GeGlu,
+            Activation::GeluTanh => Gate::GeGluTanh,
+            Activation::Silu => Gate::SwiGlu,
+            _ => return Err(fields.error("hidden_activation", "a form of gelu or silu")),
+        }),
+        blocks: blocks(fields)?,
+        embedding_dropout: fields.probability("embedding_dropout", 0.0)?,
+        attention_dropout,
+        attention_output_dropout: attention_dropout,
+        mlp_dropout: fields.probability("mlp_dropout", 0.0)?,
+        mlp_output_dropout: 0.0,
+        max_positions: fields.size("max_position_embeddings", 8192)?,
+    })
+}
+
+/// Which blocks are local, and their rotary bases, from either generation of the config:
+/// `layer_types` and `rope_parameters`, or a period and two bases.
+fn blocks(fields: &Fields<'_>) -> Result<Vec<BlockConfig>, EncoderError> {
+    let count = fields.size("num_hidden_layers", 22)?;
+    // Half to each side, as transformers divides it.
+    let window = fields.index("local_attention", 128)? / 2;
+    let global_theta = theta(fields, "full_attention", "global_rope_theta", 160_000.0)?;
+    let local_theta = theta(fields, "sliding_attention", "local_rope_theta", 10_000.0)?;
+    let local = local_blocks(fields, count)?;
+    let block = |(index, local): (usize, bool)| BlockConfig {
+        window: local.then_some(window),
+        rotary_theta: Some(if local { local_theta } else { global_theta }),
+        attention_norm: index > 0,
+    };
+    Ok(local.into_iter().enumerate().map(block).collect())
+}
+
+fn local_blocks(fields: &Fields<'_>, count: usize) -> Result<Vec<bool>, EncoderError> {
+    let Some(types) = fields.get("layer_types") else {
+        let period = fields.size("global_attn_every_n_layers", 3)?;
+        return Ok((0..count).map(|index| index % period != 0).collect());
+    };
+    let expected = format!("a list of {count} of full_attention and sliding_attention");
+    let wrong = || fields.error("layer_types", &expected);
+    let types = types.as_array().filter(|types| types.len() == count).ok_or_else(wrong)?;
+    let local = |value: &Value| match value.as_str() {
+        Some("full_attention") => Ok(false),
+        Some("sliding_attention") => Ok(true),
+        _ => Err(wrong()),
+    };
+    types.iter().map(local).collect()
+}
+
+fn theta(
+    fields: &Fields<'_>,
+    layer_type: &str,
+    old_name: &str,
+    default: f64,
+) -> Result<f64, EncoderError> {
+    if fields.get("rope_scaling").is_some() {
+        return Err(fields.error("rope_scaling", "null (nothing else is supported)"));
+    }
+    if fields.is_null(old_name) {
+        return Err(fields.error(old_name, "a number above 0"));
+    }
+    let old = fields.positive(old_name, default)?;
+    let Some(parameters) = fields.get("rope_parameters") else { return Ok(old) };
+    let parameters = match parameters.get(layer_type) {
+        None | Some(Value::Null) => return Ok(old),
+        Some(parameters) => parameters,
+    };
+    let wrong = |expected: &str| {
+        let got = parameters.to_string();
+        fields.error_got(&format!("rope_parameters.{layer_type}"), expected, got)
+    };
+    match parameters.get("rope_type") {
+        None => {}
+        Some(kind) if kind == "default" => {}
+        Some(_) => return Err(wrong("rope_type \"default\" (nothing else is supported)")),
+    }
+    match parameters.get("rope_theta") {
+        None => Ok(old),
+        Some(theta) => theta
+            .as_f64()
+            .filter(|theta| theta.is_finite() && *theta > 0.0)
+            .ok_or_else(|| wrong("a rope_theta above 0")),
+    }
+}
+
+/// How fresh weights start: normals cut at a number of deviations, which depend on the place.
+struct Initializers {
+    input: Initializer,
+    output: Initializer,
+    classifier: Initializer,
+}
+
+impl Initializers {
+    fn read(fields: &Fields<'_>, config: &EncoderConfig) -> Result<Initializers, EncoderError> {
+        let range = fields.positive("initializer_range", 0.02)?;
+        // transformers: 2 where it is absent, 3 where it is null.
+        let default = if fields.is_null("initializer_cutoff_factor") { 3.0 } else { 2.0 };
+        let cutoff = fields.positive("initializer_cutoff_factor", default)? as f32;
+        let cut =
+            |deviation: f64| Initializer::TruncatedNormal { deviation: deviation as f32, cutoff };
+        Ok(Initializers {
+            input: cut(range),
+            output: cut(range / (2.0 * config.blocks.len() as f64).sqrt()),
+            classifier: cut(1.0 / (config.hidden_size as f64).sqrt()),
+        })
+    }
+}
+
+fn backbone(builder: &mut Builder, config: &EncoderConfig, initializers: &Initializers) {
+    let (h, f) = (config.hidden_size, config.intermediate_size);
+    let (attention_bias, mlp_bias, norm_bias) =
+        (config.attention_bias, config.mlp_bias, config.norm_bias);
+    let Initializers { input, output, .. } = *initializers;
+    let table = "embeddings.tok_embeddings.weight";
+    builder.matrix("embeddings.word", table, config.vocab_size, h, input);
+    builder.norm("embeddings.norm", "embeddings.norm", h, norm_bias);
+    for (index, block) in config.blocks.iter().enumerate() {
+        let name = |part: &str| format!("blocks.{index}.{part}");
+        let file = |part: &str| format!("layers.{index}.{part}");
+        if block.attention_norm {
+            builder.norm(&name("attention_norm"), &file("attn_norm"), h, norm_bias);
+        }
+        builder.linear(&name("qkv"), &file("attn.Wqkv"), [3 * h, h], attention_bias, input);
+        let attention_output = name("attention_output");
+        builder.linear(&attention_output, &file("attn.Wo"), [h, h], attention_bias, output);
+        builder.norm(&name("mlp_norm"), &file("mlp_norm"), h, norm_bias);
+        builder.linear(&name("mlp_input"), &file("mlp.Wi"), [2 * f, h], mlp_bias, input);
+        builder.linear(&name("mlp_output"), &file("mlp.Wo"), [h, f], mlp_bias, output);
+    }
+    builder.norm("final_norm", "final_norm", h, norm_bias);
+}
+
+fn head(
+    fields: &Fields<'_>,
+    config: &EncoderConfig,
+    initializers: &Initializers,
+    num_labels: usize,
+    builder: &mut Builder,
+) -> Result<(), EncoderError> {
+    let h = config.hidden_size;
+    let pooling = match fields.string("classifier_pooling", "cls", "cls or mean")? {
+        "cls" => Pooling::Cls,
+        "mean" => Pooling::Mean,
+        _ => return Err(fields.error("classifier_pooling", "cls or mean")),
+    };
+    builder.bare_stage(HeadStage::Pool { modes: vec![pooling], skip_prompt: false });
+    let dense = HeadStage::Dense {
+        inputs: h,
+        outputs: h,
+        bias: fields.flag("classifier_bias", false)?,
+        activation: fields.activation("classifier_activation")?,
+        residual: false,
+    };
+    builder.stage(dense, "head.dense", initializers.output, Initializer::Zeros);
+    let norm =
+        HeadStage::LayerNorm { width: h, epsilon: config.norm_epsilon, bias: config.norm_bias };
+    builder.stage(norm, "head.norm", Initializer::Ones, Initializer::Zeros);
+    builder.bare_stage(HeadStage::Dropout(fields.probability("classifier_dropout", 0.0)?));
+    let classifier = super::bert::dense(h, num_labels, Activation::Identity);
+    builder.stage(classifier, "classifier", initializers.classifier, Initializer::Zeros);
+    Ok(())
+}

@@ -1,0 +1,44 @@
+use super::bert::{
+    BERT_BLOCKS, bert_config, classifier_dropout, initializer_range, two_layer_head,
+};
+use super::builder::Builder;
+use super::fields::Fields;
+use crate::{Architecture, EncoderError, Task};
+use rankforge_kernels::ops::Activation;
+
+/// RoBERTa: BERT's encoder with positions counted from the padding id + 1, and a head of two layers.
+pub(super) fn roberta(
+    fields: &Fields<'_>,
+    task: &Task,
+    builder: Builder,
+) -> Result<Architecture, EncoderError> {
+    read("roberta", fields, task, builder)
+}
+
+/// XLM-RoBERTa: RoBERTa with another vocabulary, under RoBERTa's tensor names.
+pub(super) fn xlm_roberta(
+    fields: &Fields<'_>,
+    task: &Task,
+    builder: Builder,
+) -> Result<Architecture, EncoderError> {
+    read("xlm-roberta", fields, task, builder)
+}
+
+fn read(
+    model_type: &str,
+    fields: &Fields<'_>,
+    task: &Task,
+    mut builder: Builder,
+) -> Result<Architecture, EncoderError> {
+    let mut config = bert_config(fields, model_type, fields.index("pad_token_id", 1)? + 1)?;
+    if model_type == "roberta" {
+        config.vocab_size = fields.size("vocab_size", 50265)?;
+    }
+    let deviation = initializer_range(fields)?;
+    builder.bert_like(&config, &BERT_BLOCKS, deviation);
+    if let Task::SequenceClassification { num_labels } = *task {
+        let dropout = classifier_dropout(fields)?;
+        two_layer_head(&mut builder, &config, Activation::Tanh, dropout, num_labels, deviation);
+    }
+    Ok(builder.finish(config))
+}

@@ -3,6 +3,21 @@
 //! A loss sees neither the model nor the tokens nor the chunks, so gradient caching is one function
 //! of the trainer that serves every loss.
 
+mod activation;
+mod binary_cross_entropy;
+mod cached_multiple_negatives_ranking;
+mod columns;
+pub mod dual_encoder;
+mod multiple_negatives_ranking;
+mod named;
+mod softmax;
+
+pub use activation::Activation;
+pub use binary_cross_entropy::BinaryCrossEntropyLoss;
+pub use cached_multiple_negatives_ranking::CachedMultipleNegativesRankingLoss;
+pub use multiple_negatives_ranking::MultipleNegativesRankingLoss;
+pub use named::{CROSS_ENCODER_LOSSES, cross_encoder_loss};
+
 use crate::Error;
 use rankforge_encoder::{Input, Outputs};
 
@@ -83,6 +98,12 @@ pub trait Loss: Send + Sync {
         None
     }
 
+    /// Compares the output columns of a model (labels, or embedding dimension) with what the loss reads.
+    ///
+    /// # Errors
+    /// When the model has another number of columns than the loss can use.
+    fn check_model(&self, output_columns: usize) -> Result<(), Error>;
+
     /// Arranges a batch into sequences.
     ///
     /// # Errors
@@ -90,5 +111,9 @@ pub trait Loss: Send + Sync {
     fn plan<'a>(&self, examples: &'a Examples, draw: Draw) -> Result<Plan<'a>, Error>;
 
     /// Value and gradient; `outputs` has one row for each input of the plan.
+    ///
+    /// # Panics
+    /// When the shape of `outputs` does not fit `rows` and `labels`, which [`Loss::check_model`] and
+    /// [`Loss::plan`] rule out.
     fn compute(&self, outputs: &Outputs, rows: usize, labels: &Labels) -> LossOutput;
 }

@@ -1,1 +1,3 @@
 //! Integration tests of rankforge.
+
+mod losses;

@@ -1,0 +1,68 @@
+use serde::{Deserialize, Deserializer, de};
+
+/// What a loss applies to the raw logits; written as PyTorch's class name, with or without its module.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activation {
+    /// `f`.
+    #[default]
+    Identity,
+    /// `1 / (1 + exp(-f))`.
+    Sigmoid,
+    /// `tanh(f)`.
+    Tanh,
+}
+
+impl Activation {
+    /// The value at `logit`, and the derivative there.
+    pub(super) fn apply(self, logit: f64) -> (f64, f64) {
+        match self {
+            Activation::Identity => (logit, 1.0),
+            Activation::Sigmoid => {
+                let value = sigmoid(logit);
+                (value, value * (1.0 - value))
+            }
+            Activation::Tanh => {
+                let value = logit.tanh();
+                (value, 1.0 - value * value)
+            }
+        }
+    }
+
+    /// PyTorch's full class name, as model cards and configuration files have it.
+    pub fn full_name(self) -> &'static str {
+        match self {
+            Activation::Identity => "torch.nn.modules.linear.Identity",
+            Activation::Sigmoid => "torch.nn.modules.activation.Sigmoid",
+            Activation::Tanh => "torch.nn.modules.activation.Tanh",
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Activation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Activation, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        match name.rsplit('.').next().unwrap_or_default() {
+            "Identity" => Ok(Activation::Identity),
+            "Sigmoid" => Ok(Activation::Sigmoid),
+            "Tanh" => Ok(Activation::Tanh),
+            _ => Err(de::Error::custom(format!(
+                "unknown activation {name:?}: expected Identity, Sigmoid or Tanh"
+            ))),
+        }
+    }
+}
+
+/// `1 / (1 + exp(-x))` without overflow.
+pub(super) fn sigmoid(x: f64) -> f64 {
+    if x >= 0.0 {
+        1.0 / (1.0 + (-x).exp())
+    } else {
+        let power = x.exp();
+        power / (1.0 + power)
+    }
+}
+
+/// `log(1 / (1 + exp(-x)))` without overflow.
+pub(super) fn log_sigmoid(x: f64) -> f64 {
+    x.min(0.0) - (-x.abs()).exp().ln_1p()
+}

@@ -1,1 +1,3 @@
 //! Integration tests of rankforge-cli.
+
+mod edges;

@@ -1,0 +1,298 @@
+//! `rankforge info`: what a model folder or a data set holds.
+
+use crate::console::Console;
+use crate::failure::Mistake;
+use crate::table::{Table, shortened, thousands};
+use indexmap::IndexMap;
+use rankforge::Device;
+use rankforge::data::{Location, RowReader, Value, splits};
+use rankforge::encoder::{CrossEncoder, DualEncoder, Model, Positions, Reporter};
+use serde_json::{Value as Json, json};
+use std::path::{Path, PathBuf};
+
+/// Rows in memory at a time.
+const CHUNK: usize = 8192;
+
+/// Describe a model folder or a data set
+///
+/// Of a model: architecture, parameters, longest input, labels or dimensions, output activation,
+/// layout of the files, and the instruction set and threads it would run with. Of a data set:
+/// splits, rows, and for each column its kind, range or lengths and an example.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rankforge info models/reranker
+  rankforge info data/pairs.parquet
+  rankforge info data/stsb --json")]
+pub(crate) struct InfoArgs {
+    /// Folder of a model, or a data set
+    #[arg(value_name = "MODEL|DATASET")]
+    path: PathBuf,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the path holds neither, or what it holds is malformed.
+pub(crate) fn run(args: &InfoArgs, console: &Console) -> anyhow::Result<()> {
+    let path = &args.path;
+    let is_model = MODEL_FILES.iter().any(|name| path.join(name).is_file());
+    if !path.exists() {
+        return Err(Mistake::input(format!("{}: no such file or folder", path.display())).into());
+    }
+    if is_model { model_info(path, console) } else { dataset_info(path, console) }
+}
+
+/// Files of which every model folder has at least one.
+const MODEL_FILES: [&str; 4] =
+    ["modules.json", "config.json", "model.safetensors", "config_sentence_transformers.json"];
+
+fn model_info(path: &Path, console: &Console) -> anyhow::Result<()> {
+    let options = console.load_options()?;
+    let device = options.device.clone();
+    let facts = if is_cross_encoder(path)? {
+        let model = CrossEncoder::load(path, &options, &console.progress)?;
+        let mut facts = model_facts("CrossEncoder", model.model(), model.max_length());
+        facts.insert("labels", model.num_labels().into());
+        facts.insert("activation_fn", format!("{:?}", model.activation_fn()).into());
+        facts.insert("vocabulary", model.tokenizer().vocab_size().into());
+        facts
+    } else {
+        let model = DualEncoder::load(path, &options, &console.progress)?;
+        let max_length = model.tokenizer().max_length();
+        let mut facts = model_facts("SentenceTransformer", model.model(), max_length);
+        facts.insert("dimensions", model.dimension().into());
+        facts.insert("similarity", format!("{:?}", model.similarity()).to_lowercase().into());
+        facts.insert("vocabulary", model.tokenizer().vocab_size().into());
+        facts
+    };
+    let mut facts = facts;
+    facts.insert("layout", layout(path).into());
+    facts.insert("device", device_name(&device).into());
+    let text = || {
+        let mut table = Table::new(&["property", "value"]);
+        for (name, value) in &facts {
+            let shown = match value {
+                Json::String(text) => text.clone(),
+                Json::Number(number) => number.as_u64().map_or(number.to_string(), thousands),
+                Json::Null => "no limit".to_owned(),
+                other => other.to_string(),
+            };
+            table.row([name.replace('_', " "), shown]);
+        }
+        table.to_string()
+    };
+    console.result(text, &facts)
+}
+
+fn model_facts(
+    kind: &str,
+    model: &Model,
+    max_length: Option<usize>,
+) -> IndexMap<&'static str, Json> {
+    let architecture = model.architecture();
+    let encoder = &architecture.encoder;
+    let parameters: usize =
+        architecture.parameters.iter().map(|spec| spec.rows * spec.columns).sum();
+    let mut facts = IndexMap::from([("type", json!(kind))]);
+    if encoder.blocks.is_empty() {
+        facts.insert("architecture", "static embeddings".into());
+    } else {
+        facts.insert("architecture", encoder.model_type.as_str().into());
+        facts.insert("layers", encoder.blocks.len().into());
+        facts.insert("hidden_size", encoder.hidden_size.into());
+        facts.insert("heads", encoder.heads.into());
+        let positions = match encoder.positions {
+            Positions::None => "none",
+            Positions::Learned { .. } => "learned",
+            Positions::LearnedWithRelativeBias { .. } => "learned, and relative bias",
+            Positions::Rotary => "rotary",
+        };
+        facts.insert("positions", positions.into());
+    }
+    facts.insert("parameters", parameters.into());
+    facts.insert("max_length", max_length.map_or(Json::Null, Into::into));
+    facts
+}
+
+/// Whether a model folder holds a reranker rather than a dual encoder.
+///
+/// # Errors
+/// When one of its JSON files is malformed.
+pub(crate) fn is_cross_encoder(path: &Path) -> anyhow::Result<bool> {
+    let sentence_transformers = read_json(&path.join("config_sentence_transformers.json"))?;
+    if path.join("modules.json").is_file() {
+        return Ok(sentence_transformers["model_type"] == "CrossEncoder");
+    }
+    let config = read_json(&path.join("config.json"))?;
+    let classifies = config["architectures"].as_array().is_some_and(|names| {
+        let ends = |name: &Json| {
+            name.as_str().is_some_and(|name| name.ends_with("ForSequenceClassification"))
+        };
+        names.iter().any(ends)
+    });
+    Ok(classifies)
+}
+
+fn read_json(path: &Path) -> anyhow::Result<Json> {
+    if !path.is_file() {
+        return Ok(Json::Null);
+    }
+    let text = std::fs::read_to_string(path)?;
+    serde_json::from_str(&text)
+        .map_err(|error| Mistake::input(format!("{}: {error}", path.display())).into())
+}
+
+fn layout(path: &Path) -> &'static str {
+    let config = read_json(&path.join("config.json")).unwrap_or_default();
+    if path.join("modules.json").is_file() {
+        "sentence-transformers, modules.json"
+    } else if !config["sentence_transformers"].is_null() {
+        "sentence-transformers 4.0 to 5.3"
+    } else if !config["sbert_ce_default_activation_function"].is_null() {
+        "sentence-transformers before 4.0"
+    } else if path.join("config.json").is_file() {
+        "transformers checkpoint"
+    } else {
+        "weights and tokenizer only"
+    }
+}
+
+/// Instruction set and threads.
+pub(crate) fn device_name(device: &Device) -> String {
+    let threads = device.threads();
+    format!("cpu, {}, {threads} thread{}", device.isa(), if threads == 1 { "" } else { "s" })
+}
+
+/// What is known of a column after reading it.
+#[derive(Debug, Default)]
+struct Column {
+    kind: Option<&'static str>,
+    missing: u64,
+    least: f64,
+    sum: f64,
+    most: f64,
+    count: u64,
+    example: String,
+}
+
+impl Column {
+    fn add(&mut self, value: &Value) {
+        let (kind, size) = match value {
+            Value::Null => {
+                self.missing += 1;
+                return;
+            }
+            Value::Text(text) => ("text", text.chars().count() as f64),
+            Value::Integer(number) => ("integer", *number as f64),
+            Value::Float(number) => ("number", *number),
+            Value::Boolean(value) => ("boolean", f64::from(u8::from(*value))),
+            Value::List(values) => ("list", values.len() as f64),
+        };
+        match (self.kind, kind) {
+            (None, _) => {
+                self.kind = Some(kind);
+                self.example = shortened(&shown(value), 60);
+                (self.least, self.most) = (size, size);
+            }
+            (Some("integer"), "number") | (Some("number"), "integer") => self.kind = Some("number"),
+            (Some(earlier), kind) if earlier != kind => self.kind = Some("mixed"),
+            _ => {}
+        }
+        self.least = self.least.min(size);
+        self.most = self.most.max(size);
+        self.sum += size;
+        self.count += 1;
+    }
+
+    fn json(&self) -> Json {
+        json!({
+            "kind": self.kind,
+            "missing": self.missing,
+            "measure": self.measure(),
+            "min": self.least,
+            "mean": self.mean(),
+            "max": self.most,
+            "example": self.example,
+        })
+    }
+
+    /// What `min`, `mean` and `max` count.
+    fn measure(&self) -> &'static str {
+        match self.kind {
+            Some("text") => "letters",
+            Some("list") => "elements",
+            Some("mixed") | None => "",
+            _ => "value",
+        }
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum / (self.count.max(1) as f64)
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Text(text) => text.clone(),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Boolean(value) => value.to_string(),
+        Value::List(values) => {
+            format!("[{}]", values.iter().map(shown).collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+fn dataset_info(path: &Path, console: &Console) -> anyhow::Result<()> {
+    let mut results = Vec::new();
+    let mut text = String::new();
+    for (split, files) in splits(path)? {
+        let location =
+            Location { path: path.to_owned(), split: Some(split.clone()), ..Location::default() };
+        console.progress.begin(&format!("Reading {split}"), None, "rows");
+        let mut columns: IndexMap<String, Column> = IndexMap::new();
+        let mut rows = 0_u64;
+        for chunk in RowReader::open(&location, CHUNK)? {
+            let chunk = chunk?;
+            rows += chunk.len() as u64;
+            console.progress.advance(chunk.len() as u64);
+            for (name, values) in chunk.columns() {
+                let column = columns.entry(name.clone()).or_default();
+                values.iter().for_each(|value| column.add(value));
+            }
+        }
+        console.progress.end();
+        text.push_str(&describe(&split, files.len(), rows, &columns));
+        let columns: IndexMap<_, _> =
+            columns.iter().map(|(name, column)| (name.clone(), column.json())).collect();
+        results.push(json!({ "split": split, "files": files, "rows": rows, "columns": columns }));
+    }
+    console.result(|| text, &json!({ "path": path, "splits": results }))
+}
+
+fn describe(split: &str, files: usize, rows: u64, columns: &IndexMap<String, Column>) -> String {
+    let plural = if files == 1 { "" } else { "s" };
+    let mut text = format!("{split}: {} rows in {files} file{plural}\n", thousands(rows));
+    let mut table =
+        Table::new(&["column", "kind", "missing", "min", "mean", "max", "of", "first value"]);
+    for (name, column) in columns {
+        let number = |value: f64| {
+            let text = format!("{value:.2}");
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        };
+        table.row([
+            name.clone(),
+            column.kind.unwrap_or("empty").to_owned(),
+            thousands(column.missing),
+            number(column.least),
+            number(column.mean()),
+            number(column.most),
+            column.measure().to_owned(),
+            column.example.clone(),
+        ]);
+    }
+    text.push_str(&table.to_string());
+    text
+}

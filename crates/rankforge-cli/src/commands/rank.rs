@@ -1,0 +1,113 @@
+//! `rankforge rank`: the documents that answer a query best.
+
+use crate::console::Console;
+use crate::failure::Mistake;
+use crate::inference::{RerankerArgs, at_least_one, printable};
+use crate::table::{Table, shortened};
+use anyhow::Context;
+use rankforge::data::{Location, load_rows};
+use serde_json::json;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Letters of a document in the table.
+const SHOWN: usize = 100;
+
+/// Order documents by how well they answer a query
+///
+/// Documents are the lines of a .txt file or of standard input (`-`), or a column of a .jsonl, .csv,
+/// .tsv or .parquet file. With --json each is printed whole, with its number in the input.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rankforge rank --model models/reranker --query 'how tall is mount fuji' --documents passages.txt
+  rankforge rank --model models/reranker --query 'how tall is mount fuji' \\
+      --documents corpus.jsonl --column text --top-k 3
+  cat passages.txt | rankforge rank --model models/reranker \\
+      --query 'how tall is mount fuji' --documents - --json")]
+pub(crate) struct RankArgs {
+    #[command(flatten)]
+    reranker: RerankerArgs,
+
+    /// The query
+    #[arg(long, value_name = "TEXT")]
+    query: String,
+
+    /// Documents: a file, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    documents: PathBuf,
+
+    /// Column that holds the documents [default: `text`, or else the first]
+    #[arg(long, value_name = "NAME")]
+    column: Option<String>,
+
+    /// Print the best N only
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = at_least_one)]
+    top_k: usize,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// An unusable model, documents that cannot be read, a model of several labels.
+pub(crate) fn run(args: &RankArgs, console: &Console) -> anyhow::Result<()> {
+    let documents = read_documents(&args.documents, args.column.as_deref())?;
+    let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+    let model = args.reranker.load(console)?;
+    let options = args.reranker.predict_options();
+    let ranking =
+        model.rank(&args.query, &documents, Some(args.top_k), &options, &console.progress)?;
+    let text = || {
+        let mut table = Table::new(&["rank", "score", "document", "text"]);
+        for (rank, ranked) in ranking.iter().enumerate() {
+            table.row([
+                (rank + 1).to_string(),
+                format!("{:.4}", ranked.score),
+                ranked.corpus_id.to_string(),
+                shortened(documents[ranked.corpus_id], SHOWN),
+            ]);
+        }
+        table.to_string()
+    };
+    let results: Vec<_> = ranking
+        .iter()
+        .map(|ranked| {
+            let (id, score) = (ranked.corpus_id, printable(ranked.score));
+            json!({ "corpus_id": id, "score": score, "text": documents[id] })
+        })
+        .collect();
+    console.result(text, &results)
+}
+
+fn read_documents(path: &Path, column: Option<&str>) -> anyhow::Result<Vec<String>> {
+    let lines = |text: String| -> Vec<String> {
+        text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
+    };
+    let is_standard_input = path.as_os_str() == "-";
+    let is_text = path.extension().is_some_and(|extension| extension == "txt");
+    if column.is_some() && (is_standard_input || is_text) {
+        return Err(Mistake::usage("--column: lines of text have no columns").into());
+    }
+    let documents = if is_standard_input {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+        lines(text)
+    } else if is_text {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the documents {}", path.display()))?;
+        lines(text)
+    } else {
+        let rows = load_rows(&Location { path: path.to_owned(), ..Location::default() })?;
+        let names = rows.column_names();
+        let column = match column {
+            Some(column) => column,
+            None if names.contains(&"text") => "text",
+            None => names[0],
+        };
+        rows.texts(column)?.into_iter().map(str::to_owned).collect()
+    };
+    if documents.is_empty() {
+        return Err(Mistake::input(format!("{}: there are no documents", path.display())).into());
+    }
+    Ok(documents)
+}

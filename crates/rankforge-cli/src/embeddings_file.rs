@@ -1,0 +1,177 @@
+//! Embeddings on disk, written in pieces: NumPy's `.npy` and `.safetensors`.
+//!
+//! Both begin with a header that holds the number of rows, which is known last. The header is
+//! written with room to spare and filled in at the end, under a temporary name until then.
+
+use crate::failure::Mistake;
+use anyhow::Context;
+use rankforge::encoder::Outputs;
+use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// Bytes of the header, padding included; both formats align their data to 64 bytes or less.
+const HEADER: usize = 128;
+
+/// File formats of embeddings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Npy,
+    Safetensors,
+}
+
+/// Writes a matrix of embeddings row by row.
+#[derive(Debug)]
+pub(crate) struct EmbeddingsWriter {
+    path: PathBuf,
+    format: Format,
+    file: BufWriter<NamedTempFile>,
+    rows: usize,
+    columns: Option<usize>,
+}
+
+impl EmbeddingsWriter {
+    /// Starts a file; the extension says the format.
+    ///
+    /// # Errors
+    /// An unknown extension, or a folder that cannot be written.
+    pub(crate) fn create(path: &Path) -> anyhow::Result<EmbeddingsWriter> {
+        let format = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("npy") => Format::Npy,
+            Some("safetensors") => Format::Safetensors,
+            _ => {
+                let message = format!("{}: expected a .npy or .safetensors file", path.display());
+                return Err(Mistake::input(message).into());
+            }
+        };
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let file = NamedTempFile::new_in(folder)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        let mut file = BufWriter::new(file);
+        file.write_all(&[b' '; HEADER])
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(EmbeddingsWriter { path: path.to_owned(), format, file, rows: 0, columns: None })
+    }
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    ///
+    /// # Panics
+    /// When the rows are of another width than the earlier ones.
+    pub(crate) fn write(&mut self, outputs: &Outputs) -> anyhow::Result<()> {
+        let columns = *self.columns.get_or_insert(outputs.columns);
+        assert_eq!(columns, outputs.columns, "width of earlier rows and of these");
+        self.rows += outputs.rows;
+        for value in &outputs.values {
+            self.file
+                .write_all(&value.to_le_bytes())
+                .with_context(|| format!("cannot write {}", self.path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Completes the file and gives it its name; the result is its rows and columns.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub(crate) fn finish(self) -> anyhow::Result<(usize, usize)> {
+        let (rows, columns) = (self.rows, self.columns.unwrap_or(0));
+        let header = header(self.format, rows, columns);
+        let complete = || -> std::io::Result<()> {
+            let mut file = self.file.into_inner()?;
+            file.seek(SeekFrom::Start(0))?;
+            file.write_all(&header)?;
+            file.as_file().sync_all()?;
+            file.persist(&self.path)?;
+            Ok(())
+        };
+        complete().with_context(|| format!("cannot write {}", self.path.display()))?;
+        Ok((rows, columns))
+    }
+}
+
+fn header(format: Format, rows: usize, columns: usize) -> [u8; HEADER] {
+    let mut bytes = [b' '; HEADER];
+    let (start, text) = match format {
+        Format::Npy => {
+            let length = (HEADER - 10) as u16;
+            bytes[..8].copy_from_slice(b"\x93NUMPY\x01\x00");
+            bytes[8..10].copy_from_slice(&length.to_le_bytes());
+            bytes[HEADER - 1] = b'\n';
+            let shape = format!("({rows}, {columns})");
+            (10, format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"))
+        }
+        Format::Safetensors => {
+            let length = (HEADER - 8) as u64;
+            bytes[..8].copy_from_slice(&length.to_le_bytes());
+            let end = rows * columns * size_of::<f32>();
+            let tensor =
+                format!(r#"{{"dtype":"F32","shape":[{rows},{columns}],"data_offsets":[0,{end}]}}"#);
+            (8, format!(r#"{{"embeddings":{tensor}}}"#))
+        }
+    };
+    bytes[start..start + text.len()].copy_from_slice(text.as_bytes());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_pieces(path: &Path) -> Vec<u8> {
+        let mut writer = EmbeddingsWriter::create(path).unwrap();
+        writer.write(&Outputs { rows: 1, columns: 2, values: vec![1.0, 2.0] }).unwrap();
+        writer.write(&Outputs { rows: 1, columns: 2, values: vec![3.0, -4.0] }).unwrap();
+        assert!(!path.exists(), "nothing under the name before the end");
+        assert_eq!(writer.finish().unwrap(), (2, 2));
+        std::fs::read(path).unwrap()
+    }
+
+    fn floats(bytes: &[u8]) -> Vec<f32> {
+        bytes.chunks(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
+    }
+
+    #[test]
+    fn npy_holds_header_and_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = two_pieces(&folder.path().join("x.npy"));
+        assert_eq!(&bytes[..10], b"\x93NUMPY\x01\x00\x76\x00");
+        let dictionary = std::str::from_utf8(&bytes[10..HEADER]).unwrap();
+        assert!(
+            dictionary.starts_with("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }")
+        );
+        assert!(dictionary.ends_with('\n'));
+        assert_eq!(floats(&bytes[HEADER..]), [1.0, 2.0, 3.0, -4.0]);
+    }
+
+    #[test]
+    fn safetensors_holds_header_and_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = two_pieces(&folder.path().join("x.safetensors"));
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+        assert_eq!(header["embeddings"]["shape"], serde_json::json!([2, 2]));
+        assert_eq!(header["embeddings"]["data_offsets"], serde_json::json!([0, 16]));
+        assert_eq!(floats(&bytes[8 + length..]), [1.0, 2.0, 3.0, -4.0]);
+    }
+
+    #[test]
+    fn the_longest_possible_headers_fit() {
+        for format in [Format::Npy, Format::Safetensors] {
+            header(format, 1_000_000_000_000, 65_536);
+        }
+    }
+
+    #[test]
+    fn an_abandoned_file_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = EmbeddingsWriter::create(&folder.path().join("x.npy")).unwrap();
+        drop(writer);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,116 @@
+//! Flags that the commands which run a model share.
+
+use crate::console::Console;
+use rankforge::encoder::{
+    CrossEncoder, DualEncoder, LoadOptions, OutputActivation, PredictOptions,
+};
+use std::path::{Path, PathBuf};
+
+/// How a model reads its texts.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct InferenceArgs {
+    /// Most texts or pairs in a batch
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_one)]
+    pub(crate) batch_size: usize,
+
+    /// Cut inputs to so many tokens [default: as the model's files say]
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
+    pub(crate) max_length: Option<usize>,
+
+    /// Prepended to each text, or to the first text of each pair
+    #[arg(long, value_name = "TEXT", conflicts_with = "prompt_name")]
+    pub(crate) prompt: Option<String>,
+
+    /// Name of a prompt that the model's files hold
+    #[arg(long, value_name = "NAME")]
+    pub(crate) prompt_name: Option<String>,
+}
+
+/// A reranker and what is done with its logits.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct RerankerArgs {
+    /// Folder of the reranker
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) model: PathBuf,
+
+    /// Applied to the logits [default: as the model's files say]
+    #[arg(long, value_name = "NAME", value_enum)]
+    pub(crate) activation_fn: Option<ActivationName>,
+
+    #[command(flatten)]
+    pub(crate) inference: InferenceArgs,
+}
+
+/// Output activations by name.
+#[derive(Clone, Copy, Debug, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ActivationName {
+    /// The logits as they are
+    #[serde(alias = "Identity", alias = "torch.nn.modules.linear.Identity")]
+    Identity,
+    /// 1 / (1 + exp(-x))
+    #[serde(alias = "Sigmoid", alias = "torch.nn.modules.activation.Sigmoid")]
+    Sigmoid,
+    /// Hyperbolic tangent
+    #[serde(alias = "Tanh", alias = "torch.nn.modules.activation.Tanh")]
+    Tanh,
+}
+
+impl From<ActivationName> for OutputActivation {
+    fn from(name: ActivationName) -> OutputActivation {
+        match name {
+            ActivationName::Identity => OutputActivation::Identity,
+            ActivationName::Sigmoid => OutputActivation::Sigmoid,
+            ActivationName::Tanh => OutputActivation::Tanh,
+        }
+    }
+}
+
+impl RerankerArgs {
+    /// Opens the reranker.
+    ///
+    /// # Errors
+    /// Whatever is wrong with its folder.
+    pub(crate) fn load(&self, console: &Console) -> anyhow::Result<CrossEncoder> {
+        let options = LoadOptions {
+            max_length: self.inference.max_length,
+            activation_fn: self.activation_fn.map(Into::into),
+            ..console.load_options()?
+        };
+        Ok(CrossEncoder::load(&self.model, &options, &console.progress)?)
+    }
+
+    /// How it predicts.
+    pub(crate) fn predict_options(&self) -> PredictOptions {
+        PredictOptions {
+            batch_size: self.inference.batch_size,
+            prompt: self.inference.prompt.clone(),
+            prompt_name: self.inference.prompt_name.clone(),
+            ..PredictOptions::default()
+        }
+    }
+}
+
+/// Opens a dual encoder with everything as its files say.
+///
+/// # Errors
+/// Whatever is wrong with its folder.
+pub(crate) fn load_dual_encoder(path: &Path, console: &Console) -> anyhow::Result<DualEncoder> {
+    Ok(DualEncoder::load(path, &console.load_options()?, &console.progress)?)
+}
+
+/// A count of at least 1.
+///
+/// # Errors
+/// Anything else.
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("expected a whole number of at least 1".to_owned()),
+    }
+}
+
+/// The f64 that prints as `score` prints: 0.1, not 0.10000000149011612.
+pub(crate) fn printable(score: f32) -> f64 {
+    score.to_string().parse().unwrap_or(f64::from(score))
+}

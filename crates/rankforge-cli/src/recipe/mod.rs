@@ -1,0 +1,5 @@
+//! Training recipes.
+
+mod document;
+
+pub(crate) use document::Document;

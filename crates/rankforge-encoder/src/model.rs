@@ -1,8 +1,11 @@
-use crate::{Architecture, Batch, EncoderError, Initializer, TensorPart, Weights};
+use crate::head::{self, StageParameters};
+use crate::layers::Transformer;
+use crate::transformer::{self, Pass};
+use crate::{Architecture, Batch, EncoderError, Initializer, TensorPart, Weights, Workspace};
 use crate::{families, weights};
 use rand::rngs::ChaCha12Rng;
 use rand::{RngExt, SeedableRng};
-use rankforge_kernels::{Arena, ArenaLayout, Device, ParameterId};
+use rankforge_kernels::{Arena, ArenaLayout, Device, ParameterId, View};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,21 +44,6 @@ pub enum Mode {
     },
 }
 
-/// Activations of one forward pass, reused from batch to batch; stops allocating after the largest.
-pub struct Workspace {}
-
-impl Workspace {
-    /// An empty workspace on `device`.
-    pub fn new(device: &Device) -> Workspace {
-        unimplemented!()
-    }
-
-    /// Bytes held.
-    pub fn capacity_in_bytes(&self) -> usize {
-        unimplemented!()
-    }
-}
-
 /// What loading found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
@@ -70,6 +58,8 @@ pub struct LoadReport {
 pub struct Model {
     architecture: Architecture,
     parameters: Arena,
+    transformer: Transformer,
+    head: Vec<StageParameters>,
 }
 
 impl Model {
@@ -179,6 +169,9 @@ impl Model {
     ///
     /// # Shapes
     /// `B` sequences give `B x output_columns`: raw logits, or embeddings.
+    ///
+    /// # Panics
+    /// When the architecture has no head.
     pub fn forward(
         &self,
         batch: &Batch,
@@ -186,11 +179,22 @@ impl Model {
         keep: bool,
         workspace: &mut Workspace,
     ) -> Outputs {
-        unimplemented!()
+        let (pass, stages) = (self.pass(batch, mode), &self.architecture.head);
+        workspace.kept = keep;
+        let Workspace { encoder, head, .. } = workspace;
+        // One hand-over to the worker threads for the whole pass, not one for each operation.
+        self.device().run(|| {
+            let hidden = transformer::forward(&pass, keep, encoder);
+            let outputs = head::forward(&pass, stages, &self.head, hidden, head);
+            Outputs { rows: outputs.rows(), columns: outputs.columns(), values: outputs.to_vec() }
+        })
     }
 
     /// Adds the gradients of all parameters to `gradients`, given the gradient of the outputs.
     /// `batch` and `mode` are those of the forward pass that filled `workspace` with `keep`.
+    ///
+    /// # Panics
+    /// When the last forward pass on `workspace` did not keep its activations.
     pub fn backward(
         &self,
         d_outputs: &Outputs,
@@ -199,12 +203,39 @@ impl Model {
         workspace: &mut Workspace,
         gradients: &mut Arena,
     ) {
-        unimplemented!()
+        assert!(workspace.kept, "backward needs a forward pass with keep");
+        let (pass, stages) = (self.pass(batch, mode), &self.architecture.head);
+        let Workspace { encoder, head, d, .. } = workspace;
+        self.device().run(|| {
+            let hidden = transformer::output(&pass, encoder);
+            let d_hidden = &mut d.hidden;
+            head::backward(&pass, stages, &self.head, d_outputs, hidden, head, d_hidden, gradients);
+            transformer::backward(&pass, encoder, d, gradients);
+        });
     }
 
     /// Hidden states after the embeddings and after each block, final norm included in the last, for parity tests.
     pub fn hidden_states(&self, batch: &Batch) -> Vec<Outputs> {
-        unimplemented!()
+        let pass = self.pass(batch, Mode::Inference);
+        let mut workspace = Workspace::new(self.device());
+        let encoder = &mut workspace.encoder;
+        self.device().run(|| {
+            transformer::forward(&pass, true, encoder);
+            let blocks = self.architecture.encoder.blocks.len();
+            let inputs = encoder.hidden[..blocks].iter().map(|buffer| buffer.view());
+            let output = transformer::output(&pass, encoder);
+            let outputs = |view: View<'_>| Outputs {
+                rows: view.rows(),
+                columns: view.columns(),
+                values: view.to_vec(),
+            };
+            inputs.chain([output]).map(outputs).collect()
+        })
+    }
+
+    fn pass<'a>(&'a self, batch: &'a Batch, mode: Mode) -> Pass<'a> {
+        let Model { architecture, parameters, transformer, .. } = self;
+        Pass { config: &architecture.encoder, transformer, parameters, batch, mode }
     }
 
     fn zeros(device: &Device, architecture: Architecture) -> Model {
@@ -212,8 +243,10 @@ impl Model {
         for spec in &architecture.parameters {
             layout.push(&spec.name, spec.rows, spec.columns);
         }
+        let transformer = Transformer::new(device, &architecture.encoder, &layout);
+        let head = head::parameters(&architecture.head, &layout);
         let parameters = Arena::zeros(device, Arc::new(layout));
-        Model { architecture, parameters }
+        Model { architecture, parameters, transformer, head }
     }
 
     /// Every checkpoint tensor, with its arena matrix and how it starts.

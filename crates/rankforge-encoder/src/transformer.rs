@@ -1,1 +1,398 @@
+//! One transformer for every family: embeddings, blocks, final norm; each backward is under its forward.
+//!
+//! A block of either norm place is the same three steps; what differs is which norms exist and
+//! what the MLP's residual is:
+//!
+//! ```text
+//! attended = input + attention(first norm? (input))        first norm: pre-norm families
+//! middle   = middle norm (attended)
+//! sum      = (pre: attended, post: middle) + mlp(middle)
+//! output   = last norm? (sum)                              last norm: post-norm families
+//! ```
 
+use crate::layers::{Norm, Transformer};
+use crate::workspace::{BlockActivations, EncoderActivations, EncoderGradients};
+use crate::{Batch, EncoderConfig, Mlp, Mode, NormPlace, Positions};
+use rankforge_kernels::ops::{self, Attention, Dropout, Epilogue, RelativeBias};
+use rankforge_kernels::{Arena, Buffer, View};
+
+/// One pass over a batch: everything that forward and backward only read.
+#[derive(Clone, Copy)]
+pub(crate) struct Pass<'a> {
+    pub(crate) config: &'a EncoderConfig,
+    pub(crate) transformer: &'a Transformer,
+    pub(crate) parameters: &'a Arena,
+    pub(crate) batch: &'a Batch,
+    pub(crate) mode: Mode,
+}
+
+impl Pass<'_> {
+    /// Dropout number `place` of the model, where it is on.
+    pub(crate) fn dropout(&self, probability: f32, place: u64) -> Option<Dropout> {
+        match self.mode {
+            Mode::Training { seed, step, part } if probability > 0.0 => {
+                Some(Dropout::new(probability, seed, step, part, place))
+            }
+            Mode::Training { .. } | Mode::Inference => None,
+        }
+    }
+}
+
+/// Places of dropout: one for the embeddings, four for each block; the head's come after `HEAD`.
+const EMBEDDING: u64 = 0;
+pub(crate) const HEAD: u64 = 1 << 32;
+
+#[derive(Clone, Copy)]
+enum Site {
+    Probabilities = 1,
+    AttentionOutput,
+    MlpHidden,
+    MlpOutput,
+}
+
+fn place(block: usize, site: Site) -> u64 {
+    4 * block as u64 + site as u64
+}
+
+/// The last hidden states, `T x H`. With `keep`, the activations hold what [`backward`] needs;
+/// without, blocks share the memory of one.
+pub(crate) fn forward<'w>(
+    pass: &Pass<'_>,
+    keep: bool,
+    activations: &'w mut EncoderActivations,
+) -> View<'w> {
+    let blocks = pass.config.blocks.len();
+    activations.prepare(blocks, keep);
+    embed(pass, activations);
+    for index in 0..blocks {
+        let EncoderActivations { hidden, blocks, .. } = &mut *activations;
+        let (from, to) = if keep { (index, index + 1) } else { (index % 2, (index + 1) % 2) };
+        let [input, output] = hidden.get_disjoint_mut([from, to]).expect("prepared");
+        let saved = &mut blocks[if keep { index } else { 0 }];
+        attention(pass, index, input.view(), saved);
+        mlp(pass, index, keep, saved, output);
+    }
+    let last = if keep { blocks } else { blocks % 2 };
+    let Some(norm) = pass.transformer.final_norm else { return activations.hidden[last].view() };
+    let (x, tokens) = (activations.hidden[last].view(), pass.batch.ragged.tokens());
+    let out = activations.normed.reshape(tokens, pass.config.hidden_size).view_mut();
+    let statistics = activations.final_statistics.reshape(tokens, 2).view_mut();
+    norm.forward(pass.parameters, x, out, statistics);
+    activations.normed.view()
+}
+
+/// The last hidden states again, after a [`forward`] with `keep`.
+pub(crate) fn output<'w>(pass: &Pass<'_>, activations: &'w EncoderActivations) -> View<'w> {
+    match pass.transformer.final_norm {
+        Some(_) => activations.normed.view(),
+        None => activations.hidden[pass.config.blocks.len()].view(),
+    }
+}
+
+/// Adds all parameter gradients, given that of the last hidden states in `d.hidden`; needs a
+/// [`forward`] with `keep`.
+pub(crate) fn backward(
+    pass: &Pass<'_>,
+    activations: &EncoderActivations,
+    d: &mut EncoderGradients,
+    gradients: &mut Arena,
+) {
+    let blocks = pass.config.blocks.len();
+    if let Some(norm) = pass.transformer.final_norm {
+        let (x, statistics) = (activations.hidden[blocks].view(), &activations.final_statistics);
+        norm_backward(pass, norm, x, statistics, d, gradients);
+    }
+    for index in (0..blocks).rev() {
+        let saved = &activations.blocks[index];
+        mlp_backward(pass, index, saved, d, gradients);
+        attention_backward(pass, index, activations.hidden[index].view(), saved, d, gradients);
+    }
+    embed_backward(pass, activations, d, gradients);
+}
+
+/// `hidden[0]` = projection? (dropout(norm? (word + position + segment))).
+fn embed(pass: &Pass<'_>, activations: &mut EncoderActivations) {
+    let Pass { config, transformer, parameters, batch, .. } = *pass;
+    let (tokens, width) = (batch.ragged.tokens(), config.embedding_size);
+    let EncoderActivations { embedding_sum, embedding_statistics, embedded, hidden, .. } =
+        activations;
+    let hidden = hidden[0].reshape(tokens, config.hidden_size);
+    let target = match transformer.projection {
+        Some(_) => embedded.reshape(tokens, width),
+        None => &mut *hidden,
+    };
+    let sum = match transformer.embedding_norm {
+        Some(_) => &mut *embedding_sum.reshape(tokens, width),
+        None => &mut *target,
+    };
+    ops::gather(parameters.view(transformer.word), &batch.ids, false, sum.view_mut());
+    if let Some(table) = transformer.position {
+        let positions = batch.positions.as_ref().expect("learned positions need position ids");
+        ops::gather(parameters.view(table), positions, true, sum.view_mut());
+    }
+    if let Some(table) = transformer.segment {
+        let segments = batch.type_ids.as_ref().expect("segment embeddings need segment ids");
+        ops::gather(parameters.view(table), segments, true, sum.view_mut());
+    }
+    if let Some(norm) = transformer.embedding_norm {
+        let statistics = embedding_statistics.reshape(tokens, 2).view_mut();
+        norm.forward(parameters, embedding_sum.view(), target.view_mut(), statistics);
+    }
+    if let Some(dropout) = pass.dropout(config.embedding_dropout, EMBEDDING) {
+        ops::dropout(dropout, target.view_mut());
+    }
+    if let Some(projection) = transformer.projection {
+        projection.forward(parameters, embedded.view(), Epilogue::default(), hidden.view_mut());
+    }
+}
+
+/// Backward of [`embed`], given the gradient of its output in `d.hidden`.
+fn embed_backward(
+    pass: &Pass<'_>,
+    activations: &EncoderActivations,
+    d: &mut EncoderGradients,
+    gradients: &mut Arena,
+) {
+    let Pass { config, transformer, parameters, batch, .. } = *pass;
+    let (tokens, width) = (batch.ragged.tokens(), config.embedding_size);
+    if let Some(projection) = transformer.projection {
+        let d_embedded = d.other.reshape(tokens, width).view_mut();
+        projection.backward_weight(d.hidden.view(), activations.embedded.view(), gradients);
+        projection.backward_input(parameters, d.hidden.view(), false, d_embedded);
+        d.swap();
+    }
+    if let Some(dropout) = pass.dropout(config.embedding_dropout, EMBEDDING) {
+        ops::dropout(dropout, d.hidden.view_mut());
+    }
+    if let Some(norm) = transformer.embedding_norm {
+        let (x, statistics) = (activations.embedding_sum.view(), &activations.embedding_statistics);
+        norm_backward(pass, norm, x, statistics, d, gradients);
+    }
+    let d_sum = d.hidden.view();
+    ops::gather_backward(d_sum, &batch.ids, gradients.view_mut(transformer.word));
+    if let (Some(table), Some(positions)) = (transformer.position, &batch.positions) {
+        ops::gather_backward(d_sum, positions, gradients.view_mut(table));
+    }
+    if let (Some(table), Some(segments)) = (transformer.segment, &batch.type_ids) {
+        ops::gather_backward(d_sum, segments, gradients.view_mut(table));
+    }
+}
+
+/// `attended = input + dropout(W (attention of (first norm? (input))))`.
+fn attention(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut BlockActivations) {
+    let Pass { config, parameters, batch, .. } = *pass;
+    let (block, tokens, h) =
+        (&pass.transformer.blocks[index], batch.ragged.tokens(), config.hidden_size);
+    if let Some(norm) = block.first_norm {
+        let out = saved.attention_input.reshape(tokens, h).view_mut();
+        let statistics = saved.first_statistics.reshape(tokens, 2).view_mut();
+        norm.forward(parameters, input, out, statistics);
+    }
+    let x = if block.first_norm.is_some() { saved.attention_input.view() } else { input };
+    let qkv = saved.qkv.reshape(tokens, 3 * h);
+    block.qkv.forward(parameters, x, Epilogue::default(), qkv.view_mut());
+    if let Some(rotary) = &block.rotary {
+        ops::rotary(rotary, &batch.ragged, config.heads, qkv.view_mut());
+    }
+    let context = saved.context.reshape(tokens, h).view_mut();
+    let log_sum_exp = saved.log_sum_exp.reshape(tokens, config.heads).view_mut();
+    ops::attention(&attention_config(pass, index), qkv.view(), context, log_sum_exp);
+    let dropout =
+        pass.dropout(config.attention_output_dropout, place(index, Site::AttentionOutput));
+    let epilogue = Epilogue { dropout, residual: Some(input), ..Epilogue::default() };
+    let attended = saved.attended.reshape(tokens, h).view_mut();
+    block.attention_output.forward(parameters, saved.context.view(), epilogue, attended);
+}
+
+/// Backward of [`attention`]: turns the gradient of `attended` in `d.hidden` into that of `input`.
+fn attention_backward(
+    pass: &Pass<'_>,
+    index: usize,
+    input: View<'_>,
+    saved: &BlockActivations,
+    d: &mut EncoderGradients,
+    gradients: &mut Arena,
+) {
+    let Pass { config, transformer, parameters, batch, .. } = *pass;
+    let (block, tokens, h) =
+        (&transformer.blocks[index], batch.ragged.tokens(), config.hidden_size);
+    let dropout =
+        pass.dropout(config.attention_output_dropout, place(index, Site::AttentionOutput));
+    let d_output = dropped(dropout, &d.hidden, &mut d.other);
+    block.attention_output.backward_weight(d_output, saved.context.view(), gradients);
+    let d_context = d.context.reshape(tokens, h);
+    block.attention_output.backward_input(parameters, d_output, false, d_context.view_mut());
+
+    let (qkv, context, log_sum_exp) =
+        (saved.qkv.view(), saved.context.view(), saved.log_sum_exp.view());
+    let d_qkv = d.qkv.reshape(tokens, 3 * h);
+    let d_bias = transformer.relative_bias.map(|table| gradients.view_mut(table));
+    let (config, d_context) = (attention_config(pass, index), d_context.view());
+    ops::attention_backward(
+        &config,
+        d_context,
+        qkv,
+        context,
+        log_sum_exp,
+        d_qkv.view_mut(),
+        d_bias,
+    );
+    if let Some(rotary) = &block.rotary {
+        ops::rotary_backward(rotary, &batch.ragged, config.heads, d_qkv.view_mut());
+    }
+
+    let x = if block.first_norm.is_some() { saved.attention_input.view() } else { input };
+    block.qkv.backward_weight(d_qkv.view(), x, gradients);
+    match block.first_norm {
+        None => block.qkv.backward_input(parameters, d_qkv.view(), true, d.hidden.view_mut()),
+        Some(norm) => {
+            let d_x = d.other.reshape(tokens, h);
+            block.qkv.backward_input(parameters, d_qkv.view(), false, d_x.view_mut());
+            let (statistics, d_input) = (saved.first_statistics.view(), d.hidden.view_mut());
+            norm.backward(parameters, d_x.view(), input, statistics, true, d_input, gradients);
+        }
+    }
+}
+
+fn attention_config<'a>(pass: &Pass<'a>, index: usize) -> Attention<'a> {
+    let config = pass.config;
+    let head_dim = config.hidden_size / config.heads;
+    let bias = pass.transformer.relative_bias.map(|table| match config.positions {
+        Positions::LearnedWithRelativeBias { max_distance, .. } => {
+            RelativeBias { table: pass.parameters.view(table), max_distance }
+        }
+        ref other => unreachable!("a table of relative offsets with positions {other:?}"),
+    });
+    Attention {
+        ragged: &pass.batch.ragged,
+        heads: config.heads,
+        scale: 1.0 / (head_dim as f32).sqrt(),
+        window: config.blocks[index].window,
+        causal: false,
+        bias,
+        dropout: pass.dropout(config.attention_dropout, place(index, Site::Probabilities)),
+    }
+}
+
+/// `output = last norm? (residual + dropout(mlp(middle)))`, `middle = middle norm (attended)`.
+fn mlp(
+    pass: &Pass<'_>,
+    index: usize,
+    keep: bool,
+    saved: &mut BlockActivations,
+    output: &mut Buffer,
+) {
+    let Pass { config, parameters, batch, .. } = *pass;
+    let (tokens, h, f) = (batch.ragged.tokens(), config.hidden_size, config.intermediate_size);
+    let block = &pass.transformer.blocks[index];
+    let middle = saved.middle.reshape(tokens, h);
+    let statistics = saved.middle_statistics.reshape(tokens, 2).view_mut();
+    block.middle_norm.forward(parameters, saved.attended.view(), middle.view_mut(), statistics);
+
+    let hidden = saved.mlp_hidden.reshape(tokens, f);
+    match config.mlp {
+        Mlp::Plain(activation) => {
+            let pre_activation = keep.then(|| saved.mlp_sum.reshape(tokens, f).view_mut());
+            let activation = Some(activation);
+            let epilogue = Epilogue { pre_activation, activation, ..Epilogue::default() };
+            block.mlp_input.forward(parameters, middle.view(), epilogue, hidden.view_mut());
+        }
+        Mlp::Gated(gate) => {
+            let sum = saved.mlp_sum.reshape(tokens, 2 * f);
+            let epilogue = Epilogue::default();
+            block.mlp_input.forward(parameters, middle.view(), epilogue, sum.view_mut());
+            ops::gated(gate, sum.view(), hidden.view_mut());
+        }
+    }
+    if let Some(dropout) = pass.dropout(config.mlp_dropout, place(index, Site::MlpHidden)) {
+        ops::dropout(dropout, hidden.view_mut());
+    }
+
+    let residual = match config.norm_place {
+        NormPlace::Post => saved.middle.view(),
+        NormPlace::Pre => saved.attended.view(),
+    };
+    let dropout = pass.dropout(config.mlp_output_dropout, place(index, Site::MlpOutput));
+    let epilogue = Epilogue { dropout, residual: Some(residual), ..Epilogue::default() };
+    let output = output.reshape(tokens, h).view_mut();
+    match block.last_norm {
+        None => block.mlp_output.forward(parameters, hidden.view(), epilogue, output),
+        Some(norm) => {
+            let sum = saved.block_sum.reshape(tokens, h);
+            block.mlp_output.forward(parameters, hidden.view(), epilogue, sum.view_mut());
+            let statistics = saved.last_statistics.reshape(tokens, 2).view_mut();
+            norm.forward(parameters, sum.view(), output, statistics);
+        }
+    }
+}
+
+/// Backward of [`mlp`]: turns the gradient of the block's output in `d.hidden` into that of `attended`.
+fn mlp_backward(
+    pass: &Pass<'_>,
+    index: usize,
+    saved: &BlockActivations,
+    d: &mut EncoderGradients,
+    gradients: &mut Arena,
+) {
+    let Pass { config, parameters, batch, .. } = *pass;
+    let (tokens, h, f) = (batch.ragged.tokens(), config.hidden_size, config.intermediate_size);
+    let block = &pass.transformer.blocks[index];
+    if let Some(norm) = block.last_norm {
+        let (x, statistics) = (saved.block_sum.view(), &saved.last_statistics);
+        norm_backward(pass, norm, x, statistics, d, gradients);
+    }
+    let dropout = pass.dropout(config.mlp_output_dropout, place(index, Site::MlpOutput));
+    let d_output = dropped(dropout, &d.hidden, &mut d.other);
+    block.mlp_output.backward_weight(d_output, saved.mlp_hidden.view(), gradients);
+    let d_hidden = d.mlp_hidden.reshape(tokens, f);
+    block.mlp_output.backward_input(parameters, d_output, false, d_hidden.view_mut());
+    if let Some(dropout) = pass.dropout(config.mlp_dropout, place(index, Site::MlpHidden)) {
+        ops::dropout(dropout, d_hidden.view_mut());
+    }
+    let (d_hidden, sum) = (d_hidden.view(), saved.mlp_sum.view());
+    let d_sum = d.mlp_sum.reshape(tokens, sum.columns());
+    match config.mlp {
+        Mlp::Plain(function) => ops::activate_backward(function, d_hidden, sum, d_sum.view_mut()),
+        Mlp::Gated(gate) => ops::gated_backward(gate, d_hidden, sum, d_sum.view_mut()),
+    }
+    let d_sum = d_sum.view();
+    block.mlp_input.backward_weight(d_sum, saved.middle.view(), gradients);
+    let (x, statistics) = (saved.attended.view(), &saved.middle_statistics);
+    match config.norm_place {
+        NormPlace::Post => {
+            block.mlp_input.backward_input(parameters, d_sum, true, d.hidden.view_mut());
+            norm_backward(pass, block.middle_norm, x, statistics, d, gradients);
+        }
+        NormPlace::Pre => {
+            let d_middle = d.other.reshape(tokens, h);
+            block.mlp_input.backward_input(parameters, d_sum, false, d_middle.view_mut());
+            let (d_middle, d_x) = (d_middle.view(), d.hidden.view_mut());
+            let norm = block.middle_norm;
+            norm.backward(parameters, d_middle, x, statistics.view(), true, d_x, gradients);
+        }
+    }
+}
+
+/// Backward of a norm without a residual around it: `d.hidden` becomes the gradient of `x`.
+fn norm_backward(
+    pass: &Pass<'_>,
+    norm: Norm,
+    x: View<'_>,
+    statistics: &Buffer,
+    d: &mut EncoderGradients,
+    gradients: &mut Arena,
+) {
+    let d_x = d.other.reshape(x.rows(), x.columns()).view_mut();
+    let d_out = d.hidden.view();
+    norm.backward(pass.parameters, d_out, x, statistics.view(), false, d_x, gradients);
+    d.swap();
+}
+
+/// The gradient behind a dropout, in `copy`; `d_out` itself where dropout is off.
+fn dropped<'a>(dropout: Option<Dropout>, d_out: &'a Buffer, copy: &'a mut Buffer) -> View<'a> {
+    let Some(dropout) = dropout else { return d_out.view() };
+    copy.reshape(d_out.rows(), d_out.columns()).view_mut().fill(0.0);
+    ops::add(d_out.view(), copy.view_mut());
+    ops::dropout(dropout, copy.view_mut());
+    copy.view()
+}

@@ -1,0 +1,148 @@
+use crate::head::HeadActivations;
+use rankforge_kernels::{Buffer, Device};
+
+/// Activations of one forward pass, reused from batch to batch; stops allocating after the largest.
+pub struct Workspace {
+    pub(crate) encoder: EncoderActivations,
+    pub(crate) head: HeadActivations,
+    pub(crate) d: EncoderGradients,
+    /// Whether the last forward pass kept what a backward pass needs.
+    pub(crate) kept: bool,
+}
+
+impl Workspace {
+    /// An empty workspace on `device`.
+    pub fn new(device: &Device) -> Workspace {
+        Workspace {
+            encoder: EncoderActivations::new(device),
+            head: HeadActivations::new(device),
+            d: EncoderGradients::new(device),
+            kept: false,
+        }
+    }
+
+    /// Bytes held.
+    pub fn capacity_in_bytes(&self) -> usize {
+        let buffers = self.encoder.buffers().chain(self.head.buffers()).chain(self.d.buffers());
+        buffers.map(Buffer::capacity_in_bytes).sum()
+    }
+}
+
+/// Defines a struct of buffers, with `new` and `buffers`.
+macro_rules! buffers {
+    ($(#[$struct_doc:meta])* $name:ident { $($(#[$doc:meta])* $field:ident,)* }) => {
+        $(#[$struct_doc])*
+        pub(crate) struct $name {
+            $($(#[$doc])* pub(crate) $field: Buffer,)*
+        }
+
+        impl $name {
+            pub(crate) fn new(device: &Device) -> $name {
+                $name { $($field: Buffer::empty(device),)* }
+            }
+
+            pub(crate) fn buffers(&self) -> impl Iterator<Item = &Buffer> {
+                [$(&self.$field,)*].into_iter()
+            }
+        }
+    };
+}
+pub(crate) use buffers;
+
+buffers! {
+    /// What a block keeps for its backward pass; `T` tokens, statistics are `T x 2`.
+    BlockActivations {
+        /// Output of the first norm, `T x H`.
+        attention_input,
+        first_statistics,
+        /// Queries, keys, values, rotated, `T x 3H`.
+        qkv,
+        /// Attention's output before its projection, `T x H`.
+        context,
+        /// Softmax normalisers, `T x A`.
+        log_sum_exp,
+        /// Input plus attention, `T x H`.
+        attended,
+        /// Output of the middle norm, `T x H`.
+        middle,
+        middle_statistics,
+        /// The MLP's first product, before the activation, `T x F` or `T x 2F`.
+        mlp_sum,
+        /// The MLP's activation, `T x F`.
+        mlp_hidden,
+        /// Residual plus MLP, before the last norm, `T x H`.
+        block_sum,
+        last_statistics,
+    }
+}
+
+buffers! {
+    /// Activation gradients of a backward pass, shared by all blocks.
+    EncoderGradients {
+        /// Along the residual stream, `T x H`.
+        hidden,
+        /// Its next value, swapped in, or a branch of it.
+        other,
+        context,
+        qkv,
+        mlp_hidden,
+        mlp_sum,
+    }
+}
+
+impl EncoderGradients {
+    /// Makes `other` the gradient along the residual stream.
+    pub(crate) fn swap(&mut self) {
+        std::mem::swap(&mut self.hidden, &mut self.other);
+    }
+}
+
+/// What the transformer keeps.
+pub(crate) struct EncoderActivations {
+    device: Device,
+    /// Sum of word, position and segment embeddings, `T x E`.
+    pub(crate) embedding_sum: Buffer,
+    pub(crate) embedding_statistics: Buffer,
+    /// Embeddings before their projection, `T x E`.
+    pub(crate) embedded: Buffer,
+    /// Input of each block and output of the last, `T x H`; two that alternate when nothing is kept.
+    pub(crate) hidden: Vec<Buffer>,
+    pub(crate) blocks: Vec<BlockActivations>,
+    /// Output of the final norm, `T x H`.
+    pub(crate) normed: Buffer,
+    pub(crate) final_statistics: Buffer,
+}
+
+impl EncoderActivations {
+    fn new(device: &Device) -> EncoderActivations {
+        let empty = || Buffer::empty(device);
+        EncoderActivations {
+            device: device.clone(),
+            embedding_sum: empty(),
+            embedding_statistics: empty(),
+            embedded: empty(),
+            hidden: Vec::new(),
+            blocks: Vec::new(),
+            normed: empty(),
+            final_statistics: empty(),
+        }
+    }
+
+    /// Makes room for a pass over so many blocks.
+    pub(crate) fn prepare(&mut self, blocks: usize, keep: bool) {
+        let (hidden, kept) = if keep { (blocks + 1, blocks) } else { (2, blocks.min(1)) };
+        while self.hidden.len() < hidden {
+            self.hidden.push(Buffer::empty(&self.device));
+        }
+        while self.blocks.len() < kept {
+            self.blocks.push(BlockActivations::new(&self.device));
+        }
+    }
+
+    fn buffers(&self) -> impl Iterator<Item = &Buffer> {
+        let embeddings = [&self.embedding_sum, &self.embedding_statistics, &self.embedded];
+        let last = [&self.normed, &self.final_statistics];
+        let blocks = self.blocks.iter().flat_map(BlockActivations::buffers);
+        embeddings.into_iter().chain(last).chain(&self.hidden).chain(blocks)
+    }
+}

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What can go wrong with a data set.
 #[derive(Debug, thiserror::Error)]
@@ -38,4 +38,56 @@ pub enum DataError {
         /// What was expected, what came, and which columns there are.
         message: String,
     },
+}
+
+impl DataError {
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> DataError {
+        DataError::Io { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn file(path: &Path, message: impl Into<String>) -> DataError {
+        DataError::File { path: path.to_owned(), message: message.into() }
+    }
+
+    pub(crate) fn row(path: &Path, line: u64, message: impl Into<String>) -> DataError {
+        DataError::Row { path: path.to_owned(), line, message: message.into() }
+    }
+
+    pub(crate) fn column(column: &str, message: impl Into<String>) -> DataError {
+        DataError::Column { column: column.to_owned(), message: message.into() }
+    }
+
+    /// A column that is not `place`; lists what is there and suggests the nearest name.
+    pub(crate) fn missing_column(column: &str, place: &str, there: &[&str]) -> DataError {
+        let hint = nearest(column, there)
+            .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+        DataError::column(
+            column,
+            format!("not {place}, which has {}{hint}", list(there.iter().copied())),
+        )
+    }
+}
+
+/// `` `a`, `b` and `c` ``.
+pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let quoted: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    match quoted.as_slice() {
+        [] => "nothing".to_owned(),
+        [one] => one.clone(),
+        [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+/// The candidate with the fewest edits from `name`, when at most a third of its characters (or two) differ.
+pub(crate) fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    let allowed = (name.chars().count() / 3).max(2);
+    candidates
+        .iter()
+        .map(|&candidate| {
+            (strsim::damerau_levenshtein(&name, &candidate.to_lowercase()), candidate)
+        })
+        .filter(|&(edits, candidate)| edits <= allowed && edits < candidate.chars().count())
+        .min_by_key(|&(edits, _)| edits)
+        .map(|(_, candidate)| candidate)
 }

@@ -4,13 +4,20 @@
 #![forbid(unsafe_code)]
 
 mod beir;
+mod csv_file;
+mod describe;
 mod error;
+mod json_file;
+mod parquet_file;
 mod reader;
 mod rows;
+mod splits;
 mod writer;
 
 pub use beir::{Beir, load_beir};
+pub use describe::{ColumnDescription, Description, Spread};
 pub use error::DataError;
-pub use reader::{Location, RowReader, load_rows, splits};
+pub use reader::{Location, RowReader, load_rows};
 pub use rows::{Rows, Value};
+pub use splits::splits;
 pub use writer::RowWriter;

@@ -1,0 +1,91 @@
+use crate::{Folder, assert_refused};
+use rankforge_data::load_beir;
+
+fn collection() -> Folder {
+    let folder = Folder::new();
+    folder.file(
+        "corpus.jsonl",
+        "{\"_id\": \"d1\", \"title\": \"Title\", \"text\": \"body\", \"metadata\": {\"x\": 1}}\n\
+         {\"_id\": \"d2\", \"title\": \"\", \"text\": \"plain\"}\n{\"_id\": 3, \"text\": \"third\", \"extra\": 1}\n",
+    );
+    folder.file(
+        "queries.jsonl",
+        "{\"_id\": \"q2\", \"text\": \"two\"}\n{\"_id\": \"q1\", \"text\": \"one\"}\n{\"_id\": \"q3\", \"text\": \"x\"}\n",
+    );
+    folder.file(
+        "qrels/test.tsv",
+        "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\t3\t2\r\nq2\td2\t1\nq3\td1\t0\nq2\td1\t0\n",
+    );
+    folder.file("qrels/train.tsv", "q1\td2\t1\n\n");
+    folder
+}
+
+#[test]
+fn a_collection_joins_titles_and_keeps_judged_queries() {
+    let folder = collection();
+    let beir = load_beir(folder.path(), None).unwrap();
+    let pairs = |map: &indexmap::IndexMap<String, String>| -> Vec<(String, String)> {
+        map.iter().map(|(id, text)| (id.clone(), text.clone())).collect()
+    };
+    let pair = |id: &str, text: &str| (id.to_owned(), text.to_owned());
+    assert_eq!(
+        pairs(&beir.corpus),
+        [pair("d1", "Title body"), pair("d2", "plain"), pair("3", "third")]
+    );
+    assert_eq!(pairs(&beir.queries), [pair("q2", "two"), pair("q1", "one")]);
+    assert_eq!(beir.relevant["q1"], [("d1".to_owned(), 1.0), ("3".to_owned(), 2.0)]);
+    assert_eq!(beir.relevant["q2"], [("d2".to_owned(), 1.0)]);
+    assert!(beir.relevant.keys().eq(beir.queries.keys()));
+}
+
+#[test]
+fn judgements_need_no_header() {
+    let beir = load_beir(collection().path(), Some("train")).unwrap();
+    assert_eq!(beir.relevant.len(), 1);
+    assert_eq!(beir.relevant["q1"], [("d2".to_owned(), 1.0)]);
+}
+
+#[test]
+fn malformed_collections_are_named_by_file_and_line() {
+    for (file, content, parts) in [
+        (
+            "qrels/test.tsv",
+            "q1\td1\t1\nq9\td1\t1\n",
+            &["test.tsv", "line 2", "\"q9\"", "queries.jsonl"][..],
+        ),
+        ("qrels/test.tsv", "q1\td9\t1\n", &["test.tsv", "line 1", "\"d9\"", "corpus.jsonl"]),
+        ("qrels/test.tsv", "h\tc\ts\nq1\td1\n", &["line 2", "between tabs", "2 cells"]),
+        ("qrels/test.tsv", "q1\td1\tyes\n", &["line 1", "finite score", "\"yes\""]),
+        ("qrels/test.tsv", "q1\td1\t1\nq1\td1\t2\n", &["line 2", "judged 1", "now 2"]),
+        ("qrels/test.tsv", "q1\td1\t0\n", &["test.tsv", "above 0"]),
+        (
+            "corpus.jsonl",
+            "{\"_id\": \"d1\", \"text\": \"a\"}\n{\"_id\": \"d1\", \"text\": \"b\"}\n",
+            &["corpus.jsonl", "line 2", "used before"],
+        ),
+        (
+            "corpus.jsonl",
+            "{\"_id\": \"d1\", \"txt\": \"a\"}\n",
+            &["corpus.jsonl", "line 1", "`text`", "`txt`"],
+        ),
+        (
+            "queries.jsonl",
+            "{\"_id\": \"q1\", \"text\": 5}\n",
+            &["queries.jsonl", "line 1", "expected text"],
+        ),
+        ("queries.jsonl", "", &["queries.jsonl", "at least one row"]),
+    ] {
+        let folder = collection();
+        folder.file(file, content);
+        assert_refused(load_beir(folder.path(), None), parts);
+    }
+}
+
+#[test]
+fn missing_parts_of_a_collection_are_named() {
+    let folder = collection();
+    let parts = ["dev.tsv", "`test.tsv` and `train.tsv`"];
+    assert_refused(load_beir(folder.path(), Some("dev")), &parts);
+    std::fs::remove_file(folder.path().join("queries.jsonl")).unwrap();
+    assert_refused(load_beir(folder.path(), None), &["queries.jsonl", "No such file"]);
+}

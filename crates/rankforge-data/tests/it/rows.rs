@@ -1,0 +1,57 @@
+use crate::{assert_refused, text};
+use rankforge_data::{Rows, Value};
+
+fn sample() -> Rows {
+    Rows::new(vec![
+        ("query".into(), vec![text("a"), text("b"), text("c")]),
+        ("label".into(), vec![Value::Integer(1), Value::Float(0.5), Value::Boolean(true)]),
+    ])
+    .unwrap()
+}
+
+#[test]
+fn columns_of_different_lengths_or_one_name_are_refused() {
+    let uneven = vec![("a".to_owned(), vec![Value::Null]), ("b".to_owned(), vec![])];
+    assert_refused(Rows::new(uneven), &["`b`", "expected 1 rows as in column `a`", "got 0"]);
+    let twice = vec![("a".to_owned(), vec![]), ("a".to_owned(), vec![])];
+    assert_refused(Rows::new(twice), &["`a`", "two columns"]);
+}
+
+#[test]
+fn selection_repeats_and_orders_rows() {
+    let rows = sample().select(&[2, 0, 0]);
+    assert_eq!(rows.texts("query").unwrap(), ["c", "a", "a"]);
+    assert_eq!(rows.numbers("label").unwrap(), [1.0, 1.0, 1.0]);
+    assert!(sample().select(&[]).is_empty());
+    assert_eq!(
+        sample().select_columns(&["label", "query"]).unwrap().column_names(),
+        ["label", "query"]
+    );
+}
+
+#[test]
+fn wrong_cells_are_named_by_row_and_content() {
+    let rows = sample();
+    assert_eq!(rows.numbers("label").unwrap(), [1.0, 0.5, 1.0]);
+    assert_refused(rows.texts("label"), &["`label`", "row 1", "expected text", "integer 1"]);
+    assert_refused(rows.numbers("query"), &["`query`", "row 1", "finite number", "text \"a\""]);
+    let bad =
+        Rows::new(vec![("x".into(), vec![Value::Float(1.0), Value::Float(f64::NAN)])]).unwrap();
+    assert_refused(bad.numbers("x"), &["`x`", "row 2", "NaN"]);
+    assert_refused(
+        rows.column("labels"),
+        &["`labels`", "`query` and `label`", "did you mean `label`?"],
+    );
+    assert_refused(rows.select_columns(&["quer"]), &["did you mean `query`?"]);
+}
+
+#[test]
+fn appending_needs_the_same_columns() {
+    let mut all = Rows::default();
+    all.append(sample()).unwrap();
+    all.append(sample()).unwrap();
+    assert_eq!(all.texts("query").unwrap(), ["a", "b", "c", "a", "b", "c"]);
+    let other = Rows::new(vec![("query".into(), vec![text("x")])]).unwrap();
+    assert_refused(all.append(other), &["`label`", "`query`"]);
+    assert_eq!(all.len(), 6);
+}

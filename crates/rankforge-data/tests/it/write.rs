@@ -1,0 +1,132 @@
+use crate::{Folder, assert_refused, load, text};
+use rankforge_data::{RowWriter, Rows, Value};
+
+fn write(folder: &Folder, name: &str, chunks: &[Rows]) -> Result<Rows, rankforge_data::DataError> {
+    let path = folder.path().join(name);
+    let mut writer = RowWriter::create(&path)?;
+    for chunk in chunks {
+        writer.write(chunk)?;
+    }
+    writer.finish()?;
+    load(&path)
+}
+
+fn flat() -> Rows {
+    let awkward = "a \"quote\", a comma,\na line and a tab\t end é 日本";
+    Rows::new(vec![
+        ("query".into(), vec![text(awkward), text("1984"), Value::Null]),
+        ("label".into(), vec![Value::Integer(-1), Value::Null, Value::Integer(i64::MAX)]),
+        ("score".into(), vec![Value::Float(0.1), Value::Float(1.0), Value::Float(-1e300)]),
+    ])
+    .unwrap()
+}
+
+fn with_lists() -> Rows {
+    let list = |values: &[Value]| Value::List(values.to_vec());
+    Rows::new(vec![
+        ("texts".into(), vec![list(&[]), list(&[text("a"), Value::Null]), Value::Null]),
+        ("numbers".into(), vec![list(&[Value::Integer(1)]), list(&[]), list(&[Value::Integer(2)])]),
+        ("scores".into(), vec![list(&[Value::Float(0.5)]), Value::Null, list(&[])]),
+        ("flag".into(), vec![Value::Boolean(true), Value::Null, Value::Boolean(false)]),
+    ])
+    .unwrap()
+}
+
+#[test]
+fn every_format_reads_back_what_was_written() {
+    let folder = Folder::new();
+    let mut twice = flat();
+    twice.append(flat()).unwrap();
+    for name in ["a.jsonl", "a.csv", "a.tsv", "a.parquet"] {
+        assert_eq!(write(&folder, name, &[flat(), flat()]).unwrap(), twice, "{name}");
+    }
+    for name in ["b.jsonl", "b.parquet"] {
+        assert_eq!(write(&folder, name, &[with_lists()]).unwrap(), with_lists(), "{name}");
+    }
+    assert_eq!(folder.names(), ["a.csv", "a.jsonl", "a.parquet", "a.tsv", "b.jsonl", "b.parquet"]);
+}
+
+#[test]
+fn parquet_takes_whole_numbers_into_float_columns_and_empty_columns_as_text() {
+    let folder = Folder::new();
+    let chunk = |score: Value, note: Value| {
+        Rows::new(vec![
+            ("score".into(), vec![Value::Integer(1), score]),
+            ("note".into(), vec![Value::Null, note]),
+        ])
+        .unwrap()
+    };
+    let chunks = [chunk(Value::Float(0.5), Value::Null), chunk(Value::Integer(2), text("late"))];
+    let rows = write(&folder, "a.parquet", &chunks).unwrap();
+    assert_eq!(rows.column("score").unwrap(), [1.0, 0.5, 1.0, 2.0].map(Value::Float));
+    assert_eq!(rows.column("note").unwrap()[3], text("late"));
+}
+
+#[test]
+fn values_without_a_form_in_the_format_are_refused_by_row() {
+    let folder = Folder::new();
+    let column = |values: Vec<Value>| Rows::new(vec![("x".into(), values)]).unwrap();
+    let list = column(vec![Value::Null, Value::List(vec![])]);
+    assert_refused(
+        write(&folder, "a.csv", &[list]),
+        &["a.csv", "line 2", "`x`", "csv cannot hold", ".jsonl"],
+    );
+    let nan = column(vec![Value::Float(f64::NAN)]);
+    assert_refused(write(&folder, "a.jsonl", &[nan]), &["a.jsonl", "line 1", "`x`", "NaN"]);
+    let mixed = column(vec![text("a"), Value::Integer(1)]);
+    assert_refused(write(&folder, "a.parquet", &[mixed]), &["`x`", "integer 1"]);
+    let chunks =
+        [column(vec![Value::Integer(1)]), column(vec![Value::Integer(2), Value::Float(0.5)])];
+    assert_refused(
+        write(&folder, "a.parquet", &chunks),
+        &["a.parquet", "line 3", "`x`", "float 0.5"],
+    );
+    let nested = column(vec![Value::List(vec![Value::List(vec![])])]);
+    assert_refused(
+        write(&folder, "a.parquet", &[nested]),
+        &["`x`", "lists of text and numbers only"],
+    );
+    let other = Rows::new(vec![("y".into(), vec![Value::Integer(1)])]).unwrap();
+    let chunks = [column(vec![Value::Integer(1)]), other];
+    assert_refused(write(&folder, "a.jsonl", &chunks), &["a.jsonl", "`x`", "`y`"]);
+    assert!(folder.names().is_empty(), "a failed write left {:?}", folder.names());
+}
+
+#[test]
+fn nothing_appears_before_finish_and_a_dropped_writer_leaves_the_old_file() {
+    let folder = Folder::new();
+    for name in ["a.jsonl", "a.csv", "a.parquet"] {
+        let path = folder.file(name, "old");
+        let mut writer = RowWriter::create(&path).unwrap();
+        writer.write(&flat()).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        drop(writer);
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+    }
+    assert_eq!(folder.names(), ["a.csv", "a.jsonl", "a.parquet"]);
+}
+
+#[test]
+fn unknown_extensions_and_missing_folders_are_refused() {
+    let folder = Folder::new();
+    for name in ["a.txt", "a.json", "a"] {
+        let created = RowWriter::create(&folder.path().join(name)).map(|_| ());
+        assert_refused(created, &["cannot write this extension", ".parquet"]);
+    }
+    let created = RowWriter::create(&folder.path().join("no/a.jsonl")).map(|_| ());
+    assert_refused(created, &["a.jsonl", "No such file"]);
+    let empty = RowWriter::create(&folder.path().join("a.parquet")).unwrap();
+    assert_refused(empty.finish(), &["a.parquet", "no columns"]);
+    assert!(folder.names().is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn written_files_have_ordinary_access_rights() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    write(&folder, "a.jsonl", &[flat()]).unwrap();
+    let plain = folder.file("plain", "");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(&folder.path().join("a.jsonl")), mode(&plain));
+}

@@ -22,6 +22,7 @@ pub mod ops;
 mod parallel;
 mod ragged;
 mod simd;
+mod tile;
 
 pub use arena::{Arena, ArenaEntry, ArenaLayout, ParameterId};
 pub use buffer::{Buffer, View, ViewMut};

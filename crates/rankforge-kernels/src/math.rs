@@ -29,6 +29,26 @@ pub(crate) fn exp<S: Simd>(x: S::V) -> S::V {
     S::select_less(x, splat(EXP_UNDERFLOW), splat(0.0), result)
 }
 
+/// `2^x` within 2 ulp for `x` up to 126, but never below `2^-126`; NaN for NaN.
+///
+/// Cheaper than [`exp`] by a third: softmax needs no more once its scores are in base 2.
+#[inline(always)]
+pub(crate) fn exp2<S: Simd>(x: S::V) -> S::V {
+    let splat = S::splat;
+    // The second operand wins when one is NaN, so NaN goes through.
+    let x = S::max(splat(-126.0), x);
+    let n = S::round(x);
+    let r = S::sub(x, n);
+    // Our own minimax fit of degree 5 on |r| <= 1/2, relative error 8e-8.
+    let p = splat(1.339_086_3e-3);
+    let p = S::mul_add(p, r, splat(9.676_032e-3));
+    let p = S::mul_add(p, r, splat(5.550_357e-2));
+    let p = S::mul_add(p, r, splat(2.402_210_7e-1));
+    let p = S::mul_add(p, r, splat(6.931_472e-1));
+    let p = S::mul_add(p, r, splat(1.000_000_1));
+    S::mul(p, S::exp2_integer(n))
+}
+
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd>(x: S::V) -> S::V {
@@ -95,6 +115,7 @@ mod tests {
     #[derive(Clone, Copy)]
     enum Function {
         Exp,
+        Exp2,
         Sigmoid,
         Tanh,
     }
@@ -110,6 +131,7 @@ mod tests {
                 let x = S::load_partial(chunk, 0.0);
                 let y = match self.0 {
                     Function::Exp => exp::<S>(x),
+                    Function::Exp2 => exp2::<S>(x),
                     Function::Sigmoid => sigmoid::<S>(x),
                     Function::Tanh => tanh::<S>(x),
                 };
@@ -152,6 +174,17 @@ mod tests {
         assert!(worst <= 2.0, "{worst} ulp");
         let worst = worst_ulp(Function::Exp, f64::exp, -1.0, 1.0);
         assert!(worst <= 2.0, "{worst} ulp");
+    }
+
+    #[test]
+    fn exp2_is_within_two_ulp_and_keeps_nan() {
+        let worst = worst_ulp(Function::Exp2, f64::exp2, -125.9, 126.0);
+        assert!(worst <= 2.0, "{worst} ulp");
+        let worst = worst_ulp(Function::Exp2, f64::exp2, -1.0, 1.0);
+        assert!(worst <= 2.0, "{worst} ulp");
+        let least = at(Function::Exp2, f32::NEG_INFINITY);
+        assert!(least.iter().all(|&y| 0.0 < y && y < 2e-38));
+        assert!(at(Function::Exp2, f32::NAN).iter().all(|y| y.is_nan()));
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //! same way whatever the number of threads.
 
 use crate::{Device, View, ViewMut};
+use rayon::prelude::*;
+use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Operations that touch fewer numbers run on the calling thread: waking another costs more.
 const INLINE_NUMBERS: usize = 1 << 15;
@@ -116,4 +119,65 @@ fn halve<P: SplitRows>(
         || halve(first, half, block, left, work),
         || halve(first + half, rows - half, block, right, work),
     );
+}
+
+/// Calls `work` with each number below `count`, on all threads when `parallel`.
+pub(crate) fn for_each(
+    device: &Device,
+    parallel: bool,
+    count: usize,
+    work: impl Fn(usize) + Sync + Send,
+) {
+    if parallel && count > 1 && device.threads() > 1 {
+        device.run(|| (0..count).into_par_iter().with_max_len(1).for_each(work));
+    } else {
+        (0..count).for_each(work);
+    }
+}
+
+/// A matrix of which several threads write different parts that are no row ranges.
+pub(crate) struct SharedRows<'a> {
+    data: *mut f32,
+    rows: usize,
+    columns: usize,
+    lifetime: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: the matrix is borrowed exclusively, and `SharedRows::part` hands out parts only to callers
+// who promise that they do not overlap.
+unsafe impl Sync for SharedRows<'_> {}
+
+// SAFETY: as above.
+unsafe impl Send for SharedRows<'_> {}
+
+impl<'a> SharedRows<'a> {
+    /// All rows of `view`.
+    pub(crate) fn new(view: ViewMut<'a>) -> SharedRows<'a> {
+        SharedRows::of_slice(view.data, view.rows, view.columns)
+    }
+
+    /// `data` as `rows` rows of `columns` numbers.
+    pub(crate) fn of_slice(data: &'a mut [f32], rows: usize, columns: usize) -> SharedRows<'a> {
+        assert_eq!(data.len(), rows * columns, "{rows} x {columns} of {} numbers", data.len());
+        SharedRows { data: data.as_mut_ptr(), rows, columns, lifetime: PhantomData }
+    }
+
+    /// The numbers of `row` in `columns`.
+    ///
+    /// # Safety
+    /// No other part that is alive, on any thread, may overlap this one.
+    #[expect(clippy::mut_from_ref, reason = "the caller keeps the parts apart")]
+    pub(crate) unsafe fn part(&self, row: usize, columns: Range<usize>) -> &mut [f32] {
+        assert!(
+            row < self.rows && columns.start <= columns.end && columns.end <= self.columns,
+            "row {row}, columns {columns:?} of {} x {}",
+            self.rows,
+            self.columns
+        );
+        // SAFETY: inside the matrix as just checked; not aliased as the caller promises.
+        unsafe {
+            let start = self.data.add(row * self.columns + columns.start);
+            std::slice::from_raw_parts_mut(start, columns.len())
+        }
+    }
 }

@@ -1,5 +1,19 @@
+//! Ragged softmax attention: one work item for each head of each sequence, in tiles of queries and
+//! keys that stay in cache, so the scores of a whole sequence never exist.
+
+mod backward;
+mod bias;
+mod forward;
+mod rows;
+
+pub use bias::{RelativeBias, relative_bucket};
+
 use crate::ops::Dropout;
-use crate::{Ragged, View, ViewMut};
+use crate::parallel::{SharedRows, for_each};
+use crate::tile::Scratch;
+use crate::{Device, Isa, Ragged, View, ViewMut};
+use std::cell::RefCell;
+use std::ops::Range;
 
 /// How queries see keys within their own sequence.
 #[derive(Clone, Copy)]
@@ -20,21 +34,6 @@ pub struct Attention<'a> {
     pub dropout: Option<Dropout>,
 }
 
-/// Learned score offsets by bucket of relative position, as T5 and MPNet have them
-/// (Raffel et al. 2020, arXiv:1910.10683, section 2.1).
-#[derive(Clone, Copy)]
-pub struct RelativeBias<'a> {
-    /// `buckets x A`.
-    pub table: View<'a>,
-    /// Distances from here on share the last bucket.
-    pub max_distance: usize,
-}
-
-/// The bucket of `key - query`, both directions, as MPNet computes it.
-pub fn relative_bucket(distance: isize, buckets: usize, max_distance: usize) -> usize {
-    unimplemented!()
-}
-
 /// `out = softmax(q kᵀ * scale + bias) v`, per sequence and head, without padding.
 ///
 /// Never holds more scores than one tile of one head per thread. `log_sum_exp` keeps the softmax
@@ -51,7 +50,12 @@ pub fn attention(
     out: ViewMut<'_>,
     log_sum_exp: ViewMut<'_>,
 ) {
-    unimplemented!()
+    let shape = HeadShape::check(config, qkv, out.as_view(), log_sum_exp.as_view());
+    let buckets = bias::buckets_by_distance(config);
+    let (out, log_sum_exp) = (SharedRows::new(out), SharedRows::new(log_sum_exp));
+    for_each_head(config, shape, qkv.device, |head, scratch| {
+        forward::forward(&head, &buckets, qkv, &out, &log_sum_exp, scratch);
+    });
 }
 
 /// Backward of [`attention`]; needs its input, output and normalisers, and recomputes the
@@ -59,6 +63,9 @@ pub fn attention(
 ///
 /// # Shapes
 /// `d_out`, `out`: `T x H`; `qkv`, `d_qkv`: `T x 3H`; `log_sum_exp`: `T x A`.
+///
+/// # Panics
+/// When `d_bias` is asked for without a bias.
 pub fn attention_backward(
     config: &Attention<'_>,
     d_out: View<'_>,
@@ -68,5 +75,130 @@ pub fn attention_backward(
     d_qkv: ViewMut<'_>,
     d_bias: Option<ViewMut<'_>>,
 ) {
-    unimplemented!()
+    let shape = HeadShape::check(config, qkv, out, log_sum_exp);
+    assert_eq!((d_out.rows, d_out.columns), (out.rows, out.columns), "gradient of the output");
+    assert_eq!((d_qkv.rows, d_qkv.columns), (qkv.rows, qkv.columns), "gradient of the input");
+    let buckets = bias::buckets_by_distance(config);
+    let saved = backward::Saved { d_out, qkv, out, log_sum_exp };
+    let d_qkv = SharedRows::new(d_qkv);
+    // One row of bucket sums for each head of each sequence, summed in their order afterwards.
+    let mut partials = bias::Partials::new(config, d_bias.as_ref());
+    let d_buckets = partials.shared();
+    for_each_head(config, shape, qkv.device, |head, scratch| {
+        backward::backward(&head, &buckets, &saved, &d_qkv, d_buckets.as_ref(), scratch);
+    });
+    drop(d_buckets);
+    if let Some(d_bias) = d_bias {
+        partials.reduce(config.heads, d_bias);
+    }
+}
+
+/// What all heads have in common.
+#[derive(Clone, Copy)]
+struct HeadShape {
+    isa: Isa,
+    /// Columns of all heads, `H`.
+    hidden: usize,
+    /// Columns of one head, `D`.
+    dim: usize,
+    /// Longest sequence, `L`.
+    longest: usize,
+}
+
+impl HeadShape {
+    fn check(
+        config: &Attention<'_>,
+        qkv: View<'_>,
+        out: View<'_>,
+        log_sum_exp: View<'_>,
+    ) -> HeadShape {
+        let (tokens, heads) = (config.ragged.tokens(), config.heads);
+        let hidden = out.columns;
+        assert!(heads > 0 && hidden % heads == 0, "{hidden} columns for {heads} heads");
+        assert_eq!((qkv.rows, qkv.columns), (tokens, 3 * hidden), "queries, keys and values");
+        assert_eq!(out.rows, tokens, "output of attention");
+        assert_eq!((log_sum_exp.rows, log_sum_exp.columns), (tokens, heads), "normalisers");
+        if let Some(bias) = config.bias {
+            assert_eq!(bias.table.columns(), heads, "relative bias, one column for each head");
+        }
+        let longest = config.ragged.longest();
+        HeadShape { isa: qkv.device.isa(), hidden, dim: hidden / heads, longest }
+    }
+}
+
+/// One head of one sequence: the work item.
+struct Head<'a> {
+    config: &'a Attention<'a>,
+    shape: HeadShape,
+    sequence: usize,
+    head: usize,
+    /// Token rows of the sequence.
+    tokens: Range<usize>,
+}
+
+/// The three parts of a row of queries, keys and values.
+#[derive(Clone, Copy)]
+enum Part {
+    Query,
+    Key,
+    Value,
+}
+
+impl Head<'_> {
+    /// Length of the sequence.
+    fn length(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// The columns of the head in a `T x H` matrix.
+    fn columns(&self) -> Range<usize> {
+        self.head * self.shape.dim..(self.head + 1) * self.shape.dim
+    }
+
+    /// The columns of the head's queries, keys or values in a `T x 3H` matrix.
+    fn part(&self, part: Part) -> Range<usize> {
+        let start = part as usize * self.shape.hidden + self.head * self.shape.dim;
+        start..start + self.shape.dim
+    }
+
+    /// The key positions that a query position sees; never empty.
+    #[inline(always)]
+    fn visible(&self, query: usize) -> Range<usize> {
+        let reach = self.config.window.unwrap_or(usize::MAX);
+        let after = if self.config.causal { 0 } else { reach };
+        query.saturating_sub(reach)
+            ..query.saturating_add(after).saturating_add(1).min(self.length())
+    }
+
+    /// The first dropout index of a query position: that of key position 0.
+    #[inline(always)]
+    fn dropout_index(&self, query: usize) -> u64 {
+        let row = self.head * self.config.ragged.tokens() + self.tokens.start + query;
+        row as u64 * self.shape.longest as u64
+    }
+}
+
+/// Fewer scores than these are not worth waking another thread.
+const INLINE_SCORES: usize = 1 << 12;
+
+/// Calls `work` for each head of each sequence; what they write must not overlap.
+fn for_each_head(
+    config: &Attention<'_>,
+    shape: HeadShape,
+    device: &Device,
+    work: impl Fn(Head<'_>, &mut Scratch) + Sync + Send,
+) {
+    thread_local! {
+        static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
+    }
+    let Attention { ragged, heads, .. } = *config;
+    let parallel = ragged.tokens() * heads * shape.longest >= INLINE_SCORES;
+    for_each(device, parallel, ragged.sequences() * heads, |item| {
+        let (sequence, head) = (item / heads, item % heads);
+        let tokens = ragged.range(sequence);
+        if !tokens.is_empty() {
+            let head = Head { config, shape, sequence, head, tokens };
+            SCRATCH.with_borrow_mut(|scratch| work(head, scratch));
+        }
+    });
 }

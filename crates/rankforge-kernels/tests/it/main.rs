@@ -1,4 +1,5 @@
 //! Integration tests of rankforge-kernels.
 
+mod attention;
 mod dropout;
 mod support;

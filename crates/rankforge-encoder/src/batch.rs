@@ -1,5 +1,6 @@
 use crate::EncoderConfig;
 use rankforge_kernels::{Indices, Ragged};
+use std::ops::Range;
 
 /// What one sequence is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +47,80 @@ impl Batch {
         sequences: impl IntoIterator<Item = &'a Tokens>,
         config: &EncoderConfig,
     ) -> Batch {
-        unimplemented!()
+        let offset = config.positions.offset();
+        let mut lengths = Vec::new();
+        let (mut ids, mut type_ids, mut positions) = (Vec::new(), Vec::new(), Vec::new());
+        for tokens in sequences {
+            let length = tokens.ids.len();
+            assert!(
+                length <= config.max_positions,
+                "a sequence of {length} tokens for {} positions",
+                config.max_positions
+            );
+            lengths.push(length);
+            ids.extend_from_slice(&tokens.ids);
+            if config.type_vocab_size > 1 {
+                type_ids.extend_from_slice(&tokens.type_ids);
+            }
+            if let Some(offset) = offset {
+                positions.extend((offset..offset + length).map(|position| position as u32));
+            }
+        }
+        if config.type_vocab_size == 1 {
+            // A single segment row is for all tokens, whatever the template says (RoBERTa).
+            type_ids.resize(ids.len(), 0);
+        }
+        within("token", &ids, config.vocab_size);
+        within("segment", &type_ids, config.type_vocab_size);
+        Batch {
+            ragged: Ragged::from_lengths(lengths),
+            ids: Indices::new(&ids),
+            type_ids: (config.type_vocab_size > 0).then(|| Indices::new(&type_ids)),
+            positions: offset.map(|_| Indices::new(&positions)),
+            prompt_tokens: 0,
+        }
+    }
+}
+
+fn within(what: &str, ids: &[u32], rows: usize) {
+    if let Some(id) = ids.iter().find(|&&id| id as usize >= rows) {
+        panic!("{what} id {id} for a table of {rows} rows");
+    }
+}
+
+/// Splits sequences of these lengths into runs of at most `batch_size` sequences and `max_tokens`
+/// tokens; a single longer sequence is a run of its own.
+pub(crate) fn plan(
+    lengths: impl IntoIterator<Item = usize>,
+    batch_size: usize,
+    max_tokens: usize,
+) -> Vec<Range<usize>> {
+    let mut runs = Vec::new();
+    let (mut start, mut tokens, mut end) = (0, 0, 0);
+    for length in lengths {
+        if end > start && (end - start == batch_size || tokens + length > max_tokens) {
+            runs.push(start..end);
+            (start, tokens) = (end, 0);
+        }
+        tokens += length;
+        end += 1;
+    }
+    if end > start {
+        runs.push(start..end);
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plan;
+
+    #[test]
+    fn a_plan_covers_all_sequences_within_both_limits() {
+        assert_eq!(plan([3, 3, 3, 3, 3], 2, 100), vec![0..2, 2..4, 4..5]);
+        assert_eq!(plan([3, 3, 3, 3, 3], 100, 9), vec![0..3, 3..5]);
+        assert_eq!(plan([50, 3, 50, 3], 100, 9), vec![0..1, 1..2, 2..3, 3..4]);
+        assert_eq!(plan([0, 0, 0], 2, 1), vec![0..2, 2..3]);
+        assert!(plan([], 2, 1).is_empty());
     }
 }

@@ -1,0 +1,250 @@
+mod files;
+mod word_piece;
+
+use crate::{EncoderError, Input, Tokens};
+use files::TokenizerFiles;
+use std::path::Path;
+use std::sync::Arc;
+use tokenizers::parallelism::{self, MaybeParallelRefIterator};
+use tokenizers::{Encoding, PostProcessor};
+
+/// A Hugging Face tokenizer with the files it came from, truncating to a maximum length.
+#[derive(Clone)]
+pub struct Tokenizer {
+    /// Shared: a vocabulary takes tens of megabytes.
+    inner: Arc<tokenizers::Tokenizer>,
+    files: Arc<TokenizerFiles>,
+    max_length: Option<usize>,
+    special_tokens: bool,
+    vocab_size: usize,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` and, where it is there, `tokenizer_config.json` of a directory; a
+    /// BERT vocabulary in `vocab.txt` will do in place of the former.
+    ///
+    /// # Errors
+    /// A missing or malformed file.
+    pub fn load(directory: &Path) -> Result<Tokenizer, EncoderError> {
+        Tokenizer::from_files(TokenizerFiles::read(directory)?)
+    }
+
+    /// From the text of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// Malformed text.
+    pub fn from_json(json: &str) -> Result<Tokenizer, EncoderError> {
+        Tokenizer::from_files(TokenizerFiles::from_json(json))
+    }
+
+    /// Writes the tokenizer's files into a directory.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn save(&self, directory: &Path) -> Result<(), EncoderError> {
+        if self.special_tokens {
+            self.files.write(directory, self.max_length)
+        } else {
+            // A static embedding model has `tokenizer.json` alone, its limit inside.
+            self.files.write_static(directory, self.max_length)
+        }
+    }
+
+    /// Largest number of ids, added tokens included.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// Longest sequence, special tokens included; `None` is without limit.
+    pub fn max_length(&self) -> Option<usize> {
+        self.max_length
+    }
+
+    /// Sets the longest sequence.
+    pub fn set_max_length(&mut self, max_length: Option<usize>) {
+        self.max_length = max_length;
+    }
+
+    /// Tokenises in parallel, in order: the pair template, `longest_first` truncation to
+    /// `max_length`, no padding. Static embedding models add no special tokens.
+    ///
+    /// # Errors
+    /// When the tokenizer fails on a text.
+    pub fn encode(&self, inputs: &[Input<'_>]) -> Result<Vec<Tokens>, EncoderError> {
+        inputs.maybe_par_iter().map(|input| self.encode_one(*input)).collect()
+    }
+
+    /// Number of leading tokens that belong to `prompt` when it stands before a text: its tokens
+    /// and the special ones before it.
+    ///
+    /// # Errors
+    /// When the tokenizer fails on the prompt.
+    pub fn prompt_length(&self, prompt: &str) -> Result<usize, EncoderError> {
+        let tokens = self.encode_one(Input::Single(prompt))?;
+        let special = |id| {
+            self.inner
+                .id_to_token(id)
+                .is_some_and(|token| self.inner.get_added_vocabulary().is_special_token(&token))
+        };
+        let trailing = tokens.ids.last().is_some_and(|&id| special(id));
+        Ok(tokens.ids.len() - usize::from(trailing))
+    }
+
+    /// Special tokens that the template adds to one text, or to two.
+    pub(crate) fn special_tokens(&self, pair: bool) -> usize {
+        match self.inner.get_post_processor() {
+            Some(processor) if self.special_tokens => processor.added_tokens(pair),
+            _ => 0,
+        }
+    }
+
+    /// The same tokenizer as static embedding models use it: no special tokens, and the
+    /// truncation that `tokenizer.json` itself asks for, if any.
+    pub(crate) fn into_static(mut self) -> Tokenizer {
+        self.special_tokens = false;
+        self.max_length = self.files.stored_truncation();
+        self
+    }
+
+    /// The same tokenizer on lower-cased text (`do_lower_case` of sentence-transformers).
+    pub(crate) fn into_lower_case(self) -> Result<Tokenizer, EncoderError> {
+        let Some(files) = self.files.with_lower_case() else {
+            return Ok(self);
+        };
+        let mut lower = Tokenizer::from_files(files)?;
+        lower.max_length = self.max_length;
+        Ok(lower)
+    }
+
+    fn from_files(files: TokenizerFiles) -> Result<Tokenizer, EncoderError> {
+        // Decided here, so that the crate does not ask the environment.
+        parallelism::set_parallelism(true);
+        let mut inner: tokenizers::Tokenizer = files
+            .json()
+            .parse()
+            .map_err(|error| files.error(format!("not a usable tokenizer: {error}")))?;
+        inner.with_padding(None);
+        inner.with_truncation(None).expect("no truncation is always valid");
+        let largest = inner.get_vocab(true).into_values().max();
+        let vocab_size = largest.map_or(0, |id| id as usize + 1);
+        let max_length = files.max_length()?;
+        Ok(Tokenizer {
+            inner: Arc::new(inner),
+            files: Arc::new(files),
+            max_length,
+            special_tokens: true,
+            vocab_size,
+        })
+    }
+
+    fn encode_one(&self, input: Input<'_>) -> Result<Tokens, EncoderError> {
+        let failed = |error| EncoderError::Input(format!("cannot tokenise: {error}"));
+        let plain = |text| self.inner.encode_fast(text, false).map_err(failed);
+        let (first, second) = match input {
+            Input::Single(text) => (plain(text)?, None),
+            Input::Pair(first, second) => (plain(first)?, Some(plain(second)?)),
+        };
+        let total = first.len() + second.as_ref().map_or(0, Encoding::len);
+        let room = match self.max_length {
+            Some(length) => length.saturating_sub(self.special_tokens(second.is_some())),
+            None => usize::MAX,
+        };
+        let (keep_first, keep_second) =
+            longest_first(first.len(), second.as_ref().map_or(0, Encoding::len), room);
+        let left = self.files.truncates_left();
+        let first = cut(first, keep_first, left, 0);
+        let second = second.map(|second| cut(second, keep_second, left, 1));
+        let encoding =
+            self.inner.post_process(first, second, self.special_tokens).map_err(failed)?;
+        let type_ids = if self.files.has_segments() {
+            encoding.get_type_ids().to_vec()
+        } else {
+            vec![0; encoding.len()]
+        };
+        Ok(Tokens {
+            ids: encoding.get_ids().to_vec(),
+            type_ids,
+            truncated: total - keep_first - keep_second,
+        })
+    }
+}
+
+/// How many tokens of two sequences stay when `room` is all there is: the longer one is cut first,
+/// and when both must be cut the second gets the odd token, unless it is the shorter one.
+fn longest_first(first: usize, second: usize, room: usize) -> (usize, usize) {
+    if first.saturating_add(second) <= room {
+        return (first, second);
+    }
+    let (short, long) = (first.min(second), first.max(second));
+    let (short, long) = if short > room || short.max(room - short) + short > room {
+        (room / 2, room / 2 + room % 2)
+    } else {
+        (short, long.min(room - short))
+    };
+    if first > second { (long, short) } else { (short, long) }
+}
+
+/// Keeps `keep` tokens of a sequence and gives them their segment.
+fn cut(mut encoding: Encoding, keep: usize, left: bool, segment: u32) -> Encoding {
+    let length = encoding.len();
+    if keep >= length {
+        encoding.set_type_ids(vec![segment; length]);
+        return encoding;
+    }
+    let kept = if left { length - keep..length } else { 0..keep };
+    // Ids are all that is read afterwards; `Encoding::truncate` would copy what is cut off, too.
+    Encoding::new(
+        encoding.get_ids()[kept].to_vec(),
+        vec![segment; keep],
+        vec![String::new(); keep],
+        vec![None; keep],
+        vec![(0, 0); keep],
+        vec![0; keep],
+        vec![1; keep],
+        Vec::new(),
+        Default::default(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::longest_first;
+
+    /// Takes tokens away one by one, as the rule is usually told.
+    fn one_by_one(mut first: usize, mut second: usize, room: usize) -> (usize, usize) {
+        while first + second > room {
+            if first > second {
+                first -= 1;
+            } else {
+                second -= 1;
+            }
+        }
+        (first, second)
+    }
+
+    #[test]
+    fn longest_first_keeps_as_many_tokens_as_fit() {
+        for first in 0..12 {
+            for second in 0..12 {
+                for room in 0..26 {
+                    let (a, b) = longest_first(first, second, room);
+                    assert_eq!(a + b, (first + second).min(room), "{first} {second} {room}");
+                    let (c, d) = one_by_one(first, second, room);
+                    assert!(a.abs_diff(c) <= 1 && b.abs_diff(d) <= 1, "{first} {second} {room}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn longest_first_gives_the_odd_token_as_the_fast_tokenizer_does() {
+        assert_eq!(longest_first(4, 4, 7), (3, 4));
+        assert_eq!(longest_first(4, 8, 7), (3, 4));
+        assert_eq!(longest_first(8, 4, 7), (4, 3));
+        assert_eq!(longest_first(8, 8, 7), (3, 4));
+        assert_eq!(longest_first(8, 2, 7), (5, 2));
+        assert_eq!(longest_first(2, 8, 7), (2, 5));
+        assert_eq!(longest_first(0, 8, 7), (0, 7));
+        assert_eq!(longest_first(9, 9, 0), (0, 0));
+    }
+}

@@ -15,6 +15,7 @@ mod dual_encoder;
 mod error;
 mod families;
 mod head;
+mod inference;
 mod layers;
 mod model;
 mod reporter;

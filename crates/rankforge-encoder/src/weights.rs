@@ -73,6 +73,40 @@ impl Weights {
         Ok(values)
     }
 
+    /// The row numbers in a tensor of whole numbers, such as model2vec's `mapping`.
+    ///
+    /// # Errors
+    /// No such tensor, a type other than I32 and I64, a negative number, or the file cannot be read.
+    pub(crate) fn read_indices(&self, name: &str) -> Result<Vec<usize>, EncoderError> {
+        let Some(tensor) = self.tensors.get(name) else {
+            return Err(malformed(&self.directory, format!("there is no tensor {name}")));
+        };
+        let size = match tensor.dtype {
+            Dtype::I32 | Dtype::I64 => tensor.dtype.bitsize() / 8,
+            other => {
+                let message = format!("tensor {name}: expected I32 or I64, got {other:?}");
+                return Err(malformed(&tensor.file, message));
+            }
+        };
+        let io = |source| EncoderError::Io { path: tensor.file.clone(), source };
+        let mut file = File::open(&tensor.file).map_err(io)?;
+        file.seek(SeekFrom::Start(tensor.offset)).map_err(io)?;
+        let mut bytes = vec![0; tensor.shape.iter().product::<usize>() * size];
+        file.read_exact(&mut bytes).map_err(io)?;
+        let number = |bytes: &[u8]| {
+            let number = match *bytes {
+                [a, b, c, d] => i64::from(i32::from_le_bytes([a, b, c, d])),
+                [a, b, c, d, e, f, g, h] => i64::from_le_bytes([a, b, c, d, e, f, g, h]),
+                _ => unreachable!("chunks of 4 or 8 bytes"),
+            };
+            usize::try_from(number).map_err(|_| {
+                let message = format!("tensor {name}: expected row numbers, got {number}");
+                malformed(&tensor.file, message)
+            })
+        };
+        bytes.chunks_exact(size).map(number).collect()
+    }
+
     /// Hands the numbers of a tensor to `receive` in blocks of whole rows of `columns` numbers,
     /// with the number of each block's first row.
     ///

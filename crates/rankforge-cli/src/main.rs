@@ -13,7 +13,7 @@ mod recipe;
 mod table;
 
 use clap::{Parser, Subcommand};
-use commands::{encode, info, predict, rank};
+use commands::{encode, info, mine, predict, rank};
 use console::{Console, GlobalArgs};
 use std::process::ExitCode;
 
@@ -43,6 +43,7 @@ progress and messages to standard error. Exit codes: 0 done, 1 failed, 2 wrong u
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Mine(mine::MineArgs),
     Predict(predict::PredictArgs),
     Rank(rank::RankArgs),
     Encode(encode::EncodeArgs),
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
 
 fn run(command: &Command, console: &Console) -> anyhow::Result<()> {
     match command {
+        Command::Mine(args) => mine::run(args, console),
         Command::Predict(args) => predict::run(args, console),
         Command::Rank(args) => rank::run(args, console),
         Command::Encode(args) => encode::run(args, console),

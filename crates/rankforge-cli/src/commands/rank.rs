@@ -1,11 +1,11 @@
 //! `rankforge rank`: the documents that answer a query best.
 
+use crate::commands::mine::read_texts;
 use crate::console::Console;
 use crate::failure::Mistake;
 use crate::inference::{RerankerArgs, at_least_one, printable};
 use crate::table::{Table, shortened};
 use anyhow::Context;
-use rankforge::data::{Location, load_rows};
 use serde_json::json;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -97,14 +97,7 @@ fn read_documents(path: &Path, column: Option<&str>) -> anyhow::Result<Vec<Strin
             .with_context(|| format!("cannot read the documents {}", path.display()))?;
         lines(text)
     } else {
-        let rows = load_rows(&Location { path: path.to_owned(), ..Location::default() })?;
-        let names = rows.column_names();
-        let column = match column {
-            Some(column) => column,
-            None if names.contains(&"text") => "text",
-            None => names[0],
-        };
-        rows.texts(column)?.into_iter().map(str::to_owned).collect()
+        read_texts(path, column)?
     };
     if documents.is_empty() {
         return Err(Mistake::input(format!("{}: there are no documents", path.display())).into());

@@ -180,4 +180,23 @@ impl<'a> SharedRows<'a> {
             std::slice::from_raw_parts_mut(start, columns.len())
         }
     }
+
+    /// All numbers of some rows.
+    ///
+    /// # Safety
+    /// As for [`SharedRows::part`].
+    #[expect(clippy::mut_from_ref, reason = "the caller keeps the parts apart")]
+    pub(crate) unsafe fn rows(&self, rows: Range<usize>) -> &mut [f32] {
+        assert!(
+            rows.start <= rows.end && rows.end <= self.rows,
+            "rows {rows:?} of {} x {}",
+            self.rows,
+            self.columns
+        );
+        // SAFETY: inside the matrix as just checked; not aliased as the caller promises.
+        unsafe {
+            let start = self.data.add(rows.start * self.columns);
+            std::slice::from_raw_parts_mut(start, rows.len() * self.columns)
+        }
+    }
 }

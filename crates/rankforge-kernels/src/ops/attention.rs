@@ -87,7 +87,6 @@ pub fn attention_backward(
     for_each_head(config, shape, qkv.device, |head, scratch| {
         backward::backward(&head, &buckets, &saved, &d_qkv, d_buckets.as_ref(), scratch);
     });
-    drop(d_buckets);
     if let Some(d_bias) = d_bias {
         partials.reduce(config.heads, d_bias);
     }
@@ -114,7 +113,7 @@ impl HeadShape {
     ) -> HeadShape {
         let (tokens, heads) = (config.ragged.tokens(), config.heads);
         let hidden = out.columns;
-        assert!(heads > 0 && hidden % heads == 0, "{hidden} columns for {heads} heads");
+        assert!(heads > 0 && hidden.is_multiple_of(heads), "{hidden} columns for {heads} heads");
         assert_eq!((qkv.rows, qkv.columns), (tokens, 3 * hidden), "queries, keys and values");
         assert_eq!(out.rows, tokens, "output of attention");
         assert_eq!((log_sum_exp.rows, log_sum_exp.columns), (tokens, heads), "normalisers");

@@ -1,9 +1,12 @@
+use crate::parallel::{SharedRows, for_each};
+use crate::simd::{Kernel, Simd, dispatch};
 use crate::{Ragged, View, ViewMut};
+use std::ops::Range;
 
 /// How the tokens of a sequence become one vector, as in sentence-transformers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pooling {
-    /// The first token.
+    /// The first token that is not skipped.
     Cls,
     /// Elementwise maximum.
     Max,
@@ -11,7 +14,7 @@ pub enum Pooling {
     Mean,
     /// Sum over the square root of the length.
     MeanSqrtLen,
-    /// Mean weighted by position, 1 for the first token.
+    /// Mean weighted by position in the sequence: 1 for its first token, skipped or not.
     WeightedMean,
     /// The last token.
     LastToken,
@@ -19,8 +22,8 @@ pub enum Pooling {
 
 /// Pools each sequence into columns `column .. column + H` of its row of `out`.
 ///
-/// The first `skip` tokens of each sequence (a prompt) are left out of every mode but `Cls`.
-/// A sequence with no token left gives zeros.
+/// The first `skip` tokens of each sequence (a prompt) are left out, as sentence-transformers 6 does
+/// for every mode. A sequence with no token left gives zeros.
 ///
 /// # Shapes
 /// `x`: `T x H`; `out`: `B x W` with `W >= column + H`.
@@ -32,10 +35,24 @@ pub fn pool(
     column: usize,
     out: ViewMut<'_>,
 ) {
-    unimplemented!()
+    check(x, ragged, column, out.as_view());
+    let (isa, columns) = (x.device.isa(), column..column + x.columns);
+    let out = SharedRows::new(out);
+    for_each(x.device, x.data.len() >= INLINE_NUMBERS, ragged.sequences(), |sequence| {
+        // SAFETY: each sequence has its own row.
+        let out = unsafe { out.part(sequence, columns.clone()) };
+        let (tokens, weight) = contribution(mode, ragged.range(sequence), skip);
+        let x = x.slice_rows(tokens);
+        if mode == Pooling::Max {
+            dispatch(isa, Maximum { x, out });
+        } else {
+            dispatch(isa, WeightedSum { weight, x, out });
+        }
+    });
 }
 
-/// Backward of [`pool`], added to `d_x`; needs the input (for `Max`).
+/// Backward of [`pool`], added to `d_x`; needs the input (for `Max`, whose gradient goes to the
+/// first of equal maxima).
 ///
 /// # Shapes
 /// `d_out`: `B x W`; `x`, `d_x`: `T x H`.
@@ -48,5 +65,164 @@ pub fn pool_backward(
     column: usize,
     d_x: ViewMut<'_>,
 ) {
-    unimplemented!()
+    check(x, ragged, column, d_out);
+    assert_eq!((d_x.rows, d_x.columns), (x.rows, x.columns), "gradient of the pooled tokens");
+    let (isa, columns) = (x.device.isa(), column..column + x.columns);
+    let d_x = SharedRows::new(d_x);
+    for_each(x.device, x.data.len() >= INLINE_NUMBERS, ragged.sequences(), |sequence| {
+        let d_out = &d_out.data[sequence * d_out.columns..][columns.clone()];
+        let (tokens, weight) = contribution(mode, ragged.range(sequence), skip);
+        // SAFETY: each sequence has its own rows.
+        let d_x = unsafe { d_x.rows(tokens.clone()) };
+        let x = x.slice_rows(tokens);
+        if mode == Pooling::Max {
+            dispatch(isa, MaximumBackward { d_out, x, d_x });
+        } else {
+            dispatch(isa, WeightedSumBackward { d_out, weight, d_x });
+        }
+    });
+}
+
+/// Fewer numbers than these are not worth waking another thread.
+const INLINE_NUMBERS: usize = 1 << 15;
+
+fn check(x: View<'_>, ragged: &Ragged, column: usize, out: View<'_>) {
+    assert_eq!(x.rows, ragged.tokens(), "pooling of {} tokens", ragged.tokens());
+    assert!(
+        out.rows == ragged.sequences() && column + x.columns <= out.columns,
+        "pooling of {} sequences of {x:?} to column {column} of {out:?}",
+        ragged.sequences()
+    );
+}
+
+/// Weight of each pooled token: `factor`, or `factor * (first + i)` for the `i`-th.
+#[derive(Clone, Copy)]
+struct Weight {
+    factor: f32,
+    /// Position of the first pooled token, from 1, when positions count.
+    first: Option<usize>,
+}
+
+impl Weight {
+    #[inline(always)]
+    fn of(self, index: usize) -> f32 {
+        self.first.map_or(self.factor, |first| (first + index) as f32 * self.factor)
+    }
+}
+
+/// The tokens that count and their weights (of no meaning for `Max`).
+fn contribution(mode: Pooling, tokens: Range<usize>, skip: usize) -> (Range<usize>, Weight) {
+    let skip = skip.min(tokens.len());
+    let kept = tokens.start + skip..tokens.end;
+    let plain = |factor| Weight { factor, first: None };
+    let count = kept.len() as f32;
+    match mode {
+        _ if kept.is_empty() => (kept, plain(0.0)),
+        Pooling::Cls => (kept.start..kept.start + 1, plain(1.0)),
+        Pooling::LastToken => (kept.end - 1..kept.end, plain(1.0)),
+        Pooling::Max => (kept, plain(1.0)),
+        Pooling::Mean => (kept, plain(1.0 / count)),
+        Pooling::MeanSqrtLen => (kept, plain(1.0 / count.sqrt())),
+        Pooling::WeightedMean => {
+            // The sum of `skip + 1 ..= length`.
+            let sum = (skip + 1 + tokens.len()) * kept.len() / 2;
+            (kept, Weight { factor: 1.0 / sum as f32, first: Some(skip + 1) })
+        }
+    }
+}
+
+struct WeightedSum<'a> {
+    weight: Weight,
+    x: View<'a>,
+    out: &'a mut [f32],
+}
+
+impl Kernel for WeightedSum<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        self.out.fill(0.0);
+        for row in 0..self.x.rows {
+            let weight = self.weight.of(row);
+            let x = &self.x.data[row * self.x.columns..][..self.x.columns];
+            for (out, x) in self.out.iter_mut().zip(x) {
+                *out += weight * x;
+            }
+        }
+    }
+}
+
+struct WeightedSumBackward<'a> {
+    d_out: &'a [f32],
+    weight: Weight,
+    d_x: &'a mut [f32],
+}
+
+impl Kernel for WeightedSumBackward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for (row, d_x) in self.d_x.chunks_exact_mut(self.d_out.len().max(1)).enumerate() {
+            let weight = self.weight.of(row);
+            for (d_x, d_out) in d_x.iter_mut().zip(self.d_out) {
+                *d_x += weight * d_out;
+            }
+        }
+    }
+}
+
+struct Maximum<'a> {
+    x: View<'a>,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Maximum<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        self.out.fill(if self.x.rows == 0 { 0.0 } else { f32::NEG_INFINITY });
+        for row in 0..self.x.rows {
+            let x = &self.x.data[row * self.x.columns..][..self.x.columns];
+            for (out, &x) in self.out.iter_mut().zip(x) {
+                // Not-a-number stays once met.
+                *out = if x > *out || x.is_nan() { x } else { *out };
+            }
+        }
+    }
+}
+
+struct MaximumBackward<'a> {
+    d_out: &'a [f32],
+    x: View<'a>,
+    d_x: &'a mut [f32],
+}
+
+impl Kernel for MaximumBackward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        if self.x.rows == 0 {
+            return;
+        }
+        let columns = self.x.columns;
+        for column in (0..columns).step_by(S::LANES) {
+            let width = S::LANES.min(columns - column);
+            let (mut highest, mut place) = ([f32::NEG_INFINITY; 16], [0u32; 16]);
+            for row in 0..self.x.rows {
+                let x = &self.x.data[row * columns + column..][..width];
+                for ((highest, place), &x) in highest.iter_mut().zip(&mut place).zip(x) {
+                    if x > *highest {
+                        (*highest, *place) = (x, row as u32);
+                    }
+                }
+            }
+            for (lane, &place) in place[..width].iter().enumerate() {
+                self.d_x[place as usize * columns + column + lane] += self.d_out[column + lane];
+            }
+        }
+    }
 }

@@ -2,4 +2,7 @@
 
 mod attention;
 mod dropout;
+mod embedding;
+mod pooling;
 mod support;
+mod top_k;

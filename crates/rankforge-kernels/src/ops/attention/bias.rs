@@ -46,7 +46,7 @@ pub(super) fn buckets_by_distance(config: &Attention<'_>) -> Vec<u32> {
 
 /// The part of `buckets` for distances within a sequence of `length`.
 pub(super) fn within(buckets: &[u32], length: usize) -> &[u32] {
-    let beyond = (buckets.len() + 1) / 2 - length;
+    let beyond = buckets.len().div_ceil(2) - length;
     &buckets[beyond..buckets.len() - beyond]
 }
 

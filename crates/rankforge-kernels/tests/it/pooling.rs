@@ -1,0 +1,146 @@
+//! Pooling against a twin in `f64` that lists the weight of each token.
+
+use crate::support::{EPS, assert_close, assert_same_bits_for_any_threads, devices, random, wide};
+use rankforge_kernels::ops::{Pooling, pool, pool_backward};
+use rankforge_kernels::{Buffer, Device, Ragged};
+
+const ALL: [Pooling; 6] = [
+    Pooling::Cls,
+    Pooling::Max,
+    Pooling::Mean,
+    Pooling::MeanSqrtLen,
+    Pooling::WeightedMean,
+    Pooling::LastToken,
+];
+const LENGTHS: [usize; 13] = [0, 1, 2, 7, 8, 9, 15, 16, 17, 63, 64, 65, 1];
+
+/// Columns of the output beside the pooled ones: before and after.
+const BESIDE: (usize, usize) = (3, 2);
+
+fn run(
+    device: &Device,
+    mode: Pooling,
+    lengths: &[usize],
+    hidden: usize,
+    skip: usize,
+    x: &[f32],
+    d_out: &[f32],
+) -> [Vec<f32>; 2] {
+    let ragged = Ragged::from_lengths(lengths.iter().copied());
+    let width = BESIDE.0 + hidden + BESIDE.1;
+    let x = Buffer::upload(device, ragged.tokens(), hidden, x);
+    let mut out = Buffer::zeros(device, lengths.len(), width);
+    out.view_mut().fill(9.0);
+    pool(mode, x.view(), &ragged, skip, BESIDE.0, out.view_mut());
+    let d_out = Buffer::upload(device, lengths.len(), width, d_out);
+    let mut d_x = Buffer::zeros(device, ragged.tokens(), hidden);
+    d_x.view_mut().fill(1.0);
+    pool_backward(mode, d_out.view(), x.view(), &ragged, skip, BESIDE.0, d_x.view_mut());
+    [out.view().to_vec(), d_x.view().to_vec()]
+}
+
+/// The weight of each token of a sequence in one column, which for `Max` depends on the numbers.
+fn weights(mode: Pooling, column: &[f64], skip: usize) -> Vec<f64> {
+    let length = column.len();
+    let mut weights = vec![0.0; length];
+    if skip >= length {
+        return weights;
+    }
+    let count = (length - skip) as f64;
+    let positions: f64 = (skip..length).map(|position| (position + 1) as f64).sum();
+    let highest = column[skip..].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let first = (skip..length).find(|&token| column[token] == highest);
+    for (token, weight) in weights.iter_mut().enumerate().skip(skip) {
+        *weight = match mode {
+            Pooling::Cls => f64::from(token == skip),
+            Pooling::LastToken => f64::from(token == length - 1),
+            Pooling::Max => f64::from(Some(token) == first),
+            Pooling::Mean => 1.0 / count,
+            Pooling::MeanSqrtLen => 1.0 / count.sqrt(),
+            Pooling::WeightedMean => (token + 1) as f64 / positions,
+        };
+    }
+    weights
+}
+
+#[test]
+fn every_mode_matches_its_twin_forward_and_backward() {
+    for hidden in [1, 7, 8, 15, 16, 17, 65] {
+        let tokens: usize = LENGTHS.iter().sum();
+        let width = BESIDE.0 + hidden + BESIDE.1;
+        let mut x = random(1, tokens * hidden);
+        // Coarse numbers, so that there are equal maxima.
+        x.iter_mut().for_each(|x| *x = (*x * 8.0).round() / 8.0);
+        let d_out = random(2, LENGTHS.len() * width);
+        for mode in ALL {
+            for skip in [0, 1, 8] {
+                let (mut out, mut d_x) = (vec![9.0; d_out.len()], vec![1.0; x.len()]);
+                let mut first = 0;
+                for (sequence, &length) in LENGTHS.iter().enumerate() {
+                    for column in 0..hidden {
+                        let at = |token| (first + token) * hidden + column;
+                        let values: Vec<f64> = (0..length).map(|t| f64::from(x[at(t)])).collect();
+                        let weights = weights(mode, &values, skip);
+                        let place = sequence * width + BESIDE.0 + column;
+                        out[place] = weights.iter().zip(&values).map(|(w, x)| w * x).sum();
+                        for (token, weight) in weights.iter().enumerate() {
+                            d_x[at(token)] += weight * f64::from(d_out[place]);
+                        }
+                    }
+                    first += length;
+                }
+                for device in devices() {
+                    let got = run(device, mode, &LENGTHS, hidden, skip, &x, &d_out);
+                    let what = format!("{mode:?}, {hidden} columns, skip {skip}, {device:?}");
+                    // At most 65 terms whose absolute values sum to at most sqrt(65).
+                    assert_close(&got[0], &out, |_| 65.0 * EPS * 8.1, &what);
+                    assert_close(&got[1], &d_x, |_| 4.0 * EPS, &what);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn concatenated_modes_fill_neighbouring_columns() {
+    let ragged = Ragged::from_lengths([3, 2]);
+    let x = [1.0, 10.0, 2.0, 30.0, 6.0, 20.0, 4.0, 5.0, 8.0, 7.0];
+    for device in devices() {
+        let x = Buffer::upload(device, 5, 2, &x);
+        let mut out = Buffer::zeros(device, 2, 6);
+        for (index, mode) in
+            [Pooling::Mean, Pooling::Max, Pooling::LastToken].into_iter().enumerate()
+        {
+            pool(mode, x.view(), &ragged, 0, 2 * index, out.view_mut());
+        }
+        let expected = [3.0, 20.0, 6.0, 30.0, 6.0, 20.0, 6.0, 6.0, 8.0, 7.0, 8.0, 7.0];
+        let allowed = |_: usize| 40.0 * EPS;
+        assert_close(&out.view().to_vec(), &wide(&expected), allowed, format!("{device:?}"));
+    }
+}
+
+#[test]
+fn maximum_keeps_not_a_number_and_minus_infinity() {
+    let ragged = Ragged::from_lengths([3]);
+    let infinity = f32::NEG_INFINITY;
+    for device in devices() {
+        let x = Buffer::upload(device, 3, 2, &[1.0, infinity, f32::NAN, infinity, 2.0, infinity]);
+        let mut out = Buffer::zeros(device, 1, 2);
+        pool(Pooling::Max, x.view(), &ragged, 0, 0, out.view_mut());
+        let out = out.view().to_vec();
+        assert!(out[0].is_nan() && out[1] == infinity, "{out:?} {device:?}");
+    }
+}
+
+#[test]
+fn threads_do_not_change_bits() {
+    let lengths = [30, 0, 200, 100, 7, 64, 64];
+    let (tokens, hidden): (usize, _) = (lengths.iter().sum(), 100);
+    let x = random(3, tokens * hidden);
+    let d_out = random(4, lengths.len() * (BESIDE.0 + hidden + BESIDE.1));
+    for mode in ALL {
+        assert_same_bits_for_any_threads(format!("{mode:?}"), |device| {
+            run(device, mode, &lengths, hidden, 2, &x, &d_out).concat()
+        });
+    }
+}

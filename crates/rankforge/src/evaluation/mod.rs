@@ -1,5 +1,21 @@
 //! Evaluators: the keys, CSV files and tie rules of sentence-transformers.
 
+mod correlation;
+mod first_stage;
+mod record;
+mod relevance;
+mod reranking;
+mod samples;
+mod sequential;
+mod statistics;
+
+pub use correlation::CrossEncoderCorrelationEvaluator;
+pub use first_stage::{FirstStage, samples_from_first_stage};
+pub use reranking::CrossEncoderRerankingEvaluator;
+pub use samples::{Candidates, RerankingSample, reranking_samples};
+pub use sequential::SequentialEvaluator;
+pub use statistics::{pearson, spearman};
+
 use crate::{Error, Metrics};
 use rankforge_encoder::{CrossEncoder, EncoderError, PredictOptions, Reporter};
 use std::path::Path;
@@ -9,7 +25,7 @@ pub trait PairScorer: Sync {
     /// One score for each pair, after the output activation.
     ///
     /// # Errors
-    /// As [`CrossEncoder::predict`].
+    /// A model of several labels, or as [`CrossEncoder::predict`].
     fn score(
         &self,
         pairs: &[(&str, &str)],
@@ -25,6 +41,12 @@ impl PairScorer for CrossEncoder {
         batch_size: usize,
         reporter: &dyn Reporter,
     ) -> Result<Vec<f32>, EncoderError> {
+        if self.num_labels() != 1 {
+            return Err(EncoderError::Input(format!(
+                "one score for each pair needs a model with 1 output label, but got a model with {} output labels",
+                self.num_labels()
+            )));
+        }
         let options = PredictOptions { batch_size, ..PredictOptions::default() };
         Ok(self.predict(pairs, &options, reporter)?.values)
     }
@@ -70,4 +92,29 @@ pub trait Evaluator<M: ?Sized>: Send + Sync {
         moment: Moment<'_>,
         reporter: &dyn Reporter,
     ) -> Result<Metrics, Error>;
+}
+
+/// A key with the name of the data in front, when there is one.
+fn with_name(name: &str, key: &str) -> String {
+    if name.is_empty() { key.to_owned() } else { format!("{name}_{key}") }
+}
+
+/// Scores of a model, none of them infinite or not a number: no figure would mean anything.
+fn finite_scores<S: PairScorer + ?Sized>(
+    model: &S,
+    pairs: &[(&str, &str)],
+    batch_size: usize,
+    reporter: &dyn Reporter,
+) -> Result<Vec<f32>, Error> {
+    let scores = model.score(pairs, batch_size, reporter)?;
+    assert_eq!(scores.len(), pairs.len(), "{} scores for {} pairs", scores.len(), pairs.len());
+    match scores.iter().position(|score| !score.is_finite()) {
+        None => Ok(scores),
+        Some(index) => Err(Error::NotFinite(format!(
+            "the model scores pair {index} of {} as {}: {:?}",
+            pairs.len(),
+            scores[index],
+            pairs[index]
+        ))),
+    }
 }

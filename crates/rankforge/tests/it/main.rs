@@ -1,3 +1,5 @@
 //! Integration tests of rankforge.
 
+mod evaluation;
 mod losses;
+mod support;

@@ -1,0 +1,134 @@
+use super::{Evaluator, Moment, PairScorer, record, statistics};
+use crate::{Error, Metrics};
+use rankforge_data::Rows;
+use rankforge_encoder::Reporter;
+use serde_json::json;
+
+/// Pearson's and Spearman's correlation between the scores of a model and gold scores.
+///
+/// Keys `pearson` and `spearman`; the latter is the primary one.
+#[derive(Clone, Debug)]
+pub struct CrossEncoderCorrelationEvaluator {
+    sentence_pairs: Vec<(String, String)>,
+    scores: Vec<f64>,
+    name: String,
+    /// Pairs in a batch.
+    pub batch_size: usize,
+    /// Whether to write the CSV file.
+    pub write_csv: bool,
+}
+
+impl CrossEncoderCorrelationEvaluator {
+    /// From pairs and their gold scores.
+    ///
+    /// # Errors
+    /// Another number of scores than of pairs, fewer than two pairs, or a score that is not finite.
+    pub fn new(
+        sentence_pairs: Vec<(String, String)>,
+        scores: Vec<f64>,
+        name: impl Into<String>,
+    ) -> Result<CrossEncoderCorrelationEvaluator, Error> {
+        if sentence_pairs.len() != scores.len() {
+            return Err(Error::Input(format!(
+                "{NAME} expects a score for each pair, got {} pairs and {} scores",
+                sentence_pairs.len(),
+                scores.len()
+            )));
+        }
+        if scores.len() < 2 {
+            return Err(Error::Input(format!(
+                "{NAME} expects at least two pairs, got {}",
+                scores.len()
+            )));
+        }
+        if let Some(row) = scores.iter().position(|score| !score.is_finite()) {
+            return Err(Error::Input(format!(
+                "{NAME} expects finite scores, got {} in row {row}",
+                scores[row]
+            )));
+        }
+        let name = name.into();
+        let (batch_size, write_csv) = (32, true);
+        Ok(CrossEncoderCorrelationEvaluator { sentence_pairs, scores, name, batch_size, write_csv })
+    }
+
+    /// From the columns of a table: first text, second text, gold score.
+    ///
+    /// # Errors
+    /// A missing column, a cell of another type, or as [`CrossEncoderCorrelationEvaluator::new`].
+    pub fn from_rows(
+        rows: &Rows,
+        columns: [&str; 3],
+        name: impl Into<String>,
+    ) -> Result<CrossEncoderCorrelationEvaluator, Error> {
+        let (first, second) = (rows.texts(columns[0])?, rows.texts(columns[1])?);
+        let pairs = first.iter().zip(second).map(|(a, b)| ((*a).to_owned(), b.to_owned()));
+        CrossEncoderCorrelationEvaluator::new(pairs.collect(), rows.numbers(columns[2])?, name)
+    }
+
+    fn csv_file(&self) -> String {
+        let separator = if self.name.is_empty() { "" } else { "_" };
+        format!("{NAME}{separator}{}_results.csv", self.name)
+    }
+}
+
+const NAME: &str = "CrossEncoderCorrelationEvaluator";
+
+impl<S: PairScorer + ?Sized> Evaluator<S> for CrossEncoderCorrelationEvaluator {
+    fn class_name(&self) -> &'static str {
+        NAME
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn primary_metric(&self) -> String {
+        super::with_name(&self.name, "spearman")
+    }
+
+    fn config(&self) -> serde_json::Value {
+        json!({})
+    }
+
+    fn evaluate(
+        &self,
+        model: &S,
+        moment: Moment<'_>,
+        reporter: &dyn Reporter,
+    ) -> Result<Metrics, Error> {
+        reporter.message(&format!(
+            "{NAME}: Evaluating the model on {} dataset{}:",
+            self.name,
+            record::when(moment)
+        ));
+        let pairs: Vec<(&str, &str)> =
+            self.sentence_pairs.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let predicted = super::finite_scores(model, &pairs, self.batch_size, reporter)?;
+        let predicted: Vec<f64> = predicted.into_iter().map(f64::from).collect();
+        for (what, values) in [("predictions", &predicted), ("gold scores", &self.scores)] {
+            if statistics::is_constant(values) {
+                reporter.warning(&format!(
+                    "{NAME}: all {} {what} are {}, so the correlations are not defined (nan)",
+                    values.len(),
+                    record::number(values[0])
+                ));
+            }
+        }
+        let pearson = statistics::pearson(&self.scores, &predicted);
+        let spearman = statistics::spearman(&self.scores, &predicted);
+        reporter.message(&format!(
+            "Correlation:\tPearson: {}\tSpearman: {}",
+            record::rounded(pearson, 4),
+            record::rounded(spearman, 4)
+        ));
+        if self.write_csv {
+            let headers = ["Pearson_Correlation", "Spearman_Correlation"].map(str::to_owned);
+            record::append_row(moment, &self.csv_file(), &headers, &[pearson, spearman])?;
+        }
+        let mut metrics = Metrics::new();
+        metrics.insert("pearson", pearson);
+        metrics.insert("spearman", spearman);
+        Ok(metrics.with_prefix(&self.name))
+    }
+}

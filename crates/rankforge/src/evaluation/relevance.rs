@@ -1,0 +1,79 @@
+//! Figures of one query's ranking with binary relevance.
+
+/// Figures of one query.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Figures {
+    /// Average precision.
+    pub(super) map: f64,
+    /// Inverse rank of the first relevant document.
+    pub(super) mrr: f64,
+    /// Normalised discounted cumulative gain.
+    pub(super) ndcg: f64,
+}
+
+/// `1 / log2(1 + rank)`, rank from 1.
+fn discount(rank: usize) -> f64 {
+    1.0 / (1.0 + rank as f64).log2()
+}
+
+/// Gain of `relevant` documents at the top, cut at `k`.
+fn ideal_gain(relevant: usize, k: usize) -> f64 {
+    (1..=relevant.min(k)).map(discount).sum()
+}
+
+/// Indices by falling score; `later_first` says who goes first among equals.
+pub(super) fn order(scores: &[f32], later_first: bool) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    if later_first {
+        order.reverse();
+    }
+    order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+    order
+}
+
+/// Figures of scored documents, the ideal being the best order of these documents: MRR and NDCG cut at `k`,
+/// average precision not cut.
+///
+/// Among equal scores MRR takes the later document first, NDCG gives each the group's average gain, and
+/// average precision counts the group as one step: the rules of sentence-transformers and scikit-learn.
+pub(super) fn figures(relevant: &[bool], scores: &[f32], k: usize) -> Figures {
+    assert_eq!(relevant.len(), scores.len(), "{} flags, {} scores", relevant.len(), scores.len());
+    let total = relevant.iter().filter(|flag| **flag).count();
+    if total == 0 {
+        return Figures::default();
+    }
+    let order = order(scores, true);
+    let mrr = order
+        .iter()
+        .take(k)
+        .position(|index| relevant[*index])
+        .map_or(0.0, |place| 1.0 / (place + 1) as f64);
+    let (mut gain, mut precision) = (0.0, 0.0);
+    let (mut seen, mut hits) = (0, 0);
+    for group in order.chunk_by(|a, b| scores[*a] == scores[*b]) {
+        let group_hits = group.iter().filter(|index| relevant[**index]).count();
+        let share = group_hits as f64 / group.len() as f64;
+        let last = (seen + group.len()).min(k);
+        gain += share * (seen + 1..=last).map(discount).sum::<f64>();
+        seen += group.len();
+        hits += group_hits;
+        precision += group_hits as f64 / total as f64 * (hits as f64 / seen as f64);
+    }
+    Figures { map: precision, mrr, ndcg: gain / ideal_gain(total, k) }
+}
+
+/// Figures of a ranking cut short, the ideal being all `total` relevant documents of the collection: MRR and NDCG
+/// at `k`, average precision over the ranking.
+pub(super) fn retrieval_figures(relevant: &[bool], total: usize, k: usize) -> Figures {
+    if total == 0 {
+        return Figures::default();
+    }
+    let hits =
+        || relevant.iter().enumerate().filter(|(_, flag)| **flag).map(|(place, _)| place + 1);
+    let mrr = hits().next().filter(|rank| *rank <= k).map_or(0.0, |rank| 1.0 / rank as f64);
+    let gain: f64 = hits().filter(|rank| *rank <= k).map(discount).sum();
+    let precision: f64 =
+        hits().enumerate().map(|(before, rank)| (before + 1) as f64 / rank as f64).sum();
+    let most = total.min(relevant.len()).max(1);
+    Figures { map: precision / most as f64, mrr, ndcg: gain / ideal_gain(total, k) }
+}

@@ -1,0 +1,222 @@
+use super::relevance::{Figures, figures};
+use super::{Candidates, Evaluator, Moment, PairScorer, RerankingSample, record};
+use crate::{Error, Metrics};
+use rankforge_encoder::Reporter;
+use serde_json::json;
+
+/// Average precision, MRR and NDCG of the rankings a model makes of the candidates of each query, beside those of
+/// the first stage where samples have its `documents`.
+///
+/// Keys `map`, `mrr@k`, `ndcg@k`, and `base_map`, `base_mrr@k`, `base_ndcg@k`; `ndcg@k` is the primary one.
+/// A query none of whose ranked texts is relevant counts as zero and is not scored.
+#[derive(Clone, Debug)]
+pub struct CrossEncoderRerankingEvaluator {
+    samples: Vec<RerankingSample>,
+    name: String,
+    /// Where MRR and NDCG are cut.
+    pub at_k: usize,
+    /// Rank positives that the first stage missed together with its documents; otherwise the documents alone.
+    pub always_rerank_positives: bool,
+    /// Pairs in a batch.
+    pub batch_size: usize,
+    /// Whether to write the CSV file.
+    pub write_csv: bool,
+}
+
+const NAME: &str = "CrossEncoderRerankingEvaluator";
+
+impl CrossEncoderRerankingEvaluator {
+    /// From samples.
+    ///
+    /// # Errors
+    /// When there is no sample.
+    pub fn new(
+        samples: Vec<RerankingSample>,
+        name: impl Into<String>,
+    ) -> Result<CrossEncoderRerankingEvaluator, Error> {
+        if samples.is_empty() {
+            return Err(Error::Input(format!("{NAME} expects at least one sample, got none")));
+        }
+        Ok(CrossEncoderRerankingEvaluator {
+            samples,
+            name: name.into(),
+            at_k: 10,
+            always_rerank_positives: true,
+            batch_size: 64,
+            write_csv: true,
+        })
+    }
+
+    /// The texts to rank for a sample, and which of them are relevant.
+    fn ranked<'a>(&self, sample: &'a RerankingSample) -> (Vec<&'a str>, Vec<bool>) {
+        let positive = || sample.positive.iter().map(String::as_str);
+        match &sample.candidates {
+            Candidates::Documents(documents) if !self.always_rerank_positives => {
+                let relevant = documents.iter().map(|text| sample.positive.contains(text));
+                (documents.iter().map(String::as_str).collect(), relevant.collect())
+            }
+            candidates => {
+                let others: Vec<&str> = match candidates {
+                    Candidates::Negative(texts) => texts.iter().map(String::as_str).collect(),
+                    Candidates::Documents(texts) => texts
+                        .iter()
+                        .filter(|text| !sample.positive.contains(text))
+                        .map(String::as_str)
+                        .collect(),
+                };
+                let relevant = [vec![true; sample.positive.len()], vec![false; others.len()]];
+                (positive().chain(others).collect(), relevant.concat())
+            }
+        }
+    }
+
+    /// The first stage's figures for a sample; positives it missed come last, unless it missed them all.
+    fn base(&self, sample: &RerankingSample) -> Option<Figures> {
+        let Candidates::Documents(documents) = &sample.candidates else { return None };
+        let mut relevant: Vec<bool> =
+            documents.iter().map(|text| sample.positive.contains(text)).collect();
+        let found = relevant.iter().filter(|flag| **flag).count();
+        if found == 0 {
+            return Some(Figures::default());
+        }
+        relevant.resize(documents.len() + sample.positive.len().saturating_sub(found), true);
+        let scores: Vec<f32> = (0..relevant.len()).rev().map(|score| score as f32).collect();
+        Some(figures(&relevant, &scores, self.at_k))
+    }
+
+    fn csv_file(&self) -> String {
+        let separator = if self.name.is_empty() { "" } else { "_" };
+        format!("{NAME}{separator}{}_results_@{}.csv", self.name, self.at_k)
+    }
+
+    fn log(&self, reranked: Figures, base: Option<Figures>, reporter: &dyn Reporter) {
+        let k = self.at_k;
+        let blank = " ".repeat(k.to_string().len());
+        if base.is_some() {
+            reporter.message(&format!("{blank}       Base  -> Reranked"));
+        }
+        let columns = |figures: Figures| [figures.map, figures.mrr, figures.ndcg];
+        let labels = [format!("MAP:{blank}   "), format!("MRR@{k}:  "), format!("NDCG@{k}: ")];
+        for (row, (label, after)) in labels.iter().zip(columns(reranked)).enumerate() {
+            let before =
+                base.map_or(String::new(), |base| format!("{:.2} -> ", columns(base)[row] * 100.0));
+            reporter.message(&format!("{label}{before}{:.2}", after * 100.0));
+        }
+    }
+}
+
+impl<S: PairScorer + ?Sized> Evaluator<S> for CrossEncoderRerankingEvaluator {
+    fn class_name(&self) -> &'static str {
+        NAME
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn primary_metric(&self) -> String {
+        super::with_name(&self.name, &format!("ndcg@{}", self.at_k))
+    }
+
+    fn config(&self) -> serde_json::Value {
+        let mut config = json!({ "at_k": self.at_k });
+        if matches!(self.samples[0].candidates, Candidates::Documents(_)) {
+            config["always_rerank_positives"] = self.always_rerank_positives.into();
+        }
+        config
+    }
+
+    fn evaluate(
+        &self,
+        model: &S,
+        moment: Moment<'_>,
+        reporter: &dyn Reporter,
+    ) -> Result<Metrics, Error> {
+        if self.at_k == 0 {
+            return Err(Error::Argument {
+                field: format!("{NAME}.at_k"),
+                expected: "at least 1".to_owned(),
+                got: "0".to_owned(),
+            });
+        }
+        reporter.message(&format!(
+            "{NAME}: Evaluating the model on the {} dataset{}:",
+            self.name,
+            record::when(moment)
+        ));
+        let rankings: Vec<_> = self.samples.iter().map(|sample| self.ranked(sample)).collect();
+        let pairs: Vec<(&str, &str)> = self
+            .samples
+            .iter()
+            .zip(&rankings)
+            .filter(|(_, (_, relevant))| relevant.contains(&true))
+            .flat_map(|(sample, (texts, _))| {
+                texts.iter().map(|text| (sample.query.as_str(), *text))
+            })
+            .collect();
+        let scores = if pairs.is_empty() {
+            Vec::new()
+        } else {
+            super::finite_scores(model, &pairs, self.batch_size, reporter)?
+        };
+        let mut offset = 0;
+        let each = rankings.iter().map(|(_, relevant)| {
+            if !relevant.contains(&true) {
+                return Figures::default();
+            }
+            offset += relevant.len();
+            figures(relevant, &scores[offset - relevant.len()..offset], self.at_k)
+        });
+        let reranked = mean(&each.collect::<Vec<_>>());
+        let base: Vec<Figures> = self.samples.iter().filter_map(|s| self.base(s)).collect();
+        let base = (!base.is_empty()).then(|| mean(&base));
+
+        let positives: Vec<usize> =
+            self.samples.iter().map(|sample| sample.positive.len()).collect();
+        let negatives: Vec<usize> = rankings
+            .iter()
+            .map(|(_, relevant)| relevant.iter().filter(|flag| !**flag).count())
+            .collect();
+        reporter.message(&format!(
+            "Queries: {}\tPositives: {}\tNegatives: {}",
+            self.samples.len(),
+            spread(&positives),
+            spread(&negatives)
+        ));
+        self.log(reranked, base, reporter);
+        let k = self.at_k;
+        if self.write_csv {
+            let headers = ["MAP".to_owned(), format!("MRR@{k}"), format!("NDCG@{k}")];
+            let figures = [reranked.map, reranked.mrr, reranked.ndcg];
+            record::append_row(moment, &self.csv_file(), &headers, &figures)?;
+        }
+        let mut metrics = Metrics::new();
+        for (prefix, figures) in [("", Some(reranked)), ("base_", base)] {
+            if let Some(figures) = figures {
+                metrics.insert(format!("{prefix}map"), figures.map);
+                metrics.insert(format!("{prefix}mrr@{k}"), figures.mrr);
+                metrics.insert(format!("{prefix}ndcg@{k}"), figures.ndcg);
+            }
+        }
+        Ok(metrics.with_prefix(&self.name))
+    }
+}
+
+fn mean(figures: &[Figures]) -> Figures {
+    let mean = |figure: fn(&Figures) -> f64| {
+        figures.iter().map(figure).sum::<f64>() / figures.len() as f64
+    };
+    Figures { map: mean(|f| f.map), mrr: mean(|f| f.mrr), ndcg: mean(|f| f.ndcg) }
+}
+
+/// `Min 1.0, Mean 2.0, Max 3.0`.
+fn spread(counts: &[usize]) -> String {
+    let least = counts.iter().min().copied().unwrap_or(0);
+    let most = counts.iter().max().copied().unwrap_or(0);
+    let mean = counts.iter().sum::<usize>() as f64 / counts.len().max(1) as f64;
+    format!(
+        "Min {least:.1}, Mean {mean:.1}, Max {most:.1}",
+        least = least as f64,
+        most = most as f64
+    )
+}

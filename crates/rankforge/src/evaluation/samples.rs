@@ -1,0 +1,86 @@
+use crate::Error;
+use rankforge_data::{Rows, Value};
+
+/// A query, the texts that answer it, and the texts to rank.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RerankingSample {
+    /// The query.
+    pub query: String,
+    /// Relevant texts.
+    pub positive: Vec<String>,
+    /// The others.
+    pub candidates: Candidates,
+}
+
+/// The texts of a sample beside its positives.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Candidates {
+    /// Irrelevant texts.
+    Negative(Vec<String>),
+    /// The ranking of a first stage, best first, relevant texts among them or not.
+    Documents(Vec<String>),
+}
+
+/// Samples from a table with the columns `query`, `positive` (a text or several) and, in each row, exactly one of
+/// `negative` and `documents`.
+///
+/// # Errors
+/// A missing column or cell, a cell of another type, or both or neither of the two; with the row number.
+pub fn reranking_samples(rows: &Rows) -> Result<Vec<RerankingSample>, Error> {
+    let names = rows.column_names();
+    let optional = |name: &str| -> Result<Option<&[Value]>, Error> {
+        Ok(if names.contains(&name) { Some(rows.column(name)?) } else { None })
+    };
+    for name in ["query", "positive"] {
+        if !names.contains(&name) {
+            return Err(Error::Input(format!(
+                "reranking samples need a '{name}' key in each sample, got the columns {}",
+                names.join(", ")
+            )));
+        }
+    }
+    let (query, positive) = (rows.column("query")?, rows.column("positive")?);
+    let (negative, documents) = (optional("negative")?, optional("documents")?);
+    let given = |column: Option<&'_ [Value]>, row: usize| -> Option<Value> {
+        column.map(|values| values[row].clone()).filter(|value| *value != Value::Null)
+    };
+    let mut samples = Vec::with_capacity(rows.len());
+    for row in 0..rows.len() {
+        let candidates = match (given(negative, row), given(documents, row)) {
+            (Some(texts), None) => Candidates::Negative(several(&texts, "negative", row)?),
+            (None, Some(texts)) => Candidates::Documents(several(&texts, "documents", row)?),
+            (first, _) => {
+                let got = if first.is_some() { "both" } else { "neither" };
+                return Err(Error::Input(format!(
+                    "row {row}: a reranking sample requires exactly one of 'negative' and 'documents', got {got}"
+                )));
+            }
+        };
+        let Value::Text(query) = &query[row] else {
+            return Err(wrong(row, "query", "a text", &query[row]));
+        };
+        let positive = several(&positive[row], "positive", row)?;
+        samples.push(RerankingSample { query: query.clone(), positive, candidates });
+    }
+    Ok(samples)
+}
+
+/// One text or a list of texts.
+fn several(value: &Value, column: &str, row: usize) -> Result<Vec<String>, Error> {
+    let refused = || wrong(row, column, "a text or a list of texts", value);
+    match value {
+        Value::Text(text) => Ok(vec![text.clone()]),
+        Value::List(values) => values
+            .iter()
+            .map(|value| match value {
+                Value::Text(text) => Ok(text.clone()),
+                _ => Err(refused()),
+            })
+            .collect(),
+        _ => Err(refused()),
+    }
+}
+
+fn wrong(row: usize, column: &str, expected: &str, got: &Value) -> Error {
+    Error::Input(format!("row {row}, column '{column}': expected {expected}, got {got:?}"))
+}

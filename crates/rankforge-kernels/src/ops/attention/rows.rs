@@ -7,6 +7,51 @@ use crate::simd::{Kernel, Simd, dispatch};
 use crate::tile::padded;
 use std::ops::Range;
 
+/// Replaces each vector `v` of a row by an expression of it and the index of its first number;
+/// `fill` completes the last one. A macro, because closures are not compiled for the instruction set.
+macro_rules! for_vectors {
+    ($S:ty, $row:expr, $fill:expr, |$index:pat_param, $v:ident| $value:expr) => {{
+        let row: &mut [f32] = $row;
+        let whole = row.len() / <$S>::LANES * <$S>::LANES;
+        let mut start = 0;
+        while start < whole {
+            let ($index, $v) = (start, <$S>::load(&row[start..]));
+            <$S>::store($value, &mut row[start..]);
+            start += <$S>::LANES;
+        }
+        if whole < row.len() {
+            let tail = &mut row[whole..];
+            let ($index, $v) = (whole, <$S>::load_partial(tail, $fill));
+            <$S>::store_partial($value, tail);
+        }
+    }};
+}
+
+/// Replaces each pair of vectors `a`, `b` of two rows of equal length.
+macro_rules! for_vector_pairs {
+    ($S:ty, $first:expr, $second:expr, |$index:pat_param, $a:ident, $b:ident| $values:expr) => {{
+        let (first, second): (&mut [f32], &mut [f32]) = ($first, $second);
+        let whole = first.len() / <$S>::LANES * <$S>::LANES;
+        let mut start = 0;
+        while start < whole {
+            let $index = start;
+            let ($a, $b) = (<$S>::load(&first[start..]), <$S>::load(&second[start..]));
+            let (new_a, new_b) = $values;
+            <$S>::store(new_a, &mut first[start..]);
+            <$S>::store(new_b, &mut second[start..]);
+            start += <$S>::LANES;
+        }
+        if whole < first.len() {
+            let (first, second) = (&mut first[whole..], &mut second[whole..]);
+            let $index = whole;
+            let ($a, $b) = (<$S>::load_partial(first, 0.0), <$S>::load_partial(second, 0.0));
+            let (new_a, new_b) = $values;
+            <$S>::store_partial(new_a, first);
+            <$S>::store_partial(new_b, second);
+        }
+    }};
+}
+
 /// Turns a tile of scores into unnormalised probabilities and keeps the running maximum and sum of
 /// each query; when a maximum grows, what was summed before is scaled down to it.
 pub(super) struct SoftmaxTile<'a> {
@@ -47,18 +92,18 @@ impl Kernel for SoftmaxTile<'_> {
                     let factor = exp2::<S>(S::splat(before - highest));
                     let mixed = &mut self.mixed[row * self.width..][..self.width];
                     self.sums[row] *= S::reduce_max(factor);
-                    for_vectors::<S>(mixed, 0.0, |_, mixed| S::mul(mixed, factor));
+                    for_vectors!(S, mixed, 0.0, |_, mixed| S::mul(mixed, factor));
                 }
             }
             let highest = S::splat(self.maxima[row]);
             let mut sum = S::splat(0.0);
             match &mut mask {
-                None => for_vectors::<S>(scores, f32::NEG_INFINITY, |_, score| {
+                None => for_vectors!(S, scores, f32::NEG_INFINITY, |_, score| {
                     let probability = exp2::<S>(S::sub(score, highest));
                     sum = S::add(sum, probability);
                     probability
                 }),
-                Some(mask) => for_vectors::<S>(scores, f32::NEG_INFINITY, |index, score| {
+                Some(mask) => for_vectors!(S, scores, f32::NEG_INFINITY, |index, score| {
                     let probability = exp2::<S>(S::sub(score, highest));
                     sum = S::add(sum, probability);
                     S::mul(probability, mask.factors::<S>(first + index as u64))
@@ -107,11 +152,11 @@ impl Kernel for GradientTile<'_> {
             let normaliser = S::splat(self.normalisers[row]);
             let delta = S::splat(self.deltas[row]);
             match &mut mask {
-                None => for_vector_pairs::<S>(scores, d_scores, |_, score, d| {
+                None => for_vector_pairs!(S, scores, d_scores, |_, score, d| {
                     let probability = exp2::<S>(S::sub(score, normaliser));
                     (probability, S::mul(probability, S::sub(d, delta)))
                 }),
-                Some(mask) => for_vector_pairs::<S>(scores, d_scores, |index, score, d| {
+                Some(mask) => for_vector_pairs!(S, scores, d_scores, |index, score, d| {
                     let probability = exp2::<S>(S::sub(score, normaliser));
                     let factors = mask.factors::<S>(first + index as u64);
                     let d = S::sub(S::mul(d, factors), delta);
@@ -121,7 +166,7 @@ impl Kernel for GradientTile<'_> {
             if !self.d_offsets.is_empty() {
                 let nearest = self.head.length() - 1 - query + seen.start;
                 let d_offsets = &mut self.d_offsets[nearest..][..seen.len()];
-                for_vector_pairs::<S>(d_offsets, d_scores, |_, sum, d| (S::add(sum, d), d));
+                for_vector_pairs!(S, d_offsets, d_scores, |_, sum, d| (S::add(sum, d), d));
             }
         }
     }
@@ -202,7 +247,7 @@ fn add_offsets<S: Simd>(
     }
     let nearest = head.length() - 1 - query + seen.start;
     let offsets = &offsets[nearest..][..seen.len()];
-    for_vectors::<S>(scores, 0.0, |index, score| {
+    for_vectors!(S, scores, 0.0, |index, score| {
         let offsets = &offsets[index..];
         if offsets.len() >= S::LANES {
             S::add(score, S::load(offsets))
@@ -225,41 +270,4 @@ fn maximum<S: Simd>(row: &[f32]) -> f32 {
         highest = S::max(S::load_partial(chunks.remainder(), f32::NEG_INFINITY), highest);
     }
     S::reduce_max(highest)
-}
-
-/// Replaces each vector by `f(index of its first number, vector)`; `fill` completes the last one.
-#[inline(always)]
-fn for_vectors<S: Simd>(row: &mut [f32], fill: f32, mut f: impl FnMut(usize, S::V) -> S::V) {
-    let whole = row.len() / S::LANES * S::LANES;
-    let (body, tail) = row.split_at_mut(whole);
-    for (chunk, index) in body.chunks_exact_mut(S::LANES).zip((0..).step_by(S::LANES)) {
-        S::store(f(index, S::load(chunk)), chunk);
-    }
-    if !tail.is_empty() {
-        S::store_partial(f(whole, S::load_partial(tail, fill)), tail);
-    }
-}
-
-/// Replaces each pair of vectors of two rows.
-#[inline(always)]
-fn for_vector_pairs<S: Simd>(
-    first: &mut [f32],
-    second: &mut [f32],
-    mut f: impl FnMut(usize, S::V, S::V) -> (S::V, S::V),
-) {
-    let whole = first.len() / S::LANES * S::LANES;
-    let (body, tail) = first.split_at_mut(whole);
-    let (second_body, second_tail) = second.split_at_mut(whole);
-    let pairs = body.chunks_exact_mut(S::LANES).zip(second_body.chunks_exact_mut(S::LANES));
-    for ((a, b), index) in pairs.zip((0..).step_by(S::LANES)) {
-        let (new_a, new_b) = f(index, S::load(a), S::load(b));
-        S::store(new_a, a);
-        S::store(new_b, b);
-    }
-    if !tail.is_empty() {
-        let (a, b) = (S::load_partial(tail, 0.0), S::load_partial(second_tail, 0.0));
-        let (new_a, new_b) = f(whole, a, b);
-        S::store_partial(new_a, tail);
-        S::store_partial(new_b, second_tail);
-    }
 }

@@ -1,6 +1,7 @@
 //! Integration tests of rankforge-data.
 
 mod beir;
+mod collection;
 mod describe;
 mod hostile;
 mod read;

@@ -109,6 +109,21 @@ impl<'a> View<'a> {
         self.device
     }
 
+    /// Asserts the shape, with the name of the operand and both shapes in the message.
+    #[track_caller]
+    pub(crate) fn expect_shape(&self, operand: &str, rows: usize, columns: usize) {
+        let (got_rows, got_columns) = (self.rows, self.columns);
+        assert!(
+            (got_rows, got_columns) == (rows, columns),
+            "{operand} is {got_rows} x {got_columns}, expected {rows} x {columns}"
+        );
+    }
+
+    /// All numbers as a column, for operations that do not care for the shape.
+    pub(crate) fn flat(self) -> View<'a> {
+        View::new(self.device, self.data.len(), 1, self.data)
+    }
+
     /// The rows in `range` as a matrix of their own.
     ///
     /// # Panics
@@ -180,6 +195,17 @@ impl<'a> ViewMut<'a> {
     /// The device the matrix lives on.
     pub fn device(&self) -> &'a Device {
         self.device
+    }
+
+    /// Asserts the shape, with the name of the operand and both shapes in the message.
+    #[track_caller]
+    pub(crate) fn expect_shape(&self, operand: &str, rows: usize, columns: usize) {
+        self.as_view().expect_shape(operand, rows, columns);
+    }
+
+    /// All numbers as a column, for operations that do not care for the shape.
+    pub(crate) fn flat(self) -> ViewMut<'a> {
+        ViewMut::new(self.device, self.data.len(), 1, self.data)
     }
 
     /// A shared handle on the same matrix.

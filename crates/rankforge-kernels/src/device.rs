@@ -1,6 +1,7 @@
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// An instruction set the kernels are built for, chosen at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +100,8 @@ pub struct Device(Arc<Cpu>);
 struct Cpu {
     isa: Isa,
     pool: rayon::ThreadPool,
+    /// Working memory given back by operations that are done.
+    scratch: Mutex<Vec<Vec<f32>>>,
 }
 
 impl Device {
@@ -134,7 +137,7 @@ impl Device {
             .thread_name(|index| format!("rankforge-{index}"))
             .build()
             .map_err(|error| DeviceError::Threads { threads, message: error.to_string() })?;
-        Ok(Device(Arc::new(Cpu { isa, pool })))
+        Ok(Device(Arc::new(Cpu { isa, pool, scratch: Mutex::default() })))
     }
 
     /// The instruction set in use.
@@ -152,9 +155,60 @@ impl Device {
         self.0.pool.install(work)
     }
 
+    /// Working memory of `length` numbers with unspecified contents, kept for the next operation
+    /// when it is dropped.
+    pub(crate) fn scratch(&self, length: usize) -> Scratch<'_> {
+        let mut free = self.0.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        // The smallest that is large enough, else the largest, to grow it.
+        let fitting = (0..free.len()).filter(|&i| free[i].len() >= length + CACHE_LINE);
+        let fitting = fitting.min_by_key(|&i| free[i].len());
+        let choice = fitting.or_else(|| (0..free.len()).max_by_key(|&i| free[i].len()));
+        let mut memory = choice.map(|index| free.swap_remove(index)).unwrap_or_default();
+        drop(free);
+        if memory.len() < length + CACHE_LINE {
+            memory.clear();
+            memory.resize(length + CACHE_LINE, 0.0);
+        }
+        let misaligned = memory.as_ptr().addr() % (CACHE_LINE * size_of::<f32>());
+        let start = (CACHE_LINE - misaligned / size_of::<f32>()) % CACHE_LINE;
+        Scratch { device: self, memory, start, length }
+    }
+
     /// Whether both handles are the same device.
     pub fn same(&self, other: &Device) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Numbers in a cache line, which is also the widest vector.
+const CACHE_LINE: usize = 16;
+
+/// Working memory of one operation, aligned to a cache line.
+pub(crate) struct Scratch<'a> {
+    device: &'a Device,
+    memory: Vec<f32>,
+    start: usize,
+    length: usize,
+}
+
+impl Deref for Scratch<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.memory[self.start..self.start + self.length]
+    }
+}
+
+impl DerefMut for Scratch<'_> {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.memory[self.start..self.start + self.length]
+    }
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        let mut free = self.device.0.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        free.push(std::mem::take(&mut self.memory));
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn exp2<S: Simd>(x: S::V) -> S::V {
     S::mul(p, S::exp2_integer(n))
 }
 
-/// `1 / (1 + e^-x)`.
+/// `σ(x) = 1 / (1 + e^-x)`.
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd>(x: S::V) -> S::V {
     let one = S::splat(1.0);
@@ -57,6 +57,16 @@ pub(crate) fn sigmoid<S: Simd>(x: S::V) -> S::V {
     let small = exp::<S>(S::sub(S::splat(0.0), S::abs(x)));
     let numerator = S::select_less(x, S::splat(0.0), small, one);
     S::div(numerator, S::add(one, small))
+}
+
+/// `σ(x)` and its derivative `σ(x) (1 - σ(x))`, which keeps its relative accuracy in both tails.
+#[inline(always)]
+pub(crate) fn sigmoid_and_slope<S: Simd>(x: S::V) -> (S::V, S::V) {
+    let one = S::splat(1.0);
+    let small = exp::<S>(S::sub(S::splat(0.0), S::abs(x)));
+    let reciprocal = S::div(one, S::add(one, small));
+    let other = S::mul(small, reciprocal);
+    (S::select_less(x, S::splat(0.0), other, reciprocal), S::mul(other, reciprocal))
 }
 
 /// Hyperbolic tangent, within a few ulp everywhere, small arguments included.

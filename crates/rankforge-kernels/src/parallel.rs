@@ -137,9 +137,9 @@ pub(crate) fn for_each(
 
 /// A matrix of which several threads write different parts that are no row ranges.
 pub(crate) struct SharedRows<'a> {
-    data: *mut f32,
-    rows: usize,
-    columns: usize,
+    pub(crate) data: *mut f32,
+    pub(crate) row_count: usize,
+    pub(crate) columns: usize,
     lifetime: PhantomData<&'a mut [f32]>,
 }
 
@@ -159,7 +159,7 @@ impl<'a> SharedRows<'a> {
     /// `data` as `rows` rows of `columns` numbers.
     pub(crate) fn of_slice(data: &'a mut [f32], rows: usize, columns: usize) -> SharedRows<'a> {
         assert_eq!(data.len(), rows * columns, "{rows} x {columns} of {} numbers", data.len());
-        SharedRows { data: data.as_mut_ptr(), rows, columns, lifetime: PhantomData }
+        SharedRows { data: data.as_mut_ptr(), row_count: rows, columns, lifetime: PhantomData }
     }
 
     /// The numbers of `row` in `columns`.
@@ -169,9 +169,9 @@ impl<'a> SharedRows<'a> {
     #[expect(clippy::mut_from_ref, reason = "the caller keeps the parts apart")]
     pub(crate) unsafe fn part(&self, row: usize, columns: Range<usize>) -> &mut [f32] {
         assert!(
-            row < self.rows && columns.start <= columns.end && columns.end <= self.columns,
+            row < self.row_count && columns.start <= columns.end && columns.end <= self.columns,
             "row {row}, columns {columns:?} of {} x {}",
-            self.rows,
+            self.row_count,
             self.columns
         );
         // SAFETY: inside the matrix as just checked; not aliased as the caller promises.
@@ -188,9 +188,9 @@ impl<'a> SharedRows<'a> {
     #[expect(clippy::mut_from_ref, reason = "the caller keeps the parts apart")]
     pub(crate) unsafe fn rows(&self, rows: Range<usize>) -> &mut [f32] {
         assert!(
-            rows.start <= rows.end && rows.end <= self.rows,
+            rows.start <= rows.end && rows.end <= self.row_count,
             "rows {rows:?} of {} x {}",
-            self.rows,
+            self.row_count,
             self.columns
         );
         // SAFETY: inside the matrix as just checked; not aliased as the caller promises.
@@ -198,5 +198,20 @@ impl<'a> SharedRows<'a> {
             let start = self.data.add(rows.start * self.columns);
             std::slice::from_raw_parts_mut(start, rows.len() * self.columns)
         }
+    }
+}
+
+/// Calls `work(index, chunk)` for the chunks of `data`, on all threads when `parallel`.
+pub(crate) fn for_chunks(
+    device: &Device,
+    parallel: bool,
+    data: &mut [f32],
+    size: usize,
+    work: impl Fn(usize, &mut [f32]) + Sync,
+) {
+    if parallel && data.len() > size && device.threads() > 1 {
+        device.run(|| data.par_chunks_mut(size).enumerate().for_each(|(i, chunk)| work(i, chunk)));
+    } else {
+        data.chunks_mut(size).enumerate().for_each(|(index, chunk)| work(index, chunk));
     }
 }

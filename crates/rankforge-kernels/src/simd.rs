@@ -75,6 +75,17 @@ pub(crate) trait Simd: Copy {
     /// The nearest `f32` of numbers below `2^31`.
     fn to_f32(a: Self::U) -> Self::V;
 
+    /// Writes the first `LANES` numbers of `row(0)`, `row(1)`, ... as columns: number `j` of row
+    /// `i` goes to `target[j * stride + i]`.
+    #[inline(always)]
+    fn transpose<'a>(row: impl Fn(usize) -> &'a [f32], target: &mut [f32], stride: usize) {
+        for lane in 0..Self::LANES {
+            for (column, &value) in row(lane)[..Self::LANES].iter().enumerate() {
+                target[column * stride + lane] = value;
+            }
+        }
+    }
+
     /// Up to `LANES` numbers of `source`, the other lanes filled with `fill`.
     #[inline(always)]
     fn load_partial(source: &[f32], fill: f32) -> Self::V {
@@ -91,6 +102,22 @@ pub(crate) trait Simd: Copy {
         Self::store(value, &mut lanes);
         let length = target.len().min(Self::LANES);
         target[..length].copy_from_slice(&lanes[..length]);
+    }
+}
+
+/// `LANES` numbers, or what is left of them at the end of a row, padded with zeros.
+#[inline(always)]
+pub(crate) fn load_up_to<S: Simd>(source: &[f32]) -> S::V {
+    if source.len() >= S::LANES { S::load(source) } else { S::load_partial(source, 0.0) }
+}
+
+/// Writes `LANES` numbers, or as many as `target` takes at the end of a row.
+#[inline(always)]
+pub(crate) fn store_up_to<S: Simd>(value: S::V, target: &mut [f32]) {
+    if target.len() >= S::LANES {
+        S::store(value, target);
+    } else {
+        S::store_partial(value, target);
     }
 }
 
@@ -446,6 +473,36 @@ mod x86 {
         fn to_f32(a: __m256i) -> __m256 {
             intrinsic!(_mm256_cvtepi32_ps(a))
         }
+
+        #[inline(always)]
+        fn transpose<'a>(row: impl Fn(usize) -> &'a [f32], target: &mut [f32], stride: usize) {
+            let rows: [__m256; 8] = std::array::from_fn(
+                #[inline(always)]
+                |index| Self::load(row(index)),
+            );
+            // Number c of 128-bit lane l of `quads[4 g + c]` is column 4 l + c of rows 4 g to 4 g + 3.
+            let mut quads = rows;
+            for group in [0, 4] {
+                intrinsic!({
+                    let low = _mm256_unpacklo_ps(rows[group], rows[group + 1]);
+                    let high = _mm256_unpackhi_ps(rows[group], rows[group + 1]);
+                    let other_low = _mm256_unpacklo_ps(rows[group + 2], rows[group + 3]);
+                    let other_high = _mm256_unpackhi_ps(rows[group + 2], rows[group + 3]);
+                    quads[group] = _mm256_shuffle_ps::<0x44>(low, other_low);
+                    quads[group + 1] = _mm256_shuffle_ps::<0xee>(low, other_low);
+                    quads[group + 2] = _mm256_shuffle_ps::<0x44>(high, other_high);
+                    quads[group + 3] = _mm256_shuffle_ps::<0xee>(high, other_high);
+                })
+            }
+            for c in 0..4 {
+                let (first, second) = intrinsic!((
+                    _mm256_permute2f128_ps::<0x20>(quads[c], quads[4 + c]),
+                    _mm256_permute2f128_ps::<0x31>(quads[c], quads[4 + c]),
+                ));
+                Self::store(first, &mut target[c * stride..]);
+                Self::store(second, &mut target[(4 + c) * stride..]);
+            }
+        }
     }
 
     impl Simd for Avx512 {
@@ -610,6 +667,45 @@ mod x86 {
         fn store_partial(value: __m512, target: &mut [f32]) {
             let mask = ((1u32 << target.len().min(16)) - 1) as u16;
             intrinsic!(_mm512_mask_storeu_ps(target.as_mut_ptr(), mask, value))
+        }
+
+        #[inline(always)]
+        fn transpose<'a>(row: impl Fn(usize) -> &'a [f32], target: &mut [f32], stride: usize) {
+            let rows: [__m512; 16] = std::array::from_fn(
+                #[inline(always)]
+                |index| Self::load(row(index)),
+            );
+            // Number c of 128-bit lane l of `quads[4 g + c]` is column 4 l + c of rows 4 g to 4 g + 3.
+            let mut quads = rows;
+            for group in [0, 4, 8, 12] {
+                intrinsic!({
+                    let low = _mm512_unpacklo_ps(rows[group], rows[group + 1]);
+                    let high = _mm512_unpackhi_ps(rows[group], rows[group + 1]);
+                    let other_low = _mm512_unpacklo_ps(rows[group + 2], rows[group + 3]);
+                    let other_high = _mm512_unpackhi_ps(rows[group + 2], rows[group + 3]);
+                    quads[group] = _mm512_shuffle_ps::<0x44>(low, other_low);
+                    quads[group + 1] = _mm512_shuffle_ps::<0xee>(low, other_low);
+                    quads[group + 2] = _mm512_shuffle_ps::<0x44>(high, other_high);
+                    quads[group + 3] = _mm512_shuffle_ps::<0xee>(high, other_high);
+                })
+            }
+            for c in 0..4 {
+                let columns = intrinsic!({
+                    let even = _mm512_shuffle_f32x4::<0x88>(quads[c], quads[4 + c]);
+                    let odd = _mm512_shuffle_f32x4::<0xdd>(quads[c], quads[4 + c]);
+                    let other_even = _mm512_shuffle_f32x4::<0x88>(quads[8 + c], quads[12 + c]);
+                    let other_odd = _mm512_shuffle_f32x4::<0xdd>(quads[8 + c], quads[12 + c]);
+                    [
+                        _mm512_shuffle_f32x4::<0x88>(even, other_even),
+                        _mm512_shuffle_f32x4::<0x88>(odd, other_odd),
+                        _mm512_shuffle_f32x4::<0xdd>(even, other_even),
+                        _mm512_shuffle_f32x4::<0xdd>(odd, other_odd),
+                    ]
+                });
+                for (lane, column) in columns.into_iter().enumerate() {
+                    Self::store(column, &mut target[(4 * lane + c) * stride..]);
+                }
+            }
         }
     }
 }

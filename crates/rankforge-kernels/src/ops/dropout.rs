@@ -44,10 +44,9 @@ impl Dropout {
 
 /// `x = mask * x / (1 - p)` in place; index is `row * columns + column`. Its own backward.
 pub fn dropout(dropout: Dropout, x: ViewMut<'_>) {
-    let (device, rows, columns) = (x.device, x.rows, x.columns);
-    for_row_blocks(device, rows, columns, x, |row, block| {
-        let first = (row * columns) as u64;
-        dispatch(device.isa(), ScaleRow { mask: dropout.mask(), first, row: block.data });
+    let device = x.device;
+    for_row_blocks(device, x.data.len(), 1, x.flat(), |first, x| {
+        dispatch(device.isa(), ScaleRow { mask: dropout.mask(), first: first as u64, row: x.data });
     });
 }
 

@@ -1,5 +1,11 @@
+use crate::ops::activation::{Function, WithFunction};
+use crate::ops::dropout::Mask;
 use crate::ops::{Activation, Dropout};
+use crate::parallel::{SharedRows, for_each};
+use crate::product::{Operand, Product, product};
+use crate::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
 use crate::{View, ViewMut};
+use std::ops::Range;
 
 /// What [`linear`] does to each row block of the product while it is in cache, in this order.
 #[derive(Default)]
@@ -18,34 +24,217 @@ pub struct Epilogue<'a> {
 
 /// `out = dropout(activation(x weightᵀ + bias)) + residual`.
 ///
+/// Each row of `out` has the same bits whatever the other rows are.
+///
 /// # Shapes
 /// `x`: `T x K`; `weight`: `N x K`, as PyTorch's `Linear` stores it; `out`: `T x N`.
+///
+/// # Panics
+/// When the shapes differ from these.
 pub fn linear(x: View<'_>, weight: View<'_>, epilogue: Epilogue<'_>, out: ViewMut<'_>) {
-    unimplemented!()
+    let (rows, depth, columns) = (x.rows, x.columns, weight.rows);
+    weight.expect_shape("weight", columns, depth);
+    out.expect_shape("out", rows, columns);
+    if let Some(bias) = &epilogue.bias {
+        bias.expect_shape("bias", 1, columns);
+    }
+    if let Some(residual) = &epilogue.residual {
+        residual.expect_shape("residual", rows, columns);
+    }
+    if let Some(pre_activation) = &epilogue.pre_activation {
+        pre_activation.expect_shape("pre_activation", rows, columns);
+    }
+    let isa = x.device.isa();
+    let Epilogue { bias, pre_activation, activation, dropout, residual } = epilogue;
+    let pre_activation = pre_activation.map(SharedRows::new);
+    let out = SharedRows::new(out);
+    let mask = dropout.map(|dropout| dropout.mask());
+    let finish = |rows: Range<usize>, tile: Range<usize>| {
+        let (pre_activation, out) = (pre_activation.as_ref(), &out);
+        let bias = bias.map(|bias| bias.data);
+        let residual = residual.map(|residual| residual.data);
+        let finish = FinishTile {
+            rows,
+            tile,
+            columns,
+            bias,
+            pre_activation,
+            activation,
+            mask,
+            residual,
+            out,
+        };
+        dispatch(isa, finish);
+    };
+    let operands = Product {
+        depth,
+        left: Operand { data: x.data, row_stride: depth, depth_stride: 1 },
+        right: Operand { data: weight.data, row_stride: depth, depth_stride: 1 },
+        accumulate: false,
+    };
+    product(x.device, &operands, &out, finish);
 }
 
 /// `d_x = d_out weight`, or `d_x += d_out weight` when `accumulate`.
 ///
 /// # Shapes
 /// `d_out`: `T x N`; `weight`: `N x K`; `d_x`: `T x K`.
+///
+/// # Panics
+/// When the shapes differ from these.
 pub fn linear_backward_input(
     d_out: View<'_>,
     weight: View<'_>,
     accumulate: bool,
     d_x: ViewMut<'_>,
 ) {
-    unimplemented!()
+    let (rows, depth, columns) = (d_out.rows, d_out.columns, weight.columns);
+    weight.expect_shape("weight", depth, columns);
+    d_x.expect_shape("d_x", rows, columns);
+    let operands = Product {
+        depth,
+        left: Operand { data: d_out.data, row_stride: depth, depth_stride: 1 },
+        right: Operand { data: weight.data, row_stride: 1, depth_stride: columns },
+        accumulate,
+    };
+    product(d_out.device, &operands, &SharedRows::new(d_x), |_, _| {});
 }
 
 /// `d_weight += d_outᵀ x` and `d_bias += column sums of d_out`.
 ///
 /// # Shapes
 /// `d_out`: `T x N`; `x`: `T x K`; `d_weight`: `N x K`; `d_bias`: `1 x N`.
+///
+/// # Panics
+/// When the shapes differ from these.
 pub fn linear_backward_weight(
     d_out: View<'_>,
     x: View<'_>,
     d_weight: ViewMut<'_>,
     d_bias: Option<ViewMut<'_>>,
 ) {
-    unimplemented!()
+    let (depth, rows, columns) = (d_out.rows, d_out.columns, x.columns);
+    x.expect_shape("x", depth, columns);
+    d_weight.expect_shape("d_weight", rows, columns);
+    let operands = Product {
+        depth,
+        left: Operand { data: d_out.data, row_stride: 1, depth_stride: rows },
+        right: Operand { data: x.data, row_stride: 1, depth_stride: columns },
+        accumulate: true,
+    };
+    product(d_out.device, &operands, &SharedRows::new(d_weight), |_, _| {});
+    if let Some(d_bias) = d_bias {
+        d_bias.expect_shape("d_bias", 1, rows);
+        add_column_sums(d_out, d_bias);
+    }
+}
+
+/// Columns of a strip of [`add_column_sums`]: four vectors of the widest instruction set.
+const STRIP: usize = 64;
+
+/// Matrices with fewer numbers are summed on the calling thread.
+const INLINE_NUMBERS: usize = 1 << 16;
+
+/// `sums += column sums of x`.
+fn add_column_sums(x: View<'_>, sums: ViewMut<'_>) {
+    let (isa, columns) = (x.device.isa(), x.columns);
+    let sums = SharedRows::new(sums);
+    let work = |strip: usize| {
+        let strip = strip * STRIP..((strip + 1) * STRIP).min(columns);
+        // SAFETY: strips are disjoint.
+        let sums = unsafe { sums.part(0, strip.clone()) };
+        dispatch(isa, ColumnSums { x, first: strip.start, sums });
+    };
+    let parallel = x.data.len() >= INLINE_NUMBERS;
+    for_each(x.device, parallel, columns.div_ceil(STRIP), work);
+}
+
+struct ColumnSums<'a> {
+    x: View<'a>,
+    first: usize,
+    sums: &'a mut [f32],
+}
+
+impl Kernel for ColumnSums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let width = self.sums.len();
+        // Sums of 64 rows, then sums of those: the error grows with the sum of both lengths.
+        for rows in self.x.data.chunks(64 * self.x.columns) {
+            for start in (0..width).step_by(S::LANES) {
+                let end = (start + S::LANES).min(width);
+                let mut block = S::splat(0.0);
+                for row in rows.chunks_exact(self.x.columns) {
+                    let numbers = &row[self.first + start..self.first + end];
+                    block = S::add(block, load_up_to::<S>(numbers));
+                }
+                let total = S::add(load_up_to::<S>(&self.sums[start..end]), block);
+                store_up_to::<S>(total, &mut self.sums[start..end]);
+            }
+        }
+    }
+}
+
+/// The epilogue of one tile.
+struct FinishTile<'a> {
+    rows: Range<usize>,
+    tile: Range<usize>,
+    /// Columns of the whole matrix.
+    columns: usize,
+    bias: Option<&'a [f32]>,
+    pre_activation: Option<&'a SharedRows<'a>>,
+    activation: Option<Activation>,
+    mask: Option<Mask>,
+    residual: Option<&'a [f32]>,
+    out: &'a SharedRows<'a>,
+}
+
+impl Kernel for FinishTile<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self) {
+        for row in self.rows.clone() {
+            // SAFETY: tiles are disjoint, and this is the only segment of this tile.
+            let out = unsafe { self.out.part(row, self.tile.clone()) };
+            if let Some(bias) = self.bias {
+                add_row::<S>(&bias[self.tile.clone()], out);
+            }
+            if let Some(pre_activation) = self.pre_activation {
+                // SAFETY: as above.
+                let target = unsafe { pre_activation.part(row, self.tile.clone()) };
+                target.copy_from_slice(out);
+            }
+            if let Some(activation) = self.activation {
+                activation.select::<S>(ActivateRow(out));
+            }
+            let first = row * self.columns + self.tile.start;
+            if let Some(mask) = &mut self.mask {
+                mask.scale_row::<S>(first as u64, out);
+            }
+            if let Some(residual) = self.residual {
+                add_row::<S>(&residual[first..first + out.len()], out);
+            }
+        }
+    }
+}
+
+struct ActivateRow<'a>(&'a mut [f32]);
+
+impl<S: Simd> WithFunction<S> for ActivateRow<'_> {
+    #[inline(always)]
+    fn run<F: Function>(self) {
+        for x in self.0.chunks_mut(S::LANES) {
+            store_up_to::<S>(F::value::<S>(load_up_to::<S>(x)), x);
+        }
+    }
+}
+
+#[inline(always)]
+fn add_row<S: Simd>(x: &[f32], out: &mut [f32]) {
+    for (x, out) in x.chunks(S::LANES).zip(out.chunks_mut(S::LANES)) {
+        store_up_to::<S>(S::add(load_up_to::<S>(out), load_up_to::<S>(x)), out);
+    }
 }

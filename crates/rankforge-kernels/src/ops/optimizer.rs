@@ -1,4 +1,6 @@
-use crate::{View, ViewMut};
+use crate::parallel::for_row_blocks;
+use crate::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
+use crate::{Device, View, ViewMut};
 
 /// One step of AdamW with decoupled weight decay (Loshchilov & Hutter 2019, arXiv:1711.05101).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +26,9 @@ pub struct AdamW {
 ///
 /// # Shapes
 /// All four of the same shape.
+///
+/// # Panics
+/// When the shapes differ, or the step is 0.
 pub fn adamw(
     config: &AdamW,
     gradients: View<'_>,
@@ -31,10 +36,132 @@ pub fn adamw(
     first_moment: ViewMut<'_>,
     second_moment: ViewMut<'_>,
 ) {
-    unimplemented!()
+    let (rows, columns) = (parameters.rows, parameters.columns);
+    gradients.expect_shape("gradients", rows, columns);
+    first_moment.expect_shape("first_moment", rows, columns);
+    second_moment.expect_shape("second_moment", rows, columns);
+    assert!(config.step > 0, "AdamW steps count from 1");
+    let factors = Factors::of(config);
+    let device = gradients.device;
+    let operands = (gradients.flat(), parameters.flat(), first_moment.flat(), second_moment.flat());
+    for_row_blocks(device, rows * columns, 1, operands, |_, block| {
+        let (gradients, parameters) = (block.0.data, block.1.data);
+        let (first_moment, second_moment) = (block.2.data, block.3.data);
+        dispatch(
+            device.isa(),
+            Update { factors, gradients, parameters, first_moment, second_moment },
+        );
+    });
 }
 
 /// `Σ x²`, summed in f64 over blocks of fixed size; not finite when any number is not.
 pub fn sum_of_squares(x: View<'_>) -> f64 {
-    unimplemented!()
+    let parallel = x.device.threads() > 1 && x.data.len() >= 4 * SUM_BLOCK;
+    if parallel {
+        x.device.run(|| tree_sum(x.device, true, x.data))
+    } else {
+        tree_sum(x.device, false, x.data)
+    }
+}
+
+/// Numbers that are summed in one go.
+const SUM_BLOCK: usize = 1 << 14;
+
+/// Sums blocks in a tree whose shape depends on the length only.
+fn tree_sum(device: &Device, parallel: bool, x: &[f32]) -> f64 {
+    if x.len() <= SUM_BLOCK {
+        return dispatch(device.isa(), SumOfSquares(x));
+    }
+    let (left, right) = x.split_at(x.len().div_ceil(SUM_BLOCK) / 2 * SUM_BLOCK);
+    let sum = |x| tree_sum(device, parallel, x);
+    let (left, right) =
+        if parallel { rayon::join(|| sum(left), || sum(right)) } else { (sum(left), sum(right)) };
+    left + right
+}
+
+/// What a step multiplies by, computed in f64.
+#[derive(Clone, Copy)]
+struct Factors {
+    gradient_scale: f32,
+    keep: f32,
+    new_first: f32,
+    beta2: f32,
+    new_second: f32,
+    step_size: f32,
+    /// `1 / sqrt(1 - β₂ᵗ)`.
+    second_correction: f32,
+    epsilon: f32,
+}
+
+impl Factors {
+    fn of(config: &AdamW) -> Factors {
+        let step = config.step as f64;
+        Factors {
+            gradient_scale: config.gradient_scale,
+            keep: (1.0 - config.learning_rate * config.weight_decay) as f32,
+            new_first: (1.0 - config.beta1) as f32,
+            beta2: config.beta2 as f32,
+            new_second: (1.0 - config.beta2) as f32,
+            step_size: (config.learning_rate / (1.0 - config.beta1.powf(step))) as f32,
+            second_correction: (1.0 / (1.0 - config.beta2.powf(step)).sqrt()) as f32,
+            epsilon: config.epsilon as f32,
+        }
+    }
+}
+
+struct Update<'a> {
+    factors: Factors,
+    gradients: &'a [f32],
+    parameters: &'a mut [f32],
+    first_moment: &'a mut [f32],
+    second_moment: &'a mut [f32],
+}
+
+impl Kernel for Update<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let splat = S::splat;
+        let f = self.factors;
+        let state =
+            self.first_moment.chunks_mut(S::LANES).zip(self.second_moment.chunks_mut(S::LANES));
+        let values = self.gradients.chunks(S::LANES).zip(self.parameters.chunks_mut(S::LANES));
+        for ((gradient, parameter), (first, second)) in values.zip(state) {
+            let g = S::mul(load_up_to::<S>(gradient), splat(f.gradient_scale));
+            let m = load_up_to::<S>(first);
+            let m = S::mul_add(S::sub(g, m), splat(f.new_first), m);
+            let v = S::mul(load_up_to::<S>(second), splat(f.beta2));
+            let v = S::mul_add(S::mul(g, g), splat(f.new_second), v);
+            let root = S::mul(S::sqrt(v), splat(f.second_correction));
+            let change = S::div(S::mul(m, splat(f.step_size)), S::add(root, splat(f.epsilon)));
+            let kept = S::mul(load_up_to::<S>(parameter), splat(f.keep));
+            store_up_to::<S>(m, first);
+            store_up_to::<S>(v, second);
+            store_up_to::<S>(S::sub(kept, change), parameter);
+        }
+    }
+}
+
+struct SumOfSquares<'a>(&'a [f32]);
+
+impl Kernel for SumOfSquares<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self) -> f64 {
+        // The same 16 chains on every instruction set; squares of f32 are exact in f64.
+        let mut sums = [0.0f64; 16];
+        for chunk in self.0.chunks(16) {
+            for (sum, &x) in sums.iter_mut().zip(chunk) {
+                *sum += f64::from(x) * f64::from(x);
+            }
+        }
+        for half in [8, 4, 2, 1] {
+            for index in 0..half {
+                sums[index] += sums[index + half];
+            }
+        }
+        sums[0]
+    }
 }

@@ -3,6 +3,7 @@
 mod attention;
 mod dropout;
 mod embedding;
+mod linear;
 mod pooling;
 mod support;
 mod top_k;

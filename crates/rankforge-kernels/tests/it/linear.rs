@@ -1,0 +1,251 @@
+use crate::support::{
+    AWKWARD, EPS, assert_close, assert_same_bits_for_any_threads, central_difference, devices,
+    random, wide,
+};
+use rankforge_kernels::ops::{
+    Activation, Dropout, Epilogue, dropout, linear, linear_backward_input, linear_backward_weight,
+};
+use rankforge_kernels::{Buffer, Device};
+
+/// Shapes beyond one tile, one depth block and the threshold for threads.
+const LARGE: [[usize; 3]; 7] = [
+    [97, 513, 65],
+    [130, 385, 700],
+    [65, 1030, 321],
+    [300, 1200, 17],
+    [3, 2100, 770],
+    [1, 384, 1536],
+    [200, 3, 1000],
+];
+
+fn shapes() -> impl Iterator<Item = [usize; 3]> {
+    let small = [0, 1, 7, 9, 16, 33, 65];
+    let awkward = AWKWARD.into_iter().flat_map(move |rows| {
+        small.into_iter().flat_map(move |depth| small.map(|columns| [rows, depth, columns]))
+    });
+    awkward.chain(LARGE)
+}
+
+/// `a bᵀ` of `rows x depth` and `columns x depth`, and the same with absolute values.
+fn twin(a: &[f64], b: &[f64], [rows, depth, columns]: [usize; 3]) -> (Vec<f64>, Vec<f64>) {
+    let mut sums = vec![0.0; rows * columns];
+    let mut magnitudes = vec![0.0; rows * columns];
+    for row in 0..rows {
+        for column in 0..columns {
+            let a = &a[row * depth..(row + 1) * depth];
+            let b = &b[column * depth..(column + 1) * depth];
+            for (a, b) in a.iter().zip(b) {
+                sums[row * columns + column] += a * b;
+                magnitudes[row * columns + column] += (a * b).abs();
+            }
+        }
+    }
+    (sums, magnitudes)
+}
+
+fn transposed(x: &[f64], rows: usize, columns: usize) -> Vec<f64> {
+    let mut out = vec![0.0; x.len()];
+    for row in 0..rows {
+        for column in 0..columns {
+            out[column * rows + row] = x[row * columns + column];
+        }
+    }
+    out
+}
+
+/// The bound of a sum of `depth` products and a few more terms: (depth + extra) u Σ|a||b|.
+fn bound(depth: usize, magnitude: f64) -> f64 {
+    (depth + 4) as f64 * 0.5 * EPS * magnitude
+}
+
+fn run(device: &Device, x: &[f32], weight: &[f32], [rows, depth, columns]: [usize; 3]) -> Vec<f32> {
+    let x = Buffer::upload(device, rows, depth, x);
+    let weight = Buffer::upload(device, columns, depth, weight);
+    let mut out = Buffer::upload(device, rows, columns, &vec![f32::NAN; rows * columns]);
+    linear(x.view(), weight.view(), Epilogue::default(), out.view_mut());
+    out.view().to_vec()
+}
+
+#[test]
+fn linear_is_the_product_for_all_shapes() {
+    for shape in shapes() {
+        let [rows, depth, columns] = shape;
+        let (x, weight) = (random(1, rows * depth), random(2, columns * depth));
+        let (expected, magnitudes) = twin(&wide(&x), &wide(&weight), shape);
+        for device in devices() {
+            let got = run(device, &x, &weight, shape);
+            let what = format!("{shape:?} on {device:?}");
+            assert_close(&got, &expected, |i| bound(depth, magnitudes[i]), what);
+        }
+    }
+}
+
+#[test]
+fn a_row_has_the_same_bits_alone_and_among_others() {
+    let [rows, depth, columns] = [150, 600, 70];
+    let (x, weight) = (random(1, rows * depth), random(2, columns * depth));
+    for device in devices() {
+        let all = run(device, &x, &weight, [rows, depth, columns]);
+        for count in [1, 5, 64, 65] {
+            let some = run(device, &x[..count * depth], &weight, [count, depth, columns]);
+            assert_eq!(some, all[..count * columns], "{count} rows on {device:?}");
+        }
+    }
+}
+
+#[test]
+fn epilogue_adds_bias_keeps_the_sum_activates_drops_and_adds_the_residual() {
+    for [rows, depth, columns] in [[1, 7, 9], [33, 17, 65], [130, 385, 700]] {
+        let (x, weight) = (random(1, rows * depth), random(2, columns * depth));
+        let (bias, residual) = (random(3, columns), random(4, rows * columns));
+        let config = Dropout::new(0.25, 1, 2, 3, 4);
+        let (sums, magnitudes) = twin(&wide(&x), &wide(&weight), [rows, depth, columns]);
+        for device in devices() {
+            let mut mask = Buffer::upload(device, rows, columns, &vec![1.0; rows * columns]);
+            dropout(config, mask.view_mut());
+            let mask = mask.view().to_vec();
+            let x = Buffer::upload(device, rows, depth, &x);
+            let weight = Buffer::upload(device, columns, depth, &weight);
+            let bias_buffer = Buffer::upload(device, 1, columns, &bias);
+            let residual_buffer = Buffer::upload(device, rows, columns, &residual);
+            let mut kept = Buffer::zeros(device, rows, columns);
+            let mut out = Buffer::zeros(device, rows, columns);
+            let epilogue = Epilogue {
+                bias: Some(bias_buffer.view()),
+                pre_activation: Some(kept.view_mut()),
+                activation: Some(Activation::Tanh),
+                dropout: Some(config),
+                residual: Some(residual_buffer.view()),
+            };
+            linear(x.view(), weight.view(), epilogue, out.view_mut());
+            let expected: Vec<f64> =
+                (0..sums.len()).map(|i| sums[i] + f64::from(bias[i % columns])).collect();
+            let allowed = |i: usize| bound(depth, magnitudes[i] + 1.0);
+            assert_close(&kept.view().to_vec(), &expected, allowed, format!("sum, {device:?}"));
+            let finished: Vec<f64> = (0..sums.len())
+                .map(|i| expected[i].tanh() * f64::from(mask[i]) + f64::from(residual[i]))
+                .collect();
+            // The slope of tanh is at most 1, the mask 4/3; a few roundings of numbers below 3.
+            let allowed = |i: usize| 4.0 / 3.0 * bound(depth, magnitudes[i] + 1.0) + 12.0 * EPS;
+            assert_close(&out.view().to_vec(), &finished, allowed, format!("out, {device:?}"));
+        }
+    }
+}
+
+#[test]
+fn backward_input_is_the_product_with_the_weight() {
+    for shape in shapes() {
+        let [rows, depth, columns] = shape;
+        let (d_out, weight) = (random(1, rows * depth), random(2, depth * columns));
+        let before = random(3, rows * columns);
+        let by_column = transposed(&wide(&weight), depth, columns);
+        let (expected, magnitudes) = twin(&wide(&d_out), &by_column, shape);
+        for device in devices() {
+            for accumulate in [false, true] {
+                let d_out = Buffer::upload(device, rows, depth, &d_out);
+                let weight = Buffer::upload(device, depth, columns, &weight);
+                let mut d_x = Buffer::upload(device, rows, columns, &before);
+                linear_backward_input(d_out.view(), weight.view(), accumulate, d_x.view_mut());
+                let start = |i: usize| if accumulate { f64::from(before[i]) } else { 0.0 };
+                let expected: Vec<f64> =
+                    (0..expected.len()).map(|i| expected[i] + start(i)).collect();
+                let what = format!("{shape:?}, accumulate {accumulate}, on {device:?}");
+                let allowed = |i: usize| bound(depth, magnitudes[i] + start(i).abs());
+                assert_close(&d_x.view().to_vec(), &expected, allowed, what);
+            }
+        }
+    }
+}
+
+#[test]
+fn backward_weight_adds_the_products_and_the_column_sums() {
+    for [columns, depth, rows] in shapes() {
+        // Depth is the number of tokens here.
+        let (d_out, x) = (random(1, depth * rows), random(2, depth * columns));
+        let (before, bias_before) = (random(3, rows * columns), random(4, rows));
+        let left = transposed(&wide(&d_out), depth, rows);
+        let right = transposed(&wide(&x), depth, columns);
+        let (expected, magnitudes) = twin(&left, &right, [rows, depth, columns]);
+        let (sums, sum_magnitudes) = twin(&left, &vec![1.0; depth], [rows, depth, 1]);
+        for device in devices() {
+            let d_out = Buffer::upload(device, depth, rows, &d_out);
+            let x = Buffer::upload(device, depth, columns, &x);
+            let mut d_weight = Buffer::upload(device, rows, columns, &before);
+            let mut d_bias = Buffer::upload(device, 1, rows, &bias_before);
+            let bias = Some(d_bias.view_mut());
+            linear_backward_weight(d_out.view(), x.view(), d_weight.view_mut(), bias);
+            let what = format!("{rows} x {columns} of {depth} tokens on {device:?}");
+            let total: Vec<f64> =
+                (0..expected.len()).map(|i| expected[i] + f64::from(before[i])).collect();
+            let allowed = |i: usize| bound(depth, magnitudes[i] + 1.0);
+            assert_close(&d_weight.view().to_vec(), &total, allowed, &what);
+            let total: Vec<f64> = (0..rows).map(|i| sums[i] + f64::from(bias_before[i])).collect();
+            let allowed = |i: usize| bound(depth, sum_magnitudes[i] + 1.0);
+            assert_close(&d_bias.view().to_vec(), &total, allowed, format!("bias, {what}"));
+        }
+    }
+}
+
+#[test]
+fn backward_agrees_with_central_differences() {
+    let [rows, depth, columns] = [3, 5, 4];
+    let (x, weight) = (random(1, rows * depth), random(2, columns * depth));
+    let d_out = random(3, rows * columns);
+    let loss = |x: &[f64], weight: &[f64]| -> f64 {
+        let (out, _) = twin(x, weight, [rows, depth, columns]);
+        out.iter().zip(&d_out).map(|(out, d_out)| out * f64::from(*d_out)).sum()
+    };
+    let (x_wide, weight_wide) = (wide(&x), wide(&weight));
+    let expected_x: Vec<f64> =
+        (0..x.len()).map(|i| central_difference(|x| loss(x, &weight_wide), &x_wide, i)).collect();
+    let expected_weight: Vec<f64> = (0..weight.len())
+        .map(|i| central_difference(|weight| loss(&x_wide, weight), &weight_wide, i))
+        .collect();
+    for device in devices() {
+        let x = Buffer::upload(device, rows, depth, &x);
+        let weight = Buffer::upload(device, columns, depth, &weight);
+        let d_out = Buffer::upload(device, rows, columns, &d_out);
+        let mut d_x = Buffer::zeros(device, rows, depth);
+        let mut d_weight = Buffer::zeros(device, columns, depth);
+        linear_backward_input(d_out.view(), weight.view(), false, d_x.view_mut());
+        linear_backward_weight(d_out.view(), x.view(), d_weight.view_mut(), None);
+        // Sums of at most five products of numbers below 1.
+        assert_close(&d_x.view().to_vec(), &expected_x, |_| 10.0 * EPS, "d_x");
+        assert_close(&d_weight.view().to_vec(), &expected_weight, |_| 10.0 * EPS, "d_weight");
+    }
+}
+
+#[test]
+fn linear_and_its_backward_give_the_same_bits_for_any_number_of_threads() {
+    let [rows, depth, columns] = [333, 700, 130];
+    let (x, weight) = (random(1, rows * depth), random(2, columns * depth));
+    let d_out = random(3, rows * columns);
+    assert_same_bits_for_any_threads("linear", |device| {
+        let x = Buffer::upload(device, rows, depth, &x);
+        let weight = Buffer::upload(device, columns, depth, &weight);
+        let d_out = Buffer::upload(device, rows, columns, &d_out);
+        let mut out = Buffer::zeros(device, rows, columns);
+        let epilogue = Epilogue {
+            activation: Some(Activation::Gelu),
+            dropout: Some(Dropout::new(0.1, 1, 2, 3, 4)),
+            ..Epilogue::default()
+        };
+        linear(x.view(), weight.view(), epilogue, out.view_mut());
+        let mut d_x = Buffer::zeros(device, rows, depth);
+        linear_backward_input(d_out.view(), weight.view(), true, d_x.view_mut());
+        let mut d_weight = Buffer::zeros(device, columns, depth);
+        let mut d_bias = Buffer::zeros(device, 1, columns);
+        let bias = Some(d_bias.view_mut());
+        linear_backward_weight(d_out.view(), x.view(), d_weight.view_mut(), bias);
+        [out, d_x, d_weight, d_bias].iter().flat_map(|buffer| buffer.view().to_vec()).collect()
+    });
+}
+
+#[test]
+#[should_panic(expected = "weight is 4 x 6, expected 4 x 5")]
+fn a_weight_of_another_depth_is_refused_with_both_shapes() {
+    let device = &devices()[0];
+    let (x, weight) = (Buffer::zeros(device, 3, 5), Buffer::zeros(device, 4, 6));
+    let mut out = Buffer::zeros(device, 3, 4);
+    linear(x.view(), weight.view(), Epilogue::default(), out.view_mut());
+}

@@ -13,7 +13,7 @@ pub(crate) fn exp<S: Simd>(x: S::V) -> S::V {
     let clamped = S::min(splat(89.0), S::max(splat(EXP_UNDERFLOW), x));
     let n = S::round(S::mul(clamped, splat(std::f32::consts::LOG2_E)));
     // ln 2 in two parts (Cody & Waite): the product with the first is exact.
-    let r = S::mul_add(n, splat(-0.693_359_375), clamped);
+    let r = S::mul_add(n, splat(-0.693_359_4), clamped);
     let r = S::mul_add(n, splat(2.121_944_4e-4), r);
     // 2 e^r, minimax on |r| <= ln(2) / 2 (Moshier's Cephes, expf, coefficients doubled): with the
     // factor 2 here, the power of two stays representable up to the overflow.
@@ -22,7 +22,7 @@ pub(crate) fn exp<S: Simd>(x: S::V) -> S::V {
     let p = S::mul_add(p, r, splat(2.0 * 8.333_452e-3));
     let p = S::mul_add(p, r, splat(2.0 * 4.166_579_6e-2));
     let p = S::mul_add(p, r, splat(2.0 * 1.666_666_5e-1));
-    let p = S::mul_add(p, r, splat(2.0 * 5.000_000_1e-1));
+    let p = S::mul_add(p, r, splat(1.0));
     let p = S::mul_add(p, S::mul(r, r), S::add(r, r));
     let p = S::add(p, splat(2.0));
     let result = S::mul(p, S::exp2_integer(S::sub(n, splat(1.0))));
@@ -83,7 +83,7 @@ pub(crate) fn tanh<S: Simd>(x: S::V) -> S::V {
     let p = S::mul_add(p, square, splat(2.063_909e-2));
     let p = S::mul_add(p, square, splat(-5.373_971_6e-2));
     let p = S::mul_add(p, square, splat(1.333_144_2e-1));
-    let p = S::mul_add(p, square, splat(-3.333_328_2e-1));
+    let p = S::mul_add(p, square, splat(-0.333_332_8));
     let small = S::mul_add(S::mul(p, square), magnitude, magnitude);
     S::copy_sign(S::select_less(magnitude, splat(0.625), small, large), x)
 }
@@ -104,7 +104,7 @@ pub(crate) fn normal<S: Simd>(x: S::V) -> (S::V, S::V) {
     );
     let p = splat(0.5 * -0.129_406_91);
     let p = S::mul_add(p, t, splat(0.5 * 0.484_953_47));
-    let p = S::mul_add(p, t, splat(0.5 * -0.510_903_76));
+    let p = S::mul_add(p, t, splat(0.5 * -0.510_903_8));
     let p = S::mul_add(p, t, splat(0.5 * 0.545_987_7));
     let p = S::mul_add(p, t, splat(0.5 * -0.093_317_18));
     let p = S::mul_add(p, t, splat(0.5 * 0.214_285_02));

@@ -29,7 +29,7 @@ pub(crate) fn exp<S: Simd>(x: S::V) -> S::V {
     S::select_less(x, splat(EXP_UNDERFLOW), splat(0.0), result)
 }
 
-/// `2^x` within 2 ulp for `x` up to 126, but never below `2^-126`; NaN for NaN.
+/// `2^x` within 3 ulp for `x` up to 126, but never below `2^-126`; NaN for NaN.
 ///
 /// Cheaper than [`exp`] by a third: softmax needs no more once its scores are in base 2.
 #[inline(always)]
@@ -39,13 +39,13 @@ pub(crate) fn exp2<S: Simd>(x: S::V) -> S::V {
     let x = S::max(splat(-126.0), x);
     let n = S::round(x);
     let r = S::sub(x, n);
-    // Our own minimax fit of degree 5 on |r| <= 1/2, relative error 8e-8.
-    let p = splat(1.339_086_3e-3);
-    let p = S::mul_add(p, r, splat(9.676_032e-3));
-    let p = S::mul_add(p, r, splat(5.550_357e-2));
-    let p = S::mul_add(p, r, splat(2.402_210_7e-1));
-    let p = S::mul_add(p, r, splat(6.931_472e-1));
-    let p = S::mul_add(p, r, splat(1.000_000_1));
+    // Our own minimax fit of degree 5 on |r| <= 1/2 that is exact at 0, relative error 9e-8.
+    let p = splat(1.326_472_6e-3);
+    let p = S::mul_add(p, r, splat(9.671_513e-3));
+    let p = S::mul_add(p, r, splat(5.550_733_6e-2));
+    let p = S::mul_add(p, r, splat(2.402_224_2e-1));
+    let p = S::mul_add(p, r, splat(6.931_47e-1));
+    let p = S::mul_add(p, r, splat(1.0));
     S::mul(p, S::exp2_integer(n))
 }
 
@@ -187,11 +187,11 @@ mod tests {
     }
 
     #[test]
-    fn exp2_is_within_two_ulp_and_keeps_nan() {
+    fn exp2_is_within_three_ulp_and_keeps_nan() {
         let worst = worst_ulp(Function::Exp2, f64::exp2, -125.9, 126.0);
-        assert!(worst <= 2.0, "{worst} ulp");
+        assert!(worst <= 3.0, "{worst} ulp");
         let worst = worst_ulp(Function::Exp2, f64::exp2, -1.0, 1.0);
-        assert!(worst <= 2.0, "{worst} ulp");
+        assert!(worst <= 3.0, "{worst} ulp");
         let least = at(Function::Exp2, f32::NEG_INFINITY);
         assert!(least.iter().all(|&y| 0.0 < y && y < 2e-38));
         assert!(at(Function::Exp2, f32::NAN).iter().all(|y| y.is_nan()));

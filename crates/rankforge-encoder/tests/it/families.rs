@@ -1,0 +1,325 @@
+//! Every family against transformers: config fields, hidden states, logits, gradients, loss curves.
+
+use crate::fixture::{
+    FAMILIES, Goldens, architecture, batch, classifier, config, device, folder, largest,
+    max_difference, outputs, zeros_like,
+};
+use rankforge_encoder::kernels::ops::{self, Activation, AdamW, Pooling};
+use rankforge_encoder::kernels::{Arena, ParameterId};
+use rankforge_encoder::{
+    Architecture, EncoderError, HeadStage, Mlp, Mode, Model, Outputs, Positions, Task, Weights,
+    Workspace,
+};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// The tolerance for hidden states and logits; these tiny models stay near 1e-6, and a
+/// wrong epsilon, offset or window moves them by 1e-2 and more.
+const FORWARD: f32 = 1e-4;
+
+#[test]
+fn hidden_states_are_those_of_transformers() {
+    for (family, _) in FAMILIES {
+        let (model, goldens) = (classifier(&device(2), family, &json!({})), Goldens::open(family));
+        let batch = batch(&goldens.sequences, &model.architecture().encoder);
+        let states = model.hidden_states(&batch);
+        assert_eq!(states.len(), model.architecture().encoder.blocks.len() + 1);
+        for (index, state) in states.iter().enumerate() {
+            let expected = goldens.get(&format!("hidden.{index}"));
+            let difference = max_difference(&state.values, expected);
+            assert!(difference <= FORWARD, "{family}, hidden state {index}: off by {difference}");
+        }
+    }
+}
+
+#[test]
+fn logits_are_those_of_transformers() {
+    for (family, num_labels) in FAMILIES {
+        let (model, goldens) = (classifier(&device(2), family, &json!({})), Goldens::open(family));
+        let batch = batch(&goldens.sequences, &model.architecture().encoder);
+        let mut workspace = Workspace::new(model.device());
+        for keep in [false, true] {
+            let logits = model.forward(&batch, Mode::Inference, keep, &mut workspace);
+            assert_eq!((logits.rows, logits.columns), (3, num_labels));
+            let difference = max_difference(&logits.values, goldens.get("logits"));
+            assert!(difference <= FORWARD, "{family}, keep {keep}: off by {difference}");
+        }
+    }
+}
+
+#[test]
+fn all_gradients_are_those_of_pytorch() {
+    for (family, _) in FAMILIES {
+        let (model, goldens) = (classifier(&device(2), family, &json!({})), Goldens::open(family));
+        let batch = batch(&goldens.sequences, &model.architecture().encoder);
+        let (mut workspace, mut gradients) = (Workspace::new(model.device()), zeros_like(&model));
+        model.forward(&batch, Mode::Inference, true, &mut workspace);
+        let d_outputs = outputs(3, goldens.get("d_logits").to_vec());
+        model.backward(&d_outputs, &batch, Mode::Inference, &mut workspace, &mut gradients);
+        for (id, spec) in model.architecture().parameters.iter().enumerate() {
+            let expected: Vec<f32> = spec
+                .parts
+                .iter()
+                .flat_map(|part| goldens.get(&format!("gradients.{}", part.name)).to_vec())
+                .collect();
+            let found = gradients.view(ParameterId(id)).to_vec();
+            // Relative to the whole matrix: single numbers cancel to rounding errors.
+            let (difference, scale) = (max_difference(&found, &expected), largest(&expected));
+            assert!(
+                difference <= 1e-3 * scale,
+                "{family}, {}: off by {difference} of {scale}",
+                spec.name
+            );
+        }
+    }
+}
+
+#[test]
+fn ten_steps_of_adamw_follow_pytorch() {
+    for (family, _) in FAMILIES {
+        let goldens = Goldens::open(family);
+        let mut model = classifier(&device(2), family, &json!({}));
+        let batch = batch(&goldens.sequences, &model.architecture().encoder);
+        let mut workspace = Workspace::new(model.device());
+        let (mut first_moment, mut second_moment) = (zeros_like(&model), zeros_like(&model));
+        for (index, &expected) in goldens.get("losses").iter().enumerate() {
+            let mut gradients = zeros_like(&model);
+            let logits = model.forward(&batch, Mode::Inference, true, &mut workspace);
+            let (loss, d_logits) = binary_cross_entropy(&logits, goldens.get("labels"));
+            assert!(
+                (loss - expected).abs() <= 1e-4,
+                "{family}, step {index}: {loss}, not {expected}"
+            );
+            model.backward(&d_logits, &batch, Mode::Inference, &mut workspace, &mut gradients);
+            let step = index as u64 + 1;
+            adamw_step(step, &gradients, &mut model, &mut first_moment, &mut second_moment);
+        }
+    }
+}
+
+/// Mean over all logits, and its gradient.
+fn binary_cross_entropy(logits: &Outputs, labels: &[f32]) -> (f32, Outputs) {
+    let count = labels.len() as f32;
+    let pairs = || logits.values.iter().zip(labels);
+    let loss = pairs().map(|(x, y)| x.max(0.0) - x * y + (-x.abs()).exp().ln_1p()).sum::<f32>();
+    let d_logits = pairs().map(|(x, y)| (1.0 / (1.0 + (-x).exp()) - y) / count);
+    (loss / count, outputs(logits.rows, d_logits.collect()))
+}
+
+/// PyTorch's defaults, learning rate 1e-3.
+fn adamw_step(
+    step: u64,
+    gradients: &Arena,
+    model: &mut Model,
+    first: &mut Arena,
+    second: &mut Arena,
+) {
+    let config = AdamW {
+        learning_rate: 1e-3,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        weight_decay: 0.01,
+        step,
+        gradient_scale: 1.0,
+    };
+    let parameters = model.parameters_mut().flat_mut();
+    ops::adamw(&config, gradients.flat(), parameters, first.flat_mut(), second.flat_mut());
+}
+
+#[test]
+fn a_bert_without_head_has_the_same_hidden_states() {
+    let task = Task::FeatureExtraction;
+    let path = Path::new("config.json");
+    let architecture = Architecture::from_config(&config("bert-base"), path, &task).expect("valid");
+    let weights = Weights::open(&folder("bert-base")).expect("fixture");
+    let mut model = Model::new(&device(1), architecture, 0);
+    let report = model.load("", &weights).expect("loads");
+    assert!(report.fresh.is_empty(), "{report:?}");
+    assert_eq!(report.left_over, ["pooler.dense.bias", "pooler.dense.weight"]);
+    let goldens = Goldens::open("bert");
+    let batch = batch(&goldens.sequences, &model.architecture().encoder);
+    for (index, state) in model.hidden_states(&batch).iter().enumerate() {
+        let difference = max_difference(&state.values, goldens.get(&format!("hidden.{index}")));
+        assert!(difference <= FORWARD, "hidden state {index}: off by {difference}");
+    }
+}
+
+#[test]
+fn both_generations_of_modernbert_configs_are_the_same_model() {
+    let text = std::fs::read(folder("modernbert").join("config_v4.json")).expect("fixture");
+    let old: Value = serde_json::from_slice(&text).expect("fixture");
+    let task = Task::SequenceClassification { num_labels: 1 };
+    let old = Architecture::from_config(&old, Path::new("config.json"), &task).expect("valid");
+    assert_eq!(old, architecture("modernbert", 1, &json!({})));
+    let windows: Vec<_> = old.encoder.blocks.iter().map(|block| block.window).collect();
+    assert_eq!(windows, [None, Some(4), None]);
+    let norms: Vec<_> = old.encoder.blocks.iter().map(|block| block.attention_norm).collect();
+    assert_eq!(norms, [false, true, true]);
+}
+
+fn read(config: &Value, task: &Task) -> Result<Architecture, EncoderError> {
+    Architecture::from_config(config, Path::new("some/config.json"), task)
+}
+
+#[test]
+fn absent_fields_have_the_defaults_of_transformers() {
+    let task = Task::SequenceClassification { num_labels: 2 };
+    let of =
+        |model_type: &str| read(&json!({ "model_type": model_type }), &task).expect("defaults");
+    let parameters = |architecture: &Architecture| -> usize {
+        architecture.parameters.iter().map(|spec| spec.rows * spec.columns).sum()
+    };
+    // Counts that `AutoModelForSequenceClassification.from_config` of the empty config gives.
+    for (model_type, count) in [
+        ("bert", 109_483_778),
+        ("roberta", 124_646_402),
+        ("xlm-roberta", 109_483_778),
+        ("distilbert", 66_955_010),
+        ("mpnet", 109_486_466),
+        ("electra", 13_549_314),
+        ("modernbert", 149_606_402),
+    ] {
+        assert_eq!(parameters(&of(model_type)), count, "{model_type}");
+    }
+    assert_eq!(of("bert").encoder.max_positions, 512);
+    assert_eq!(of("roberta").encoder.positions, Positions::Learned { rows: 512, offset: 2 });
+    assert_eq!(of("roberta").encoder.max_positions, 510);
+    assert_eq!(of("mpnet").encoder.max_positions, 510);
+    assert_eq!(of("modernbert").encoder.max_positions, 8192);
+    assert_eq!(of("modernbert").encoder.blocks[1].window, Some(64));
+    assert_eq!(of("modernbert").encoder.blocks[1].rotary_theta, Some(10_000.0));
+    assert_eq!(of("modernbert").encoder.blocks[3].window, None);
+    assert_eq!(of("modernbert").encoder.blocks[3].rotary_theta, Some(160_000.0));
+}
+
+#[test]
+fn dropout_before_the_classifier_follows_the_family() {
+    let dropouts = |fields: Value| -> Vec<f32> {
+        let task = Task::SequenceClassification { num_labels: 1 };
+        let stages = read(&fields, &task).expect("valid").head;
+        let probability = |stage: &HeadStage| match stage {
+            HeadStage::Dropout(probability) => Some(*probability),
+            _ => None,
+        };
+        stages.iter().filter_map(probability).collect()
+    };
+    let of = |model_type: &str, classifier: Value| {
+        let hidden = 0.3;
+        json!({ "model_type": model_type, "hidden_dropout_prob": hidden, "classifier_dropout": classifier })
+    };
+    assert_eq!(dropouts(of("bert", Value::Null)), [0.3]);
+    assert_eq!(dropouts(of("bert", json!(0.5))), [0.5]);
+    assert_eq!(dropouts(of("bert", json!(0))), [0.0]);
+    assert_eq!(dropouts(of("electra", Value::Null)), [0.3, 0.3]);
+    assert_eq!(dropouts(of("roberta", json!(0.5))), [0.5, 0.5]);
+    assert_eq!(dropouts(of("mpnet", json!(0.5))), [0.3, 0.3]);
+    assert_eq!(dropouts(of("modernbert", json!(0.5))), [0.5]);
+    assert_eq!(dropouts(of("modernbert", Value::Null)), [0.0]);
+    assert_eq!(dropouts(json!({ "model_type": "distilbert" })), [0.2]);
+    assert_eq!(dropouts(json!({ "model_type": "distilbert", "seq_classif_dropout": 0.4 })), [0.4]);
+}
+
+#[test]
+fn activations_and_pooling_are_read_by_their_names() {
+    let activation = |name: &str| {
+        read(&json!({ "model_type": "bert", "hidden_act": name }), &Task::FeatureExtraction)
+            .map(|architecture| architecture.encoder.mlp)
+    };
+    for (name, expected) in [
+        ("gelu", Activation::Gelu),
+        ("gelu_new", Activation::GeluTanh),
+        ("gelu_pytorch_tanh", Activation::GeluTanh),
+        ("relu", Activation::Relu),
+        ("silu", Activation::Silu),
+        ("swish", Activation::Silu),
+    ] {
+        assert_eq!(activation(name).expect("known"), Mlp::Plain(expected), "{name}");
+    }
+    let task = Task::SequenceClassification { num_labels: 1 };
+    for (name, expected) in [("cls", Pooling::Cls), ("mean", Pooling::Mean)] {
+        let config = json!({ "model_type": "modernbert", "classifier_pooling": name });
+        let head = read(&config, &task).expect("known").head;
+        assert_eq!(head[0], HeadStage::Pool { modes: vec![expected], skip_prompt: false });
+    }
+}
+
+#[test]
+fn unusable_configs_are_refused_with_file_and_field() {
+    let cases = [
+        (json!({}), "model_type", "nothing"),
+        (json!({ "model_type": "gpt2" }), "model_type", "modernbert"),
+        (json!({ "model_type": "bert", "hidden_size": "big" }), "hidden_size", "\"big\""),
+        (json!({ "model_type": "bert", "hidden_size": 0 }), "hidden_size", "got 0"),
+        (json!({ "model_type": "bert", "vocab_size": -1 }), "vocab_size", "got -1"),
+        (json!({ "model_type": "bert", "num_hidden_layers": 1.5 }), "num_hidden_layers", "got 1.5"),
+        (json!({ "model_type": "bert", "num_attention_heads": 7 }), "num_attention_heads", "768"),
+        (json!({ "model_type": "bert", "hidden_dropout_prob": 1.0 }), "hidden_dropout_prob", "1.0"),
+        (json!({ "model_type": "bert", "layer_norm_eps": 0 }), "layer_norm_eps", "above 0"),
+        (json!({ "model_type": "bert", "hidden_act": "mish" }), "hidden_act", "\"mish\""),
+        (json!({ "model_type": "bert", "is_decoder": true }), "is_decoder", "got true"),
+        (
+            json!({ "model_type": "bert", "position_embedding_type": "relative_key" }),
+            "position_embedding_type",
+            "relative_key",
+        ),
+        (
+            json!({ "model_type": "roberta", "max_position_embeddings": 2 }),
+            "max_position_embeddings",
+            "more than 2",
+        ),
+        (
+            json!({ "model_type": "mpnet", "relative_attention_num_buckets": 16 }),
+            "relative_attention_num_buckets",
+            "got 16",
+        ),
+        (
+            json!({ "model_type": "distilbert", "sinusoidal_pos_embds": true }),
+            "sinusoidal_pos_embds",
+            "true",
+        ),
+        (
+            json!({ "model_type": "modernbert", "layer_types": ["full_attention"] }),
+            "layer_types",
+            "22",
+        ),
+        (
+            json!({ "model_type": "modernbert", "rope_parameters": {
+                "full_attention": { "rope_type": "yarn", "rope_theta": 1.0 } } }),
+            "rope_parameters.full_attention",
+            "yarn",
+        ),
+        (
+            json!({ "model_type": "modernbert", "rope_scaling": { "factor": 2 } }),
+            "rope_scaling",
+            "null",
+        ),
+        (
+            json!({ "model_type": "modernbert", "local_rope_theta": null }),
+            "local_rope_theta",
+            "null",
+        ),
+        (
+            json!({ "model_type": "modernbert", "hidden_activation": "relu" }),
+            "hidden_activation",
+            "relu",
+        ),
+        (
+            json!({ "model_type": "modernbert", "num_attention_heads": 256 }),
+            "num_attention_heads",
+            "even",
+        ),
+    ];
+    for (config, field, fragment) in cases {
+        let message = match read(&config, &Task::FeatureExtraction) {
+            Ok(_) => panic!("{config} was read"),
+            Err(error) => error.to_string(),
+        };
+        for part in ["some/config.json", &format!("`{field}`"), fragment] {
+            assert!(message.contains(part), "{part:?} is not in {message:?}");
+        }
+    }
+    let no_labels = Task::SequenceClassification { num_labels: 0 };
+    assert!(read(&json!({ "model_type": "bert" }), &no_labels).is_err());
+    assert!(read(&json!([1]), &Task::FeatureExtraction).is_err());
+}

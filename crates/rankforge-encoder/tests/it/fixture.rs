@@ -1,0 +1,138 @@
+//! The tiny models and golden values of `fixtures/families`.
+
+use rankforge_encoder::kernels::{Arena, Device, Indices, Ragged};
+use rankforge_encoder::{Architecture, Batch, EncoderConfig, Model, Outputs, Task, Weights};
+use safetensors::SafeTensors;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Every family, with the number of labels of its fixture.
+pub(crate) const FAMILIES: [(&str, usize); 7] = [
+    ("bert", 1),
+    ("roberta", 3),
+    ("xlm-roberta", 1),
+    ("distilbert", 1),
+    ("mpnet", 1),
+    ("electra", 1),
+    ("modernbert", 1),
+];
+
+/// A family's folder.
+pub(crate) fn folder(family: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/families").join(family)
+}
+
+/// A family's `config.json`.
+pub(crate) fn config(family: &str) -> Value {
+    let path = folder(family).join("config.json");
+    serde_json::from_slice(&std::fs::read(path).expect("fixture")).expect("fixture")
+}
+
+/// A family's classifier as data, from its config with some fields replaced.
+pub(crate) fn architecture(family: &str, num_labels: usize, fields: &Value) -> Architecture {
+    let mut config = config(family);
+    for (name, value) in fields.as_object().expect("fields are an object") {
+        config[name] = value.clone();
+    }
+    let task = Task::SequenceClassification { num_labels };
+    Architecture::from_config(&config, Path::new("config.json"), &task).expect("fixture")
+}
+
+/// A family's classifier with its fixture's weights.
+pub(crate) fn classifier(device: &Device, family: &str, fields: &Value) -> Model {
+    let num_labels = FAMILIES.iter().find(|(name, _)| *name == family).expect("family").1;
+    let architecture = architecture(family, num_labels, fields);
+    let weights = Weights::open(&folder(family)).expect("fixture");
+    let (model, reports) =
+        Model::from_weights(device, architecture, 0, &[("", &weights)]).expect("fixture");
+    assert!(reports[0].fresh.is_empty() && reports[0].left_over.is_empty(), "{reports:?}");
+    model
+}
+
+/// A family's golden values and the inputs they are of.
+pub(crate) struct Goldens {
+    tensors: HashMap<String, Vec<f32>>,
+    pub(crate) sequences: Vec<Sequence>,
+}
+
+/// Ids and segments of one sequence.
+#[derive(Clone)]
+pub(crate) struct Sequence {
+    pub(crate) ids: Vec<u32>,
+    pub(crate) type_ids: Vec<u32>,
+}
+
+impl Goldens {
+    pub(crate) fn open(family: &str) -> Goldens {
+        let bytes = std::fs::read(folder(family).join("goldens.safetensors")).expect("fixture");
+        let file = SafeTensors::deserialize(&bytes).expect("fixture");
+        let number = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().expect("f32"));
+        let tensors: HashMap<String, Vec<f32>> = file
+            .iter()
+            .map(|(name, view)| (name.to_owned(), view.data().chunks(4).map(number).collect()))
+            .collect();
+        let whole =
+            |name: &str| tensors[name].iter().map(|&number| number as u32).collect::<Vec<u32>>();
+        let (ids, type_ids) = (whole("ids"), whole("type_ids"));
+        let ragged = Ragged::from_lengths(whole("lengths").iter().map(|&length| length as usize));
+        let sequence = |index: usize| Sequence {
+            ids: ids[ragged.range(index)].to_vec(),
+            type_ids: type_ids[ragged.range(index)].to_vec(),
+        };
+        let sequences = (0..ragged.sequences()).map(sequence).collect();
+        Goldens { tensors, sequences }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> &[f32] {
+        self.tensors.get(name).unwrap_or_else(|| panic!("no golden {name}"))
+    }
+}
+
+/// The sequences as a ragged batch.
+pub(crate) fn batch(sequences: &[Sequence], config: &EncoderConfig) -> Batch {
+    let ids: Vec<u32> = sequences.iter().flat_map(|sequence| sequence.ids.clone()).collect();
+    let type_ids: Vec<u32> =
+        sequences.iter().flat_map(|sequence| sequence.type_ids.clone()).collect();
+    let positions = config.positions.offset().map(|offset| {
+        let numbers = |sequence: &Sequence| offset..offset + sequence.ids.len();
+        let positions = sequences.iter().flat_map(numbers).map(|number| number as u32);
+        Indices::new(&positions.collect::<Vec<u32>>())
+    });
+    Batch {
+        ragged: Ragged::from_lengths(sequences.iter().map(|sequence| sequence.ids.len())),
+        ids: Indices::new(&ids),
+        type_ids: (config.type_vocab_size > 0).then(|| Indices::new(&type_ids)),
+        positions,
+        prompt_tokens: 0,
+    }
+}
+
+/// A device with so many threads.
+pub(crate) fn device(threads: usize) -> Device {
+    Device::cpu(Some(threads)).expect("a CPU")
+}
+
+/// An arena of zeros, laid out as the model's parameters.
+pub(crate) fn zeros_like(model: &Model) -> Arena {
+    Arena::zeros(model.device(), model.parameters().layout().clone())
+}
+
+/// Rows of numbers as outputs.
+pub(crate) fn outputs(rows: usize, values: Vec<f32>) -> Outputs {
+    Outputs { rows, columns: values.len() / rows, values }
+}
+
+/// Largest absolute difference.
+pub(crate) fn max_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "lengths");
+    let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+    // `max` would drop a NaN.
+    differences
+        .fold(0.0, |largest, next| if next > largest || next.is_nan() { next } else { largest })
+}
+
+/// Largest magnitude.
+pub(crate) fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()))
+}

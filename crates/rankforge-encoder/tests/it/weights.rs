@@ -1,0 +1,367 @@
+//! Reading and writing checkpoints: types, shards, names, fresh tensors, hostile files.
+
+use crate::fixture::{architecture, config, device, folder};
+use rankforge_encoder::kernels::ParameterId;
+use rankforge_encoder::{Architecture, HeadStage, Initializer, Model, Task, Weights};
+use safetensors::Dtype;
+use safetensors::tensor::{SafeTensors, TensorView};
+use serde_json::json;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// A model directory with these files.
+fn directory(files: &[(&str, &[u8])]) -> TempDir {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    for (name, bytes) in files {
+        std::fs::write(directory.path().join(name), bytes).expect("temporary file");
+    }
+    directory
+}
+
+/// A safetensors file of one tensor's worth of bytes after a header.
+fn raw(header: &str, data: &[u8]) -> Vec<u8> {
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(header.as_bytes());
+    bytes.extend_from_slice(data);
+    bytes
+}
+
+/// A safetensors file of f32 tensors.
+fn file(tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<u8> {
+    let bytes: Vec<Vec<u8>> = tensors
+        .iter()
+        .map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        .collect();
+    let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
+        (name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).expect("shape"))
+    });
+    safetensors::serialize(views, None).expect("safetensors")
+}
+
+/// All tensors of a checkpoint.
+fn tensors(path: &Path) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    let weights = Weights::open(path).expect("fixture");
+    let tensor = |name: &str| {
+        let shape = weights.shape(name).expect("named").to_vec();
+        (name.to_owned(), shape, weights.read(name).expect("readable"))
+    };
+    weights.names().into_iter().map(tensor).collect()
+}
+
+fn open_error(files: &[(&str, &[u8])]) -> String {
+    let directory = directory(files);
+    match Weights::open(directory.path()) {
+        Ok(_) => panic!("opened {:?}", files.iter().map(|(name, _)| name).collect::<Vec<_>>()),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn assert_contains(message: &str, fragments: &[&str]) {
+    for fragment in fragments {
+        assert!(message.contains(fragment), "{fragment:?} is not in {message:?}");
+    }
+}
+
+#[test]
+fn half_precisions_are_read_as_f32() {
+    let values = [1.0_f32, -2.5, 0.15625, 3072.0];
+    let f16: Vec<u8> =
+        values.iter().flat_map(|&value| half::f16::from_f32(value).to_le_bytes()).collect();
+    let bf16: Vec<u8> =
+        values.iter().flat_map(|&value| half::bf16::from_f32(value).to_le_bytes()).collect();
+    let views = [
+        ("a", TensorView::new(Dtype::F16, vec![2, 2], &f16).expect("shape")),
+        ("b", TensorView::new(Dtype::BF16, vec![4], &bf16).expect("shape")),
+    ];
+    let bytes = safetensors::serialize(views, None).expect("safetensors");
+    let directory = directory(&[("model.safetensors", &bytes)]);
+    let weights = Weights::open(directory.path()).expect("valid");
+    assert_eq!(weights.names(), ["a", "b"]);
+    assert_eq!(weights.shape("a"), Some(&[2, 2][..]));
+    // All four are exact in both formats.
+    assert_eq!(weights.read("a").expect("f16"), values);
+    assert_eq!(weights.read("b").expect("bf16"), values);
+    assert_contains(&weights.read("c").expect_err("absent").to_string(), &["no tensor c"]);
+}
+
+#[test]
+fn shards_are_read_as_one_checkpoint() {
+    let all = tensors(&folder("bert"));
+    let (first, second) = all.split_at(all.len() / 2);
+    let shard_of =
+        |index: usize| if index < first.len() { "1.safetensors" } else { "2.safetensors" };
+    let map: serde_json::Map<_, _> = all
+        .iter()
+        .enumerate()
+        .map(|(index, (name, _, _))| (name.clone(), json!(shard_of(index))))
+        .collect();
+    let index = json!({ "metadata": {}, "weight_map": map }).to_string();
+    let directory = directory(&[
+        ("model.safetensors.index.json", index.as_bytes()),
+        ("1.safetensors", &file(first)),
+        ("2.safetensors", &file(second)),
+    ]);
+    assert_eq!(tensors(directory.path()), all);
+}
+
+#[test]
+fn hostile_files_are_refused_by_name() {
+    let f32_at = |start: u64, end: u64| {
+        format!(r#"{{"dtype":"F32","shape":[2],"data_offsets":[{start},{end}]}}"#)
+    };
+    let one = |tensor: &str| format!(r#"{{"t":{tensor}}}"#);
+    let two = |a: &str, b: &str| format!(r#"{{"t":{a},"u":{b}}}"#);
+    let mut endless = u64::MAX.to_le_bytes().to_vec();
+    endless.extend_from_slice(b"{}");
+    let cases: Vec<(Vec<u8>, &[&str])> = vec![
+        (vec![], &["at least 8 bytes", "got 0"]),
+        (vec![1, 2, 3], &["at least 8 bytes", "got 3"]),
+        (endless, &["at most 2 bytes", "18446744073709551615"]),
+        (raw("{}", &[])[..9].to_vec(), &["at most 1 bytes", "got 2"]),
+        (raw("not json", &[]), &["header is not JSON"]),
+        (raw("[1, 2]", &[]), &["not a JSON object"]),
+        (raw(r#"{"t":{"dtype":"F32"}}"#, &[]), &["tensor t", "expected dtype, shape and offsets"]),
+        (
+            raw(&one(r#"{"dtype":"Q7","shape":[1],"data_offsets":[0,4]}"#), &[0; 4]),
+            &["tensor t", "Q7"],
+        ),
+        (raw(&one(&f32_at(0, 8)), &[0; 4]), &["tensor t", "within the 4 bytes", "0..8"]),
+        (raw(&one(&f32_at(8, 0)), &[0; 8]), &["tensor t", "8..0"]),
+        (raw(&one(&f32_at(0, 4)), &[0; 8]), &["tensor t", "shape [2]", "got 4 bytes"]),
+        (
+            raw(&two(&f32_at(0, 8), &f32_at(4, 12)), &[0; 12]),
+            &["tensor u", "after those of t", "got 4"],
+        ),
+        (
+            raw(
+                &one(&format!(
+                    r#"{{"dtype":"F32","shape":[{0},{0}],"data_offsets":[0,8]}}"#,
+                    u64::MAX
+                )),
+                &[0; 8],
+            ),
+            &["tensor t", "got 8 bytes"],
+        ),
+    ];
+    for (bytes, fragments) in &cases {
+        let message = open_error(&[("model.safetensors", bytes)]);
+        assert_contains(&message, &["model.safetensors"]);
+        assert_contains(&message, fragments);
+    }
+}
+
+#[test]
+fn a_tensor_of_integers_is_refused_when_it_is_read() {
+    let bytes = raw(r#"{"t":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#, &[0; 8]);
+    let directory = directory(&[("model.safetensors", &bytes)]);
+    let weights = Weights::open(directory.path()).expect("well-formed");
+    let message = weights.read("t").expect_err("integers").to_string();
+    assert_contains(&message, &["model.safetensors", "tensor t", "F32, F16 or BF16", "I64"]);
+}
+
+#[test]
+fn hostile_indexes_are_refused_by_name() {
+    let name = "model.safetensors.index.json";
+    let shard = file(&[("t".to_owned(), vec![1], vec![1.0])]);
+    let cases: [(&str, &[&str]); 6] = [
+        ("{", &["not JSON"]),
+        ("{}", &["weight_map", "nothing"]),
+        (
+            r#"{"weight_map":{"t":"gone.safetensors"}}"#,
+            &["tensor t", "gone.safetensors", "no such file"],
+        ),
+        (r#"{"weight_map":{"u":"a.safetensors"}}"#, &["tensor u", "does not have it"]),
+        (r#"{"weight_map":{"t":"../a.safetensors"}}"#, &["tensor t", "expected a file name"]),
+        (r#"{"weight_map":{"t":7}}"#, &["tensor t", "got 7"]),
+    ];
+    for (index, fragments) in cases {
+        let message = open_error(&[(name, index.as_bytes()), ("a.safetensors", &shard)]);
+        assert_contains(&message, &[name]);
+        assert_contains(&message, fragments);
+    }
+}
+
+#[test]
+fn a_directory_without_safetensors_says_what_to_do() {
+    let message = open_error(&[("pytorch_model.bin", b"pickle")]);
+    assert_contains(&message, &["pytorch_model.bin", "convert", "save_pretrained"]);
+    assert_contains(&open_error(&[]), &["expected model.safetensors", "neither"]);
+}
+
+#[test]
+fn a_base_checkpoint_without_prefix_gets_a_fresh_classifier() {
+    let weights = Weights::open(&folder("bert-base")).expect("fixture");
+    let architecture = architecture("bert", 2, &json!({}));
+    let (model, reports) =
+        Model::from_weights(&device(1), architecture, 7, &[("", &weights)]).expect("loads");
+    assert_eq!(reports[0].fresh, ["classifier.weight", "classifier.bias"]);
+    assert!(reports[0].left_over.is_empty(), "{reports:?}");
+    let word = model.parameters().layout().find("embeddings.word").expect("in the arena");
+    let expected = weights.read("embeddings.word_embeddings.weight").expect("fixture");
+    assert_eq!(model.parameters().view(word).to_vec(), expected);
+}
+
+#[test]
+fn a_classifier_checkpoint_is_read_without_its_head() {
+    let weights = Weights::open(&folder("bert")).expect("fixture");
+    let task = Task::FeatureExtraction;
+    let architecture =
+        Architecture::from_config(&config("bert"), Path::new("config.json"), &task).expect("valid");
+    let mut model = Model::new(&device(1), architecture, 0);
+    let report = model.load("", &weights).expect("loads");
+    assert!(report.fresh.is_empty(), "{report:?}");
+    let head = [
+        "bert.pooler.dense.bias",
+        "bert.pooler.dense.weight",
+        "classifier.bias",
+        "classifier.weight",
+    ];
+    assert_eq!(report.left_over, head);
+    let directory = directory(&[]);
+    model.save("", &directory.path().join("model.safetensors")).expect("saves");
+    let saved = Weights::open(directory.path()).expect("saved");
+    assert!(saved.shape("encoder.layer.0.attention.self.query.weight").is_some(), "no prefix");
+}
+
+#[test]
+fn old_norm_names_are_found_and_constants_are_not_left_over() {
+    let mut old = tensors(&folder("bert"));
+    for (name, _, _) in &mut old {
+        *name = name
+            .replace("LayerNorm.weight", "LayerNorm.gamma")
+            .replace("LayerNorm.bias", "LayerNorm.beta");
+    }
+    old.push(("bert.embeddings.position_ids".to_owned(), vec![2], vec![0.0, 1.0]));
+    old.push(("cls.predictions.bias".to_owned(), vec![1], vec![0.0]));
+    let directory = directory(&[("model.safetensors", &file(&old))]);
+    let weights = Weights::open(directory.path()).expect("valid");
+    let mut model = Model::new(&device(1), architecture("bert", 1, &json!({})), 0);
+    let report = model.load("", &weights).expect("loads");
+    assert!(report.fresh.is_empty(), "{report:?}");
+    assert_eq!(report.left_over, ["cls.predictions.bias"]);
+}
+
+#[test]
+fn a_modernbert_language_model_keeps_its_head_for_classification() {
+    let mut language_model = tensors(&folder("modernbert"));
+    language_model.retain(|(name, _, _)| !name.starts_with("classifier"));
+    language_model.push(("decoder.bias".to_owned(), vec![60], vec![0.0; 60]));
+    let directory = directory(&[("model.safetensors", &file(&language_model))]);
+    let weights = Weights::open(directory.path()).expect("valid");
+    let mut model = Model::new(&device(1), architecture("modernbert", 1, &json!({})), 0);
+    let report = model.load("", &weights).expect("loads");
+    assert_eq!(report.fresh, ["classifier.weight", "classifier.bias"]);
+    assert_eq!(report.left_over, ["decoder.bias"]);
+}
+
+#[test]
+fn a_tensor_of_another_shape_is_refused_with_both_shapes() {
+    let weights = Weights::open(&folder("roberta")).expect("fixture");
+    let mut model = Model::new(&device(1), architecture("roberta", 1, &json!({})), 0);
+    let message = model.load("", &weights).expect_err("three labels").to_string();
+    let fragments = ["model.safetensors", "classifier.out_proj.weight", "[1, 24]", "[3, 24]"];
+    assert_contains(&message, &fragments);
+}
+
+#[test]
+fn a_saved_classifier_is_the_checkpoint_it_came_from() {
+    for family in ["bert", "distilbert", "mpnet", "modernbert"] {
+        let weights = Weights::open(&folder(family)).expect("fixture");
+        let mut model = Model::new(&device(1), architecture(family, 1, &json!({})), 0);
+        model.load("", &weights).expect("loads");
+        let directory = directory(&[("model.safetensors", b"an earlier file")]);
+        let path = directory.path().join("model.safetensors");
+        model.save("", &path).expect("saves");
+        assert_eq!(tensors(directory.path()), tensors(&folder(family)), "{family}");
+        let bytes = std::fs::read(&path).expect("saved");
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).expect("the format's own reader");
+        let format = metadata.metadata().as_ref().and_then(|metadata| metadata.get("format"));
+        assert_eq!(format.map(String::as_str), Some("pt"));
+        let left: Vec<_> = std::fs::read_dir(directory.path()).expect("directory").collect();
+        assert_eq!(left.len(), 1, "no temporary file stays");
+    }
+}
+
+#[test]
+fn a_failed_save_names_the_file() {
+    let model = Model::new(&device(1), architecture("bert", 1, &json!({})), 0);
+    let path = Path::new("no/such/directory/model.safetensors");
+    let message = model.save("", path).expect_err("no directory").to_string();
+    assert_contains(&message, &["no/such/directory/model.safetensors"]);
+}
+
+#[test]
+fn fresh_tensors_do_not_depend_on_what_is_loaded() {
+    let weights = Weights::open(&folder("bert-base")).expect("fixture");
+    let architecture = architecture("bert", 2, &json!({}));
+    let mut drawn = Model::new(&device(1), architecture.clone(), 3);
+    drawn.load("", &weights).expect("loads");
+    let of = |seed: u64| {
+        let modules = [("", &weights)];
+        let (model, _) =
+            Model::from_weights(&device(1), architecture.clone(), seed, &modules).expect("loads");
+        model.parameters().flat().to_vec()
+    };
+    assert_eq!(of(3), drawn.parameters().flat().to_vec());
+    assert_ne!(of(3), of(4));
+}
+
+#[test]
+fn fresh_classifiers_follow_the_family() {
+    let wide = json!({ "hidden_size": 96, "intermediate_size": 8 });
+    let bert = architecture("bert", 1, &wide);
+    let modernbert = architecture("modernbert", 1, &wide);
+    let initializer = |architecture: &Architecture, name: &str| {
+        let spec = architecture.parameters.iter().find(|spec| spec.name == name);
+        spec.unwrap_or_else(|| panic!("no {name}")).initializer
+    };
+    assert_eq!(initializer(&bert, "head.3.weight"), Initializer::Normal(0.2));
+    assert_eq!(initializer(&bert, "head.3.bias"), Initializer::Zeros);
+    let cut =
+        |deviation: f64| Initializer::TruncatedNormal { deviation: deviation as f32, cutoff: 2.0 };
+    assert_eq!(initializer(&modernbert, "head.4.weight"), cut(1.0 / 96_f64.sqrt()));
+    assert_eq!(initializer(&modernbert, "head.1.weight"), cut(0.2 / 6_f64.sqrt()));
+    assert_eq!(initializer(&modernbert, "head.2.weight"), Initializer::Ones);
+
+    // Deviation of the 96 x 96 dense weights: its own standard error is d / sqrt(2 n), four of
+    // which are 3 %; a normal cut at two deviations has 0.8796 of them left.
+    for (architecture, name, expected) in
+        [(&bert, "head.1.weight", 0.2), (&modernbert, "head.1.weight", 0.8796 * 0.2 / 6_f64.sqrt())]
+    {
+        let model = Model::new(&device(1), architecture.clone(), 1);
+        let id = model.parameters().layout().find(name).expect("in the arena");
+        let values = model.parameters().view(id).to_vec();
+        let squares: f64 = values.iter().map(|&value| f64::from(value).powi(2)).sum();
+        let deviation = (squares / values.len() as f64).sqrt();
+        assert!((deviation / expected - 1.0).abs() < 0.03, "{name}: {deviation}, not {expected}");
+        if let Initializer::TruncatedNormal { deviation, cutoff } = initializer(architecture, name)
+        {
+            assert!(values.iter().all(|value| value.abs() <= deviation * cutoff));
+        }
+    }
+}
+
+#[test]
+fn modules_keep_their_parameters_in_their_own_files() {
+    let mut architecture =
+        Architecture::static_embedding(5, 4, "0_StaticEmbedding", "embedding.weight");
+    let mean = rankforge_encoder::kernels::ops::Pooling::Mean;
+    let tanh = rankforge_encoder::kernels::ops::Activation::Tanh;
+    architecture.push_stage(HeadStage::Pool { modes: vec![mean], skip_prompt: false }, "");
+    let dense =
+        HeadStage::Dense { inputs: 4, outputs: 3, bias: true, activation: tanh, residual: false };
+    architecture.push_stage(dense, "1_Dense");
+    assert_eq!(architecture.output_columns(), 3);
+    let model = Model::new(&device(1), architecture, 0);
+    let directory = directory(&[]);
+    let path = directory.path().join("model.safetensors");
+    model.save("1_Dense", &path).expect("saves");
+    let saved = Weights::open(directory.path()).expect("saved");
+    assert_eq!(saved.names(), ["linear.bias", "linear.weight"]);
+    let values = saved.read("linear.weight").expect("saved");
+    assert_eq!(values, model.parameters().view(ParameterId(1)).to_vec());
+    // PyTorch's bound for four inputs.
+    assert!(
+        values.iter().all(|value| value.abs() < 0.5) && values.iter().any(|value| *value != 0.0)
+    );
+}

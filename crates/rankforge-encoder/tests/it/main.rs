@@ -1,7 +1,12 @@
 //! Integration tests of rankforge-encoder.
 
+mod common;
+mod encode;
 mod families;
 mod fixture;
 mod gradients;
+mod layouts;
+mod predict;
+mod tokenizer;
 mod transformer;
 mod weights;

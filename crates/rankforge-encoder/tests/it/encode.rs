@@ -1,0 +1,206 @@
+use crate::common::{
+    Copy, Recorder, assert_near, assert_rows, bits, expected, fixture, options, read_json, texts,
+};
+use rankforge_encoder::kernels::ops::{Pooling, Similarity};
+use rankforge_encoder::{
+    DualEncoder, EncodeOptions, LoadOptions, Outputs, Silent, Tokenizer, Trainable,
+};
+use serde_json::json;
+
+fn load(name: &str) -> DualEncoder {
+    DualEncoder::load(&fixture(name), &options(), &Silent).expect("model")
+}
+
+fn encode(model: &DualEncoder, texts: &[&str]) -> Outputs {
+    model.encode(texts, &EncodeOptions::default(), &Silent).expect("embeddings")
+}
+
+#[test]
+fn every_layout_embeds_as_in_python() {
+    let expected = expected();
+    let texts = texts(&expected["texts"]);
+    for name in ["st_v6", "st_old", "base", "static_v6", "static_old", "model2vec"] {
+        let model = load(name);
+        let embeddings = encode(&model, &texts);
+        assert_eq!(embeddings.columns, model.dimension(), "{name}");
+        assert_rows(&embeddings, &expected["embeddings"][name]);
+    }
+}
+
+#[test]
+fn queries_get_their_prompt_and_may_leave_it_out_of_the_mean() {
+    let expected = expected();
+    let texts = texts(&expected["texts"]);
+    for name in ["st_v6", "st_old"] {
+        let model = load(name);
+        let queries =
+            model.encode_query(&texts, &EncodeOptions::default(), &Silent).expect("embeddings");
+        assert_rows(&queries, &expected["query_embeddings"][name]);
+        let documents =
+            model.encode_document(&texts, &EncodeOptions::default(), &Silent).expect("embeddings");
+        assert_rows(&documents, &expected["embeddings"][name]);
+    }
+}
+
+#[test]
+fn the_files_say_similarity_pooling_length_and_dimension() {
+    let model = load("st_v6");
+    assert_eq!(model.similarity(), Similarity::Dot);
+    assert_eq!(model.similarity_name(), "dot");
+    assert_eq!(model.pooling(), [Pooling::Mean, Pooling::Max]);
+    assert_eq!(model.max_length(), Some(24));
+    assert_eq!(load("st_old").max_length(), Some(12));
+    assert_eq!(load("base").max_length(), Some(24));
+    assert_eq!(load("base").similarity(), Similarity::Cosine);
+    assert_eq!(load("static_v6").dimension(), 5);
+    assert_eq!(load("static_v6").max_length(), None);
+    assert!(load("static_old").is_static() && !model.is_static());
+}
+
+#[test]
+fn embeddings_are_cut_and_then_normalised() {
+    let model = load("base");
+    let whole = encode(&model, &["a cold river"]);
+    let wanted = EncodeOptions {
+        truncate_dim: Some(4),
+        normalize_embeddings: true,
+        ..EncodeOptions::default()
+    };
+    let cut = model.encode(&["a cold river"], &wanted, &Silent).expect("embeddings");
+    let norm = whole.values[..4].iter().map(|value| value * value).sum::<f32>().sqrt();
+    let shares: Vec<f32> = whole.values[..4].iter().map(|value| value / norm).collect();
+    assert_near(&cut.values, &shares, "cut");
+    let small = LoadOptions { truncate_dim: Some(3), ..options() };
+    let model = DualEncoder::load(&fixture("base"), &small, &Silent).expect("model");
+    assert_near(&encode(&model, &["a cold river"]).values, &whole.values[..3], "of the model");
+}
+
+#[test]
+fn no_texts_and_empty_texts_embed() {
+    let none = encode(&load("st_v6"), &[]);
+    assert_eq!((none.rows, none.columns), (0, 8));
+    let empty = encode(&load("static_v6"), &["", "the"]);
+    assert_eq!(empty.row(0), [0.0; 5]);
+    assert_ne!(empty.row(1), [0.0; 5]);
+}
+
+#[test]
+fn a_saved_sentence_encoder_opens_with_the_same_bits() {
+    let folder = tempfile::tempdir().expect("temporary directory");
+    for name in ["st_v6", "st_old", "base", "static_v6", "static_old", "model2vec"] {
+        let model = load(name);
+        let path = folder.path().join(name);
+        model.save(&path, None).expect("saved");
+        let recorder = Recorder::default();
+        let again = DualEncoder::load(&path, &options(), &recorder).expect("model");
+        assert_eq!(recorder.lines(), Vec::<String>::new(), "{name}");
+        assert_eq!(bits(again.model()), bits(model.model()), "{name}");
+        assert_eq!(again.max_length(), model.max_length(), "{name}");
+        assert_eq!(again.similarity(), model.similarity(), "{name}");
+        assert_eq!(again.dimension(), model.dimension(), "{name}");
+        assert_eq!(again.prompts().collect::<Vec<_>>(), model.prompts().collect::<Vec<_>>());
+        let texts = ["The moon is dark", ""];
+        assert_eq!(encode(&again, &texts), encode(&model, &texts), "{name}");
+    }
+}
+
+#[test]
+fn the_files_of_python_are_written() {
+    let folder = tempfile::tempdir().expect("temporary directory");
+    for (name, files) in [
+        (
+            "st_v6",
+            vec![
+                "modules.json",
+                "sentence_bert_config.json",
+                "1_Pooling/config.json",
+                "2_Dense/config.json",
+                "3_Normalize/config.json",
+                "tokenizer_config.json",
+            ],
+        ),
+        ("static_v6", vec!["modules.json", "tokenizer.json"]),
+    ] {
+        let path = folder.path().join(name);
+        load(name).save(&path, None).expect("saved");
+        for file in files {
+            assert_eq!(read_json(&path.join(file)), read_json(&fixture(name).join(file)), "{file}");
+        }
+        let mut ours = read_json(&path.join("config_sentence_transformers.json"));
+        let mut theirs = read_json(&fixture(name).join("config_sentence_transformers.json"));
+        ours["__version__"] = json!(null);
+        theirs["__version__"] = json!(null);
+        assert_eq!(ours, theirs);
+    }
+}
+
+#[test]
+fn a_static_model_keeps_the_limit_in_its_tokenizer() {
+    let copy = Copy::of("static_v6");
+    let truncation = json!({
+        "direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0,
+    });
+    copy.set("tokenizer.json", "truncation", truncation);
+    let stored = DualEncoder::load(copy.path(), &options(), &Silent).expect("model");
+    let whole = load("static_v6");
+    assert_eq!(encode(&stored, &["sun moon star"]), encode(&whole, &["sun moon"]));
+    let one = LoadOptions { max_length: Some(1), ..options() };
+    let model = DualEncoder::load(&fixture("static_v6"), &one, &Silent).expect("model");
+    assert_eq!(encode(&model, &["sun moon star"]), encode(&whole, &["sun"]));
+    let folder = tempfile::tempdir().expect("temporary directory");
+    let path = folder.path().join("saved");
+    model.save(&path, None).expect("saved");
+    let again = DualEncoder::load(&path, &options(), &Silent).expect("model");
+    assert_eq!(again.max_length(), Some(1));
+}
+
+#[test]
+fn a_fresh_static_model_has_a_row_for_each_token() {
+    let tokenizer = Tokenizer::load(&fixture("base")).expect("tokenizer");
+    let model = DualEncoder::new_static(tokenizer.clone(), 64, &options());
+    assert_eq!(model.dimension(), 64);
+    assert_eq!(model.model().parameters().layout().len(), 107 * 64);
+    let values = model.model().parameters().flat().to_vec();
+    let deviation =
+        (values.iter().map(|x| f64::from(x * x)).sum::<f64>() / values.len() as f64).sqrt();
+    // The deviation of 6848 normal numbers is within 4 standard errors of 1/8.
+    assert!(
+        (deviation * 8.0 - 1.0).abs() < 4.0 / (2.0 * values.len() as f64).sqrt(),
+        "{deviation}"
+    );
+    let again = DualEncoder::new_static(tokenizer, 64, &options());
+    assert_eq!(bits(again.model()), bits(model.model()));
+    assert_eq!(model.model_type(), "SentenceTransformer");
+    assert_eq!(model.num_labels(), 0);
+}
+
+#[test]
+fn an_old_do_lower_case_is_honoured() {
+    let copy = Copy::of("st_old");
+    let mut tokenizer = read_json(&copy.file("tokenizer.json"));
+    tokenizer["normalizer"]["lowercase"] = json!(false);
+    copy.write("tokenizer.json", &tokenizer.to_string());
+    let cased = DualEncoder::load(copy.path(), &options(), &Silent).expect("model");
+    assert_ne!(encode(&cased, &["SEA"]), encode(&cased, &["sea"]));
+    copy.set("sentence_bert_config.json", "do_lower_case", json!(true));
+    let lower = DualEncoder::load(copy.path(), &options(), &Silent).expect("model");
+    assert_eq!(encode(&lower, &["SEA"]), encode(&lower, &["sea"]));
+    let folder = tempfile::tempdir().expect("temporary directory");
+    let path = folder.path().join("saved");
+    lower.save(&path, None).expect("saved");
+    let again = DualEncoder::load(&path, &options(), &Silent).expect("model");
+    assert_eq!(encode(&again, &["SEA"]), encode(&lower, &["sea"]));
+}
+
+#[test]
+fn a_model2vec_directory_without_modules_follows_its_config() {
+    let copy = Copy::of("model2vec");
+    copy.remove("modules.json");
+    let model = DualEncoder::load(copy.path(), &options(), &Silent).expect("model");
+    let texts = ["sun and moon"];
+    assert_eq!(encode(&model, &texts), encode(&load("model2vec"), &texts));
+    copy.set("config.json", "normalize", json!(false));
+    let model = DualEncoder::load(copy.path(), &options(), &Silent).expect("model");
+    let norm = encode(&model, &texts).values.iter().map(|value| value * value).sum::<f32>();
+    assert!((norm - 1.0).abs() > 1e-3, "{norm}");
+}

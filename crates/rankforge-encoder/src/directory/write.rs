@@ -256,3 +256,40 @@ fn of_a_model(name: &str, directory: bool) -> bool {
 fn create_directory(path: &Path) -> Result<(), EncoderError> {
     fs::create_dir_all(path).map_err(|source| EncoderError::Io { path: path.to_owned(), source })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(path: &Path) -> Vec<String> {
+        let entries = fs::read_dir(path).expect("folder");
+        entries
+            .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_failed_save_leaves_the_old_directory_and_nothing_new() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        let path = folder.path().join("model");
+        fs::create_dir(&path).expect("folder");
+        fs::write(path.join("modules.json"), "old").expect("file");
+        let result = replace_directory(&path, |directory| {
+            create_directory(directory)?;
+            json::write_bytes(&directory.join("modules.json"), b"new")?;
+            Err(json::file_error(directory, "no space left on device"))
+        });
+        assert!(result.expect_err("the error of the writer").to_string().contains("no space left"));
+        assert_eq!(fs::read_to_string(path.join("modules.json")).expect("file"), "old");
+        assert_eq!(names(folder.path()), ["model"]);
+        assert_eq!(names(&path), ["modules.json"]);
+    }
+
+    #[test]
+    fn a_path_that_ends_in_no_name_is_refused() {
+        for path in ["/", "..", "a/.."] {
+            let result = replace_directory(Path::new(path), |_| panic!("nothing is to be written"));
+            assert!(result.is_err(), "{path}");
+        }
+    }
+}

@@ -100,7 +100,7 @@ fn with_name(name: &str, key: &str) -> String {
 }
 
 /// Scores of a model, none of them infinite or not a number: no figure would mean anything.
-fn finite_scores<S: PairScorer + ?Sized>(
+pub(crate) fn finite_scores<S: PairScorer + ?Sized>(
     model: &S,
     pairs: &[(&str, &str)],
     batch_size: usize,

@@ -1,5 +1,7 @@
-use crate::support::{Heard, Scorer, TableEncoder, message, scorer, strings};
-use rankforge::data::{Beir, Rows, Value};
+use crate::support::{
+    Heard, Scorer, TableEncoder, by_angle, message, scorer, strings, table, text,
+};
+use rankforge::data::{Beir, Value};
 use rankforge::encoder::Silent;
 use rankforge::evaluation::{
     Candidates, CrossEncoderCorrelationEvaluator, CrossEncoderRerankingEvaluator, Evaluator,
@@ -297,15 +299,6 @@ fn reranking_without_documents_logs_one_column() {
     assert!(message(CrossEncoderRerankingEvaluator::new(Vec::new(), "")).contains("one sample"));
 }
 
-fn table(columns: Vec<(&str, Vec<Value>)>) -> Rows {
-    Rows::new(columns.into_iter().map(|(name, values)| (name.to_owned(), values)).collect())
-        .unwrap()
-}
-
-fn text(text: &str) -> Value {
-    Value::Text(text.to_owned())
-}
-
 fn list(texts: &[&str]) -> Value {
     Value::List(texts.iter().copied().map(text).collect())
 }
@@ -371,10 +364,7 @@ fn golden_scorer_score(query: &str, text: &str) -> f32 {
 /// A collection on the unit circle: the nearer the angle, the better.
 fn collection() -> (Beir, TableEncoder) {
     let angles = [("q1", 0.0), ("q2", 90.0), ("a", 10.0), ("b", 40.0), ("c", 80.0), ("d", 120.0)];
-    let encoder = TableEncoder::new(angles.map(|(name, angle): (&str, f32)| {
-        let (sine, cosine) = angle.to_radians().sin_cos();
-        (name, vec![cosine, sine])
-    }));
+    let encoder = by_angle(&angles);
     let mut beir = Beir::default();
     for document in ["a", "b", "c", "d"] {
         beir.corpus.insert(format!("id-{document}"), document.to_owned());

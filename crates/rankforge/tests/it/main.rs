@@ -2,4 +2,5 @@
 
 mod evaluation;
 mod losses;
+mod mining;
 mod support;

@@ -1,11 +1,13 @@
 //! Stand-ins for models, and a reporter that remembers.
 
 use rankforge::Device;
+use rankforge::data::{Rows, Value};
 use rankforge::encoder::kernels::ops::Similarity;
 use rankforge::encoder::{EncodeOptions, EncoderError, Outputs, Reporter};
 use rankforge::evaluation::PairScorer;
 use rankforge::mining::TextEncoder;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Mutex;
 
 /// Scores pairs by a function of their texts and remembers how many it was asked for, call by call.
@@ -36,6 +38,7 @@ pub(crate) struct TableEncoder {
     vectors: HashMap<String, Vec<f32>>,
     similarity: Similarity,
     device: Device,
+    pub(crate) fingerprint: String,
     pub(crate) calls: Mutex<Vec<(String, usize, EncodeOptions)>>,
 }
 
@@ -47,6 +50,7 @@ impl TableEncoder {
             vectors: vectors.into_iter().map(|(text, vector)| (text.into(), vector)).collect(),
             similarity: Similarity::Cosine,
             device: Device::cpu(Some(2)).unwrap(),
+            fingerprint: "table".to_owned(),
             calls: Mutex::new(Vec::new()),
         }
     }
@@ -84,6 +88,30 @@ impl TextEncoder for TableEncoder {
     fn device(&self) -> &Device {
         &self.device
     }
+
+    fn fingerprint(&self, folder: &Path) -> Result<String, rankforge::Error> {
+        assert!(folder.is_dir());
+        Ok(self.fingerprint.clone())
+    }
+}
+
+/// A table encoder of unit vectors by their angle in degrees.
+pub(crate) fn by_angle(angles: &[(&str, f32)]) -> TableEncoder {
+    TableEncoder::new(angles.iter().map(|(name, angle)| {
+        let (sine, cosine) = angle.to_radians().sin_cos();
+        (*name, vec![cosine, sine])
+    }))
+}
+
+/// A table of these columns.
+pub(crate) fn table(columns: Vec<(&str, Vec<Value>)>) -> Rows {
+    Rows::new(columns.into_iter().map(|(name, values)| (name.to_owned(), values)).collect())
+        .unwrap()
+}
+
+/// A text cell.
+pub(crate) fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
 }
 
 /// Keeps messages and warnings.

@@ -1,0 +1,189 @@
+use super::TextEncoder;
+use super::pairs::Pairs;
+use super::settings::Settings;
+use crate::Error;
+use crate::evaluation::{PairScorer, finite_scores};
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+use rand::seq::index;
+use rankforge_encoder::Reporter;
+use rankforge_kernels::Buffer;
+use rankforge_kernels::ops::{Neighbour, Similarity, pairwise_similarity, top_k};
+use std::ops::Range;
+
+/// Queries whose candidates a cross-encoder scores in one call: enough to fill batches of equal lengths, and the
+/// token lists of that many pairs fit in memory.
+const RESCORED: usize = 1024;
+
+/// What was found for a query.
+pub(super) struct Found {
+    /// Scores of its positives.
+    pub(super) positives: Vec<f32>,
+    /// Its negatives, by falling score; fewer than asked for when the filters left no more.
+    pub(super) negatives: Vec<Neighbour>,
+}
+
+/// Candidates dropped by each filter.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Dropped {
+    pub(super) absolute_margin: usize,
+    pub(super) relative_margin: usize,
+    pub(super) max_score: usize,
+    pub(super) min_score: usize,
+}
+
+/// Embeddings on the device that compares them.
+pub(super) struct Embeddings {
+    pub(super) queries: Buffer,
+    pub(super) corpus: Buffer,
+}
+
+/// Finds the negatives of all queries, a chunk of them at a time.
+pub(super) fn search(
+    pairs: &Pairs<'_>,
+    embeddings: &Embeddings,
+    encoder: &dyn TextEncoder,
+    cross_encoder: Option<&dyn PairScorer>,
+    settings: &Settings,
+    reporter: &dyn Reporter,
+) -> Result<(Vec<Found>, Dropped), Error> {
+    let count = pairs.queries.len();
+    let width = settings.range_max + pairs.max_positives;
+    let similarity = encoder.similarity();
+    let mut dropped = Dropped::default();
+    let mut all = Vec::with_capacity(count);
+    reporter.begin("Computing similarity scores", Some(count as u64), "queries");
+    for start in (0..count).step_by(settings.chunk) {
+        let chunk = start..(start + settings.chunk).min(count);
+        let queries = embeddings.queries.view().slice_rows(chunk.clone());
+        let done = |finished: usize| reporter.advance(finished as u64);
+        let mut candidates = top_k(similarity, queries, embeddings.corpus.view(), width, &done);
+        let mut positives = positive_scores(pairs, embeddings, similarity, chunk.clone());
+        if let Some(model) = cross_encoder {
+            for part in (0..chunk.len()).step_by(RESCORED) {
+                let part = part..(part + RESCORED).min(chunk.len());
+                let queries = start + part.start..start + part.end;
+                let (candidates, positives) = (&mut candidates[part.clone()], &mut positives[part]);
+                rescore(pairs, queries, candidates, positives, model, settings, reporter)?;
+            }
+        }
+        for (query, (mut candidates, positives)) in chunk.zip(candidates.into_iter().zip(positives))
+        {
+            if !settings.include_positives {
+                let own = &pairs.positives[query];
+                candidates.retain(|candidate| !own.contains(&candidate.index));
+            }
+            candidates.retain(|candidate| candidate.score != f32::NEG_INFINITY);
+            filter(&mut candidates, &positives, width, settings, &mut dropped);
+            let negatives = select(candidates, query, settings);
+            all.push(Found { positives, negatives });
+        }
+    }
+    reporter.end();
+    Ok((all, dropped))
+}
+
+/// For each query of the chunk, the similarities of its positives.
+fn positive_scores(
+    pairs: &Pairs<'_>,
+    embeddings: &Embeddings,
+    similarity: Similarity,
+    chunk: Range<usize>,
+) -> Vec<Vec<f32>> {
+    let positives = &pairs.positives[chunk.clone()];
+    let count: usize = positives.iter().map(Vec::len).sum();
+    let width = embeddings.corpus.columns();
+    let device = embeddings.corpus.device();
+    let gather = |source: &Buffer, rows: &mut dyn Iterator<Item = usize>| {
+        let mut values = vec![0.0; count * width];
+        for (target, row) in values.chunks_exact_mut(width).zip(rows) {
+            source.view().slice_rows(row..row + 1).read(target);
+        }
+        Buffer::upload(device, count, width, &values)
+    };
+    let mut queries =
+        chunk.zip(positives).flat_map(|(query, texts)| std::iter::repeat_n(query, texts.len()));
+    let mut texts = positives.iter().flatten().map(|text| *text as usize);
+    let queries = gather(&embeddings.queries, &mut queries);
+    let texts = gather(&embeddings.corpus, &mut texts);
+    let mut scores = pairwise_similarity(similarity, queries.view(), texts.view()).into_iter();
+    positives.iter().map(|texts| scores.by_ref().take(texts.len()).collect()).collect()
+}
+
+/// Puts the scores of a cross-encoder in the place of the similarities, all queries in one call.
+fn rescore(
+    pairs: &Pairs<'_>,
+    queries: Range<usize>,
+    candidates: &mut [Vec<Neighbour>],
+    positives: &mut [Vec<f32>],
+    model: &dyn PairScorer,
+    settings: &Settings,
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
+    let mut texts = Vec::new();
+    for (query, candidates) in queries.zip(&*candidates) {
+        let found = candidates.iter().map(|candidate| candidate.index);
+        let all = found.chain(pairs.positives[query].iter().copied());
+        texts.extend(all.map(|text| (pairs.queries[query], pairs.corpus[text as usize])));
+    }
+    let scores = finite_scores(model, &texts, settings.batch_size, reporter)?;
+    let mut scores = scores.into_iter();
+    let mut next = || scores.next().expect("a score for each pair");
+    for (candidates, positives) in candidates.iter_mut().zip(positives) {
+        candidates.iter_mut().for_each(|candidate| candidate.score = next());
+        positives.iter_mut().for_each(|positive| *positive = next());
+        // Stable: equals stay in the order of the search.
+        candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
+    }
+    Ok(())
+}
+
+/// Drops candidates by margins and bounds, in the order that the statistics count them. Numbers are f32 as in the
+/// reference, so that a score on a bound falls on the same side.
+fn filter(
+    candidates: &mut Vec<Neighbour>,
+    positives: &[f32],
+    width: usize,
+    settings: &Settings,
+    dropped: &mut Dropped,
+) {
+    let weakest = positives.iter().copied().fold(f32::INFINITY, f32::min);
+    let mut drop_if = |condition: &dyn Fn(f32) -> bool| {
+        let before = candidates.len();
+        candidates.retain(|candidate| !condition(candidate.score));
+        before - candidates.len()
+    };
+    if let Some(margin) = settings.absolute_margin {
+        dropped.absolute_margin += drop_if(&|score| score + margin as f32 > weakest);
+    }
+    if let Some(margin) = settings.relative_margin {
+        let threshold = weakest - weakest.abs() * margin as f32;
+        dropped.relative_margin += drop_if(&|score| score > threshold);
+    }
+    if let Some(bound) = settings.max_score {
+        dropped.max_score += drop_if(&|score| score > bound as f32);
+    }
+    if let Some(bound) = settings.min_score {
+        drop_if(&|score| score < bound as f32);
+        // Everything dropped so far lies below any bound, and so do the places no text was found for.
+        dropped.min_score += width - candidates.len();
+    }
+}
+
+/// The negatives among what the filters left.
+fn select(mut candidates: Vec<Neighbour>, query: usize, settings: &Settings) -> Vec<Neighbour> {
+    candidates.truncate(settings.range_max);
+    candidates.drain(..settings.range_min.min(candidates.len()));
+    let wanted = settings.num_negatives;
+    if settings.random && candidates.len() > wanted {
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&settings.seed.to_le_bytes());
+        seed[8..16].copy_from_slice(&(query as u64).to_le_bytes());
+        let mut random = ChaCha8Rng::from_seed(seed);
+        let mut places = index::sample(&mut random, candidates.len(), wanted).into_vec();
+        places.sort_unstable();
+        return places.into_iter().map(|place| candidates[place]).collect();
+    }
+    candidates.truncate(wanted);
+    candidates
+}

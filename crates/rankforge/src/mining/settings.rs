@@ -1,0 +1,172 @@
+use super::log::Log;
+use super::{MiningOptions, OutputFormat, SamplingStrategy};
+use crate::Error;
+
+/// The options with aliases resolved, defaults filled in and everything checked.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) range_min: usize,
+    pub(super) range_max: usize,
+    pub(super) num_negatives: usize,
+    pub(super) absolute_margin: Option<f64>,
+    pub(super) relative_margin: Option<f64>,
+    pub(super) max_score: Option<f64>,
+    pub(super) min_score: Option<f64>,
+    pub(super) include_positives: bool,
+    pub(super) output_format: OutputFormat,
+    pub(super) output_scores: bool,
+    pub(super) random: bool,
+    pub(super) seed: u64,
+    /// Anchors in a search.
+    pub(super) chunk: usize,
+    /// Pairs in a batch of the cross-encoder.
+    pub(super) batch_size: usize,
+}
+
+/// Checks that need no look at the rows.
+pub(super) fn check(options: &MiningOptions) -> Result<(), Error> {
+    if options.faiss_batch_size <= 0 {
+        return Err(argument(
+            "faiss_batch_size",
+            "a positive integer",
+            &options.faiss_batch_size.to_string(),
+        ));
+    }
+    if options.num_negatives < 1 {
+        return Err(Error::Input(format!(
+            "num_negatives must be at least 1, got num_negatives={}.",
+            options.num_negatives
+        )));
+    }
+    if options.range_min < 0 {
+        return Err(Error::Input(format!(
+            "range_min must be non-negative, got range_min={}.",
+            options.range_min
+        )));
+    }
+    for (name, value) in [
+        ("absolute_margin", options.absolute_margin),
+        ("relative_margin", options.relative_margin),
+        ("max_score", options.max_score),
+        ("min_score", options.min_score),
+        ("margin", options.margin),
+    ] {
+        if let Some(value) = value.filter(|value| !value.is_finite()) {
+            return Err(argument(name, "a finite number", &value.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// Resolves checked options; `max_positives` is the most rows of an anchor.
+pub(super) fn resolve(
+    options: &MiningOptions,
+    max_positives: usize,
+    rescored: bool,
+    log: &mut Log<'_>,
+) -> Result<Settings, Error> {
+    let (output_format, output_scores) = output(options, log);
+    let absolute_margin = match options.margin {
+        Some(margin) => {
+            log.reporter.warning(&format!(
+                "margin is deprecated: absolute_margin is set to {margin}; there is relative_margin, too"
+            ));
+            Some(margin)
+        }
+        None => options.absolute_margin,
+    };
+    if options.use_faiss {
+        log.reporter.message(
+            "use_faiss: an exact search in blocks takes the place of FAISS, with the same results",
+        );
+    }
+    if options.use_multi_process {
+        log.reporter.message("use_multi_process: all threads work in this process already");
+    }
+    let (range_min, wanted) = (options.range_min, options.num_negatives);
+    let range_max = match options.range_max {
+        Some(range_max) => range_max,
+        None => {
+            let filtered = absolute_margin.is_some()
+                || options.relative_margin.is_some()
+                || options.max_score.is_some()
+                || (rescored && options.min_score.is_some());
+            let spare = if filtered { wanted.saturating_mul(10) } else { wanted };
+            let range_max = range_min.saturating_add(spare).saturating_add(max_positives as i64);
+            log.say(format!("Setting range_max to {range_max} based on the other parameters."));
+            range_max
+        }
+    };
+    if range_min >= range_max {
+        return Err(Error::Input(format!(
+            "range_min must be smaller than range_max, got range_min={range_min} and range_max={range_max}."
+        )));
+    }
+    let window = range_max - range_min;
+    if wanted > window {
+        return Err(Error::Input(format!(
+            "Cannot mine {wanted} negatives per query: only {window} candidates remain after the first \
+             range_min={range_min} of range_max={range_max} are skipped. \
+             Decrease num_negatives or range_min, or increase range_max."
+        )));
+    }
+    Ok(Settings {
+        range_min: range_min as usize,
+        range_max: range_max as usize,
+        num_negatives: wanted as usize,
+        absolute_margin,
+        relative_margin: options.relative_margin,
+        max_score: options.max_score,
+        min_score: options.min_score,
+        include_positives: options.include_positives,
+        output_format,
+        output_scores,
+        random: options.sampling_strategy == SamplingStrategy::Random,
+        seed: options.seed,
+        chunk: options.faiss_batch_size as usize,
+        batch_size: options.batch_size,
+    })
+}
+
+/// Format and whether it has scores, aliases resolved.
+fn output(options: &MiningOptions, log: &Log<'_>) -> (OutputFormat, bool) {
+    let mut format = options.output_format;
+    if let Some(triplets) = options.as_triplets {
+        format = if triplets { OutputFormat::Triplet } else { OutputFormat::NTuple };
+        log.reporter
+            .warning(&format!("as_triplets is deprecated: output_format is set to {format}"));
+    }
+    if options.include_positives {
+        let changed = options.range_min != 0
+            || options.range_max.is_some()
+            || options.max_score.is_some()
+            || options.min_score.is_some()
+            || options.absolute_margin.is_some()
+            || options.relative_margin.is_some()
+            || options.margin.is_some()
+            || options.sampling_strategy != SamplingStrategy::Top;
+        if changed {
+            log.reporter.warning(
+                "include_positives: range_min, range_max, max_score, min_score, absolute_margin, relative_margin \
+                 and sampling_strategy can still drop positives when they are not left at their defaults",
+            );
+        }
+        if format != OutputFormat::NTuple {
+            log.reporter.warning(
+                "include_positives: output_format is set to n-tuple, which keeps the order of the ranking",
+            );
+            format = OutputFormat::NTuple;
+        }
+    }
+    if format == OutputFormat::NTupleScores {
+        log.reporter.warning(
+            "output_format n-tuple-scores is deprecated: it is n-tuple with output_scores",
+        );
+        return (OutputFormat::NTuple, true);
+    }
+    (format, options.output_scores)
+}
+
+pub(super) fn argument(field: &str, expected: &str, got: &str) -> Error {
+    Error::Argument { field: field.to_owned(), expected: expected.to_owned(), got: got.to_owned() }
+}

@@ -176,6 +176,20 @@ fn head_stages_follow_their_formulas() {
 }
 
 #[test]
+fn a_batch_without_sequences_has_no_outputs() {
+    for family in ["bert", "modernbert"] {
+        let model = classifier(&device(2), family, &json!({}));
+        let empty = batch(&[], &model.architecture().encoder);
+        let mut workspace = Workspace::new(model.device());
+        let logits = model.forward(&empty, TRAINING, true, &mut workspace);
+        assert_eq!((logits.rows, logits.columns, logits.values.len()), (0, 1, 0));
+        let mut gradients = zeros_like(&model);
+        model.backward(&logits, &empty, TRAINING, &mut workspace, &mut gradients);
+        assert!(gradients.flat().to_vec().iter().all(|&gradient| gradient == 0.0));
+    }
+}
+
+#[test]
 #[should_panic(expected = "needs a forward pass with keep")]
 fn backward_without_kept_activations_is_a_bug() {
     let (model, goldens) = (classifier(&device(1), "bert", &json!({})), Goldens::open("bert"));

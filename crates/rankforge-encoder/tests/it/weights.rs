@@ -1,6 +1,6 @@
 //! Reading and writing checkpoints: types, shards, names, fresh tensors, hostile files.
 
-use crate::fixture::{architecture, config, device, folder};
+use crate::fixture::{FAMILIES, architecture, config, device, folder};
 use rankforge_encoder::kernels::ParameterId;
 use rankforge_encoder::{Architecture, HeadStage, Initializer, Model, Task, Weights};
 use safetensors::Dtype;
@@ -265,9 +265,9 @@ fn a_tensor_of_another_shape_is_refused_with_both_shapes() {
 
 #[test]
 fn a_saved_classifier_is_the_checkpoint_it_came_from() {
-    for family in ["bert", "distilbert", "mpnet", "modernbert"] {
+    for (family, num_labels) in FAMILIES {
         let weights = Weights::open(&folder(family)).expect("fixture");
-        let mut model = Model::new(&device(1), architecture(family, 1, &json!({})), 0);
+        let mut model = Model::new(&device(1), architecture(family, num_labels, &json!({})), 0);
         model.load("", &weights).expect("loads");
         let directory = directory(&[("model.safetensors", b"an earlier file")]);
         let path = directory.path().join("model.safetensors");

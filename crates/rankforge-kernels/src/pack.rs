@@ -64,8 +64,9 @@ impl PackPanel<'_> {
         };
         let lanes = S::LANES;
         let whole = if width.is_multiple_of(lanes) { depths.len() / lanes * lanes } else { 0 };
-        for depth in (0..whole).step_by(lanes) {
-            for group in (0..width).step_by(lanes) {
+        // Along the rows first: the processor follows `LANES` streams better than `width`.
+        for group in (0..width).step_by(lanes) {
+            for depth in (0..whole).step_by(lanes) {
                 S::transpose(
                     #[inline(always)]
                     |lane| &row(group + lane)[depth..],

@@ -1,9 +1,14 @@
 //! Integration tests of rankforge-kernels.
 
+mod activation;
 mod attention;
 mod dropout;
 mod embedding;
 mod linear;
+mod memory;
+mod norm;
+mod optimizer;
 mod pooling;
+mod rotary;
 mod support;
 mod top_k;

@@ -83,6 +83,25 @@ pub(crate) fn central_difference(f: impl Fn(&[f64]) -> f64, x: &[f64], index: us
     (above - f(&moved)) / (2.0 * step)
 }
 
+/// Distribution function of the standard normal distribution, to about 15 digits.
+pub(crate) fn normal_cdf(x: f64) -> f64 {
+    let density = (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let magnitude = x.abs();
+    // A power series where it converges fast, else the continued fraction of the tail.
+    let tail = if magnitude < 3.0 {
+        let (mut term, mut sum) = (magnitude, magnitude);
+        for odd in (3..120).step_by(2) {
+            term *= x * x / f64::from(odd);
+            sum += term;
+        }
+        0.5 - density * sum
+    } else {
+        let fraction = (1..200).rev().fold(magnitude, |rest, k| magnitude + f64::from(k) / rest);
+        density / fraction
+    };
+    if x < 0.0 { tail } else { 1.0 - tail }
+}
+
 fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }

@@ -1,0 +1,134 @@
+//! Buffers, arenas and devices.
+
+use crate::support::devices;
+use rankforge_kernels::{Arena, ArenaLayout, Buffer, Device, Isa, ParameterId};
+use std::sync::Arc;
+
+fn numbers(count: usize) -> Vec<f32> {
+    (0..count).map(|i| i as f32).collect()
+}
+
+fn layout() -> (Arc<ArenaLayout>, [ParameterId; 3]) {
+    let mut layout = ArenaLayout::new();
+    let ids = [layout.push("a", 2, 3), layout.push("empty", 0, 5), layout.push("b", 1, 4)];
+    (Arc::new(layout), ids)
+}
+
+#[test]
+fn a_buffer_keeps_what_was_uploaded() {
+    let buffer = Buffer::upload(&devices()[0], 2, 3, &numbers(6));
+    assert_eq!((buffer.rows(), buffer.columns()), (2, 3));
+    assert_eq!(buffer.view().to_vec(), numbers(6));
+    assert_eq!(buffer.view().slice_rows(1..2).to_vec(), [3.0, 4.0, 5.0]);
+    assert_eq!(buffer.view().slice_rows(2..2).to_vec(), [] as [f32; 0]);
+    let mut target = [0.0; 6];
+    buffer.view().with_shape(6, 1).read(&mut target);
+    assert_eq!(target.to_vec(), numbers(6));
+}
+
+#[test]
+fn reshaping_within_the_largest_shape_does_not_allocate() {
+    let mut buffer = Buffer::empty(&devices()[0]);
+    buffer.reshape(10, 10);
+    let bytes = buffer.capacity_in_bytes();
+    assert!(bytes >= 400);
+    for (rows, columns) in [(3, 5), (0, 7), (20, 5), (1, 100)] {
+        buffer.reshape(rows, columns);
+        assert_eq!((buffer.view().rows(), buffer.view().columns()), (rows, columns));
+        assert_eq!(buffer.view().to_vec().len(), rows * columns);
+    }
+    assert_eq!(buffer.capacity_in_bytes(), bytes);
+}
+
+#[test]
+fn writing_rows_changes_only_them() {
+    let mut buffer = Buffer::zeros(&devices()[0], 3, 2);
+    buffer.view_mut().slice_rows(1..2).write(&[5.0, 6.0]);
+    buffer.view_mut().slice_rows(2..3).fill(7.0);
+    assert_eq!(buffer.view().to_vec(), [0.0, 0.0, 5.0, 6.0, 7.0, 7.0]);
+}
+
+#[test]
+#[should_panic(expected = "write of 2 x 2")]
+fn an_upload_of_another_length_is_refused() {
+    Buffer::upload(&devices()[0], 2, 2, &numbers(5));
+}
+
+#[test]
+#[should_panic(expected = "2 x 4 view of 6 numbers")]
+fn a_shape_of_another_count_is_refused() {
+    Buffer::zeros(&devices()[0], 2, 3).view().with_shape(2, 4);
+}
+
+#[test]
+#[should_panic(expected = "rows 1..4 of a matrix of 3")]
+fn rows_out_of_bounds_are_refused() {
+    Buffer::zeros(&devices()[0], 3, 2).view().slice_rows(1..4);
+}
+
+#[test]
+fn an_arena_lays_its_matrices_one_after_the_other() {
+    let (layout, [a, empty, b]) = layout();
+    assert_eq!((layout.len(), layout.find("b"), layout.find("c")), (10, Some(b), None));
+    assert!(layout.entry(empty).is_empty());
+    let mut arena = Arena::zeros(&devices()[0], layout);
+    arena.flat_mut().write(&numbers(10));
+    assert_eq!(arena.view(a).to_vec(), numbers(6));
+    assert_eq!(arena.view(b).to_vec(), [6.0, 7.0, 8.0, 9.0]);
+    assert_eq!(arena.view(empty).rows(), 0);
+}
+
+#[test]
+fn several_matrices_of_an_arena_are_written_in_any_order() {
+    let (layout, [a, empty, b]) = layout();
+    let mut arena = Arena::zeros(&devices()[0], layout);
+    let [view_b, _, view_a] = arena.views_mut([b, empty, a]);
+    assert_eq!((view_a.rows(), view_a.columns()), (2, 3));
+    view_b.fill(2.0);
+    view_a.fill(1.0);
+    assert_eq!(arena.flat().to_vec(), [[1.0; 6].as_slice(), &[2.0; 4]].concat());
+}
+
+#[test]
+#[should_panic(expected = "two exclusive views")]
+fn one_matrix_is_not_written_twice_at_once() {
+    let (layout, [a, _, b]) = layout();
+    Arena::zeros(&devices()[0], layout).views_mut([a, b, a]);
+}
+
+#[test]
+#[should_panic(expected = "two arena entries are named a")]
+fn a_name_is_used_once() {
+    let mut layout = ArenaLayout::new();
+    layout.push("a", 1, 1);
+    layout.push("a", 2, 2);
+}
+
+#[test]
+fn instruction_sets_are_read_by_name_and_others_refused() {
+    for isa in [Isa::Scalar, Isa::Avx2, Isa::Avx512] {
+        assert_eq!(isa.to_string().parse::<Isa>().expect("its own name"), isa);
+        assert_eq!(isa.to_string().to_uppercase().parse::<Isa>().expect("any case"), isa);
+    }
+    let error = "sse9".parse::<Isa>().expect_err("no such set").to_string();
+    assert_eq!(error, "unknown instruction set \"sse9\": expected scalar, avx2 or avx512");
+}
+
+#[test]
+fn a_device_has_the_threads_asked_for_and_an_available_instruction_set() {
+    for isa in Isa::available() {
+        let device = Device::cpu_with(isa, 3).expect("the machine has it");
+        assert_eq!((device.isa(), device.threads()), (isa, 3));
+        assert!(device.same(&device.clone()));
+        assert!(!device.same(&devices()[0]));
+    }
+    assert!(Isa::available().contains(&Isa::best()));
+    assert_eq!(Device::cpu_with(Isa::Scalar, 0).expect("at least one").threads(), 1);
+}
+
+#[test]
+fn work_runs_on_the_device_threads() {
+    let device = Device::cpu_with(Isa::Scalar, 2).expect("scalar is everywhere");
+    let name = device.run(|| std::thread::current().name().map(str::to_owned));
+    assert!(name.expect("workers are named").starts_with("rankforge-"));
+}

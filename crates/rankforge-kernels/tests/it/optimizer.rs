@@ -1,0 +1,159 @@
+use crate::support::{
+    AWKWARD, EPS, assert_close, assert_same_bits_for_any_threads, devices, random, wide,
+};
+use rankforge_kernels::ops::{AdamW, adamw, add, scale, sum_of_squares};
+use rankforge_kernels::{Buffer, Device};
+
+const CONFIG: AdamW = AdamW {
+    learning_rate: 1e-2,
+    beta1: 0.9,
+    beta2: 0.999,
+    epsilon: 1e-8,
+    weight_decay: 0.1,
+    step: 1,
+    gradient_scale: 0.5,
+};
+
+const STEPS: u64 = 5;
+
+struct State {
+    parameters: Vec<f64>,
+    first: Vec<f64>,
+    second: Vec<f64>,
+}
+
+fn twin(count: usize) -> State {
+    let mut state = State {
+        parameters: wide(&random(1, count)),
+        first: vec![0.0; count],
+        second: vec![0.0; count],
+    };
+    for step in 1..=STEPS {
+        let gradients = wide(&random(10 + step, count));
+        let correction = |beta: f64| 1.0 - beta.powi(step as i32);
+        for i in 0..count {
+            let gradient = gradients[i] * f64::from(CONFIG.gradient_scale);
+            state.first[i] = CONFIG.beta1 * state.first[i] + (1.0 - CONFIG.beta1) * gradient;
+            let square = gradient * gradient;
+            state.second[i] = CONFIG.beta2 * state.second[i] + (1.0 - CONFIG.beta2) * square;
+            let first = state.first[i] / correction(CONFIG.beta1);
+            let second = state.second[i] / correction(CONFIG.beta2);
+            state.parameters[i] *= 1.0 - CONFIG.learning_rate * CONFIG.weight_decay;
+            state.parameters[i] -= CONFIG.learning_rate * first / (second.sqrt() + CONFIG.epsilon);
+        }
+    }
+    state
+}
+
+fn run(device: &Device, count: usize) -> [Vec<f32>; 3] {
+    let mut parameters = Buffer::upload(device, 1, count, &random(1, count));
+    let mut first = Buffer::zeros(device, 1, count);
+    let mut second = Buffer::zeros(device, 1, count);
+    for step in 1..=STEPS {
+        let gradients = Buffer::upload(device, 1, count, &random(10 + step, count));
+        let config = AdamW { step, ..CONFIG };
+        let moments = (first.view_mut(), second.view_mut());
+        adamw(&config, gradients.view(), parameters.view_mut(), moments.0, moments.1);
+    }
+    [parameters, first, second].map(|buffer| buffer.view().to_vec())
+}
+
+#[test]
+fn adamw_agrees_with_its_twin_over_five_steps() {
+    for count in AWKWARD.into_iter().chain([40_000]) {
+        let expected = twin(count);
+        for device in devices() {
+            let [parameters, first, second] = run(device, count);
+            let what = format!("{count} numbers on {device:?}");
+            // A few roundings of numbers of at most 1 and 1/2 in each step; a step changes a
+            // parameter by the learning rate times a ratio that errs by some epsilon.
+            let steps = STEPS as f64;
+            assert_close(&parameters, &expected.parameters, |_| 2.0 * steps * EPS, &what);
+            assert_close(&first, &expected.first, |_| 2.0 * steps * EPS, &what);
+            let allowed = |i: usize| 4.0 * steps * EPS * expected.second[i];
+            assert_close(&second, &expected.second, allowed, &what);
+        }
+    }
+}
+
+#[test]
+fn adamw_is_the_same_bits_for_any_number_of_threads() {
+    assert_same_bits_for_any_threads("adamw", |device| run(device, 100_003).concat());
+}
+
+#[test]
+fn a_bad_gradient_shows_in_the_parameters() {
+    for device in devices() {
+        let gradients = Buffer::upload(device, 1, 3, &[1.0, f32::NAN, 1.0]);
+        let [mut parameters, mut first, mut second] = [1.0, 0.0, 0.0].map(|x| {
+            let mut buffer = Buffer::zeros(device, 1, 3);
+            buffer.view_mut().fill(x);
+            buffer
+        });
+        let moments = (first.view_mut(), second.view_mut());
+        adamw(&CONFIG, gradients.view(), parameters.view_mut(), moments.0, moments.1);
+        let bad: Vec<bool> = parameters.view().to_vec().iter().map(|x| x.is_nan()).collect();
+        assert_eq!(bad, [false, true, false]);
+    }
+}
+
+#[test]
+#[should_panic(expected = "first_moment is 1 x 2, expected 1 x 3")]
+fn adamw_refuses_moments_of_another_shape() {
+    let device = &devices()[0];
+    let gradients = Buffer::zeros(device, 1, 3);
+    let mut parameters = Buffer::zeros(device, 1, 3);
+    let (mut first, mut second) = (Buffer::zeros(device, 1, 2), Buffer::zeros(device, 1, 3));
+    let moments = (first.view_mut(), second.view_mut());
+    adamw(&CONFIG, gradients.view(), parameters.view_mut(), moments.0, moments.1);
+}
+
+#[test]
+fn sum_of_squares_is_exact_to_f64_and_the_same_everywhere() {
+    for count in AWKWARD.into_iter().chain([16_384, 16_385, 100_003]) {
+        let x = random(2, count);
+        let expected: f64 = wide(&x).iter().map(|x| x * x).sum();
+        let mut sums = vec![];
+        for device in devices() {
+            let buffer = Buffer::upload(device, 1, count, &x);
+            let sum = sum_of_squares(buffer.view());
+            let allowed = count as f64 * f64::EPSILON * expected;
+            assert!((sum - expected).abs() <= allowed, "{count} numbers: {sum} on {device:?}");
+            sums.push(sum.to_bits());
+        }
+        sums.dedup();
+        assert_eq!(sums.len(), 1, "{count} numbers: the sum depends on the device");
+    }
+}
+
+#[test]
+fn sum_of_squares_shows_numbers_that_are_not_finite_and_no_others() {
+    for device in devices() {
+        for (value, finite) in
+            [(f32::NAN, false), (f32::INFINITY, false), (f32::NEG_INFINITY, false), (3e38, true)]
+        {
+            for place in [0, 17, 20_000, 99_999] {
+                let mut x = vec![1.0; 100_000];
+                x[place] = value;
+                let buffer = Buffer::upload(device, 1, x.len(), &x);
+                assert_eq!(sum_of_squares(buffer.view()).is_finite(), finite, "{value} at {place}");
+            }
+        }
+    }
+}
+
+#[test]
+fn add_and_scale_take_any_length() {
+    for count in AWKWARD.into_iter().chain([70_001]) {
+        let (x, y) = (random(3, count), random(4, count));
+        for device in devices() {
+            let x_buffer = Buffer::upload(device, 1, count, &x);
+            let mut out = Buffer::upload(device, 1, count, &y);
+            add(x_buffer.view(), out.view_mut());
+            scale(-0.75, out.view_mut());
+            // One rounding each, the same on every instruction set.
+            let expected: Vec<f32> = x.iter().zip(&y).map(|(x, y)| (y + x) * -0.75).collect();
+            assert_eq!(out.view().to_vec(), expected, "{count} numbers on {device:?}");
+        }
+    }
+}

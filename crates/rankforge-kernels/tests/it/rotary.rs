@@ -1,0 +1,91 @@
+use crate::support::{EPS, assert_close, assert_same_bits_for_any_threads, devices, random, wide};
+use rankforge_kernels::ops::{Rotary, rotary, rotary_backward};
+use rankforge_kernels::{Buffer, Ragged};
+
+const LENGTHS: [usize; 6] = [3, 0, 17, 1, 40, 9];
+
+/// Rotates numbers `i` and `i + D / 2` of each head of queries and keys by `sign * angle`.
+fn twin(x: &[f64], heads: usize, head_dim: usize, theta: f64, sign: f64) -> Vec<f64> {
+    let (half, width) = (head_dim / 2, heads * head_dim);
+    let positions = LENGTHS.into_iter().flat_map(|length| 0..length);
+    let mut out = x.to_vec();
+    for (token, position) in positions.enumerate() {
+        for head in 0..2 * heads {
+            for index in 0..half {
+                let frequency = theta.powf(-2.0 * index as f64 / head_dim as f64);
+                let (sine, cosine) = (sign * position as f64 * frequency).sin_cos();
+                let left = token * 3 * width + head * head_dim + index;
+                let (a, b) = (x[left], x[left + half]);
+                out[left] = a * cosine - b * sine;
+                out[left + half] = b * cosine + a * sine;
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn rotary_turns_queries_and_keys_and_its_backward_turns_back() {
+    let ragged = Ragged::from_lengths(LENGTHS);
+    let tokens = ragged.tokens();
+    for (heads, head_dim) in [(1, 2), (3, 8), (2, 14), (2, 32), (1, 34), (4, 64)] {
+        let x = random(1, tokens * 3 * heads * head_dim);
+        for (sign, turn) in [
+            (1.0, rotary as fn(&Rotary, &Ragged, usize, rankforge_kernels::ViewMut<'_>)),
+            (-1.0, rotary_backward),
+        ] {
+            let expected = twin(&wide(&x), heads, head_dim, 10_000.0, sign);
+            for device in devices() {
+                let table = Rotary::new(device, 64, head_dim, 10_000.0);
+                assert_eq!(table.positions(), 64);
+                let mut qkv = Buffer::upload(device, tokens, 3 * heads * head_dim, &x);
+                turn(&table, &ragged, heads, qkv.view_mut());
+                // Two rounded factors, two products, one sum of numbers below 1.
+                let what = format!("{heads} heads of {head_dim}, {sign}, on {device:?}");
+                assert_close(&qkv.view().to_vec(), &expected, |_| 4.0 * EPS, what);
+            }
+        }
+    }
+}
+
+#[test]
+fn values_and_first_tokens_keep_their_bits() {
+    let ragged = Ragged::from_lengths(LENGTHS);
+    let (heads, head_dim) = (2, 16);
+    let width = heads * head_dim;
+    let x = random(2, ragged.tokens() * 3 * width);
+    for device in devices() {
+        let mut qkv = Buffer::upload(device, ragged.tokens(), 3 * width, &x);
+        let table = Rotary::new(device, 40, head_dim, 160_000.0);
+        rotary(&table, &ragged, heads, qkv.view_mut());
+        let out = qkv.view().to_vec();
+        for (token, (out, x)) in out.chunks(3 * width).zip(x.chunks(3 * width)).enumerate() {
+            assert_eq!(out[2 * width..], x[2 * width..], "values of token {token}");
+        }
+        for sequence in 0..ragged.sequences() {
+            let Some(token) = ragged.range(sequence).next() else { continue };
+            let place = token * 3 * width..(token + 1) * 3 * width;
+            assert_eq!(out[place.clone()], x[place], "first token of sequence {sequence}");
+        }
+    }
+}
+
+#[test]
+fn rotary_gives_the_same_bits_for_any_number_of_threads() {
+    let ragged = Ragged::from_lengths([100, 3, 200, 57]);
+    let x = random(3, ragged.tokens() * 192);
+    assert_same_bits_for_any_threads("rotary", |device| {
+        let mut qkv = Buffer::upload(device, ragged.tokens(), 192, &x);
+        rotary(&Rotary::new(device, 200, 32, 10_000.0), &ragged, 2, qkv.view_mut());
+        qkv.view().to_vec()
+    });
+}
+
+#[test]
+#[should_panic(expected = "sequence of 9 tokens, rotary table of 8")]
+fn a_sequence_longer_than_the_table_is_refused() {
+    let device = &devices()[0];
+    let ragged = Ragged::from_lengths([9]);
+    let mut qkv = Buffer::zeros(device, 9, 24);
+    rotary(&Rotary::new(device, 8, 8, 10_000.0), &ragged, 1, qkv.view_mut());
+}

@@ -1,0 +1,54 @@
+use crate::{TEXTS, answer, assert_close, cross_encoder, get, numbers, post, start};
+use axum::http::StatusCode;
+use rankforge_serve::{Server, Service};
+use serde_json::{Value, json};
+
+fn body(index: usize) -> Value {
+    let texts: Vec<&str> = (0..1 + index % 4).map(|text| TEXTS[(index + text) % 6]).collect();
+    json!({"inputs": texts.iter().map(|text| [TEXTS[index % 6], *text]).collect::<Vec<_>>(), "raw_scores": true})
+}
+
+fn scores(answer: &Value) -> Vec<f32> {
+    let rows = answer.as_array().unwrap();
+    rows.iter().flat_map(|row| numbers(&row[0]["score"])).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_requests_get_their_own_answers() {
+    let alone =
+        start(cross_encoder(1), Server { max_batch_requests: Some(1), ..Server::default() });
+    let together = start(cross_encoder(1), Server { max_batch_tokens: 100, ..Server::default() });
+    let requests: Vec<_> = (0..40)
+        .map(|index| {
+            let service = together.clone();
+            tokio::spawn(async move { answer(&service, "/predict", body(index)).await })
+        })
+        .collect();
+    for (index, request) in requests.into_iter().enumerate() {
+        let expected = scores(&answer(&alone, "/predict", body(index)).await);
+        assert_close(&scores(&request.await.unwrap()), &expected);
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_is_status_429_and_empties_again() {
+    let server =
+        Server { max_concurrent_requests: 4, max_client_batch_size: 4, ..Server::default() };
+    let service = start(cross_encoder(1), server);
+    // On one thread the first request has taken all four places before the second is looked at.
+    let (first, second) =
+        tokio::join!(post(&service, "/predict", body(3)), post(&service, "/predict", body(0)));
+    assert_eq!(first.0, StatusCode::OK);
+    assert_eq!(second.0, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(second.1, json!({"error": "Model is overloaded", "error_type": "Overloaded"}));
+    assert_eq!(post(&service, "/predict", body(3)).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_engine_ends_with_its_last_service() {
+    let (service, engine) = Service::start(cross_encoder(1), &Server::default()).unwrap();
+    assert_eq!(get(&service, "/health").await.0, StatusCode::OK);
+    assert_eq!(post(&service, "/predict", body(2)).await.0, StatusCode::OK);
+    drop(service);
+    engine.join();
+}

@@ -1,0 +1,128 @@
+use crate::{TEXTS, cross_encoder, dual_encoder, post, send, start};
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use rankforge_serve::{ServeError, Server, Service};
+use serde_json::{Value, json};
+
+#[track_caller]
+fn assert_refused((status, answer): (StatusCode, Value), code: u16, error_type: &str, part: &str) {
+    assert_eq!(status.as_u16(), code, "{answer}");
+    assert_eq!(answer["error_type"], error_type, "{answer}");
+    let message = answer["error"].as_str().unwrap();
+    assert!(message.contains(part), "expected {part:?} in: {message}");
+    assert_eq!(answer.as_object().unwrap().len(), 2, "{answer}");
+}
+
+#[tokio::test]
+async fn nothing_to_work_on_is_status_400() {
+    let (reranker, embedder) =
+        (start(cross_encoder(1), Server::default()), start(dual_encoder(), Server::default()));
+    for body in [
+        json!({"query": "a", "texts": []}),
+        json!({"query": "", "texts": ["b"]}),
+        json!({"query": "a", "texts": ["b", ""]}),
+    ] {
+        assert_refused(post(&reranker, "/rerank", body).await, 400, "Empty", "empty");
+    }
+    for inputs in [json!([]), json!(""), json!(["a", ""])] {
+        let body = json!({"inputs": inputs});
+        assert_refused(post(&embedder, "/embed", body.clone()).await, 400, "Empty", "empty");
+        assert_refused(post(&reranker, "/predict", body).await, 400, "Empty", "empty");
+    }
+}
+
+#[tokio::test]
+async fn too_many_texts_are_status_413() {
+    let server = Server { max_client_batch_size: 3, ..Server::default() };
+    let service = start(cross_encoder(1), server);
+    let body = |texts: &[&str]| json!({"query": "a", "texts": texts});
+    let refused = post(&service, "/rerank", body(&TEXTS[..4])).await;
+    assert_refused(refused, 413, "Validation", "batch size 4 > maximum allowed batch size 3");
+    assert_eq!(post(&service, "/rerank", body(&TEXTS[..3])).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn large_bodies_are_status_413() {
+    let service = start(cross_encoder(1), Server { payload_limit: 100, ..Server::default() });
+    let body = json!({"query": "a", "texts": ["x".repeat(200)]});
+    let (status, answer) = post(&service, "/rerank", body).await;
+    assert_eq!((status.as_u16(), &answer["error_type"]), (413, &json!("Validation")), "{answer}");
+}
+
+#[tokio::test]
+async fn unusable_fields_are_status_422() {
+    let embedder = start(dual_encoder(), Server::default());
+    for (fields, part) in [
+        (json!({"inputs": "a", "dimensions": 0}), "1 to 16, got 0"),
+        (json!({"inputs": "a", "dimensions": 17}), "1 to 16, got 17"),
+        (json!({"inputs": "a", "prompt_name": "nobody"}), "no prompt `nobody`"),
+        (json!({"inputs": "a", "truncation_direction": "Left"}), "truncation_direction"),
+        (json!({"inputs": "a", "truncation_direction": "up"}), "truncation_direction"),
+        (json!({"inputs": [1, 2]}), "token ids are not taken"),
+        (json!({"inputs": {"a": 1}}), "got an object"),
+        (json!({"input": "a"}), "inputs"),
+    ] {
+        assert_refused(post(&embedder, "/embed", fields).await, 422, "Validation", part);
+    }
+    let reranker = start(cross_encoder(1), Server::default());
+    let three = json!({"inputs": ["a", "b", "c"]});
+    assert_refused(post(&reranker, "/predict", three).await, 422, "Validation", "got 3");
+}
+
+#[tokio::test]
+async fn long_texts_are_cut_unless_the_request_or_the_server_says_no() {
+    let long = "bread and salt ".repeat(40);
+    let body = |truncate: Value| json!({"query": "sea", "texts": [long], "truncate": truncate});
+    let cutting = start(cross_encoder(1), Server::default());
+    let strict = start(cross_encoder(1), Server { auto_truncate: false, ..Server::default() });
+    for (service, truncate) in
+        [(&cutting, json!(null)), (&cutting, json!(true)), (&strict, json!(true))]
+    {
+        assert_eq!(post(service, "/rerank", body(truncate)).await.0, StatusCode::OK);
+    }
+    for (service, truncate) in [(&cutting, json!(false)), (&strict, json!(null))] {
+        let refused = post(service, "/rerank", body(truncate)).await;
+        assert_refused(refused, 422, "Validation", "reads at most 24");
+    }
+}
+
+#[tokio::test]
+async fn a_model_of_the_other_kind_is_status_424() {
+    let embedder = start(dual_encoder(), Server::default());
+    let rerank = json!({"query": "a", "texts": ["b"]});
+    let refused = post(&embedder, "/rerank", rerank.clone()).await;
+    assert_refused(refused, 424, "Backend", "model is not a re-ranker model");
+    let classifier = start(cross_encoder(3), Server::default());
+    let refused = post(&classifier, "/rerank", rerank).await;
+    assert_refused(refused, 424, "Backend", "model is not a re-ranker model");
+    let refused = post(&classifier, "/embed", json!({"inputs": "a"})).await;
+    assert_refused(refused, 424, "Backend", "model is not an embedding model");
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_json_are_refused_in_json() {
+    let service = start(cross_encoder(1), Server::default());
+    let request = |kind: &str, body: &str| {
+        let request = Request::post("/rerank").header("content-type", kind);
+        request.body(Body::from(body.to_owned())).unwrap()
+    };
+    let broken = send(&service, request("application/json", "{\"query\": ")).await;
+    assert_refused(broken, 400, "Validation", "JSON");
+    let plain = send(&service, request("text/plain", "{}")).await;
+    assert_refused(plain, 415, "Validation", "application/json");
+}
+
+#[test]
+fn settings_that_serve_nobody_are_refused() {
+    let refused = |server: Server| match Service::start(dual_encoder(), &server) {
+        Err(ServeError::Setting { field, .. }) => field,
+        other => panic!("expected a refused setting, got {:?}", other.map(|_| ()).err()),
+    };
+    let server = Server::default();
+    assert_eq!(refused(Server { max_batch_tokens: 0, ..server.clone() }), "max_batch_tokens");
+    assert_eq!(
+        refused(Server { max_batch_requests: Some(0), ..server.clone() }),
+        "max_batch_requests"
+    );
+    assert_eq!(refused(Server { max_client_batch_size: 600, ..server }), "max_client_batch_size");
+}

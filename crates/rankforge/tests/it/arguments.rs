@@ -1,0 +1,196 @@
+//! Training arguments: names, defaults, old names, rules.
+
+use rankforge::training::{BatchSampler, IntervalStrategy, SaveStrategy, Steps, TrainingArguments};
+use serde_json::{Value, json};
+
+fn read(value: Value) -> Result<(TrainingArguments, Vec<String>), String> {
+    TrainingArguments::from_map(value.as_object().expect("an object"))
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_notebooks_arguments_are_read() {
+    let (arguments, warnings) = read(json!({
+        "output_dir": "models/reranker-MiniLM-msmarco-v1",
+        "num_train_epochs": 1,
+        "per_device_train_batch_size": 16,
+        "per_device_eval_batch_size": 16,
+        "learning_rate": 2e-5,
+        "warmup_ratio": 0.1,
+        "fp16": false,
+        "bf16": false,
+        "batch_sampler": "no_duplicates",
+        "eval_strategy": "steps",
+        "eval_steps": 100,
+        "save_strategy": "steps",
+        "save_steps": 100,
+        "save_total_limit": 2,
+        "logging_steps": 100,
+        "run_name": "reranker-MiniLM-msmarco-v1",
+    }))
+    .unwrap();
+    assert_eq!(warnings, ["warmup_ratio is now called warmup_steps"]);
+    let expected = TrainingArguments {
+        output_dir: "models/reranker-MiniLM-msmarco-v1".into(),
+        num_train_epochs: 1.0,
+        per_device_train_batch_size: 16,
+        per_device_eval_batch_size: 16,
+        learning_rate: 2e-5,
+        warmup_steps: Steps::Ratio(0.1),
+        batch_sampler: BatchSampler::NoDuplicates,
+        eval_strategy: IntervalStrategy::Steps,
+        eval_steps: Some(Steps::Count(100)),
+        save_strategy: SaveStrategy::Steps,
+        save_steps: Steps::Count(100),
+        save_total_limit: Some(2),
+        logging_steps: Steps::Count(100),
+        run_name: Some("reranker-MiniLM-msmarco-v1".to_owned()),
+        ..TrainingArguments::default()
+    };
+    assert_eq!(arguments, expected);
+}
+
+#[test]
+fn an_unknown_name_suggests_the_nearest() {
+    let message = read(json!({"learning_rat": 1e-5})).unwrap_err();
+    assert!(message.contains("did you mean learning_rate?"), "{message}");
+    let message = read(json!({"xyzzy": 1})).unwrap_err();
+    assert!(message.contains("xyzzy") && !message.contains("did you mean"), "{message}");
+}
+
+#[test]
+fn features_that_are_not_there_yet_are_errors_unless_left_at_their_default() {
+    let defaults = json!({
+        "bf16": false, "fp16": false, "torch_compile": false, "deepspeed": null, "fsdp": null,
+        "push_to_hub": false, "report_to": "none", "gradient_checkpointing": false,
+        "optim": "adamw_torch", "neftune_noise_alpha": null, "router_mapping": {},
+        "multi_dataset_batch_sampler": "proportional", "label_smoothing_factor": 0.0,
+    });
+    let (arguments, warnings) = read(defaults).unwrap();
+    assert_eq!((arguments, warnings.len()), (TrainingArguments::default(), 0));
+    for (name, value) in [
+        ("bf16", json!(true)),
+        ("fp16", json!(true)),
+        ("torch_compile", json!(true)),
+        ("deepspeed", json!("ds.json")),
+        ("push_to_hub", json!(true)),
+        ("report_to", json!("wandb")),
+        ("report_to", json!(["wandb"])),
+        ("gradient_checkpointing", json!(true)),
+        ("multi_dataset_batch_sampler", json!("round_robin")),
+        ("neftune_noise_alpha", json!(5)),
+        ("save_safetensors", json!(false)),
+    ] {
+        let message = read(json!({name: value})).unwrap_err();
+        assert!(message.contains(name) && message.contains("not supported yet"), "{message}");
+    }
+    let message = read(json!({"optim": "adafactor"})).unwrap_err();
+    assert!(message.contains("adamw_torch"), "{message}");
+}
+
+#[test]
+fn names_that_change_nothing_are_accepted_with_a_warning() {
+    let (arguments, warnings) =
+        read(json!({"dataloader_num_workers": 4, "use_cpu": true, "tf32": null})).unwrap();
+    assert_eq!(arguments, TrainingArguments::default());
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("dataloader_num_workers = 4 has no effect"), "{warnings:?}");
+}
+
+#[test]
+fn old_names_are_read_with_a_warning_but_not_beside_the_new_ones() {
+    let (arguments, warnings) = read(json!({"evaluation_strategy": "epoch"})).unwrap();
+    assert_eq!(arguments.eval_strategy, IntervalStrategy::Epoch);
+    assert_eq!(warnings, ["evaluation_strategy is now called eval_strategy"]);
+    let message = read(json!({"evaluation_strategy": "epoch", "eval_strategy": "no"})).unwrap_err();
+    assert!(message.contains("same argument"), "{message}");
+    let (arguments, _) = read(json!({"warmup_ratio": 0.2, "warmup_steps": 0})).unwrap();
+    assert_eq!(arguments.warmup_steps, Steps::Ratio(0.2));
+    assert!(read(json!({"warmup_ratio": 0.2, "warmup_steps": 10})).is_err());
+    assert!(read(json!({"warmup_ratio": 1.0})).is_err(), "it would become one step");
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_an_error_that_names_the_field() {
+    for (name, value) in [
+        ("num_train_epochs", json!("three")),
+        ("batch_sampler", json!("group_by_label")),
+        ("lr_scheduler_type", json!("reduce_lr_on_plateau")),
+        ("per_device_train_batch_size", json!(-1)),
+        ("prompts", json!({"query": "q: "})),
+        ("seed", json!(0.5)),
+    ] {
+        let message = read(json!({name: value})).unwrap_err();
+        assert!(message.starts_with(name), "{message}");
+    }
+}
+
+#[test]
+fn impossible_values_are_errors() {
+    for (name, value) in [
+        ("per_device_train_batch_size", json!(0)),
+        ("gradient_accumulation_steps", json!(0)),
+        ("save_total_limit", json!(0)),
+        ("learning_rate", json!(-1e-5)),
+        ("adam_beta1", json!(1.0)),
+        ("num_train_epochs", json!(0)),
+        ("warmup_steps", json!(1.5)),
+        ("warmup_steps", json!(-1)),
+        ("logging_steps", json!(0)),
+        ("save_steps", json!(0)),
+        ("save_steps", json!(2.5)),
+    ] {
+        let message = read(json!({name: value})).unwrap_err();
+        assert!(message.starts_with(name), "{message}");
+    }
+    // Not used, so not checked.
+    assert!(read(json!({"save_steps": 0, "save_strategy": "no"})).is_ok());
+}
+
+#[test]
+fn loading_the_best_model_needs_evaluations_where_checkpoints_are() {
+    let best = |mut options: Value| {
+        options["load_best_model_at_end"] = json!(true);
+        read(options)
+    };
+    assert!(best(json!({})).unwrap_err().starts_with("eval_strategy"));
+    assert!(best(json!({"eval_strategy": "epoch"})).unwrap_err().starts_with("save_strategy"));
+    let steps = |eval: Value, save: Value| {
+        best(json!({"eval_strategy": "steps", "eval_steps": eval, "save_steps": save}))
+    };
+    assert!(steps(json!(100), json!(200)).is_ok());
+    assert!(steps(json!(100), json!(150)).unwrap_err().starts_with("save_steps"));
+    assert!(steps(json!(0.1), json!(0.3)).is_ok());
+    assert!(steps(json!(0.1), json!(0.25)).is_err());
+    assert!(steps(json!(0.1), json!(10)).is_err());
+    assert!(
+        best(json!({"eval_strategy": "steps", "eval_steps": 7, "save_strategy": "best"})).is_ok()
+    );
+    assert!(read(json!({"save_strategy": "best"})).unwrap_err().starts_with("eval_strategy"));
+}
+
+#[test]
+fn the_best_metric_follows_the_rules_of_transformers() {
+    let (mut arguments, _) = read(json!({})).unwrap();
+    assert_eq!(arguments.best_metric(), None);
+    arguments.load_best_model_at_end = true;
+    assert_eq!(arguments.best_metric().as_deref(), Some("eval_loss"));
+    assert!(!arguments.greater_is_better());
+    arguments.metric_for_best_model = Some("dev_map".to_owned());
+    assert_eq!(arguments.best_metric().as_deref(), Some("eval_dev_map"));
+    assert!(arguments.greater_is_better());
+    arguments.greater_is_better = Some(false);
+    assert!(!arguments.greater_is_better());
+}
+
+#[test]
+fn only_what_differs_from_the_defaults_is_non_default() {
+    let (arguments, _) = read(json!({"seed": 7, "learning_rate": 5e-5})).unwrap();
+    assert_eq!(Value::Object(arguments.non_default()), json!({"seed": 7}));
+}
+
+#[test]
+fn mappings_may_be_json_texts() {
+    let (arguments, _) = read(json!({"learning_rate_mapping": "{\"classifier\": 1e-3}"})).unwrap();
+    assert_eq!(arguments.learning_rate_mapping["classifier"], 1e-3);
+}

@@ -1,0 +1,96 @@
+use super::{ExampleScores, ModelCardData, TrainingReport};
+use crate::Error;
+use crate::training::LABEL_COLUMNS;
+use rankforge_data::{Rows, Value};
+use rankforge_encoder::Trainable;
+use serde::Serialize;
+
+/// Rows in the examples.
+const EXAMPLES: usize = 5;
+
+/// The examples of the usage section.
+#[derive(Debug, Serialize)]
+pub(super) struct Usage {
+    model_id: String,
+    /// Pairs of a reranker, as Python lists.
+    pairs: Vec<String>,
+    /// What `predict` gives, or its shape.
+    scores: String,
+    /// First text of the first pair, as a Python string.
+    query: String,
+    /// Texts ranked for it, as Python strings.
+    documents: Vec<String>,
+    /// The two text columns, for the command line.
+    columns: String,
+}
+
+/// Examples from the first training rows, or built-in ones.
+///
+/// # Errors
+/// When the examples cannot be scored.
+pub(super) fn snippets<M: Trainable>(
+    model: &M,
+    data: &ModelCardData,
+    report: Option<&TrainingReport<'_>>,
+    example_scores: Option<ExampleScores<M>>,
+) -> Result<Usage, Error> {
+    let found = report.and_then(|report| pairs_of(report.train_dataset));
+    let (columns, pairs) = found.unwrap_or_else(|| {
+        let pairs = [
+            ("How many calories are in an egg?", "A large egg has about 72 calories."),
+            ("How many calories are in an egg?", "Eggs are laid by hens of many breeds."),
+        ];
+        ("query,answer".to_owned(), pairs.to_vec())
+    });
+    let scores = match example_scores {
+        Some(score) if model.num_labels() == 1 => {
+            let scores = score(model, &pairs)?;
+            let scores: Vec<String> = scores.iter().map(|score| format!("{score:.4}")).collect();
+            format!("[{}]", scores.join(" "))
+        }
+        _ if model.num_labels() > 1 => format!("shape ({}, {})", pairs.len(), model.num_labels()),
+        _ => format!("shape ({},)", pairs.len()),
+    };
+    let literal = |text: &str| serde_json::Value::from(text).to_string();
+    let placeholder = match model.model_type() {
+        "CrossEncoder" => "cross_encoder_model_id",
+        _ => "sentence_transformers_model_id",
+    };
+    Ok(Usage {
+        model_id: data.model_id.clone().unwrap_or_else(|| placeholder.to_owned()),
+        pairs: pairs
+            .iter()
+            .map(|(first, second)| format!("[{}, {}]", literal(first), literal(second)))
+            .collect(),
+        scores,
+        query: literal(pairs[0].0),
+        documents: pairs.iter().map(|(_, second)| literal(second)).collect(),
+        columns,
+    })
+}
+
+/// The first two text columns of the first rows; a list column gives its texts for the first row.
+fn pairs_of(rows: &Rows) -> Option<(String, Vec<(&str, &str)>)> {
+    let mut texts =
+        rows.columns().iter().filter(|(name, _)| !LABEL_COLUMNS.contains(&name.as_str()));
+    let (first, second) = (texts.next()?, texts.next()?);
+    let columns = format!("{},{}", first.0, second.0);
+    let pairs: Vec<(&str, &str)> = match second.1.first()? {
+        Value::List(documents) => {
+            let query = text(first.1.first()?)?;
+            documents.iter().take(EXAMPLES).filter_map(|d| Some((query, text(d)?))).collect()
+        }
+        _ => {
+            let pairs = first.1.iter().zip(&second.1).take(EXAMPLES);
+            pairs.filter_map(|(a, b)| Some((text(a)?, text(b)?))).collect()
+        }
+    };
+    (!pairs.is_empty()).then_some((columns, pairs))
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::Text(text) => Some(text),
+        _ => None,
+    }
+}

@@ -1,0 +1,313 @@
+use crate::Error;
+use crate::training::TrainingArguments;
+use rankforge_encoder::Model;
+use rankforge_kernels::ops::{AdamW, adamw};
+use rankforge_kernels::{Arena, View};
+use regex::Regex;
+use safetensors::{Dtype, SafeTensors};
+use std::borrow::Cow;
+use std::ops::Range;
+use std::path::Path;
+
+/// First and second moment in the optimizer file, before the parameter's name.
+const MOMENTS: [&str; 2] = ["exp_avg.", "exp_avg_sq."];
+
+/// AdamW with its moments, and the runs of parameters that share learning rate and weight decay.
+pub(crate) struct Optimizer {
+    first_moment: Arena,
+    second_moment: Arena,
+    tensors: Vec<NamedRange>,
+    groups: Vec<Group>,
+    beta1: f64,
+    beta2: f64,
+    epsilon: f64,
+}
+
+/// A checkpoint tensor's numbers in the arena.
+#[derive(Clone, Debug)]
+struct NamedRange {
+    name: String,
+    shape: Vec<usize>,
+    range: Range<usize>,
+}
+
+/// Neighbours in the arena with equal settings; they are updated by one call.
+#[derive(Clone, Debug, PartialEq)]
+struct Group {
+    range: Range<usize>,
+    learning_rate: f64,
+    weight_decay: f64,
+}
+
+impl Optimizer {
+    /// Moments of zero for every parameter of `model`.
+    ///
+    /// # Errors
+    /// A pattern of `learning_rate_mapping` that is no regular expression or finds no parameter.
+    pub(crate) fn new(model: &Model, arguments: &TrainingArguments) -> Result<Optimizer, Error> {
+        let tensors = named_ranges(model);
+        let layout = model.parameters().layout();
+        Ok(Optimizer {
+            first_moment: Arena::zeros(model.device(), layout.clone()),
+            second_moment: Arena::zeros(model.device(), layout.clone()),
+            groups: groups(&tensors, arguments)?,
+            tensors,
+            beta1: arguments.adam_beta1,
+            beta2: arguments.adam_beta2,
+            epsilon: arguments.adam_epsilon,
+        })
+    }
+
+    /// Updates all parameters. `step` counts from 1; `factor` is the schedule's on every learning
+    /// rate, `gradient_scale` the clipping's on the gradients.
+    pub(crate) fn step(
+        &mut self,
+        gradients: &Arena,
+        parameters: &mut Arena,
+        step: u64,
+        factor: f64,
+        gradient_scale: f32,
+    ) {
+        let length = gradients.layout().len();
+        for group in &self.groups {
+            let config = AdamW {
+                learning_rate: group.learning_rate * factor,
+                beta1: self.beta1,
+                beta2: self.beta2,
+                epsilon: self.epsilon,
+                weight_decay: group.weight_decay,
+                step,
+                gradient_scale,
+            };
+            let range = group.range.clone();
+            adamw(
+                &config,
+                part(gradients.flat(), range.clone()),
+                parameters.flat_mut().with_shape(length, 1).slice_rows(range.clone()),
+                self.first_moment.flat_mut().with_shape(length, 1).slice_rows(range.clone()),
+                self.second_moment.flat_mut().with_shape(length, 1).slice_rows(range),
+            );
+        }
+    }
+
+    /// Writes both moments by parameter name.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn save(&self, path: &Path) -> Result<(), Error> {
+        let arenas = [&self.first_moment, &self.second_moment];
+        let moments = MOMENTS.iter().zip(arenas).flat_map(|(prefix, arena)| {
+            self.tensors
+                .iter()
+                .map(move |tensor| (format!("{prefix}{}", tensor.name), Moment { arena, tensor }))
+        });
+        safetensors::serialize_to_file(moments, None, path).map_err(|error| match error {
+            safetensors::SafeTensorError::IoError(source) => {
+                Error::Io { path: path.to_owned(), source }
+            }
+            other => Error::File { path: path.to_owned(), message: other.to_string() },
+        })
+    }
+
+    /// Reads moments that [`Optimizer::save`] wrote.
+    ///
+    /// # Errors
+    /// A missing or malformed file, or tensors that are not those of this model.
+    pub(crate) fn load(&mut self, path: &Path) -> Result<(), Error> {
+        let bytes =
+            std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        let file_error = |message: String| Error::File { path: path.to_owned(), message };
+        let file = SafeTensors::deserialize(&bytes)
+            .map_err(|error| file_error(format!("not a safetensors file: {error}")))?;
+        let expected = MOMENTS.len() * self.tensors.len();
+        if file.len() != expected {
+            let got = file.len();
+            return Err(file_error(format!("expected {expected} tensors, got {got}")));
+        }
+        for (prefix, arena) in MOMENTS.iter().zip([&mut self.first_moment, &mut self.second_moment])
+        {
+            let length = arena.layout().len();
+            for NamedRange { name, shape, range } in &self.tensors {
+                let tensor = file
+                    .tensor(&format!("{prefix}{name}"))
+                    .map_err(|error| file_error(format!("tensor `{prefix}{name}`: {error}")))?;
+                if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
+                    return Err(file_error(format!(
+                        "tensor `{prefix}{name}`: expected F32 {shape:?}, got {:?} {:?}",
+                        tensor.dtype(),
+                        tensor.shape()
+                    )));
+                }
+                let values: Vec<f32> = tensor
+                    .data()
+                    .as_chunks::<4>()
+                    .0
+                    .iter()
+                    .map(|bytes| f32::from_le_bytes(*bytes))
+                    .collect();
+                let target = arena.flat_mut().with_shape(length, 1);
+                target.slice_rows(range.clone()).write(&values);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A moment of one tensor, turned into bytes only while it is written.
+struct Moment<'a> {
+    arena: &'a Arena,
+    tensor: &'a NamedRange,
+}
+
+impl safetensors::View for Moment<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.tensor.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let values = part(self.arena.flat(), self.tensor.range.clone()).to_vec();
+        Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+
+    fn data_len(&self) -> usize {
+        self.tensor.range.len() * size_of::<f32>()
+    }
+}
+
+/// A run of an arena's numbers as one column.
+fn part(flat: View<'_>, range: Range<usize>) -> View<'_> {
+    flat.with_shape(flat.columns(), 1).slice_rows(range)
+}
+
+/// Every checkpoint tensor of the model, in arena order.
+fn named_ranges(model: &Model) -> Vec<NamedRange> {
+    let entries = model.parameters().layout().entries();
+    let specs = &model.architecture().parameters;
+    assert_eq!(entries.len(), specs.len(), "arena entries against parameters");
+    let mut ranges = Vec::new();
+    for (entry, spec) in entries.iter().zip(specs) {
+        assert!(!spec.parts.is_empty(), "parameter {} belongs to no checkpoint tensor", spec.name);
+        for part in &spec.parts {
+            let start = entry.offset + part.rows.start * entry.columns;
+            let end = entry.offset + part.rows.end * entry.columns;
+            let module = if part.module.is_empty() { "" } else { "." };
+            ranges.push(NamedRange {
+                name: format!("{}{module}{}", part.module, part.name),
+                shape: part.shape.clone(),
+                range: start..end,
+            });
+        }
+    }
+    ranges.sort_by_key(|tensor| tensor.range.start);
+    let covered: usize = ranges.iter().map(|tensor| tensor.range.len()).sum();
+    assert_eq!(covered, model.parameters().layout().len(), "numbers in tensors against all");
+    ranges
+}
+
+/// Settings of every tensor; a tensor that several patterns find goes with the last.
+fn groups(tensors: &[NamedRange], arguments: &TrainingArguments) -> Result<Vec<Group>, Error> {
+    let mut patterns = Vec::new();
+    for (pattern, rate) in &arguments.learning_rate_mapping {
+        let field = || format!("learning_rate_mapping.{pattern}");
+        let regex = Regex::new(pattern).map_err(|error| Error::Argument {
+            field: field(),
+            expected: "a regular expression".to_owned(),
+            got: error.to_string(),
+        })?;
+        if !tensors.iter().any(|tensor| regex.is_match(&tensor.name)) {
+            let names: Vec<&str> = tensors.iter().take(3).map(|t| t.name.as_str()).collect();
+            return Err(Error::Argument {
+                field: field(),
+                expected: format!("a pattern that finds a parameter, such as {}", names.join(", ")),
+                got: "none found".to_owned(),
+            });
+        }
+        patterns.push((regex, *rate));
+    }
+    let mut groups: Vec<Group> = Vec::new();
+    for NamedRange { name, range, .. } in tensors {
+        let mapped = patterns.iter().rev().find(|(regex, _)| regex.is_match(name));
+        let learning_rate = mapped.map_or(arguments.learning_rate, |(_, rate)| *rate);
+        let weight_decay = if decays(name) { arguments.weight_decay } else { 0.0 };
+        match groups.last_mut() {
+            Some(last)
+                if last.range.end == range.start
+                    && last.learning_rate == learning_rate
+                    && last.weight_decay == weight_decay =>
+            {
+                last.range.end = range.end;
+            }
+            _ => groups.push(Group { range: range.clone(), learning_rate, weight_decay }),
+        }
+    }
+    Ok(groups)
+}
+
+/// Whether weight decay applies: not to biases and norms, which are known by their names.
+fn decays(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let norm = name.split('.').any(|part| part == "norm" || part.ends_with("_norm"));
+    !(norm || ["bias", "layernorm", "rmsnorm"].iter().any(|word| name.contains(word)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(name: &str, range: Range<usize>) -> NamedRange {
+        NamedRange { name: name.to_owned(), shape: vec![range.len()], range }
+    }
+
+    #[test]
+    fn biases_and_norms_of_every_family_do_not_decay() {
+        let without = [
+            "bert.encoder.layer.0.attention.output.LayerNorm.weight",
+            "bert.embeddings.LayerNorm.bias",
+            "distilbert.transformer.layer.1.sa_layer_norm.weight",
+            "distilbert.transformer.layer.1.output_layer_norm.weight",
+            "model.layers.3.attn_norm.weight",
+            "model.final_norm.weight",
+            "head.norm.weight",
+            "norm.weight",
+            "classifier.bias",
+            "mpnet.encoder.relative_attention_bias.weight",
+        ];
+        assert!(without.iter().all(|name| !decays(name)), "{without:?}");
+        let with = ["model.layers.0.attn.Wqkv.weight", "classifier.weight", "normal.weight"];
+        assert!(with.iter().all(|name| decays(name)), "{with:?}");
+    }
+
+    #[test]
+    fn neighbours_with_equal_settings_form_one_group() {
+        let tensors = [
+            tensor("a.weight", 0..4),
+            tensor("a.bias", 4..6),
+            tensor("b.bias", 6..8),
+            tensor("b.weight", 8..12),
+        ];
+        let plain = TrainingArguments::default();
+        assert_eq!(groups(&tensors, &plain).unwrap().len(), 1);
+        let decay = TrainingArguments { weight_decay: 0.01, ..plain };
+        let found: Vec<_> =
+            groups(&tensors, &decay).unwrap().into_iter().map(|group| group.range).collect();
+        assert_eq!(found, [0..4, 4..8, 8..12]);
+    }
+
+    #[test]
+    fn the_last_pattern_that_finds_a_name_sets_its_learning_rate() {
+        let tensors = [tensor("a.weight", 0..4), tensor("b.weight", 4..6)];
+        let mut arguments = TrainingArguments::default();
+        arguments.learning_rate_mapping.insert("weight".to_owned(), 1.0);
+        arguments.learning_rate_mapping.insert("^b".to_owned(), 2.0);
+        let rates: Vec<f64> =
+            groups(&tensors, &arguments).unwrap().iter().map(|group| group.learning_rate).collect();
+        assert_eq!(rates, [1.0, 2.0]);
+        arguments.learning_rate_mapping.insert("nowhere".to_owned(), 2.0);
+        let message = groups(&tensors, &arguments).unwrap_err().to_string();
+        assert!(message.contains("learning_rate_mapping.nowhere"), "{message}");
+    }
+}

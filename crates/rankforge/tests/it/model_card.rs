@@ -1,0 +1,204 @@
+//! Model cards: what they say of a trained model.
+
+use crate::testing::{labelled_pairs, trainer};
+use rankforge::data::{Rows, Value};
+use rankforge::encoder::{CrossEncoder, EncoderError, PredictOptions, Silent};
+use rankforge::model_card::{DatasetName, EvaluationResult, ModelCardData, render};
+use rankforge::training::Trainer;
+use rankforge::{Metrics, training::LogRecord};
+use serde_json::json;
+
+fn scores(model: &CrossEncoder, pairs: &[(&str, &str)]) -> Result<Vec<f32>, EncoderError> {
+    Ok(model.predict(pairs, &PredictOptions::default(), &Silent)?.values)
+}
+
+fn trained(folder: &std::path::Path) -> Trainer<'static, CrossEncoder> {
+    let options = json!({
+        "max_steps": 4, "learning_rate": 2e-3, "logging_strategy": "steps", "logging_steps": 2,
+        "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2,
+        "load_best_model_at_end": true, "run_name": "first try",
+    });
+    let mut trainer = trainer(folder, options, &Silent);
+    trainer.eval_dataset = Some(labelled_pairs(7));
+    trainer.example_scores = Some(scores);
+    trainer.card = ModelCardData {
+        language: vec!["en".to_owned()],
+        license: Some("apache-2.0".to_owned()),
+        model_name: Some("A tiny reranker".to_owned()),
+        train_datasets: vec![DatasetName {
+            name: Some("colours".to_owned()),
+            id: Some("someone/colours".to_owned()),
+            revision: Some("0123456789abcdef".to_owned()),
+        }],
+        ..ModelCardData::default()
+    };
+    trainer.train().unwrap();
+    trainer
+}
+
+fn evaluation(name: &str, map: f64) -> EvaluationResult {
+    let mut metrics = Metrics::new();
+    metrics.insert(format!("{name}_map"), map);
+    metrics.insert(format!("{name}_ndcg@10"), map + 0.1);
+    EvaluationResult {
+        class_name: "CrossEncoderRerankingEvaluator".to_owned(),
+        name: name.to_owned(),
+        primary_metric: format!("{name}_ndcg@10"),
+        config: json!({"at_k": 10}),
+        metrics,
+    }
+}
+
+#[track_caller]
+fn assert_contains(card: &str, fragments: &[&str]) {
+    for fragment in fragments {
+        assert!(card.contains(fragment), "{fragment:?} is not in:\n{card}");
+    }
+}
+
+#[test]
+fn a_trained_models_card_has_every_section() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = trained(folder.path());
+    trainer.evaluations = vec![evaluation("nq-dev", 0.5), evaluation("gooaq-dev", 0.25)];
+    let card = trainer.model_card().unwrap();
+    assert!(
+        card.starts_with(
+            "---\nlanguage: en\nlicense: apache-2.0\ntags:\n- sentence-transformers\n"
+        )
+    );
+    assert_contains(
+        &card,
+        &[
+            "- cross-encoder\n- reranker\n- dataset_size:30\n- generated_from_trainer\n- loss:BinaryCrossEntropyLoss\n",
+            "datasets:\n- someone/colours\n",
+            "pipeline_tag: text-ranking\nlibrary_name: sentence-transformers\n",
+            "metrics:\n- map\n- ndcg@10\n",
+            "model-index:\n- name: A tiny reranker\n  results:\n  - task:\n      type: cross-encoder-reranking\n",
+            "\n# A tiny reranker\n",
+            "on [colours](https://huggingface.co/datasets/someone/colours) with rankforge.",
+            "- **Maximum Sequence Length:** 24 tokens\n- **Number of Output Labels:** 1 label\n",
+            "- **License:** apache-2.0",
+            "CrossEncoder(\n  (0): Transformer(bert,\n    2 blocks",
+            "Dense(16 -> 1, Identity)",
+            "model = CrossEncoder(\"cross_encoder_model_id\")",
+            "scores = model.predict(pairs)",
+            "ranking = model.rank(",
+            "rankforge predict --model cross_encoder_model_id --input pairs.jsonl --columns query,answer",
+            "rankforge rank --model",
+            "#### Cross Encoder Reranking\n\n* Datasets: `nq-dev`, `gooaq-dev`\n",
+            "| Metric | nq-dev | gooaq-dev |\n",
+            "| map | 0.5000 | 0.2500 |\n| **ndcg@10** | **0.6000** | **0.3500** |\n",
+            "at [0123456](https://huggingface.co/datasets/someone/colours/tree/0123456789abcdef)",
+            "* Size: 30 training samples\n* Columns: <code>query</code>, <code>answer</code> and <code>label</code>\n",
+            "statistics based on the first 30 samples",
+            "| type | string | string | int |",
+            " tokens</li>",
+            "<li>0: ~50.00%</li><li>1: ~50.00%</li>",
+            "### Evaluation Dataset",
+            "* Loss: <code>BinaryCrossEntropyLoss</code> with these parameters:\n```json\n",
+            "#### Non-Default Hyperparameters\n\n- `output_dir`:",
+            "- `run_name`: \"first try\"",
+            "- `adam_beta1`: 0.9",
+            "| Epoch | Step | Training Loss | Validation Loss |",
+            "* The bold row denotes the saved checkpoint.",
+            "### Training Time\n\n- **Training**: ",
+            "- **Total**: ",
+            "- rankforge: ",
+            "reimers-2019-sentence-bert",
+        ],
+    );
+    let best = trainer.state.best_global_step.unwrap();
+    assert_contains(&card, &[&format!("**{best}** |")]);
+    assert!(!card.contains("\n\n\n"), "three line ends in a row");
+    assert!(!card.contains("{{") && !card.contains("{%"), "template code is left");
+    assert!(!card.contains("shape ("), "the examples are scored");
+}
+
+#[test]
+fn the_examples_are_the_first_rows_with_the_models_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    let trainer = trained(folder.path());
+    let card = trainer.model_card().unwrap();
+    let rows = &trainer.train_dataset;
+    let pairs: Vec<(&str, &str)> = rows
+        .texts("query")
+        .unwrap()
+        .into_iter()
+        .zip(rows.texts("answer").unwrap())
+        .take(5)
+        .collect();
+    for (query, answer) in &pairs {
+        assert_contains(&card, &[&format!("    [{query:?}, {answer:?}],\n")]);
+    }
+    let scores: Vec<String> = scores(&trainer.model, &pairs)
+        .unwrap()
+        .into_iter()
+        .map(|score| format!("{score:.4}"))
+        .collect();
+    assert_contains(&card, &[&format!("print(scores)\n# [{}]\n", scores.join(" "))]);
+}
+
+#[test]
+fn checkpoints_and_saved_models_have_a_card() {
+    let folder = tempfile::tempdir().unwrap();
+    let trainer = trained(folder.path());
+    let checkpoint = folder.path().join("checkpoint-4/README.md");
+    assert_contains(&std::fs::read_to_string(checkpoint).unwrap(), &["# A tiny reranker"]);
+    let target = folder.path().join("final");
+    trainer.save_model(&target).unwrap();
+    // Again, over the earlier one; but not over something else.
+    trainer.save_model(&target).unwrap();
+    let card = std::fs::read_to_string(target.join("README.md")).unwrap();
+    assert_eq!(card, trainer.model_card().unwrap());
+    let message = trainer.save_model(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("earlier model"), "{message}");
+}
+
+#[test]
+fn an_untrained_model_has_a_short_card_with_a_built_in_example() {
+    let model = crate::testing::tiny_bert(0.0, 1);
+    let card = render(&model, &ModelCardData::default(), None, None).unwrap();
+    assert_contains(
+        &card,
+        &["calories are in an egg", "# shape (2,)", "Training Dataset:** Unknown"],
+    );
+    assert!(!card.contains("## Training Details") && !card.contains("## Evaluation"));
+}
+
+#[test]
+fn lists_odd_texts_and_long_logs_are_shown_safely() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = trained(folder.path());
+    let list = |items: &[&str]| {
+        Value::List(items.iter().map(|item| Value::Text((*item).to_owned())).collect())
+    };
+    let numbers = |items: &[f64]| Value::List(items.iter().copied().map(Value::Float).collect());
+    trainer.train_dataset = Rows::new(vec![
+        ("query".to_owned(), vec![Value::Text("a \"quoted\" | query\n".to_owned())]),
+        ("documents".to_owned(), vec![list(&["one", "two", "three", "four", "five", "six"])]),
+        ("labels".to_owned(), vec![numbers(&[1.0, 0.5, 0.0, 0.0, 0.0, 0.0])]),
+    ])
+    .unwrap();
+    trainer.state.log_history = (1..=150)
+        .map(|step| {
+            LogRecord::from_iter([
+                ("step".to_owned(), json!(step)),
+                ("epoch".to_owned(), json!(0.5)),
+                ("loss".to_owned(), json!(0.25)),
+            ])
+        })
+        .collect();
+    let card = trainer.model_card().unwrap();
+    assert_contains(
+        &card,
+        &[
+            "[\"a \\\"quoted\\\" | query\\n\", \"one\"]",
+            "<code>a \"quoted\" &#124; query<br></code>",
+            "<code>[one, two, three, four, five, ...]</code>",
+            "<ul><li>6 elements</li></ul>",
+            "### Training Logs\n\n<details>",
+            "| 0.5000 | 150 | 0.2500 |",
+        ],
+    );
+}

@@ -1,0 +1,251 @@
+//! Stopping and resuming: the same bits as without a stop.
+
+use crate::testing::{
+    Remembering, arguments, bits, labelled_pairs, loss, names, pairs, tiny_bert, trainer,
+};
+use rankforge::Error;
+use rankforge::data::Rows;
+use rankforge::encoder::{CrossEncoder, Reporter, Silent};
+use rankforge::losses::Loss;
+use rankforge::training::{
+    Callback, Checkpoint, Flow, LogRecord, ResumeFrom, StepReport, Trainer, TrainerState,
+};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+struct Setup {
+    name: &'static str,
+    options: Value,
+    loss: fn() -> Box<dyn Loss>,
+    rows: fn() -> Rows,
+}
+
+fn setups() -> Vec<Setup> {
+    let ranking = || {
+        loss(
+            "CachedMultipleNegativesRankingLoss",
+            json!({"mini_batch_size": 3, "num_negatives": 2}),
+        )
+    };
+    vec![
+        Setup {
+            name: "accumulation over two and a half epochs",
+            options: json!({
+                "max_steps": -1, "num_train_epochs": 2.5, "gradient_accumulation_steps": 3,
+                "eval_strategy": "epoch", "logging_strategy": "steps", "logging_steps": 2,
+                "weight_decay": 0.1, "warmup_ratio": 0.2, "lr_scheduler_type": "cosine",
+            }),
+            loss: || loss("BinaryCrossEntropyLoss", json!({})),
+            rows: || labelled_pairs(22),
+        },
+        Setup {
+            name: "no duplicates with a cached ranking loss",
+            options: json!({
+                "max_steps": 9, "batch_sampler": "no_duplicates", "logging_strategy": "epoch",
+                "eval_strategy": "steps", "eval_steps": 3, "data_seed": 5,
+            }),
+            loss: ranking,
+            rows: || pairs(17),
+        },
+    ]
+}
+
+/// A run that saves every step; the model starts anew.
+fn prepared<'a>(
+    setup: &Setup,
+    folder: &Path,
+    reporter: &'a dyn Reporter,
+) -> Trainer<'a, CrossEncoder> {
+    let mut options = setup.options.clone();
+    options["save_strategy"] = json!("steps");
+    options["save_steps"] = json!(1);
+    let arguments = arguments(folder, options);
+    let mut trainer =
+        Trainer::new(tiny_bert(0.2, 3), arguments, (setup.rows)(), (setup.loss)(), reporter);
+    trainer.eval_dataset = Some((setup.rows)());
+    trainer
+}
+
+/// The log without what depends on the clock.
+fn timeless(state: &TrainerState) -> Vec<LogRecord> {
+    let mut log = state.log_history.clone();
+    for record in &mut log {
+        record.retain(|key, _| !key.contains("runtime") && !key.contains("per_second"));
+    }
+    log
+}
+
+#[test]
+fn a_run_resumed_at_any_checkpoint_ends_in_the_same_bits_and_the_same_log() {
+    for setup in setups() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut whole = prepared(&setup, folder.path(), &Silent);
+        let steps = whole.train().unwrap().global_step;
+        assert!(steps >= 5, "{steps}");
+        for step in 1..=steps {
+            let other = tempfile::tempdir().unwrap();
+            let mut resumed = prepared(&setup, other.path(), &Silent);
+            let checkpoint = folder.path().join(format!("checkpoint-{step}"));
+            resumed.arguments.resume_from_checkpoint = Some(ResumeFrom::Path(checkpoint));
+            assert_eq!(resumed.train().unwrap().global_step, steps);
+            let what = format!("{}, from step {step} of {steps}", setup.name);
+            let equal = bits(resumed.model.model()) == bits(whole.model.model());
+            assert!(equal, "{what}: the parameters differ");
+            assert_eq!(timeless(&resumed.state), timeless(&whole.state), "{what}");
+            assert_eq!(resumed.state.epoch, whole.state.epoch, "{what}");
+        }
+    }
+}
+
+/// Raises the stop flag after a step, as Ctrl-C does.
+struct Interrupt {
+    after: u64,
+    stop: Arc<AtomicBool>,
+}
+
+impl Callback for Interrupt {
+    fn on_step_end(&mut self, state: &TrainerState, _step: &StepReport) -> Flow {
+        if state.global_step == self.after {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        Flow::Continue
+    }
+}
+
+#[test]
+fn an_interrupted_run_saves_says_where_and_goes_on_to_the_same_bits() {
+    let options = json!({
+        "max_steps": -1, "num_train_epochs": 2, "logging_strategy": "epoch",
+        "save_strategy": "epoch", "eval_strategy": "epoch", "load_best_model_at_end": true,
+    });
+    let run = |folder: &Path, after: Option<u64>, resume: bool| {
+        let mut trainer = trainer(folder, options.clone(), &Silent);
+        trainer.eval_dataset = Some(labelled_pairs(8));
+        trainer.arguments.resume_from_checkpoint = Some(ResumeFrom::Newest(resume));
+        if let Some(after) = after {
+            let stop = trainer.stop.clone();
+            trainer.callbacks.push(Box::new(Interrupt { after, stop }));
+        }
+        let result = trainer.train();
+        (result, bits(trainer.model.model()), timeless(&trainer.state))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (result, expected, log) = run(folder.path(), None, false);
+    result.unwrap();
+    // Inside the first epoch, at its last step, at the first of the next, at the very last.
+    for after in [3, 8, 9, 16] {
+        let folder = tempfile::tempdir().unwrap();
+        let (result, _, _) = run(folder.path(), Some(after), false);
+        let error = result.unwrap_err();
+        assert!(matches!(error, Error::Interrupted(_)), "{error}");
+        let named = format!("checkpoint-{after}");
+        assert!(error.to_string().contains(&named), "{error}");
+        assert!(folder.path().join(named).is_dir());
+        let (result, found, resumed_log) = run(folder.path(), None, true);
+        result.unwrap();
+        assert!(found == expected, "interrupted after {after}: the parameters differ");
+        let without_paths = |log: &[LogRecord]| log.to_vec();
+        assert_eq!(without_paths(&resumed_log), without_paths(&log), "interrupted after {after}");
+    }
+}
+
+#[test]
+fn incomplete_and_temporary_checkpoints_do_not_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = json!({"max_steps": 4, "save_strategy": "steps", "save_steps": 2});
+    trainer(folder.path(), options, &Silent).train().unwrap();
+    let copied = folder.path().join("checkpoint-99");
+    std::fs::create_dir(&copied).unwrap();
+    std::fs::copy(
+        folder.path().join("checkpoint-4/model.safetensors"),
+        copied.join("model.safetensors"),
+    )
+    .unwrap();
+    std::fs::create_dir(folder.path().join(".incomplete-xyz")).unwrap();
+    std::fs::write(folder.path().join("checkpoint-100"), "a file").unwrap();
+    let newest = Checkpoint::newest(folder.path()).unwrap();
+    assert_eq!(newest.path, folder.path().join("checkpoint-4"));
+    assert_eq!(newest.state.global_step, 4);
+    let message = Checkpoint::read(&copied).unwrap_err().to_string();
+    assert!(message.contains("optimizer.safetensors is missing"), "{message}");
+}
+
+#[test]
+fn resuming_without_a_checkpoint_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = trainer(folder.path(), json!({}), &Silent);
+    trainer.arguments.resume_from_checkpoint = Some(ResumeFrom::Newest(true));
+    let message = trainer.train().unwrap_err().to_string();
+    assert!(message.contains("found none"), "{message}");
+}
+
+#[test]
+fn a_checkpoint_of_the_model_only_cannot_be_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = json!({"max_steps": 2, "save_strategy": "steps", "save_only_model": true});
+    let mut run = trainer(folder.path(), options, &Silent);
+    run.train().unwrap();
+    let files = names(&folder.path().join("checkpoint-2"));
+    assert!(files.contains(&"model.safetensors".to_owned()), "{files:?}");
+    assert!(!files.contains(&"optimizer.safetensors".to_owned()), "{files:?}");
+    run.arguments.resume_from_checkpoint = Some(ResumeFrom::Newest(true));
+    assert!(run.train().unwrap_err().to_string().contains("found none"));
+}
+
+#[test]
+fn what_changes_the_order_of_the_data_is_an_error_and_the_rest_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = json!({"max_steps": 4, "save_strategy": "steps", "save_steps": 2});
+    trainer(folder.path(), options.clone(), &Silent).train().unwrap();
+    let reporter = Remembering::default();
+    let resumed = |change: Value| {
+        let mut options = options.clone();
+        options.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        options["resume_from_checkpoint"] = json!(folder.path().join("checkpoint-2"));
+        trainer(folder.path(), options, &reporter)
+    };
+    for change in [
+        json!({"per_device_train_batch_size": 8}),
+        json!({"seed": 1}),
+        json!({"batch_sampler": "no_duplicates"}),
+        json!({"dataloader_drop_last": true}),
+    ] {
+        let name = change.as_object().unwrap().keys().next().unwrap().clone();
+        let message = resumed(change).train().unwrap_err().to_string();
+        assert!(message.starts_with(&name) && message.contains("order of the data"), "{message}");
+    }
+    let mut fewer = resumed(json!({}));
+    fewer.train_dataset = labelled_pairs(29);
+    assert!(fewer.train().unwrap_err().to_string().contains("rows of the training data"));
+    resumed(json!({"learning_rate": 1e-4})).train().unwrap();
+    assert!(reporter.warned("learning_rate = 0.0001 differs from 0.001"));
+    resumed(json!({"seed": 1, "ignore_data_skip": true})).train().unwrap();
+    assert!(reporter.warned("seed = 1 differs from 42"));
+}
+
+#[test]
+fn a_checkpoint_of_another_model_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = json!({"max_steps": 2, "save_strategy": "steps"});
+    let mut run = trainer(folder.path(), options, &Silent);
+    run.train().unwrap();
+    let optimizer = folder.path().join("checkpoint-2/optimizer.safetensors");
+    let mut bytes = std::fs::read(&optimizer).unwrap();
+    bytes.truncate(bytes.len() / 2);
+    std::fs::write(&optimizer, bytes).unwrap();
+    run.arguments.resume_from_checkpoint = Some(ResumeFrom::Newest(true));
+    let message = run.train().unwrap_err().to_string();
+    assert!(message.contains("optimizer.safetensors"), "{message}");
+}
+
+#[test]
+fn starting_anew_beside_old_checkpoints_warns() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = json!({"max_steps": 2, "save_strategy": "steps"});
+    trainer(folder.path(), options.clone(), &Silent).train().unwrap();
+    let reporter = Remembering::default();
+    trainer(folder.path(), options, &reporter).train().unwrap();
+    assert!(reporter.warned("holds checkpoints of an earlier run"));
+}

@@ -44,7 +44,8 @@ pub(crate) fn exp2<S: Simd>(x: S::V) -> S::V {
     let p = S::mul_add(p, r, splat(9.671_513e-3));
     let p = S::mul_add(p, r, splat(5.550_733_6e-2));
     let p = S::mul_add(p, r, splat(2.402_224_2e-1));
-    let p = S::mul_add(p, r, splat(6.931_47e-1));
+    // Almost ln 2.
+    let p = S::mul_add(p, r, splat(std::f32::consts::LN_2 - 1.8e-7));
     let p = S::mul_add(p, r, splat(1.0));
     S::mul(p, S::exp2_integer(n))
 }

@@ -31,8 +31,8 @@ fn twin(count: usize) -> State {
     for step in 1..=STEPS {
         let gradients = wide(&random(10 + step, count));
         let correction = |beta: f64| 1.0 - beta.powi(step as i32);
-        for i in 0..count {
-            let gradient = gradients[i] * f64::from(CONFIG.gradient_scale);
+        for (i, gradient) in gradients.into_iter().enumerate() {
+            let gradient = gradient * f64::from(CONFIG.gradient_scale);
             state.first[i] = CONFIG.beta1 * state.first[i] + (1.0 - CONFIG.beta1) * gradient;
             let square = gradient * gradient;
             state.second[i] = CONFIG.beta2 * state.second[i] + (1.0 - CONFIG.beta2) * square;

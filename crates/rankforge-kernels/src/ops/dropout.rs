@@ -166,3 +166,39 @@ fn scramble_one(counter: u32, words: [u32; 2]) -> u32 {
     let x = (x ^ (x >> 15)).wrapping_mul(0x3184_8bab);
     x ^ (x >> 14)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Isa;
+
+    #[test]
+    fn a_run_across_two_to_the_32_draws_what_single_indices_draw() {
+        let boundary = 1u64 << 32;
+        for start in [boundary - 40, boundary - 16, boundary - 1, boundary, 3 * boundary - 7] {
+            let mask = Dropout::new(0.5, 1, 2, 3, 4).mask();
+            let mut single = mask;
+            let expected: Vec<f32> = (start..start + 77).map(|i| single.factor(i)).collect();
+            assert!(expected.contains(&0.0) && expected.contains(&2.0));
+            for isa in Isa::available() {
+                let mut row = vec![1.0; 77];
+                dispatch(isa, ScaleRow { mask, first: start, row: &mut row });
+                assert_eq!(row, expected, "from {start} on {isa}");
+            }
+        }
+    }
+
+    #[test]
+    fn indices_two_to_the_32_apart_draw_independently() {
+        let mut mask = Dropout::new(0.5, 1, 2, 3, 4).mask();
+        let count = 1 << 16;
+        let mut draw = |first: u64| -> Vec<bool> {
+            (first..first + count).map(|index| mask.factor(index) == 0.0).collect()
+        };
+        let (low, high) = (draw(0), draw(1 << 32));
+        let equal = low.iter().zip(&high).filter(|(a, b)| a == b).count() as f64;
+        // Five standard deviations of a fair coin.
+        let allowed = 5.0 * 0.5 * (count as f64).sqrt();
+        assert!((equal - count as f64 / 2.0).abs() < allowed, "{equal} of {count} agree");
+    }
+}

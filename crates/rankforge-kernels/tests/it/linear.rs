@@ -249,3 +249,21 @@ fn a_weight_of_another_depth_is_refused_with_both_shapes() {
     let mut out = Buffer::zeros(device, 3, 4);
     linear(x.view(), weight.view(), Epilogue::default(), out.view_mut());
 }
+
+#[test]
+fn a_weight_too_large_to_pack_at_once_gives_the_bits_of_its_parts() {
+    let [rows, depth, columns, part] = [70, 600, 17_000, 4_250];
+    let (x, weight) = (random(1, rows * depth), random(2, columns * depth));
+    for device in devices() {
+        let whole = run(device, &x, &weight, [rows, depth, columns]);
+        for first in (0..columns).step_by(part) {
+            let weight = &weight[first * depth..(first + part) * depth];
+            let expected = run(device, &x, weight, [rows, depth, part]);
+            for row in 0..rows {
+                let got = &whole[row * columns + first..row * columns + first + part];
+                let expected = &expected[row * part..(row + 1) * part];
+                assert!(got == expected, "row {row}, columns from {first} on {device:?}");
+            }
+        }
+    }
+}

@@ -62,8 +62,10 @@ impl Batch {
             if config.type_vocab_size > 1 {
                 type_ids.extend_from_slice(&tokens.type_ids);
             }
-            if let Some(offset) = offset {
-                positions.extend((offset..offset + length).map(|position| position as u32));
+            match offset {
+                None => {}
+                Some(0) => positions.extend(0..length as u32),
+                Some(offset) => push_positions(&tokens.ids, offset as u32 - 1, &mut positions),
             }
         }
         if config.type_vocab_size == 1 {
@@ -79,6 +81,17 @@ impl Batch {
             positions: offset.map(|_| Indices::new(&positions)),
             prompt_tokens: 0,
         }
+    }
+}
+
+/// Positions as RoBERTa counts them: padding tokens, which a text may spell out, stay at `padding`,
+/// and the others are numbered from there.
+fn push_positions(ids: &[u32], padding: u32, positions: &mut Vec<u32>) {
+    let mut last = padding;
+    for &id in ids {
+        let counts = id != padding;
+        last += u32::from(counts);
+        positions.push(if counts { last } else { padding });
     }
 }
 
@@ -113,7 +126,14 @@ pub(crate) fn plan(
 
 #[cfg(test)]
 mod tests {
-    use super::plan;
+    use super::{plan, push_positions};
+
+    #[test]
+    fn padding_that_a_text_spells_out_has_the_padding_position() {
+        let mut positions = Vec::new();
+        push_positions(&[0, 7, 1, 8, 2], 1, &mut positions);
+        assert_eq!(positions, [2, 3, 1, 4, 5]);
+    }
 
     #[test]
     fn a_plan_covers_all_sequences_within_both_limits() {

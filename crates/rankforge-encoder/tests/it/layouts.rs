@@ -40,6 +40,7 @@ fn every_generation_of_cross_encoder_scores_as_in_python() {
         ("ce_v4", OutputActivation::Tanh),
         ("ce_v6", OutputActivation::Tanh),
         ("ce_labels", OutputActivation::Identity),
+        ("ce_roberta", OutputActivation::Sigmoid),
         ("ce_modular", OutputActivation::Sigmoid),
     ] {
         let model = load(&fixture(name));
@@ -145,7 +146,7 @@ fn roberta_positions_hold_two_tokens_less_than_the_config_says() {
 #[test]
 fn a_saved_model_opens_with_the_same_bits() {
     let folder = tempfile::tempdir().expect("temporary directory");
-    for name in ["ce_plain", "ce_v3", "ce_v4", "ce_v6", "ce_labels", "ce_modular"] {
+    for name in ["ce_plain", "ce_v3", "ce_v4", "ce_v6", "ce_labels", "ce_roberta", "ce_modular"] {
         let model = load(&fixture(name));
         let path = folder.path().join(name);
         model.save(&path, Some("# A card\n")).expect("saved");

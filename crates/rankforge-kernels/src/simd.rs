@@ -86,6 +86,16 @@ pub(crate) trait Simd: Copy {
         }
     }
 
+    /// Transposes 8 rows of 8 numbers; the rows are a stride apart, from the start of each slice.
+    #[inline(always)]
+    fn transpose_8x8(source: &[f32], stride: usize, target: &mut [f32], to_stride: usize) {
+        for row in 0..8 {
+            for column in 0..8 {
+                target[column * to_stride + row] = source[row * stride + column];
+            }
+        }
+    }
+
     /// Up to `LANES` numbers of `source`, the other lanes filled with `fill`.
     #[inline(always)]
     fn load_partial(source: &[f32], fill: f32) -> Self::V {
@@ -325,6 +335,39 @@ mod x86 {
         };
     }
 
+    /// # Safety
+    /// The machine must have AVX2.
+    #[inline(always)]
+    unsafe fn transpose_8x8(source: &[f32], stride: usize, target: &mut [f32], to_stride: usize) {
+        assert!(source.len() >= 7 * stride + 8 && target.len() >= 7 * to_stride + 8);
+        // SAFETY: the last row of both ends inside its slice as just checked.
+        unsafe {
+            // Pairs of rows, then fours, within each half of the columns; then the halves are joined.
+            let mut pairs = [_mm256_setzero_ps(); 8];
+            for pair in 0..4 {
+                let first = _mm256_loadu_ps(source.as_ptr().add(2 * pair * stride));
+                let second = _mm256_loadu_ps(source.as_ptr().add((2 * pair + 1) * stride));
+                pairs[2 * pair] = _mm256_unpacklo_ps(first, second);
+                pairs[2 * pair + 1] = _mm256_unpackhi_ps(first, second);
+            }
+            let mut fours = [_mm256_setzero_ps(); 8];
+            for half in [0, 4] {
+                for side in 0..2 {
+                    let (first, second) = (pairs[half + side], pairs[half + side + 2]);
+                    fours[half + 2 * side] = _mm256_shuffle_ps::<0x44>(first, second);
+                    fours[half + 2 * side + 1] = _mm256_shuffle_ps::<0xee>(first, second);
+                }
+            }
+            for column in 0..4 {
+                let (top, bottom) = (fours[column], fours[column + 4]);
+                let low = _mm256_permute2f128_ps::<0x20>(top, bottom);
+                _mm256_storeu_ps(target.as_mut_ptr().add(column * to_stride), low);
+                let high = _mm256_permute2f128_ps::<0x31>(top, bottom);
+                _mm256_storeu_ps(target.as_mut_ptr().add((column + 4) * to_stride), high);
+            }
+        }
+    }
+
     impl Simd for Avx2 {
         const LANES: usize = 8;
         type V = __m256;
@@ -416,6 +459,11 @@ mod x86 {
         #[inline(always)]
         fn select_less(a: __m256, b: __m256, if_true: __m256, if_false: __m256) -> __m256 {
             intrinsic!(_mm256_blendv_ps(if_false, if_true, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)))
+        }
+
+        #[inline(always)]
+        fn transpose_8x8(source: &[f32], stride: usize, target: &mut [f32], to_stride: usize) {
+            intrinsic!(transpose_8x8(source, stride, target, to_stride))
         }
 
         #[inline(always)]
@@ -599,6 +647,11 @@ mod x86 {
                 let mask = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b);
                 _mm512_mask_blend_ps(mask, if_false, if_true)
             })
+        }
+
+        #[inline(always)]
+        fn transpose_8x8(source: &[f32], stride: usize, target: &mut [f32], to_stride: usize) {
+            intrinsic!(transpose_8x8(source, stride, target, to_stride))
         }
 
         #[inline(always)]

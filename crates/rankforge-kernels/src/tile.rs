@@ -119,7 +119,7 @@ pub(crate) fn product<C: Combine>(
 /// Writes the transpose of a matrix as panels: [`PANEL`] of its rows become the columns of a panel.
 ///
 /// `source` has rows of `inner` numbers, `stride` apart; `target` gets `inner * PANEL` numbers for
-/// each [`PANEL`] rows, zero where the last panel has no row.
+/// each [`PANEL`] rows; the columns of the last panel are zero up to the next multiple of 16.
 pub(crate) fn pack_panels(
     isa: Isa,
     source: &[f32],
@@ -246,6 +246,10 @@ impl Block {
     /// # Safety
     /// As for [`Block::of_height`] with `ROWS` rows.
     #[inline(always)]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "with iterators the compiler keeps the last sum in memory, at half the speed"
+    )]
     unsafe fn sum<S: Simd, C: Combine, const ROWS: usize, const VECTORS: usize>(self) {
         let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
         // SAFETY: every address is inside the block the caller promised.
@@ -263,10 +267,10 @@ impl Block {
                 for (vector, factor) in factors.iter_mut().enumerate() {
                     *factor = load::<S>(right.add(vector * S::LANES));
                 }
-                for (row, sums) in sums.iter_mut().enumerate() {
+                for row in 0..ROWS {
                     let a = S::splat(*left.add(row * self.row_stride));
-                    for (sum, &b) in sums.iter_mut().zip(&factors) {
-                        *sum = C::add::<S>(a, b, *sum);
+                    for vector in 0..VECTORS {
+                        sums[row][vector] = C::add::<S>(a, factors[vector], sums[row][vector]);
                     }
                 }
                 left = left.wrapping_add(self.inner_stride);
@@ -309,14 +313,24 @@ impl Kernel for PackPanels<'_> {
         }
         for (first, panel) in (0..rows).step_by(PANEL).zip(target.chunks_exact_mut(inner * PANEL)) {
             let count = (rows - first).min(PANEL);
-            if count < PANEL {
-                panel.fill(0.0);
-            }
-            for column in 0..count {
-                let row = &source[(first + column) * stride..][..inner];
-                for (line, &value) in panel.chunks_exact_mut(PANEL).zip(row) {
-                    line[column] = value;
+            let source = &source[first * stride..];
+            let (whole_rows, whole_inner) = (count / 8 * 8, inner / 8 * 8);
+            for row in (0..whole_rows).step_by(8) {
+                for at in (0..whole_inner).step_by(8) {
+                    let corner = &mut panel[at * PANEL + row..];
+                    S::transpose_8x8(&source[row * stride + at..], stride, corner, PANEL);
                 }
+            }
+            for row in 0..count {
+                let start = if row < whole_rows { whole_inner } else { 0 };
+                let numbers = &source[row * stride..][start..inner];
+                for (line, &value) in panel[start * PANEL..].chunks_exact_mut(PANEL).zip(numbers) {
+                    line[row] = value;
+                }
+            }
+            // Products run over whole vectors of columns.
+            for line in panel.chunks_exact_mut(PANEL) {
+                line[count..padded(count)].fill(0.0);
             }
         }
     }

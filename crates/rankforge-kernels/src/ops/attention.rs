@@ -10,7 +10,7 @@ pub use bias::{RelativeBias, relative_bucket};
 
 use crate::ops::Dropout;
 use crate::parallel::{SharedRows, for_each};
-use crate::tile::Scratch;
+use crate::tile::{PANEL, Scratch};
 use crate::{Device, Isa, Ragged, View, ViewMut};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -92,6 +92,13 @@ pub fn attention_backward(
     }
 }
 
+/// Queries of a tile: few, as a window of keys around them is visited whole.
+const QUERIES: usize = 32;
+
+/// Keys of a tile, whole panels: shorter sequences need no second pass of the softmax, and the tile
+/// still fits L2.
+const KEYS: usize = 512;
+
 /// What all heads have in common.
 #[derive(Clone, Copy)]
 struct HeadShape {
@@ -167,6 +174,18 @@ impl Head<'_> {
         let after = if self.config.causal { 0 } else { reach };
         query.saturating_sub(reach)
             ..query.saturating_add(after).saturating_add(1).min(self.length())
+    }
+
+    /// The numbers of the head's queries, keys or values from the sequence's first row on.
+    fn of<'q>(&self, part: Part, qkv: View<'q>) -> &'q [f32] {
+        &qkv.data[self.tokens.start * qkv.columns + self.part(part).start..]
+    }
+
+    /// Tiles of at most `size` keys that cover what `queries` see; each begins at a panel.
+    fn key_tiles(&self, queries: &Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+        let end = self.visible(queries.end - 1).end;
+        let start = self.visible(queries.start).start / PANEL * PANEL;
+        (start..end).step_by(size).map(move |start| start..(start + size).min(end))
     }
 
     /// The first dropout index of a query position: that of key position 0.

@@ -59,6 +59,22 @@ pub(super) fn by_distance(head: &Head<'_>, buckets: &[u32], factor: f32, target:
     }
 }
 
+/// Adds gradients by distance to the row of bucket gradients of `head`.
+pub(super) fn sum_by_bucket(
+    head: &Head<'_>,
+    buckets: &[u32],
+    d_offsets: &[f32],
+    target: &SharedRows<'_>,
+) {
+    let row = head.sequence * head.config.heads + head.head;
+    let count = head.config.bias.map_or(0, |bias| bias.table.rows());
+    // SAFETY: the row belongs to this work item alone.
+    let target = unsafe { target.part(row, 0..count) };
+    for (d_offset, &bucket) in d_offsets.iter().zip(within(buckets, head.length())) {
+        target[bucket as usize] += d_offset;
+    }
+}
+
 /// Bucket gradients of each head of each sequence.
 pub(super) struct Partials {
     rows: usize,

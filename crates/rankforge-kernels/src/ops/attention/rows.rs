@@ -3,6 +3,7 @@
 use super::Head;
 use crate::Isa;
 use crate::math::exp2;
+use crate::parallel::SharedRows;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::tile::padded;
 use std::ops::Range;
@@ -185,6 +186,33 @@ pub(super) fn copy_rows(
     dispatch(isa, CopyRows { source, stride, rows, dim, factor, target });
 }
 
+/// Writes packed rows to `columns` of `target` from row `first` on, row `i` times `factors[i]`.
+///
+/// # Safety
+/// As for [`SharedRows::part`]: nobody else may hold these columns of these rows.
+pub(super) unsafe fn write_rows(
+    isa: Isa,
+    source: &[f32],
+    factors: &[f32],
+    target: &SharedRows<'_>,
+    first: usize,
+    columns: Range<usize>,
+) {
+    dispatch(isa, WriteRows { source, factors, target, first, columns });
+}
+
+/// Writes the dot product of each row of `a`, `stride` apart, with the packed row of `b`.
+pub(super) fn dot_rows(
+    isa: Isa,
+    a: &[f32],
+    stride: usize,
+    b: &[f32],
+    dim: usize,
+    products: &mut [f32],
+) {
+    dispatch(isa, DotRows { a, stride, b, dim, products });
+}
+
 struct CopyRows<'a> {
     source: &'a [f32],
     stride: usize,
@@ -199,20 +227,76 @@ impl Kernel for CopyRows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let factor = S::splat(self.factor);
-        let targets = self.target.chunks_exact_mut(padded(self.dim)).take(self.rows);
-        for (row, target) in targets.enumerate() {
+        let (factor, width) = (S::splat(self.factor), padded(self.dim));
+        for row in 0..self.rows {
             let source = &self.source[row * self.stride..][..self.dim];
-            for (source, target) in source.chunks(S::LANES).zip(target.chunks_exact_mut(S::LANES)) {
-                let vector = if source.len() == S::LANES {
-                    S::load(source)
-                } else {
-                    S::load_partial(source, 0.0)
-                };
-                S::store(S::mul(vector, factor), target);
+            let target = &mut self.target[row * width..][..width];
+            for start in (0..width).step_by(S::LANES) {
+                let vector = load_up_to::<S>(source, start);
+                S::store(S::mul(vector, factor), &mut target[start..]);
             }
-            target[self.dim.next_multiple_of(S::LANES)..].fill(0.0);
         }
+    }
+}
+
+struct WriteRows<'a, 'b> {
+    source: &'a [f32],
+    factors: &'a [f32],
+    target: &'a SharedRows<'b>,
+    first: usize,
+    columns: Range<usize>,
+}
+
+impl Kernel for WriteRows<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let width = padded(self.columns.len());
+        for (row, &factor) in self.factors.iter().enumerate() {
+            // SAFETY: `write_rows` has the caller's promise.
+            let target = unsafe { self.target.part(self.first + row, self.columns.clone()) };
+            let (source, factor) = (&self.source[row * width..][..width], S::splat(factor));
+            for_vectors!(S, target, 0.0, |start, _old| {
+                S::mul(S::load(&source[start..]), factor)
+            });
+        }
+    }
+}
+
+struct DotRows<'a> {
+    a: &'a [f32],
+    stride: usize,
+    b: &'a [f32],
+    dim: usize,
+    products: &'a mut [f32],
+}
+
+impl Kernel for DotRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let width = padded(self.dim);
+        for (row, product) in self.products.iter_mut().enumerate() {
+            let a = &self.a[row * self.stride..][..self.dim];
+            let b = &self.b[row * width..][..width];
+            let mut sum = S::splat(0.0);
+            for start in (0..width).step_by(S::LANES) {
+                sum = S::mul_add(load_up_to::<S>(a, start), S::load(&b[start..]), sum);
+            }
+            *product = S::reduce_sum(sum);
+        }
+    }
+}
+
+/// The vector at `start` of `row`, zero beyond its end.
+#[inline(always)]
+fn load_up_to<S: Simd>(row: &[f32], start: usize) -> S::V {
+    if start + S::LANES <= row.len() {
+        S::load(&row[start..])
+    } else {
+        S::load_partial(row.get(start..).unwrap_or(&[]), 0.0)
     }
 }
 
@@ -247,14 +331,7 @@ fn add_offsets<S: Simd>(
     }
     let nearest = head.length() - 1 - query + seen.start;
     let offsets = &offsets[nearest..][..seen.len()];
-    for_vectors!(S, scores, 0.0, |index, score| {
-        let offsets = &offsets[index..];
-        if offsets.len() >= S::LANES {
-            S::add(score, S::load(offsets))
-        } else {
-            S::add(score, S::load_partial(offsets, 0.0))
-        }
-    });
+    for_vectors!(S, scores, 0.0, |index, score| S::add(score, load_up_to::<S>(offsets, index)));
 }
 
 /// The greatest number, not-a-number aside.

@@ -5,6 +5,7 @@ use anyhow::Context;
 use rankforge::Device;
 use rankforge::encoder::LoadOptions;
 use std::io::Write;
+use std::sync::Arc;
 
 /// The flags that every command has.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,7 +29,7 @@ pub(crate) struct Console {
     /// Whether results are printed as JSON.
     pub(crate) json: bool,
     /// Progress, messages and warnings on standard error.
-    pub(crate) progress: Progress,
+    pub(crate) progress: Arc<Progress>,
     threads: Option<usize>,
 }
 
@@ -37,7 +38,7 @@ impl Console {
     pub(crate) fn new(flags: &GlobalArgs) -> Console {
         Console {
             json: flags.json,
-            progress: Progress::new(flags.quiet),
+            progress: Arc::new(Progress::new(flags.quiet)),
             threads: flags.threads.map(usize::from),
         }
     }

@@ -77,7 +77,7 @@ impl RerankerArgs {
             activation_fn: self.activation_fn.map(Into::into),
             ..console.load_options()?
         };
-        Ok(CrossEncoder::load(&self.model, &options, &console.progress)?)
+        Ok(CrossEncoder::load(&self.model, &options, &*console.progress)?)
     }
 
     /// How it predicts.
@@ -96,7 +96,7 @@ impl RerankerArgs {
 /// # Errors
 /// Whatever is wrong with its folder.
 pub(crate) fn load_dual_encoder(path: &Path, console: &Console) -> anyhow::Result<DualEncoder> {
-    Ok(DualEncoder::load(path, &console.load_options()?, &console.progress)?)
+    Ok(DualEncoder::load(path, &console.load_options()?, &*console.progress)?)
 }
 
 /// A count of at least 1.

@@ -3,10 +3,11 @@
 use crate::failure::INTERRUPTED;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 static GRACEFUL: AtomicBool = AtomicBool::new(false);
 static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+static WHEN_STOPPED: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
 
 /// Takes over Ctrl-C (and SIGTERM, SIGHUP) for the rest of the process.
 ///
@@ -19,6 +20,9 @@ pub(crate) fn install() -> anyhow::Result<()> {
             let mut stderr = std::io::stderr();
             // The terminal may be gone; the flag is what counts.
             let _ = writeln!(stderr, "\nstopping; once more to exit at once");
+            if let Some(act) = WHEN_STOPPED.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                act();
+            }
         } else {
             exit_at_once();
         }
@@ -39,6 +43,12 @@ impl Graceful {
     pub(crate) fn begin() -> Graceful {
         GRACEFUL.store(true, Ordering::SeqCst);
         Graceful(Arc::clone(STOP.get_or_init(Arc::default)))
+    }
+
+    /// As [`Graceful::begin`]; the first Ctrl-C also does `act`.
+    pub(crate) fn begin_with(act: impl FnOnce() + Send + 'static) -> Graceful {
+        *WHEN_STOPPED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(act));
+        Graceful::begin()
     }
 
     /// The flag.

@@ -8,18 +8,20 @@ mod embeddings_file;
 mod failure;
 mod inference;
 mod interrupt;
+mod log_lines;
+mod mined_cache;
 mod progress;
 mod recipe;
 mod table;
 
 use clap::{Parser, Subcommand};
-use commands::{encode, info, mine, predict, rank};
+use commands::{encode, evaluate, info, mine, predict, rank, serve, train};
 use console::{Console, GlobalArgs};
 use std::process::ExitCode;
 
 /// Train, evaluate and use rerankers and dual encoders on the CPU
 #[derive(Debug, Parser)]
-#[command(name = "rankforge", version, after_help = OVERVIEW, max_term_width = 100)]
+#[command(name = "rankforge", arg_required_else_help = true, version, after_help = OVERVIEW, max_term_width = 100)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -36,6 +38,7 @@ The order of work:
   rankforge train RECIPE.toml          train a reranker to tell them apart
   rankforge evaluate ...               measure it beside its first stage
   rankforge rank, predict, encode ...  use it
+  rankforge serve ...                  use it over HTTP
 
 Models are folders as sentence-transformers and transformers write them; data sets are .jsonl, .csv,
 .tsv and .parquet files, or folders of them. Results go to standard output (--json for programs),
@@ -43,11 +46,14 @@ progress and messages to standard error. Exit codes: 0 done, 1 failed, 2 wrong u
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Mine(mine::MineArgs),
+    Mine(Box<mine::MineArgs>),
+    Train(train::TrainArgs),
+    Evaluate(evaluate::EvaluateArgs),
     Predict(predict::PredictArgs),
     Rank(rank::RankArgs),
     Encode(encode::EncodeArgs),
     Info(info::InfoArgs),
+    Serve(serve::ServeArgs),
 }
 
 fn main() -> ExitCode {
@@ -55,16 +61,22 @@ fn main() -> ExitCode {
     let console = Console::new(&command_line.global);
     match interrupt::install().and_then(|()| run(&command_line.command, &console)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failure::render(&error, &mut std::io::stderr().lock()),
+        Err(error) => {
+            console.progress.clear();
+            failure::render(&error, &mut std::io::stderr().lock())
+        }
     }
 }
 
 fn run(command: &Command, console: &Console) -> anyhow::Result<()> {
     match command {
         Command::Mine(args) => mine::run(args, console),
+        Command::Train(args) => train::run(args, console),
+        Command::Evaluate(args) => evaluate::run(args, console),
         Command::Predict(args) => predict::run(args, console),
         Command::Rank(args) => rank::run(args, console),
         Command::Encode(args) => encode::run(args, console),
         Command::Info(args) => info::run(args, console),
+        Command::Serve(args) => serve::run(args, console),
     }
 }

@@ -35,6 +35,15 @@ impl Progress {
         Progress { quiet, bars, tasks: Mutex::new(Vec::new()) }
     }
 
+    /// Takes away the bars of tasks that an error has ended.
+    pub(crate) fn clear(&self) {
+        for task in self.tasks().drain(..) {
+            if let Some(bar) = task.bar {
+                bar.finish_and_clear();
+            }
+        }
+    }
+
     fn tasks(&self) -> MutexGuard<'_, Vec<Task>> {
         // A panic elsewhere must not hide itself behind a second one here.
         self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -92,7 +92,7 @@ pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
     let reader = RowReader::open(&selection.location(args.input.clone()), CHUNK)?;
     let mut writer = EmbeddingsWriter::create(&args.output)?;
     let load = LoadOptions { max_length: args.inference.max_length, ..console.load_options()? };
-    let model = DualEncoder::load(&args.model, &load, &console.progress)?;
+    let model = DualEncoder::load(&args.model, &load, &*console.progress)?;
     let options = EncodeOptions {
         batch_size: args.inference.batch_size,
         prompt: args.inference.prompt.clone(),
@@ -106,7 +106,7 @@ pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
         graceful.check()?;
         let rows = chunk?;
         let texts = rows.texts(&args.column)?;
-        writer.write(&encode(&model, args.encode_as, &texts, &options, &console.progress)?)?;
+        writer.write(&encode(&model, args.encode_as, &texts, &options, &*console.progress)?)?;
     }
     graceful.check()?;
     let (rows, columns) = writer.finish()?;

@@ -51,14 +51,14 @@ fn model_info(path: &Path, console: &Console) -> anyhow::Result<()> {
     let options = console.load_options()?;
     let device = options.device.clone();
     let facts = if is_cross_encoder(path)? {
-        let model = CrossEncoder::load(path, &options, &console.progress)?;
+        let model = CrossEncoder::load(path, &options, &*console.progress)?;
         let mut facts = model_facts("CrossEncoder", model.model(), model.max_length());
         facts.insert("labels", model.num_labels().into());
         facts.insert("activation_fn", format!("{:?}", model.activation_fn()).into());
         facts.insert("vocabulary", model.tokenizer().vocab_size().into());
         facts
     } else {
-        let model = DualEncoder::load(path, &options, &console.progress)?;
+        let model = DualEncoder::load(path, &options, &*console.progress)?;
         let max_length = model.tokenizer().max_length();
         let mut facts = model_facts("SentenceTransformer", model.model(), max_length);
         facts.insert("dimensions", model.dimension().into());

@@ -269,11 +269,11 @@ pub(crate) fn mine(
     console: &Console,
 ) -> anyhow::Result<Mined> {
     let load = console.load_options()?;
-    let encoder = DualEncoder::load(sources.model, &load, &console.progress)
+    let encoder = DualEncoder::load(sources.model, &load, &*console.progress)
         .context("cannot use the mining model")?;
     let reranker = sources
         .cross_encoder
-        .map(|path| CrossEncoder::load(path, &load, &console.progress))
+        .map(|path| CrossEncoder::load(path, &load, &*console.progress))
         .transpose()
         .context("cannot use the cross-encoder for mining")?;
     let reranker = reranker.as_ref().map(|reranker| reranker as &dyn PairScorer);
@@ -287,7 +287,7 @@ pub(crate) fn mine(
         options,
         reranker,
         corpus.as_deref(),
-        &console.progress,
+        &*console.progress,
     )?)
 }
 

@@ -1,7 +1,10 @@
 //! The subcommands, one file each.
 
 pub(crate) mod encode;
+pub(crate) mod evaluate;
 pub(crate) mod info;
 pub(crate) mod mine;
 pub(crate) mod predict;
 pub(crate) mod rank;
+pub(crate) mod serve;
+pub(crate) mod train;

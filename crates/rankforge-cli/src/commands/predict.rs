@@ -67,7 +67,7 @@ pub(crate) fn run(args: &PredictArgs, console: &Console) -> anyhow::Result<()> {
     }
     for chunk in RowReader::open(&location, CHUNK)? {
         graceful.check()?;
-        let scored = score(&model, chunk?, &options, &console.progress)?;
+        let scored = score(&model, chunk?, &options, &*console.progress)?;
         count += scored.len();
         match &mut writer {
             Some(writer) => writer.write(&scored)?,

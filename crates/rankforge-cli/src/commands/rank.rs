@@ -56,7 +56,7 @@ pub(crate) fn run(args: &RankArgs, console: &Console) -> anyhow::Result<()> {
     let model = args.reranker.load(console)?;
     let options = args.reranker.predict_options();
     let ranking =
-        model.rank(&args.query, &documents, Some(args.top_k), &options, &console.progress)?;
+        model.rank(&args.query, &documents, Some(args.top_k), &options, &*console.progress)?;
     let text = || {
         let mut table = Table::new(&["rank", "score", "document", "text"]);
         for (rank, ranked) in ranking.iter().enumerate() {

@@ -54,11 +54,6 @@ impl Document {
         Ok(document)
     }
 
-    /// Path of the file.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The whole table.
     pub(crate) fn table(&self) -> Value {
         Value::Table(self.table.clone())
@@ -88,6 +83,17 @@ impl Document {
     /// A complaint about the field at `at`.
     pub(crate) fn complaint(&self, at: &str, message: impl AsRef<str>) -> Mistake {
         Mistake::input(format!("{}: `{at}`: {}", self.place(at), message.as_ref()))
+    }
+
+    /// A complaint about a name that is none of the known ones.
+    pub(crate) fn unknown_name(&self, at: &str, name: &str, known: &[&str]) -> Mistake {
+        self.suggest(at, &format!("`{at}` cannot be {name:?}"), name, known)
+    }
+
+    /// A complaint that another reader made about a field of `section`.
+    pub(crate) fn explain_within(&self, section: &str, message: &str) -> Mistake {
+        let start = message.find("unknown field").unwrap_or(0);
+        self.explain(section, &message[start..])
     }
 
     fn explain(&self, path: &str, message: &str) -> Mistake {

@@ -1,0 +1,136 @@
+//! The commands on tiny data and models, one after the other as a user runs them.
+
+use crate::support::{PAIRS, Place};
+use serde_json::Value;
+
+fn rows(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn mining_writes_rows_and_prints_statistics() {
+    let place = Place::new();
+    place.pairs();
+    place.dual_encoder();
+    let start = ["mine", "--dataset", "pairs.jsonl", "--model", "static", "--num-negatives", "2"];
+    fn both<'a>(start: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+        [start, more].concat()
+    }
+    let output = ["--output-format", "labeled-pair", "--output", "mined.jsonl"];
+    let done = place.succeed(&both(&start, &output));
+    for word in ["Metric", "Positive", "Negative", "Difference", "Median", "mined.jsonl"] {
+        assert!(done.stdout.contains(word), "{word} in {}", done.stdout);
+    }
+    let mined = rows(&place.read("mined.jsonl"));
+    assert_eq!(mined.len(), PAIRS.len() * 3);
+    assert_eq!(mined.iter().filter(|row| row["label"] == 1).count(), PAIRS.len());
+
+    let json = place.json(&both(&start, &["--output", "triplets.parquet", "--json"]));
+    assert_eq!(json["rows"], PAIRS.len() * 2);
+    assert_eq!(json["columns"], serde_json::json!(["query", "answer", "negative"]));
+    assert!(json["positive"]["mean"].is_f64(), "{json}");
+    let info = place.json(&["info", "triplets.parquet", "--json"]);
+    assert_eq!(info["splits"][0]["rows"], PAIRS.len() * 2);
+
+    let error = place.fail(1, &both(&start, &["--output", "mined.txt"]));
+    assert!(error.contains("mined.txt"), "{error}");
+    let error = place.fail(1, &both(&start, &["--range-min", "-1", "--output", "x.jsonl"]));
+    assert!(error.contains("range_min"), "{error}");
+    assert_eq!(place.list("."), ["mined.jsonl", "pairs.jsonl", "static", "triplets.parquet"]);
+}
+
+#[test]
+fn a_model_predicts_ranks_and_is_evaluated() {
+    let place = Place::new();
+    place.encoder();
+    place.dual_encoder();
+    place.pairs();
+    place.labeled();
+    place.samples();
+    place.beir();
+
+    let predict = ["predict", "--model", "bert", "--input", "pairs.jsonl"];
+    let lines = place.succeed(&[&predict[..], &["--limit", "3"]].concat()).stdout;
+    let scored = rows(&lines);
+    assert_eq!(scored.len(), 3);
+    assert_eq!(scored[1]["query"], PAIRS[1].0);
+    let columns = ["--columns", "query,answer", "--output", "scores.jsonl", "--json"];
+    let json = place.json(&[&predict[..], &columns].concat());
+    assert_eq!(json["rows"], PAIRS.len());
+    let written = rows(&place.read("scores.jsonl"));
+    assert_eq!(written[..3], scored[..]);
+    let probability = written[0]["score"].as_f64().unwrap();
+    assert!((0.0..=1.0).contains(&probability), "{probability}");
+
+    let documents: String = PAIRS.iter().map(|(_, answer)| format!("{answer}\n")).collect();
+    place.write("documents.txt", &documents);
+    let rank = ["rank", "--model", "bert", "--query", "what do bees make", "--documents"];
+    let json = place.json(&[&rank[..], &["documents.txt", "--json", "--top-k", "4"]].concat());
+    let scores: Vec<f64> =
+        json.as_array().unwrap().iter().map(|row| row["score"].as_f64().unwrap()).collect();
+    assert_eq!(scores.len(), 4);
+    assert!(scores.is_sorted_by(|left, right| left >= right), "{scores:?}");
+    let column = ["pairs.jsonl", "--column", "answer", "--top-k", "2"];
+    let table = place.succeed(&[&rank[..], &column].concat()).stdout;
+    assert_eq!(table.lines().count(), 4, "{table}");
+
+    let correlation = ["evaluate", "correlation", "--model", "bert", "--dataset", "labeled.jsonl"];
+    let json = place.json(&[&correlation[..], &["--name", "tiny", "--json"]].concat());
+    assert!(json["tiny_spearman"].is_f64(), "{json}");
+
+    let reranking = ["evaluate", "--model", "bert", "reranking", "--dataset"];
+    let table = place.succeed(&[&reranking[..], &["samples.jsonl", "--output", "csv"]].concat());
+    assert!(table.stdout.contains("first stage"), "{}", table.stdout);
+    assert_eq!(place.list("csv"), ["CrossEncoderRerankingEvaluator_results_@10.csv"]);
+    let beir = ["beir", "--first-stage", "static", "--depth", "5", "--json"];
+    let json = place.json(&[&reranking[..], &beir].concat());
+    assert!(json["first_stage"]["ndcg@10"].is_f64() && json["reranked"]["ndcg@10"].is_f64());
+    let error = place.fail(1, &[&reranking[..], &["beir"]].concat());
+    assert!(error.contains("--first-stage"), "{error}");
+}
+
+#[test]
+fn embeddings_are_written_whole_or_not_at_all() {
+    let place = Place::new();
+    place.pairs();
+    place.dual_encoder();
+    let encode = ["encode", "--model", "static", "--input", "pairs.jsonl", "--column"];
+    let json = place.json(&[&encode[..], &["answer", "--output", "x.npy", "--json"]].concat());
+    assert_eq!((&json["rows"], &json["columns"]), (&PAIRS.len().into(), &16.into()));
+    let bytes = std::fs::read(place.path("x.npy")).unwrap();
+    assert_eq!(bytes.len(), 128 + PAIRS.len() * 16 * 4);
+
+    let truncated = ["answer", "--truncate-dim", "8", "--normalize-embeddings"];
+    let output = ["--output", "x.safetensors"];
+    place.succeed(&[&encode[..], &truncated, &output].concat());
+    let bytes = std::fs::read(place.path("x.safetensors")).unwrap();
+    let data: Vec<f32> = bytes[bytes.len() - PAIRS.len() * 8 * 4..]
+        .chunks(4)
+        .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
+        .collect();
+    for row in data.chunks(8) {
+        let norm: f32 = row.iter().map(|value| value * value).sum();
+        // 8 products and 7 sums of numbers up to 1 round by at most 16 eps.
+        assert!((norm - 1.0).abs() < 16.0 * f32::EPSILON, "{norm}");
+    }
+
+    place.json_lines("odd.jsonl", [serde_json::json!({ "text": 1 })].into_iter());
+    let odd = ["encode", "--model", "static", "--input", "odd.jsonl", "--column", "text"];
+    place.fail(1, &[&odd[..], &["--output", "y.npy"]].concat());
+    place.fail(1, &[&encode[..], &["nothing", "--output", "y.npy"]].concat());
+    assert_eq!(place.list("."), ["odd.jsonl", "pairs.jsonl", "static", "x.npy", "x.safetensors"]);
+}
+
+#[test]
+fn info_describes_models_and_data() {
+    let place = Place::new();
+    place.pairs();
+    place.dual_encoder();
+    let model = place.json(&["info", "static", "--json"]);
+    assert_eq!(model["type"], "SentenceTransformer");
+    assert_eq!(model["dimensions"], 16);
+    let data = place.json(&["info", "pairs.jsonl", "--json"]);
+    assert_eq!(data["splits"][0]["columns"]["query"]["kind"], "text");
+    let table = place.succeed(&["info", "pairs.jsonl"]).stdout;
+    assert!(table.starts_with("train: 12 rows in 1 file\n"), "{table}");
+}

@@ -1,0 +1,196 @@
+//! The binary, tiny data and tiny models.
+
+use rankforge::Device;
+use rankforge::encoder::{DualEncoder, LoadOptions, Tokenizer, train_word_piece};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// Questions and the passages that answer them, on subjects that share few words.
+pub(crate) const PAIRS: [(&str, &str); 12] = [
+    ("what do bees make", "Bees make honey from the nectar of flowers."),
+    ("who builds nests in trees", "Many birds build nests in tall trees each spring."),
+    ("how does iron rust", "Iron rusts when water and air reach the bare metal."),
+    ("why is the sea salty", "Rivers carry salt from rocks into the sea."),
+    ("what turns milk sour", "Small living things turn warm milk sour."),
+    ("where do polar bears live", "Polar bears live on the ice of the far north."),
+    ("how is paper made", "Paper is made from the fibres of wood."),
+    ("what makes bread rise", "Yeast makes gas in the dough and bread rises."),
+    ("why do leaves fall", "Leaves fall in autumn when the tree saves water."),
+    ("how do bats find food", "Bats find insects by listening for echoes."),
+    ("what is glass made of", "Glass is made of sand melted in a hot oven."),
+    ("when do owls hunt", "Owls hunt at night with sharp ears and eyes."),
+];
+
+/// A folder with data and models, gone when the test ends.
+pub(crate) struct Place {
+    folder: TempDir,
+}
+
+/// What a finished command left behind.
+pub(crate) struct Finished {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Place {
+    pub(crate) fn new() -> Place {
+        Place { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Names in a folder, sorted.
+    pub(crate) fn list(&self, name: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path(name)).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// A command in this folder, not yet run; two threads, so that it does not crowd out other tests.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rankforge"));
+        command.args(arguments).args(["--threads", "2"]).current_dir(self.folder.path());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command in this folder.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
+        finished(self.command(arguments).output().unwrap())
+    }
+
+    /// Runs a command that must succeed.
+    pub(crate) fn succeed(&self, arguments: &[&str]) -> Finished {
+        let done = self.run(arguments);
+        assert_eq!(done.code, 0, "{arguments:?}\n{}{}", done.stdout, done.stderr);
+        done
+    }
+
+    /// Runs a command that must succeed and print one JSON value.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let done = self.succeed(arguments);
+        serde_json::from_str(&done.stdout)
+            .unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{}", done.stdout))
+    }
+
+    /// Runs a command that must fail with this code and print nothing but an error.
+    pub(crate) fn fail(&self, code: i32, arguments: &[&str]) -> String {
+        let done = self.run(arguments);
+        assert_eq!(done.code, code, "{arguments:?}\n{}{}", done.stdout, done.stderr);
+        assert_eq!(done.stdout, "", "standard output of {arguments:?}");
+        assert!(done.stderr.contains("error: "), "{}", done.stderr);
+        done.stderr
+    }
+
+    /// `pairs.jsonl` with the columns query and answer.
+    pub(crate) fn pairs(&self) {
+        let rows = PAIRS.iter().map(|(query, answer)| json!({ "query": query, "answer": answer }));
+        self.json_lines("pairs.jsonl", rows);
+    }
+
+    /// `labeled.jsonl` with the columns query, answer and label.
+    pub(crate) fn labeled(&self) {
+        let rows = PAIRS.iter().enumerate().flat_map(|(index, (query, answer))| {
+            let other = PAIRS[(index + 5) % PAIRS.len()].1;
+            [(answer, 1), (&other, 0)]
+                .map(|(text, label)| json!({ "query": query, "answer": text, "label": label }))
+        });
+        self.json_lines("labeled.jsonl", rows);
+    }
+
+    /// `samples.jsonl` with the columns query, positive and documents.
+    pub(crate) fn samples(&self) {
+        let rows = PAIRS.iter().enumerate().map(|(index, (query, answer))| {
+            let other = |step: usize| PAIRS[(index + step) % PAIRS.len()].1;
+            let documents = [other(3), answer, other(7)];
+            json!({ "query": query, "positive": [answer], "documents": documents })
+        });
+        self.json_lines("samples.jsonl", rows);
+    }
+
+    /// `beir/` with every pair as query and document.
+    pub(crate) fn beir(&self) {
+        std::fs::create_dir_all(self.path("beir/qrels")).unwrap();
+        let numbered = || PAIRS.iter().enumerate();
+        let document =
+            |(id, pair): (usize, &(&str, &str))| json!({ "_id": format!("d{id}"), "text": pair.1 });
+        let query =
+            |(id, pair): (usize, &(&str, &str))| json!({ "_id": format!("q{id}"), "text": pair.0 });
+        self.json_lines("beir/corpus.jsonl", numbered().map(document));
+        self.json_lines("beir/queries.jsonl", numbered().map(query));
+        let judgements: String = numbered().map(|(id, _)| format!("q{id}\td{id}\t1\n")).collect();
+        self.write("beir/qrels/test.tsv", &format!("query-id\tcorpus-id\tscore\n{judgements}"));
+    }
+
+    pub(crate) fn json_lines(&self, name: &str, rows: impl Iterator<Item = Value>) {
+        let text: String = rows.map(|row| format!("{row}\n")).collect();
+        self.write(name, &text);
+    }
+
+    /// `static/`: a fresh static embedding model.
+    pub(crate) fn dual_encoder(&self) {
+        let options = LoadOptions::new(&Device::cpu(Some(1)).unwrap());
+        DualEncoder::new_static(tokenizer(), 16, &options)
+            .save(&self.path("static"), None)
+            .unwrap();
+    }
+
+    /// `bert/`: a fresh encoder of one layer, without a classifier.
+    pub(crate) fn encoder(&self) {
+        let folder = self.path("bert");
+        std::fs::create_dir(&folder).unwrap();
+        let tokenizer = tokenizer();
+        tokenizer.save(&folder).unwrap();
+        let (rows, width) = (tokenizer.vocab_size(), 16);
+        let config = json!({
+            "architectures": ["BertModel"], "model_type": "bert", "vocab_size": rows,
+            "hidden_size": width, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "intermediate_size": 32, "max_position_embeddings": 64, "type_vocab_size": 2,
+            "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
+            "layer_norm_eps": 1e-12, "initializer_range": 0.02, "pad_token_id": 0,
+        });
+        std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+        let table: Vec<u8> = (0..rows * width)
+            .flat_map(|index| (((index * 37 % 101) as f32 - 50.0) / 500.0).to_le_bytes())
+            .collect();
+        let name = "embeddings.word_embeddings.weight";
+        write_safetensors(&folder.join("model.safetensors"), name, [rows, width], &table);
+    }
+}
+
+fn tokenizer() -> Tokenizer {
+    let texts: Vec<&str> = PAIRS.iter().flat_map(|(query, answer)| [*query, *answer]).collect();
+    train_word_piece(&texts, 300).unwrap()
+}
+
+fn write_safetensors(path: &Path, name: &str, shape: [usize; 2], data: &[u8]) {
+    let tensor = json!({ "dtype": "F32", "shape": shape, "data_offsets": [0, data.len()] });
+    let header = json!({ name: tensor }).to_string();
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(header.as_bytes());
+    bytes.extend_from_slice(data);
+    std::fs::write(path, bytes).unwrap();
+}
+
+pub(crate) fn finished(output: Output) -> Finished {
+    Finished {
+        code: output.status.code().expect("the command ended by itself"),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}

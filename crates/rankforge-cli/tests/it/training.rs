@@ -1,0 +1,142 @@
+//! `rankforge train`: a whole run, an interrupted and resumed one, and data it refuses.
+
+use crate::support::{Place, finished};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+const RECIPE: &str = "\
+[model]
+path = \"bert\"
+max_length = 32
+[dataset]
+path = \"pairs.jsonl\"
+columns = [\"query\", \"answer\"]
+[mining]
+model = \"static\"
+num_negatives = 2
+output_format = \"labeled-pair\"
+verbose = false
+[loss]
+name = \"BinaryCrossEntropyLoss\"
+pos_weight = 2
+[arguments]
+output_dir = \"run\"
+num_train_epochs = 2
+per_device_train_batch_size = 4
+learning_rate = 1e-3
+eval_strategy = \"steps\"
+eval_steps = 9
+logging_steps = 3
+save_steps = 9
+seed = 7
+[[evaluators]]
+type = \"CrossEncoderRerankingEvaluator\"
+path = \"samples.jsonl\"
+name = \"tiny\"
+";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.encoder();
+    place.dual_encoder();
+    place.pairs();
+    place.samples();
+    place.write("r.toml", RECIPE);
+    place
+}
+
+#[test]
+fn a_recipe_trains_a_model_that_the_other_commands_open() {
+    let place = place();
+    let json = place.json(&["train", "r.toml", "--json", "--quiet"]);
+    assert_eq!(json["global_step"], 18);
+    assert!(json["evaluation"]["eval_tiny_ndcg@10"].is_f64(), "{json}");
+    for file in ["config.json", "model.safetensors", "modules.json", "README.md"] {
+        assert!(place.list("run/final").contains(&file.to_owned()), "{file}");
+    }
+    let info = place.json(&["info", "run/final", "--json"]);
+    assert_eq!((&info["type"], &info["labels"]), (&"CrossEncoder".into(), &1.into()));
+    assert_eq!(place.list("run/mined"), ["train.jsonl", "train.key.json"]);
+
+    // The same recipe again gives the same bits, from mined rows that are used again.
+    let first = std::fs::read(place.path("run/final/model.safetensors")).unwrap();
+    let again = place.succeed(&["train", "r.toml"]);
+    assert!(again.stderr.contains("mined before"), "{}", again.stderr);
+    assert!(again.stdout.contains("The trained model: run/final"), "{}", again.stdout);
+    assert!(first == std::fs::read(place.path("run/final/model.safetensors")).unwrap());
+}
+
+#[test]
+fn ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_bits() {
+    let place = place();
+    // Long enough to be interrupted before the end.
+    let long = ["--set", "arguments.num_train_epochs=60", "--set", "arguments.save_steps=10000"];
+    let train = |folder: &str, more: &[&str]| -> Vec<String> {
+        let set = format!("arguments.output_dir={folder}");
+        let start = ["train", "r.toml", "--set", set.as_str()];
+        [&start[..], &long, more].concat().into_iter().map(str::to_owned).collect()
+    };
+    let interrupted = interrupt_after_first_log(&place, &train("run", &[]));
+    assert_eq!(interrupted.code, 130, "{}", interrupted.stderr);
+    assert!(interrupted.stderr.contains("--resume"), "{}", interrupted.stderr);
+    assert_eq!(interrupted.stdout, "");
+    let names = place.list("run");
+    assert!(names.iter().any(|name| name.starts_with("checkpoint-")), "{names:?}");
+    assert!(names.iter().all(|name| !name.contains("incomplete")), "{names:?}");
+    assert!(!names.contains(&"final".to_owned()), "{names:?}");
+
+    let run = |arguments: Vec<String>| {
+        place.succeed(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    };
+    run(train("run", &["--resume"]));
+    run(train("whole", &[]));
+    let model = |folder: &str| {
+        std::fs::read(place.path(&format!("{folder}/final/model.safetensors"))).unwrap()
+    };
+    assert!(model("whole") == model("run"), "the resumed run ended in other bits");
+}
+
+/// Runs a command and sends it SIGINT when it has logged a loss.
+fn interrupt_after_first_log(place: &Place, arguments: &[String]) -> crate::support::Finished {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut command = place.command(&arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let logged = lines.by_ref().map(Result::unwrap).find(|line| line.contains("loss"));
+    assert!(logged.is_some(), "the run ended without a log line");
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    let mut done = finished(child.wait_with_output().unwrap());
+    done.stderr = rest.join("\n");
+    done
+}
+
+#[test]
+fn labels_out_of_range_stop_the_run_before_the_first_step() {
+    let place = place();
+    place.json_lines(
+        "bad.jsonl",
+        (0..40).map(|row| {
+            let label = if row == 33 { 3 } else { row % 2 };
+            serde_json::json!({ "query": format!("q {row}"), "answer": "a", "label": label })
+        }),
+    );
+    place.write(
+        "bad.toml",
+        "[model]\npath = \"bert\"\n[dataset]\npath = \"bad.jsonl\"\n\
+         [arguments]\noutput_dir = \"bad\"\n",
+    );
+    let error = place.fail(1, &["train", "bad.toml"]);
+    assert!(error.contains("33") && error.contains('3'), "{error}");
+    assert!(!place.path("bad/final").exists());
+}
+
+#[test]
+fn a_run_cannot_resume_without_a_checkpoint() {
+    let place = place();
+    let error = place.fail(1, &["train", "r.toml", "--resume", "--quiet"]);
+    assert!(error.contains("checkpoint"), "{error}");
+    let error = place.fail(1, &["train", "r.toml", "--resume=nowhere", "--quiet"]);
+    assert!(error.contains("nowhere"), "{error}");
+}

@@ -1,0 +1,126 @@
+//! Wrong command lines and wrong input: what the user is told, and with which code.
+
+use crate::support::{Place, finished};
+
+#[test]
+fn a_command_line_without_a_command_shows_the_help() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rankforge"));
+    let done = finished(command.output().unwrap());
+    assert_eq!(done.code, 2);
+    assert!(done.stderr.contains("The order of work:"), "{}", done.stderr);
+    assert_eq!(done.stdout, "");
+}
+
+#[test]
+fn every_command_has_examples_in_its_help() {
+    let place = Place::new();
+    let overview = place.succeed(&["--help"]).stdout;
+    let commands = ["mine", "train", "evaluate", "predict", "rank", "encode", "info", "serve"];
+    for command in commands {
+        assert!(overview.contains(&format!("\n  {command} ")), "{command} in {overview}");
+        let help = place.succeed(&[command, "--help"]).stdout;
+        assert!(help.contains("Examples:"), "{command}: {help}");
+        assert!(help.contains(&format!("rankforge {command}")), "{command}: {help}");
+    }
+}
+
+#[test]
+fn an_unknown_flag_gets_the_nearest_one() {
+    let error = Place::new().fail(2, &["mine", "--num-negative", "3"]);
+    assert!(error.contains("--num-negatives"), "{error}");
+}
+
+#[test]
+fn an_unknown_value_names_the_possible_ones() {
+    let arguments = ["mine", "--output-format", "tripel", "--dataset", "d"];
+    let error = Place::new().fail(2, &arguments);
+    assert!(error.contains("labeled-pair"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_named_with_a_hint() {
+    let place = Place::new();
+    let error = place.fail(1, &["info", "nowhere.jsonl"]);
+    assert_eq!(error, "error: nowhere.jsonl: no such file or folder\n");
+    let pairs = ["predict", "--model", "nowhere", "--input", "pairs.jsonl", "--columns", "a,b"];
+    let error = place.fail(1, &pairs);
+    assert!(error.starts_with("error: "), "{error}");
+    assert!(error.contains("nowhere"), "{error}");
+}
+
+#[test]
+fn a_missing_column_is_named_beside_those_there_are() {
+    let place = Place::new();
+    place.pairs();
+    place.dual_encoder();
+    let arguments =
+        ["mine", "--model", "static", "--dataset", "pairs.jsonl", "--output", "m.jsonl"];
+    let error = place.fail(1, &[&arguments[..], &["--columns", "query,answr"]].concat());
+    assert!(error.contains("`answr`") && error.contains("answer"), "{error}");
+    let named = ["--positive-column-name", "answr"];
+    let error = place.fail(1, &[&arguments[..], &named].concat());
+    assert!(error.contains("`answr`") && error.contains("answer"), "{error}");
+    assert_eq!(place.list("."), ["pairs.jsonl", "static"]);
+}
+
+#[test]
+fn a_malformed_row_is_named_with_its_line() {
+    let place = Place::new();
+    place.write("rows.jsonl", "{\"text\": \"a\"}\n{\"text\": \n");
+    let error = place.fail(1, &["info", "rows.jsonl"]);
+    assert!(error.starts_with("error: rows.jsonl, line 2: "), "{error}");
+}
+
+#[test]
+fn mistakes_in_a_recipe_are_named_with_line_and_nearest_name() {
+    let place = Place::new();
+    let recipe = |text: &str| {
+        let start = "[model]\npath = \"bert\"\n[dataset]\npath = \"labeled.jsonl\"\n";
+        place.write("r.toml", &format!("{start}{text}"));
+        place.fail(1, &["train", "r.toml"])
+    };
+    let cases = [
+        ("[arguments]\nlearning_rat = 1\n", "r.toml, line 6: ", "learning_rate"),
+        ("[los]\n", "r.toml, line 5: unknown section `los`", "`loss`"),
+        ("[loss]\nname = \"BinaryCrossEntropy\"\n", "r.toml, line 6: ", "`BinaryCrossEntropyLoss`"),
+        (
+            "[loss]\npos_wight = 2\n",
+            "r.toml, line 6: unknown field `pos_wight` in [loss]",
+            "`pos_weight`",
+        ),
+        ("[mining]\nmodel = \"m\"\nnum_negative = 2\n", "r.toml, line 7: ", "`num_negatives`"),
+        ("[[evaluators]]\ntype = \"x\"\n", "r.toml, line 6: ", "CrossEncoderCorrelationEvaluator"),
+        (
+            "[arguments]\nlearning_rate = \"fast\"\n",
+            "r.toml, line 6: `arguments.learning_rate`",
+            "fast",
+        ),
+        ("[arguments]\nfp16 = true\n", "r.toml, line 6: `arguments.fp16`", "not supported"),
+    ];
+    for (text, place, hint) in cases {
+        let error = recipe(text);
+        assert!(error.starts_with(&format!("error: {place}")), "{text}: {error}");
+        assert!(error.contains(hint), "{text}: {error}");
+    }
+}
+
+#[test]
+fn set_is_checked_like_the_recipe() {
+    let place = Place::new();
+    place.write("r.toml", "[model]\npath = \"bert\"\n[dataset]\npath = \"labeled.jsonl\"\n");
+    let error = place.fail(2, &["train", "r.toml", "--set", "learning_rate"]);
+    assert!(error.contains("expected section.field=value"), "{error}");
+    let error = place.fail(1, &["train", "r.toml", "--set", "arguments.sed=1"]);
+    assert!(error.starts_with("error: --set arguments.sed=1: "), "{error}");
+    assert!(error.contains("seed"), "{error}");
+}
+
+#[test]
+fn flags_that_do_not_go_together_are_refused() {
+    let place = Place::new();
+    let error = place.fail(2, &["evaluate", "reranking", "--dataset", "x"]);
+    assert!(error.contains("--model"), "{error}");
+    let correlation = ["evaluate", "correlation", "--model", "m", "--dataset", "d"];
+    let error = place.fail(2, &[&correlation[..], &["--columns", "a,b"]].concat());
+    assert!(error.contains("first text, second text, score"), "{error}");
+}

@@ -221,7 +221,7 @@ fn parameters_are_read_back_from_a_saved_directory() {
     assert_eq!(bits(other.model()), bits(model.model()));
 
     let mut plain = load(&fixture("ce_plain"));
-    let error = plain.load_parameters(&path).err().expect("an error").to_string();
+    let error = plain.load_parameters(&path).expect_err("an error").to_string();
     assert!(error.contains("missing") && error.contains("classifier"), "{error}");
 }
 

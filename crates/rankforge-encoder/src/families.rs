@@ -65,6 +65,10 @@ pub(crate) fn aliases(model_type: &str, name: &str) -> Vec<String> {
             None => format!("{prefix}{name}"),
         });
     }
+    if model_type == "static" && name == "embedding.weight" {
+        // model2vec's name.
+        names.push("embeddings".to_owned());
+    }
     for index in 0..names.len() {
         if let Some(norm) = names[index].strip_suffix("LayerNorm.weight") {
             names.push(format!("{norm}LayerNorm.gamma"));

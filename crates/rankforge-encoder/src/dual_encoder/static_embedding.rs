@@ -18,7 +18,7 @@ const TENSORS: [&str; 2] = ["embedding.weight", "embeddings"];
 
 /// A fresh table over a tokenizer.
 pub(super) fn fresh(tokenizer: Tokenizer, width: usize, options: &LoadOptions) -> DualEncoder {
-    let architecture = table(tokenizer.vocab_size(), width, TENSORS[0]);
+    let architecture = table(tokenizer.vocab_size(), width);
     let model = Model::new(&options.device, architecture, options.seed);
     let mut tokenizer = tokenizer.into_static();
     if options.max_length.is_some() {
@@ -97,7 +97,7 @@ fn load_table(
     if options.max_length.is_some() {
         tokenizer.set_max_length(options.max_length);
     }
-    let mut architecture = table(rows, width, if numbers.is_some() { TENSORS[0] } else { tensor });
+    let mut architecture = table(rows, width);
     let mut folders: Vec<(String, PathBuf)> = Vec::new();
     if numbers.is_none() {
         folders.push((String::new(), folder.to_owned()));
@@ -143,8 +143,8 @@ fn fold(weights: &Weights, rows: usize, width: usize) -> Result<Vec<f32>, Encode
     Ok(folded)
 }
 
-fn table(rows: usize, width: usize, tensor: &str) -> Architecture {
-    let mut architecture = Architecture::static_embedding(rows, width, "", tensor);
+fn table(rows: usize, width: usize) -> Architecture {
+    let mut architecture = Architecture::static_embedding(rows, width, "", TENSORS[0]);
     let mean = HeadStage::Pool { modes: vec![Pooling::Mean], skip_prompt: false };
     architecture.push_stage(mean, "");
     architecture

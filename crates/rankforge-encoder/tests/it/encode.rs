@@ -5,6 +5,7 @@ use rankforge_encoder::kernels::ops::{Pooling, Similarity};
 use rankforge_encoder::{
     DualEncoder, EncodeOptions, LoadOptions, Outputs, Silent, Tokenizer, Trainable,
 };
+use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde_json::json;
 
 fn load(name: &str) -> DualEncoder {
@@ -203,4 +204,24 @@ fn a_model2vec_directory_without_modules_follows_its_config() {
     let model = DualEncoder::load(copy.path(), &options(), &Silent).expect("model");
     let norm = encode(&model, &texts).values.iter().map(|value| value * value).sum::<f32>();
     assert!((norm - 1.0).abs() > 1e-3, "{norm}");
+}
+
+#[test]
+fn a_model2vec_table_without_a_mapping_is_one_row_for_each_token() {
+    let copy = Copy::of("model2vec");
+    let values = load("static_old").model().parameters().flat().to_vec();
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let tensor = TensorView::new(Dtype::F32, vec![107, 6], &bytes).expect("tensor");
+    serialize_to_file([("embeddings", tensor)], None, &copy.file("model.safetensors"))
+        .expect("file");
+    copy.remove("modules.json");
+    copy.set("config.json", "normalize", json!(false));
+    let recorder = Recorder::default();
+    let model = DualEncoder::load(copy.path(), &options(), &recorder).expect("model");
+    assert_eq!(recorder.lines(), Vec::<String>::new());
+    let texts = ["sun and moon"];
+    assert_eq!(encode(&model, &texts), encode(&load("static_old"), &texts));
+    model.save(copy.path(), None).expect("saved over it");
+    let again = DualEncoder::load(copy.path(), &options(), &recorder).expect("model");
+    assert_eq!(bits(again.model()), bits(model.model()));
 }

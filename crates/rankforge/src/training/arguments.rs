@@ -73,7 +73,7 @@ pub struct TrainingArguments {
     pub output_dir: PathBuf,
     /// Rows in a training batch.
     pub per_device_train_batch_size: usize,
-    /// Rows in an evaluation batch, of the loss and of the evaluators.
+    /// Rows in a batch of the evaluation loss; evaluators have batch sizes of their own.
     pub per_device_eval_batch_size: usize,
     /// Passes over the training data; may be a fraction.
     pub num_train_epochs: f64,

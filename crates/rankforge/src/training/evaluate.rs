@@ -62,7 +62,7 @@ impl<M: Trainable> Run<'_, M> {
         let mut sums = LossWindow::default();
         let mut rows = 0;
         self.reporter.begin("evaluation loss", Some(batches.len() as u64), "batch");
-        std::thread::scope(|scope| {
+        let result = std::thread::scope(|scope| {
             for batch in preparer.prepare_ahead(scope, batches, 0) {
                 let batch = batch?;
                 let result = loss_without_gradients(
@@ -77,8 +77,9 @@ impl<M: Trainable> Run<'_, M> {
                 self.reporter.advance(1);
             }
             Ok::<(), Error>(())
-        })?;
+        });
         self.reporter.end();
+        result?;
         if rows > 0 {
             metrics.insert("loss", sums.loss / rows as f64);
             for (name, sum) in sums.components {

@@ -147,7 +147,7 @@ impl<'a, M: Trainable> Run<'a, M> {
         Ok((run, training, sampler))
     }
 
-    /// Sets the state, continues from a checkpoint when one is asked for, and evaluates when asked.
+    /// Sets the state, and continues from a checkpoint when one is asked for.
     pub(super) fn begin(&mut self) -> Result<(), Error> {
         let (arguments, total) = (self.arguments, self.length.max_steps);
         *self.timing = Timing::default();
@@ -168,9 +168,6 @@ impl<'a, M: Trainable> Run<'a, M> {
         self.reporter.begin("training", Some(total), "step");
         self.reporter.advance(self.state.global_step);
         self.callbacks.iter_mut().for_each(|callback| callback.on_train_begin(self.state));
-        if arguments.eval_on_start && self.state.global_step == 0 {
-            self.perform(Due { evaluate: true, ..Due::default() })?;
-        }
         Ok(())
     }
 
@@ -299,7 +296,6 @@ impl<'a, M: Trainable> Run<'a, M> {
 
     /// Logs the run as a whole, goes back to the best parameters when asked, writes the state.
     pub(super) fn finish(mut self) -> Result<TrainOutput, Error> {
-        self.reporter.end();
         let seconds = self.begun.elapsed().as_secs_f64();
         self.timing.training = seconds - self.timing.evaluation;
         let steps = self.state.global_step - self.first_step;

@@ -99,7 +99,9 @@ impl<'a, M: Trainable> Trainer<'a, M> {
     pub fn train(&mut self) -> Result<TrainOutput, Error> {
         let (mut run, training, sampler) = Run::new(self)?;
         run.begin()?;
-        run.epochs(&training, &sampler)?;
+        let result = run.epochs(&training, &sampler);
+        run.reporter.end();
+        result?;
         run.finish()
     }
 }
@@ -107,6 +109,9 @@ impl<'a, M: Trainable> Trainer<'a, M> {
 impl<M: Trainable> Run<'_, M> {
     /// Epoch after epoch, from where the run is to its last step.
     fn epochs(&mut self, training: &Preparer<'_>, sampler: &Sampler) -> Result<(), Error> {
+        if self.arguments.eval_on_start && self.state.global_step == 0 {
+            self.perform(Due { evaluate: true, ..Due::default() })?;
+        }
         let by_steps = self.arguments.max_steps > 0;
         // A run that was interrupted between the last step of an epoch and its end has that end left.
         while self.position.batches > 0

@@ -23,9 +23,20 @@ const KEPT: [&str; 12] = [
 /// From here on a `model_max_length` means "no limit"; transformers writes 1e30.
 const NO_LIMIT: f64 = 1e9;
 
-/// Tokenizer classes whose models are not given segments by transformers.
-const WITHOUT_SEGMENTS: [&str; 8] =
-    ["Roberta", "XLMRoberta", "Camembert", "DistilBert", "MPNet", "ModernBert", "GPT2", "Qwen2"];
+/// Tokenizer classes whose models are not given segments by transformers; the last two are the
+/// general ones.
+const WITHOUT_SEGMENTS: [&str; 10] = [
+    "Roberta",
+    "XLMRoberta",
+    "Camembert",
+    "DistilBert",
+    "MPNet",
+    "ModernBert",
+    "GPT2",
+    "Qwen2",
+    "PreTrained",
+    "TokenizersBackend",
+];
 
 /// The files a tokenizer came from.
 #[derive(Clone)]
@@ -206,6 +217,9 @@ impl TokenizerFiles {
         ];
         let mut config = Map::new();
         config.insert("tokenizer_class".into(), json!("PreTrainedTokenizerFast"));
+        // This class passes no segments on unless it is told to.
+        let inputs = ["input_ids", "token_type_ids", "attention_mask"];
+        config.insert("model_input_names".into(), json!(inputs));
         let json: Value = serde_json::from_str(&self.json).expect("this text was parsed before");
         let added: Vec<&str> = json["added_tokens"]
             .as_array()

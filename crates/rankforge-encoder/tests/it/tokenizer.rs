@@ -123,9 +123,11 @@ fn a_vocabulary_that_is_not_of_bert_asks_for_conversion() {
 #[test]
 fn segments_are_left_out_where_the_python_class_leaves_them_out() {
     let copy = Copy::of("ce_plain");
-    copy.set("tokenizer_config.json", "tokenizer_class", json!("MPNetTokenizerFast"));
-    let tokens = load(&copy).encode(&[PAIR]).expect("tokens").remove(0);
-    assert_eq!(tokens.type_ids, vec![0; tokens.ids.len()]);
+    for class in ["MPNetTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"] {
+        copy.set("tokenizer_config.json", "tokenizer_class", json!(class));
+        let tokens = load(&copy).encode(&[PAIR]).expect("tokens").remove(0);
+        assert_eq!(tokens.type_ids, vec![0; tokens.ids.len()], "{class}");
+    }
     let names = json!(["input_ids", "token_type_ids", "attention_mask"]);
     copy.set("tokenizer_config.json", "model_input_names", names);
     let tokens = load(&copy).encode(&[PAIR]).expect("tokens").remove(0);
@@ -162,6 +164,7 @@ fn a_tokenizer_from_text_is_saved_with_what_python_needs() {
     tokenizer.save(saved.path()).expect("saved");
     let config = crate::common::read_json(&saved.path().join("tokenizer_config.json"));
     assert_eq!(config["tokenizer_class"], "PreTrainedTokenizerFast");
+    assert_eq!(config["model_input_names"][1], "token_type_ids", "or Python reads no segments");
     assert_eq!(config["pad_token"], "[PAD]");
     assert_eq!(config["model_max_length"], 20);
     let written = std::fs::read_to_string(saved.path().join("tokenizer.json")).expect("file");

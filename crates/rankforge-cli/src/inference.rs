@@ -2,7 +2,7 @@
 
 use crate::console::Console;
 use rankforge::encoder::{
-    CrossEncoder, DualEncoder, LoadOptions, OutputActivation, PredictOptions,
+    CrossEncoder, DualEncoder, EncoderError, LoadOptions, OutputActivation, PredictOptions, Silent,
 };
 use std::path::{Path, PathBuf};
 
@@ -97,6 +97,14 @@ impl RerankerArgs {
 /// Whatever is wrong with its folder.
 pub(crate) fn load_dual_encoder(path: &Path, console: &Console) -> anyhow::Result<DualEncoder> {
     Ok(DualEncoder::load(path, &console.load_options()?, &*console.progress)?)
+}
+
+/// Scores of the card's example pairs.
+pub(crate) fn example_scores(
+    model: &CrossEncoder,
+    pairs: &[(&str, &str)],
+) -> Result<Vec<f32>, EncoderError> {
+    Ok(model.predict(pairs, &PredictOptions::default(), &Silent)?.values)
 }
 
 /// A count of at least 1.

@@ -11,6 +11,7 @@ mod interrupt;
 mod log_lines;
 mod mined_cache;
 mod progress;
+mod quickstart;
 mod recipe;
 mod table;
 
@@ -46,6 +47,7 @@ progress and messages to standard error. Exit codes: 0 done, 1 failed, 2 wrong u
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Quickstart(commands::quickstart::QuickstartArgs),
     Mine(Box<mine::MineArgs>),
     Train(train::TrainArgs),
     Evaluate(evaluate::EvaluateArgs),
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
 
 fn run(command: &Command, console: &Console) -> anyhow::Result<()> {
     match command {
+        Command::Quickstart(args) => commands::quickstart::run(args, console),
         Command::Mine(args) => mine::run(args, console),
         Command::Train(args) => train::run(args, console),
         Command::Evaluate(args) => evaluate::run(args, console),

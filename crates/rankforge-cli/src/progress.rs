@@ -44,6 +44,13 @@ impl Progress {
         }
     }
 
+    /// Ends the innermost task without a line, for callers that say themselves what was done.
+    pub(crate) fn end_quietly(&self) {
+        if let Some(Task { bar: Some(bar), .. }) = self.tasks().pop() {
+            bar.finish_and_clear();
+        }
+    }
+
     fn tasks(&self) -> MutexGuard<'_, Vec<Task>> {
         // A panic elsewhere must not hide itself behind a second one here.
         self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)

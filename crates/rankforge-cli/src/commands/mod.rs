@@ -5,6 +5,7 @@ pub(crate) mod evaluate;
 pub(crate) mod info;
 pub(crate) mod mine;
 pub(crate) mod predict;
+pub(crate) mod quickstart;
 pub(crate) mod rank;
 pub(crate) mod serve;
 pub(crate) mod train;

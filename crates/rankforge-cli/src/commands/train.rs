@@ -2,6 +2,7 @@
 
 use crate::console::Console;
 use crate::failure::Mistake;
+use crate::inference::example_scores;
 use crate::interrupt::Graceful;
 use crate::log_lines::{LogLines, short};
 use crate::mined_cache::mined_rows;
@@ -9,9 +10,7 @@ use crate::recipe::{DatasetSection, ModelSection, Recipe};
 use crate::table::{Table, thousands};
 use anyhow::Context;
 use rankforge::data::{Rows, load_rows};
-use rankforge::encoder::{
-    CrossEncoder, EncoderError, LoadOptions, PredictOptions, Reporter, Silent,
-};
+use rankforge::encoder::{CrossEncoder, LoadOptions, Reporter};
 use rankforge::evaluation::Evaluator;
 use rankforge::losses::{Draw, Loss};
 use rankforge::model_card::{DatasetName, ModelCardData};
@@ -196,11 +195,6 @@ fn card_data(recipe: &Recipe) -> ModelCardData {
         card.eval_datasets = named(eval);
     }
     card
-}
-
-/// Scores of the card's example pairs.
-fn example_scores(model: &CrossEncoder, pairs: &[(&str, &str)]) -> Result<Vec<f32>, EncoderError> {
-    Ok(model.predict(pairs, &PredictOptions::default(), &Silent)?.values)
 }
 
 fn describe(train: &Rows, eval: Option<&Rows>, console: &Console) {

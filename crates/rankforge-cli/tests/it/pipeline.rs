@@ -134,3 +134,25 @@ fn info_describes_models_and_data() {
     let table = place.succeed(&["info", "pairs.jsonl"]).stdout;
     assert!(table.starts_with("train: 12 rows in 1 file\n"), "{table}");
 }
+
+#[test]
+fn the_quickstart_tells_its_story_and_leaves_models() {
+    let place = Place::new();
+    // A small part of the training and of the evaluation: the whole takes minutes without optimisation.
+    let small = ["quickstart", "--output", "q", "--num-train-epochs", "0.05", "--depth", "3"];
+    let done = place.succeed(&small);
+    for stage in 1..=7 {
+        assert!(done.stderr.contains(&format!("[{stage}/7,")), "{}", done.stderr);
+    }
+    for word in ["ndcg@10", "first stage", "untrained reranker", "trained reranker", "What to try"]
+    {
+        assert!(done.stdout.contains(word), "{word} in {}", done.stdout);
+    }
+    assert!(place.read("q/reranker/README.md").contains("Quickstart reranker"));
+    let query = ["--query", "What do bees make?", "--top-k", "2", "--json"];
+    let rank = ["rank", "--model", "q/reranker", "--documents", "q/held-out/corpus.jsonl"];
+    let ranked = place.json(&[&rank[..], &query].concat());
+    assert_eq!(ranked.as_array().unwrap().len(), 2);
+    let info = place.json(&["info", "q/first-stage", "--json"]);
+    assert_eq!(info["architecture"], "static embeddings");
+}

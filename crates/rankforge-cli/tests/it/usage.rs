@@ -15,7 +15,8 @@ fn a_command_line_without_a_command_shows_the_help() {
 fn every_command_has_examples_in_its_help() {
     let place = Place::new();
     let overview = place.succeed(&["--help"]).stdout;
-    let commands = ["mine", "train", "evaluate", "predict", "rank", "encode", "info", "serve"];
+    let commands =
+        ["mine", "train", "evaluate", "predict", "rank", "encode", "info", "serve", "quickstart"];
     for command in commands {
         assert!(overview.contains(&format!("\n  {command} ")), "{command} in {overview}");
         let help = place.succeed(&[command, "--help"]).stdout;

@@ -331,7 +331,9 @@ impl Kernel for Select<'_, '_> {
                 if S::reduce_max(above) == 0.0 {
                     continue;
                 }
-                for query in column..column + S::LANES {
+                let mut lanes = [0.0; 16];
+                S::store(above, &mut lanes);
+                for (query, _) in (column..).zip(lanes).filter(|&(_, above)| above > 0.0) {
                     for (index, row) in (first..).zip(group.chunks_exact(columns)) {
                         if row[query] > self.best.thresholds[query] {
                             self.best.offer(query, index, row[query]);

@@ -2,7 +2,9 @@
 //!
 //! A kernel is a struct of its arguments with `impl Kernel`; its `run` is written once over
 //! [`Simd`] and compiled for each instruction set by [`dispatch`]. Everything `run` calls must be
-//! `#[inline(always)]`, closures included, or it is compiled without the instruction set.
+//! `#[inline(always)]`, or it is compiled without the instruction set and its vectors go through
+//! memory. Closures can be, where they are arguments; those handed to the standard library (`map`,
+//! `from_fn`) are called from code that is not, so they must not take or give vectors.
 
 use crate::Isa;
 
@@ -82,16 +84,6 @@ pub(crate) trait Simd: Copy {
         for lane in 0..Self::LANES {
             for (column, &value) in row(lane)[..Self::LANES].iter().enumerate() {
                 target[column * stride + lane] = value;
-            }
-        }
-    }
-
-    /// Transposes 8 rows of 8 numbers; the rows are a stride apart, from the start of each slice.
-    #[inline(always)]
-    fn transpose_8x8(source: &[f32], stride: usize, target: &mut [f32], to_stride: usize) {
-        for row in 0..8 {
-            for column in 0..8 {
-                target[column * to_stride + row] = source[row * stride + column];
             }
         }
     }
@@ -335,39 +327,6 @@ mod x86 {
         };
     }
 
-    /// # Safety
-    /// The machine must have AVX2.
-    #[inline(always)]
-    unsafe fn transpose_8x8(source: &[f32], stride: usize, target: &mut [f32], to_stride: usize) {
-        assert!(source.len() >= 7 * stride + 8 && target.len() >= 7 * to_stride + 8);
-        // SAFETY: the last row of both ends inside its slice as just checked.
-        unsafe {
-            // Pairs of rows, then fours, within each half of the columns; then the halves are joined.
-            let mut pairs = [_mm256_setzero_ps(); 8];
-            for pair in 0..4 {
-                let first = _mm256_loadu_ps(source.as_ptr().add(2 * pair * stride));
-                let second = _mm256_loadu_ps(source.as_ptr().add((2 * pair + 1) * stride));
-                pairs[2 * pair] = _mm256_unpacklo_ps(first, second);
-                pairs[2 * pair + 1] = _mm256_unpackhi_ps(first, second);
-            }
-            let mut fours = [_mm256_setzero_ps(); 8];
-            for half in [0, 4] {
-                for side in 0..2 {
-                    let (first, second) = (pairs[half + side], pairs[half + side + 2]);
-                    fours[half + 2 * side] = _mm256_shuffle_ps::<0x44>(first, second);
-                    fours[half + 2 * side + 1] = _mm256_shuffle_ps::<0xee>(first, second);
-                }
-            }
-            for column in 0..4 {
-                let (top, bottom) = (fours[column], fours[column + 4]);
-                let low = _mm256_permute2f128_ps::<0x20>(top, bottom);
-                _mm256_storeu_ps(target.as_mut_ptr().add(column * to_stride), low);
-                let high = _mm256_permute2f128_ps::<0x31>(top, bottom);
-                _mm256_storeu_ps(target.as_mut_ptr().add((column + 4) * to_stride), high);
-            }
-        }
-    }
-
     impl Simd for Avx2 {
         const LANES: usize = 8;
         type V = __m256;
@@ -462,11 +421,6 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn transpose_8x8(source: &[f32], stride: usize, target: &mut [f32], to_stride: usize) {
-            intrinsic!(transpose_8x8(source, stride, target, to_stride))
-        }
-
-        #[inline(always)]
         fn reduce_sum(a: __m256) -> f32 {
             intrinsic!({
                 let four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
@@ -524,10 +478,10 @@ mod x86 {
 
         #[inline(always)]
         fn transpose<'a>(row: impl Fn(usize) -> &'a [f32], target: &mut [f32], stride: usize) {
-            let rows: [__m256; 8] = std::array::from_fn(
-                #[inline(always)]
-                |index| Self::load(row(index)),
-            );
+            let mut rows = [Self::splat(0.0); 8];
+            for (index, vector) in rows.iter_mut().enumerate() {
+                *vector = Self::load(row(index));
+            }
             // Number c of 128-bit lane l of `quads[4 g + c]` is column 4 l + c of rows 4 g to 4 g + 3.
             let mut quads = rows;
             for group in [0, 4] {
@@ -650,11 +604,6 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn transpose_8x8(source: &[f32], stride: usize, target: &mut [f32], to_stride: usize) {
-            intrinsic!(transpose_8x8(source, stride, target, to_stride))
-        }
-
-        #[inline(always)]
         fn reduce_sum(a: __m512) -> f32 {
             intrinsic!({
                 let low = _mm512_castps512_ps256(a);
@@ -724,10 +673,10 @@ mod x86 {
 
         #[inline(always)]
         fn transpose<'a>(row: impl Fn(usize) -> &'a [f32], target: &mut [f32], stride: usize) {
-            let rows: [__m512; 16] = std::array::from_fn(
-                #[inline(always)]
-                |index| Self::load(row(index)),
-            );
+            let mut rows = [Self::splat(0.0); 16];
+            for (index, vector) in rows.iter_mut().enumerate() {
+                *vector = Self::load(row(index));
+            }
             // Number c of 128-bit lane l of `quads[4 g + c]` is column 4 l + c of rows 4 g to 4 g + 3.
             let mut quads = rows;
             for group in [0, 4, 8, 12] {

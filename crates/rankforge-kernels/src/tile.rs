@@ -314,23 +314,27 @@ impl Kernel for PackPanels<'_> {
         for (first, panel) in (0..rows).step_by(PANEL).zip(target.chunks_exact_mut(inner * PANEL)) {
             let count = (rows - first).min(PANEL);
             let source = &source[first * stride..];
-            let (whole_rows, whole_inner) = (count / 8 * 8, inner / 8 * 8);
-            for row in (0..whole_rows).step_by(8) {
-                for at in (0..whole_inner).step_by(8) {
-                    let corner = &mut panel[at * PANEL + row..];
-                    S::transpose_8x8(&source[row * stride + at..], stride, corner, PANEL);
+            let whole = inner / S::LANES * S::LANES;
+            // Rows beyond the last are zeros: products run over whole vectors of columns.
+            let zeros = [0.0; 16];
+            for group in (0..padded(count)).step_by(S::LANES) {
+                for at in (0..whole).step_by(S::LANES) {
+                    S::transpose(
+                        #[inline(always)]
+                        |lane| match group + lane {
+                            row if row < count => &source[row * stride + at..],
+                            _ => &zeros[..],
+                        },
+                        &mut panel[at * PANEL + group..],
+                        PANEL,
+                    );
                 }
             }
-            for row in 0..count {
-                let start = if row < whole_rows { whole_inner } else { 0 };
-                let numbers = &source[row * stride..][start..inner];
-                for (line, &value) in panel[start * PANEL..].chunks_exact_mut(PANEL).zip(numbers) {
-                    line[row] = value;
-                }
-            }
-            // Products run over whole vectors of columns.
-            for line in panel.chunks_exact_mut(PANEL) {
+            for (at, line) in panel.chunks_exact_mut(PANEL).enumerate().skip(whole) {
                 line[count..padded(count)].fill(0.0);
+                for (row, number) in line[..count].iter_mut().enumerate() {
+                    *number = source[row * stride + at];
+                }
             }
         }
     }

@@ -109,7 +109,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         }
         _ => match find::<rankforge::Error>(error) {
             Some(rankforge::Error::Io { source, .. }) => io_hint(source),
-            _ => None,
+            _ => find::<std::io::Error>(error).and_then(io_hint),
         },
     }
 }

@@ -1,34 +1,32 @@
 //! The log of a training run, one line for each record.
 
 use crate::progress::Progress;
-use rankforge::Metrics;
 use rankforge::encoder::Reporter;
-use rankforge::training::{Callback, Flow, LogRecord, TrainerState};
+use rankforge::training::{Callback, LogRecord, TrainerState};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Writes what a run logs, measures and saves to the progress of the command line.
+/// Writes what a run logs and saves to the progress of the command line.
 pub(crate) struct LogLines(pub(crate) Arc<Progress>);
 
 impl Callback for LogLines {
     fn on_log(&mut self, state: &TrainerState, record: &LogRecord) {
         let figures = record
             .iter()
-            .filter(|(name, _)| !["step", "epoch"].contains(&name.as_str()))
+            .filter(|(name, _)| is_shown(name))
             .filter_map(|(name, value)| Some((name.as_str(), value.as_f64()?)));
         self.0.message(&line(state, figures));
-    }
-
-    fn on_evaluate(&mut self, state: &TrainerState, metrics: &Metrics) -> Flow {
-        let timing = ["eval_runtime", "eval_samples_per_second", "eval_steps_per_second"];
-        let figures = metrics.0.iter().map(|(name, value)| (name.as_str(), *value));
-        self.0.message(&line(state, figures.filter(|(name, _)| !timing.contains(name))));
-        Flow::Continue
     }
 
     fn on_save(&mut self, _state: &TrainerState, checkpoint: &Path) {
         self.0.message(&format!("saved {}", checkpoint.display()));
     }
+}
+
+/// Whether a figure of the log says something to a person.
+pub(crate) fn is_shown(name: &str) -> bool {
+    let timing = ["eval_runtime", "eval_samples_per_second", "eval_steps_per_second"];
+    !["step", "epoch", "total_flos"].contains(&name) && !timing.contains(&name)
 }
 
 fn line<'a>(state: &TrainerState, figures: impl Iterator<Item = (&'a str, f64)>) -> String {

@@ -51,7 +51,7 @@ pub(crate) struct QuickstartArgs {
     seed: u64,
 
     /// Epochs of the reranker
-    #[arg(long, value_name = "N", default_value_t = 3.0)]
+    #[arg(long, value_name = "N", default_value_t = 5.0)]
     num_train_epochs: f64,
 
     /// Passages that the first stage hands to the reranker

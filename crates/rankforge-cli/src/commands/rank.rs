@@ -100,7 +100,8 @@ fn read_documents(path: &Path, column: Option<&str>) -> anyhow::Result<Vec<Strin
         read_texts(path, column)?
     };
     if documents.is_empty() {
-        return Err(Mistake::input(format!("{}: there are no documents", path.display())).into());
+        let name = if is_standard_input { "standard input".into() } else { path.to_string_lossy() };
+        return Err(Mistake::input(format!("{name}: there are no documents")).into());
     }
     Ok(documents)
 }

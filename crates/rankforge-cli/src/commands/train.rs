@@ -4,7 +4,7 @@ use crate::console::Console;
 use crate::failure::Mistake;
 use crate::inference::example_scores;
 use crate::interrupt::Graceful;
-use crate::log_lines::{LogLines, short};
+use crate::log_lines::{LogLines, is_shown, short};
 use crate::mined_cache::mined_rows;
 use crate::recipe::{DatasetSection, ModelSection, Recipe};
 use crate::table::{Table, thousands};
@@ -238,12 +238,12 @@ fn report(
         table.row(["steps", &thousands(output.global_step)]);
         table.row(["training_loss", &format!("{:.4}", output.training_loss)]);
         for (name, value) in &output.metrics.0 {
-            if name != "train_loss" && name != "epoch" {
+            if name != "train_loss" && is_shown(name) {
                 table.row([name.as_str(), &short(*value)]);
             }
         }
         for (name, value) in last_evaluation.into_iter().flatten() {
-            if let (true, Some(value)) = (name.starts_with("eval_"), value.as_f64()) {
+            if let (true, Some(value)) = (is_shown(name), value.as_f64()) {
                 table.row([name.as_str(), &short(value)]);
             }
         }

@@ -231,3 +231,39 @@ fn to_json(table: Table) -> anyhow::Result<Map<String, serde_json::Value>> {
         _ => unreachable!("a table is an object"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recipe_of_the_repository_is_understood() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+        let mut read = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                let recipe = Recipe::read(&path, &[]);
+                assert!(recipe.is_ok(), "{}: {:?}", path.display(), recipe.err());
+                read += 1;
+            }
+        }
+        assert!(read >= 4, "only {read} recipes");
+    }
+
+    #[test]
+    fn the_notebook_recipe_holds_the_values_of_its_cells() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/notebook.toml");
+        let recipe = Recipe::read(&path, &[]).unwrap();
+        let (arguments, mining) = (&recipe.arguments, &recipe.mining.unwrap().options);
+        assert_eq!((mining.num_negatives, mining.range_min, mining.range_max), (5, 0, Some(20)));
+        assert_eq!((mining.absolute_margin, mining.batch_size), (Some(0.0), 4096));
+        assert_eq!(mining.output_format.as_str(), "labeled-pair");
+        assert_eq!(recipe.loss.name(), "BinaryCrossEntropyLoss");
+        assert_eq!(arguments.learning_rate, 2e-5);
+        assert_eq!(arguments.warmup_steps, rankforge::training::Steps::Ratio(0.1));
+        assert_eq!(arguments.per_device_train_batch_size, 16);
+        assert_eq!(arguments.save_total_limit, Some(2));
+        assert_eq!(arguments.run_name.as_deref(), Some("reranker-MiniLM-msmarco-v1"));
+    }
+}

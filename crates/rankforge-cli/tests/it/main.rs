@@ -2,6 +2,7 @@
 
 mod edges;
 mod pipeline;
+mod serving;
 mod support;
 mod training;
 mod usage;

@@ -10,6 +10,7 @@ pub mod model_card;
 pub mod training;
 
 mod error;
+mod files;
 
 pub use error::Error;
 pub use metrics::Metrics;

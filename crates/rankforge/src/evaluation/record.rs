@@ -2,6 +2,7 @@
 
 use super::Moment;
 use crate::Error;
+use crate::files::temporary_file;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -62,7 +63,7 @@ fn csv_line(moment: &[String], cells: &[String]) -> Vec<u8> {
 }
 
 fn write_and_rename(folder: &Path, path: &Path, text: &[u8]) -> std::io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let mut file = temporary_file(folder)?;
     file.write_all(text)?;
     file.persist(path)?;
     Ok(())

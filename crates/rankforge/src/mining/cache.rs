@@ -2,6 +2,7 @@
 
 use super::log::Log;
 use crate::Error;
+use crate::files::temporary_file;
 use rankforge_encoder::Outputs;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -67,7 +68,7 @@ impl Entry {
     pub(super) fn save(&self, outputs: &Outputs, log: &mut Log<'_>) -> Result<(), Error> {
         let folder = self.path.parent().expect("a file in the cache folder");
         let write = || -> std::io::Result<()> {
-            let mut file = BufWriter::new(tempfile::NamedTempFile::new_in(folder)?);
+            let mut file = BufWriter::new(temporary_file(folder)?);
             write_matrix(&mut file, outputs)?;
             let file = file.into_inner()?;
             file.persist(&self.path)?;

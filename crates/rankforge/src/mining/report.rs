@@ -60,18 +60,19 @@ pub(super) fn print(summary: &Summary, settings: &Settings, log: &mut Log<'_>) {
     row(log, ["Metric", "Positive", "Negative", "Difference"]);
     let [positive, negative, difference] = [summary.positive, summary.negative, summary.difference];
     row(log, ["Count", &thousands(positive.count), &thousands(negative.count), ""]);
-    let metrics: [(&str, fn(&Statistics) -> f64); 8] = [
-        ("Mean", |scores| scores.mean),
-        ("Median", |scores| scores.median),
-        ("Std", |scores| scores.std),
-        ("Min", |scores| scores.min),
-        ("25%", |scores| scores.quartile_1),
-        ("50%", |scores| scores.quartile_2),
-        ("75%", |scores| scores.quartile_3),
-        ("Max", |scores| scores.max),
-    ];
-    for (metric, of) in metrics {
-        let cells = [&positive, &negative, &difference].map(|scores| decimals(of(scores)));
+    let each = |of: fn(&Statistics) -> f64| {
+        [&positive, &negative, &difference].map(|scores| decimals(of(scores)))
+    };
+    for (metric, cells) in [
+        ("Mean", each(|scores| scores.mean)),
+        ("Median", each(|scores| scores.median)),
+        ("Std", each(|scores| scores.std)),
+        ("Min", each(|scores| scores.min)),
+        ("25%", each(|scores| scores.quartile_1)),
+        ("50%", each(|scores| scores.quartile_2)),
+        ("75%", each(|scores| scores.quartile_3)),
+        ("Max", each(|scores| scores.max)),
+    ] {
         row(log, [metric, &cells[0], &cells[1], &cells[2]]);
     }
     for skipped in &summary.skipped {

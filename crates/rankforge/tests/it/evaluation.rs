@@ -123,8 +123,12 @@ fn the_correlation_file_gets_its_header_once() {
             "CrossEncoderCorrelationEvaluator: Evaluating the model on dev dataset after epoch 1.0:",
         ]
     );
-    // Nothing but the file itself stays in the folder.
+    // Nothing but the file itself stays in the folder, and it is as open as any other.
     assert_eq!(std::fs::read_dir(&output).unwrap().count(), 1);
+    let plain = output.join("plain");
+    std::fs::write(&plain, "").unwrap();
+    let permissions = |path: &Path| std::fs::metadata(path).unwrap().permissions();
+    assert_eq!(permissions(&file), permissions(&plain));
 }
 
 fn read_lines(file: &Path) -> Vec<String> {

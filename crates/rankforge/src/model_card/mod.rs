@@ -18,6 +18,7 @@ use rankforge_data::Rows;
 use rankforge_encoder::{EncoderError, Trainable};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::path::Path;
 
 const TEMPLATE: &str = include_str!("card.md.jinja");
 
@@ -225,7 +226,7 @@ fn model_link(name: &str) -> String {
     let parts: Vec<&str> = name.split('/').collect();
     let hub =
         parts.len() <= 2 && parts.iter().all(|part| !part.is_empty() && !part.starts_with('.'));
-    if hub && parts.len() == 2 {
+    if hub && parts.len() == 2 && !Path::new(name).exists() {
         format!("[{name}](https://huggingface.co/{name})")
     } else {
         format!("`{name}`")

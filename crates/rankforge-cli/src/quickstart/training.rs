@@ -5,7 +5,7 @@ use rankforge::data::Rows;
 use rankforge::encoder::{CrossEncoder, DualEncoder, LoadOptions, Reporter, Tokenizer, Trainable};
 use rankforge::losses::{BinaryCrossEntropyLoss, Loss, dual_encoder};
 use rankforge::model_card::{DatasetName, ModelCardData};
-use rankforge::training::{BatchSampler, SaveStrategy, Steps, Trainer, TrainingArguments};
+use rankforge::training::{SaveStrategy, Steps, Trainer, TrainingArguments};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -44,8 +44,6 @@ pub(crate) fn train_first_stage(
         per_device_train_batch_size: 64,
         num_train_epochs: 10.0,
         learning_rate: 5e-3,
-        batch_sampler: BatchSampler::NoDuplicates,
-        dataloader_drop_last: true,
         ..arguments("first-stage", setting)
     };
     let model = DualEncoder::new_static(tokenizer, WIDTH, &setting.options);

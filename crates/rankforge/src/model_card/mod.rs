@@ -18,7 +18,6 @@ use rankforge_data::Rows;
 use rankforge_encoder::{EncoderError, Trainable};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::path::Path;
 
 const TEMPLATE: &str = include_str!("card.md.jinja");
 
@@ -225,8 +224,9 @@ fn dataset_link(dataset: &DatasetName) -> Option<String> {
 fn model_link(name: &str) -> String {
     let parts: Vec<&str> = name.split('/').collect();
     let hub =
-        parts.len() <= 2 && parts.iter().all(|part| !part.is_empty() && !part.starts_with('.'));
-    if hub && parts.len() == 2 && !Path::new(name).exists() {
+        parts.len() == 2 && parts.iter().all(|part| !part.is_empty() && !part.starts_with('.'));
+    // `models/bert` looks like a name on the Hub, but is a folder here.
+    if hub && !std::path::Path::new(name).exists() {
         format!("[{name}](https://huggingface.co/{name})")
     } else {
         format!("`{name}`")

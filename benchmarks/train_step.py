@@ -1,6 +1,6 @@
 """Training steps of rankforge and of sentence-transformers on the same machine, in turns.
 
-    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install sentence-transformers==6.2.0 torch==2.15.0 transformers==5.23.0 datasets==5.2.0
+    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install sentence-transformers==6.2.0 torch==2.15.0 transformers==5.23.0 datasets==5.2.0 accelerate
     cargo build --release
     /tmp/peers/bin/python benchmarks/train_step.py --model all-MiniLM-L6-v2 --pairs pairs.jsonl --steps 20 --runs 3
 

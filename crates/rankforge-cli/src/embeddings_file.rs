@@ -48,7 +48,7 @@ impl EmbeddingsWriter {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let file = NamedTempFile::new_in(folder)
+        let file = rankforge::files::temporary_file(folder)
             .with_context(|| format!("cannot write {}", path.display()))?;
         let mut file = BufWriter::new(file);
         file.write_all(&[b' '; HEADER])

@@ -98,7 +98,7 @@ fn read_key(path: &Path) -> Option<Json> {
 
 fn write_key(key: &Json, path: &Path) -> anyhow::Result<()> {
     let write = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+        let mut file = rankforge::files::temporary_file(path.parent().unwrap_or(Path::new(".")))?;
         file.write_all(serde_json::to_string_pretty(key)?.as_bytes())?;
         file.persist(path)?;
         Ok(())

@@ -1,8 +1,13 @@
+//! Files that appear under their name only when they are complete.
+
 use std::path::Path;
 use tempfile::NamedTempFile;
 
 /// A temporary file beside its final place, readable by those whom a plain new file would let read it.
-pub(crate) fn temporary_file(folder: &Path) -> std::io::Result<NamedTempFile> {
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn temporary_file(folder: &Path) -> std::io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {

@@ -37,7 +37,7 @@ pub mod model_card;
 pub mod training;
 
 mod error;
-mod files;
+pub mod files;
 
 pub use error::Error;
 pub use metrics::Metrics;

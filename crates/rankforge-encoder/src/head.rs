@@ -202,7 +202,7 @@ fn stage_forward(
                 Some(projection) => {
                     let projected = saved.projected.reshape(rows, outputs);
                     let epilogue = Epilogue::default();
-                    projection.forward(pass.parameters, input, epilogue, projected.view_mut());
+                    projection.forward(pass, input, epilogue, projected.view_mut());
                     Some(projected.view())
                 }
                 None => residual.then_some(input),
@@ -214,7 +214,7 @@ fn stage_forward(
                 ..Epilogue::default()
             };
             let linear = parameters.linear.expect("a dense stage has a linear layer");
-            linear.forward(pass.parameters, input, epilogue, output.view_mut());
+            linear.forward(pass, input, epilogue, output.view_mut());
         }
         HeadStage::LayerNorm { .. } => {
             let statistics = saved.saved.reshape(rows, 2).view_mut();
@@ -255,11 +255,11 @@ fn stage_backward(
             let d_sum = d_sum.reshape(input.rows(), outputs);
             let d_output = d_output.view();
             ops::activate_backward(activation, d_output, saved.saved.view(), d_sum.view_mut());
-            linear.backward_weight(d_sum.view(), input, gradients);
-            linear.backward_input(pass.parameters, d_sum.view(), false, d_input.view_mut());
+            linear.backward_weight(pass, d_sum.view(), input, gradients);
+            linear.backward_input(pass, d_sum.view(), false, d_input.view_mut());
             if let Some(projection) = parameters.residual {
-                projection.backward_weight(d_output, input, gradients);
-                projection.backward_input(pass.parameters, d_output, true, d_input.view_mut());
+                projection.backward_weight(pass, d_output, input, gradients);
+                projection.backward_input(pass, d_output, true, d_input.view_mut());
             } else if residual {
                 ops::add(d_output, d_input.view_mut());
             }

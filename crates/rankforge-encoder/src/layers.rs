@@ -1,3 +1,4 @@
+use crate::transformer::Pass;
 use crate::{EncoderConfig, NormPlace};
 use rankforge_kernels::ops::{self, Epilogue, Rotary};
 use rankforge_kernels::{Arena, ArenaLayout, Device, ParameterId, View, ViewMut};
@@ -20,27 +21,41 @@ impl Linear {
     /// [`ops::linear`] with the layer's weight and bias.
     pub(crate) fn forward(
         &self,
-        parameters: &Arena,
+        pass: &Pass<'_>,
         x: View<'_>,
         epilogue: Epilogue<'_>,
         out: ViewMut<'_>,
     ) {
+        let parameters = pass.parameters;
         let weight = parameters.view(self.weight);
         // A fused bias has a row for each of its parts; the product wants one.
         let bias = self.bias.map(|bias| parameters.view(bias).with_shape(1, weight.rows()));
-        ops::linear(x, weight, Epilogue { bias, ..epilogue }, out);
+        ops::linear(x, weight, pass.precision, Epilogue { bias, ..epilogue }, out);
     }
 
     /// Adds the layer's gradients; needs the input.
-    pub(crate) fn backward_weight(&self, d_out: View<'_>, x: View<'_>, gradients: &mut Arena) {
+    pub(crate) fn backward_weight(
+        &self,
+        pass: &Pass<'_>,
+        d_out: View<'_>,
+        x: View<'_>,
+        gradients: &mut Arena,
+    ) {
+        let precision = pass.precision;
         match self.bias {
             None => {
-                ops::linear_backward_weight(d_out, x, gradients.view_mut(self.weight), None);
+                ops::linear_backward_weight(
+                    d_out,
+                    x,
+                    precision,
+                    gradients.view_mut(self.weight),
+                    None,
+                );
             }
             Some(bias) => {
                 let [d_weight, d_bias] = gradients.views_mut([self.weight, bias]);
                 let d_bias = d_bias.with_shape(1, d_weight.rows());
-                ops::linear_backward_weight(d_out, x, d_weight, Some(d_bias));
+                ops::linear_backward_weight(d_out, x, precision, d_weight, Some(d_bias));
             }
         }
     }
@@ -48,12 +63,13 @@ impl Linear {
     /// The gradient of the input, added to `d_x` when `accumulate`.
     pub(crate) fn backward_input(
         &self,
-        parameters: &Arena,
+        pass: &Pass<'_>,
         d_out: View<'_>,
         accumulate: bool,
         d_x: ViewMut<'_>,
     ) {
-        ops::linear_backward_input(d_out, parameters.view(self.weight), accumulate, d_x);
+        let weight = pass.parameters.view(self.weight);
+        ops::linear_backward_input(d_out, weight, pass.precision, accumulate, d_x);
     }
 }
 

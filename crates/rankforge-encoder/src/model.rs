@@ -5,7 +5,7 @@ use crate::{Architecture, Batch, EncoderError, Initializer, TensorPart, Weights,
 use crate::{families, weights};
 use rand::rngs::ChaCha12Rng;
 use rand::{RngExt, SeedableRng};
-use rankforge_kernels::{Arena, ArenaLayout, Device, ParameterId, View};
+use rankforge_kernels::{Arena, ArenaLayout, Device, ParameterId, Precision, View};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -60,6 +60,7 @@ pub struct Model {
     parameters: Arena,
     transformer: Transformer,
     head: Vec<StageParameters>,
+    precision: Precision,
 }
 
 impl Model {
@@ -155,6 +156,17 @@ impl Model {
         &self.architecture
     }
 
+    /// How the operands of its matrix products are rounded.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Sets how the operands of its matrix products are rounded, from the next pass on; the
+    /// parameters stay as they are.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
+    }
+
     /// The parameters.
     pub fn parameters(&self) -> &Arena {
         &self.parameters
@@ -234,8 +246,9 @@ impl Model {
     }
 
     fn pass<'a>(&'a self, batch: &'a Batch, mode: Mode) -> Pass<'a> {
-        let Model { architecture, parameters, transformer, .. } = self;
-        Pass { config: &architecture.encoder, transformer, parameters, batch, mode }
+        let Model { architecture, parameters, transformer, precision, .. } = self;
+        let (config, precision) = (&architecture.encoder, *precision);
+        Pass { config, transformer, parameters, batch, mode, precision }
     }
 
     fn zeros(device: &Device, architecture: Architecture) -> Model {
@@ -246,7 +259,8 @@ impl Model {
         let transformer = Transformer::new(device, &architecture.encoder, &layout);
         let head = head::parameters(&architecture.head, &layout);
         let parameters = Arena::zeros(device, Arc::new(layout));
-        Model { architecture, parameters, transformer, head }
+        let precision = Precision::Float32;
+        Model { architecture, parameters, transformer, head, precision }
     }
 
     /// Every checkpoint tensor, with its arena matrix and how it starts.

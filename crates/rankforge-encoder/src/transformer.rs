@@ -14,7 +14,7 @@ use crate::layers::{Norm, Transformer};
 use crate::workspace::{BlockActivations, EncoderActivations, EncoderGradients};
 use crate::{Batch, EncoderConfig, Mlp, Mode, NormPlace, Positions};
 use rankforge_kernels::ops::{self, Attention, Dropout, Epilogue, RelativeBias};
-use rankforge_kernels::{Arena, Buffer, View};
+use rankforge_kernels::{Arena, Buffer, Precision, View};
 
 /// One pass over a batch: everything that forward and backward only read.
 #[derive(Clone, Copy)]
@@ -24,6 +24,7 @@ pub(crate) struct Pass<'a> {
     pub(crate) parameters: &'a Arena,
     pub(crate) batch: &'a Batch,
     pub(crate) mode: Mode,
+    pub(crate) precision: Precision,
 }
 
 impl Pass<'_> {
@@ -142,7 +143,7 @@ fn embed(pass: &Pass<'_>, activations: &mut EncoderActivations) {
         ops::dropout(dropout, target.view_mut());
     }
     if let Some(projection) = transformer.projection {
-        projection.forward(parameters, embedded.view(), Epilogue::default(), hidden.view_mut());
+        projection.forward(pass, embedded.view(), Epilogue::default(), hidden.view_mut());
     }
 }
 
@@ -153,12 +154,12 @@ fn embed_backward(
     d: &mut EncoderGradients,
     gradients: &mut Arena,
 ) {
-    let Pass { config, transformer, parameters, batch, .. } = *pass;
+    let Pass { config, transformer, batch, .. } = *pass;
     let (tokens, width) = (batch.ragged.tokens(), config.embedding_size);
     if let Some(projection) = transformer.projection {
         let d_embedded = d.other.reshape(tokens, width).view_mut();
-        projection.backward_weight(d.hidden.view(), activations.embedded.view(), gradients);
-        projection.backward_input(parameters, d.hidden.view(), false, d_embedded);
+        projection.backward_weight(pass, d.hidden.view(), activations.embedded.view(), gradients);
+        projection.backward_input(pass, d.hidden.view(), false, d_embedded);
         d.swap();
     }
     if let Some(dropout) = pass.dropout(config.embedding_dropout, EMBEDDING) {
@@ -190,7 +191,7 @@ fn attention(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut BlockAc
     }
     let x = if block.first_norm.is_some() { saved.attention_input.view() } else { input };
     let qkv = saved.qkv.reshape(tokens, 3 * h);
-    block.qkv.forward(parameters, x, Epilogue::default(), qkv.view_mut());
+    block.qkv.forward(pass, x, Epilogue::default(), qkv.view_mut());
     if let Some(rotary) = &block.rotary {
         ops::rotary(rotary, &batch.ragged, config.heads, qkv.view_mut());
     }
@@ -201,7 +202,7 @@ fn attention(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut BlockAc
         pass.dropout(config.attention_output_dropout, place(index, Site::AttentionOutput));
     let epilogue = Epilogue { dropout, residual: Some(input), ..Epilogue::default() };
     let attended = saved.attended.reshape(tokens, h).view_mut();
-    block.attention_output.forward(parameters, saved.context.view(), epilogue, attended);
+    block.attention_output.forward(pass, saved.context.view(), epilogue, attended);
 }
 
 /// Backward of [`attention`]: turns the gradient of `attended` in `d.hidden` into that of `input`.
@@ -219,9 +220,9 @@ fn attention_backward(
     let dropout =
         pass.dropout(config.attention_output_dropout, place(index, Site::AttentionOutput));
     let d_output = dropped(dropout, &d.hidden, &mut d.other);
-    block.attention_output.backward_weight(d_output, saved.context.view(), gradients);
+    block.attention_output.backward_weight(pass, d_output, saved.context.view(), gradients);
     let d_context = d.context.reshape(tokens, h);
-    block.attention_output.backward_input(parameters, d_output, false, d_context.view_mut());
+    block.attention_output.backward_input(pass, d_output, false, d_context.view_mut());
 
     let (qkv, context, log_sum_exp) =
         (saved.qkv.view(), saved.context.view(), saved.log_sum_exp.view());
@@ -242,12 +243,12 @@ fn attention_backward(
     }
 
     let x = if block.first_norm.is_some() { saved.attention_input.view() } else { input };
-    block.qkv.backward_weight(d_qkv.view(), x, gradients);
+    block.qkv.backward_weight(pass, d_qkv.view(), x, gradients);
     match block.first_norm {
-        None => block.qkv.backward_input(parameters, d_qkv.view(), true, d.hidden.view_mut()),
+        None => block.qkv.backward_input(pass, d_qkv.view(), true, d.hidden.view_mut()),
         Some(norm) => {
             let d_x = d.other.reshape(tokens, h);
-            block.qkv.backward_input(parameters, d_qkv.view(), false, d_x.view_mut());
+            block.qkv.backward_input(pass, d_qkv.view(), false, d_x.view_mut());
             let (statistics, d_input) = (saved.first_statistics.view(), d.hidden.view_mut());
             norm.backward(parameters, d_x.view(), input, statistics, true, d_input, gradients);
         }
@@ -295,12 +296,12 @@ fn mlp(
             let pre_activation = keep.then(|| saved.mlp_sum.reshape(tokens, f).view_mut());
             let activation = Some(activation);
             let epilogue = Epilogue { pre_activation, activation, ..Epilogue::default() };
-            block.mlp_input.forward(parameters, middle.view(), epilogue, hidden.view_mut());
+            block.mlp_input.forward(pass, middle.view(), epilogue, hidden.view_mut());
         }
         Mlp::Gated(gate) => {
             let sum = saved.mlp_sum.reshape(tokens, 2 * f);
             let epilogue = Epilogue::default();
-            block.mlp_input.forward(parameters, middle.view(), epilogue, sum.view_mut());
+            block.mlp_input.forward(pass, middle.view(), epilogue, sum.view_mut());
             ops::gated(gate, sum.view(), hidden.view_mut());
         }
     }
@@ -316,10 +317,10 @@ fn mlp(
     let epilogue = Epilogue { dropout, residual: Some(residual), ..Epilogue::default() };
     let output = output.reshape(tokens, h).view_mut();
     match block.last_norm {
-        None => block.mlp_output.forward(parameters, hidden.view(), epilogue, output),
+        None => block.mlp_output.forward(pass, hidden.view(), epilogue, output),
         Some(norm) => {
             let sum = saved.block_sum.reshape(tokens, h);
-            block.mlp_output.forward(parameters, hidden.view(), epilogue, sum.view_mut());
+            block.mlp_output.forward(pass, hidden.view(), epilogue, sum.view_mut());
             let statistics = saved.last_statistics.reshape(tokens, 2).view_mut();
             norm.forward(parameters, sum.view(), output, statistics);
         }
@@ -343,9 +344,9 @@ fn mlp_backward(
     }
     let dropout = pass.dropout(config.mlp_output_dropout, place(index, Site::MlpOutput));
     let d_output = dropped(dropout, &d.hidden, &mut d.other);
-    block.mlp_output.backward_weight(d_output, saved.mlp_hidden.view(), gradients);
+    block.mlp_output.backward_weight(pass, d_output, saved.mlp_hidden.view(), gradients);
     let d_hidden = d.mlp_hidden.reshape(tokens, f);
-    block.mlp_output.backward_input(parameters, d_output, false, d_hidden.view_mut());
+    block.mlp_output.backward_input(pass, d_output, false, d_hidden.view_mut());
     if let Some(dropout) = pass.dropout(config.mlp_dropout, place(index, Site::MlpHidden)) {
         ops::dropout(dropout, d_hidden.view_mut());
     }
@@ -356,16 +357,16 @@ fn mlp_backward(
         Mlp::Gated(gate) => ops::gated_backward(gate, d_hidden, sum, d_sum.view_mut()),
     }
     let d_sum = d_sum.view();
-    block.mlp_input.backward_weight(d_sum, saved.middle.view(), gradients);
+    block.mlp_input.backward_weight(pass, d_sum, saved.middle.view(), gradients);
     let (x, statistics) = (saved.attended.view(), &saved.middle_statistics);
     match config.norm_place {
         NormPlace::Post => {
-            block.mlp_input.backward_input(parameters, d_sum, true, d.hidden.view_mut());
+            block.mlp_input.backward_input(pass, d_sum, true, d.hidden.view_mut());
             norm_backward(pass, block.middle_norm, x, statistics, d, gradients);
         }
         NormPlace::Pre => {
             let d_middle = d.other.reshape(tokens, h);
-            block.mlp_input.backward_input(parameters, d_sum, false, d_middle.view_mut());
+            block.mlp_input.backward_input(pass, d_sum, false, d_middle.view_mut());
             let (d_middle, d_x) = (d_middle.view(), d.hidden.view_mut());
             let norm = block.middle_norm;
             norm.backward(parameters, d_middle, x, statistics.view(), true, d_x, gradients);

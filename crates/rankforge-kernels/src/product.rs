@@ -9,7 +9,7 @@
 use crate::pack::PackPanel;
 use crate::parallel::{SharedRows, for_chunks, for_each};
 use crate::simd::dispatch;
-use crate::{Device, Isa};
+use crate::{Device, Isa, Precision};
 use gemm_common::microkernel::MicroKernelFn;
 use std::ops::Range;
 
@@ -25,6 +25,7 @@ pub(crate) struct Operand<'a> {
 ///
 /// `left`: rows of `out` x depth; `right`: columns of `out` x depth.
 pub(crate) struct Product<'a> {
+    pub(crate) precision: Precision,
     pub(crate) depth: usize,
     pub(crate) left: Operand<'a>,
     pub(crate) right: Operand<'a>,
@@ -56,6 +57,7 @@ pub(crate) fn product(
     out: &SharedRows<'_>,
     finish: impl Fn(Range<usize>, Range<usize>) + Sync,
 ) {
+    assert_eq!(product.precision, Precision::Float32, "products of rounded operands");
     let (rows, columns, depth) = (out.row_count, out.columns, product.depth);
     if rows == 0 || columns == 0 {
         return;

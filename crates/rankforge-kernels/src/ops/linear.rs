@@ -4,7 +4,7 @@ use crate::ops::{Activation, Dropout};
 use crate::parallel::{SharedRows, for_each};
 use crate::product::{Operand, Product, product};
 use crate::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
-use crate::{View, ViewMut};
+use crate::{Precision, View, ViewMut};
 use std::ops::Range;
 
 /// What [`linear`] does to each row block of the product while it is in cache, in this order.
@@ -31,7 +31,13 @@ pub struct Epilogue<'a> {
 ///
 /// # Panics
 /// When the shapes differ from these.
-pub fn linear(x: View<'_>, weight: View<'_>, epilogue: Epilogue<'_>, out: ViewMut<'_>) {
+pub fn linear(
+    x: View<'_>,
+    weight: View<'_>,
+    precision: Precision,
+    epilogue: Epilogue<'_>,
+    out: ViewMut<'_>,
+) {
     let (rows, depth, columns) = (x.rows, x.columns, weight.rows);
     weight.expect_shape("weight", columns, depth);
     out.expect_shape("out", rows, columns);
@@ -67,6 +73,7 @@ pub fn linear(x: View<'_>, weight: View<'_>, epilogue: Epilogue<'_>, out: ViewMu
         dispatch(isa, finish);
     };
     let operands = Product {
+        precision,
         depth,
         left: Operand { data: x.data, row_stride: depth, depth_stride: 1 },
         right: Operand { data: weight.data, row_stride: depth, depth_stride: 1 },
@@ -85,6 +92,7 @@ pub fn linear(x: View<'_>, weight: View<'_>, epilogue: Epilogue<'_>, out: ViewMu
 pub fn linear_backward_input(
     d_out: View<'_>,
     weight: View<'_>,
+    precision: Precision,
     accumulate: bool,
     d_x: ViewMut<'_>,
 ) {
@@ -92,6 +100,7 @@ pub fn linear_backward_input(
     weight.expect_shape("weight", depth, columns);
     d_x.expect_shape("d_x", rows, columns);
     let operands = Product {
+        precision,
         depth,
         left: Operand { data: d_out.data, row_stride: depth, depth_stride: 1 },
         right: Operand { data: weight.data, row_stride: 1, depth_stride: columns },
@@ -110,6 +119,7 @@ pub fn linear_backward_input(
 pub fn linear_backward_weight(
     d_out: View<'_>,
     x: View<'_>,
+    precision: Precision,
     d_weight: ViewMut<'_>,
     d_bias: Option<ViewMut<'_>>,
 ) {
@@ -117,6 +127,7 @@ pub fn linear_backward_weight(
     x.expect_shape("x", depth, columns);
     d_weight.expect_shape("d_weight", rows, columns);
     let operands = Product {
+        precision,
         depth,
         left: Operand { data: d_out.data, row_stride: 1, depth_stride: rows },
         right: Operand { data: x.data, row_stride: 1, depth_stride: columns },

@@ -5,7 +5,7 @@ use crate::support::{
 use rankforge_kernels::ops::{
     Activation, Dropout, Epilogue, dropout, linear, linear_backward_input, linear_backward_weight,
 };
-use rankforge_kernels::{Buffer, Device};
+use rankforge_kernels::{Buffer, Device, Precision};
 
 /// Shapes beyond one tile, one depth block and the threshold for threads.
 const LARGE: [[usize; 3]; 7] = [
@@ -62,7 +62,7 @@ fn run(device: &Device, x: &[f32], weight: &[f32], [rows, depth, columns]: [usiz
     let x = Buffer::upload(device, rows, depth, x);
     let weight = Buffer::upload(device, columns, depth, weight);
     let mut out = Buffer::upload(device, rows, columns, &vec![f32::NAN; rows * columns]);
-    linear(x.view(), weight.view(), Epilogue::default(), out.view_mut());
+    linear(x.view(), weight.view(), Precision::Float32, Epilogue::default(), out.view_mut());
     out.view().to_vec()
 }
 
@@ -117,7 +117,7 @@ fn epilogue_adds_bias_keeps_the_sum_activates_drops_and_adds_the_residual() {
                 dropout: Some(config),
                 residual: Some(residual_buffer.view()),
             };
-            linear(x.view(), weight.view(), epilogue, out.view_mut());
+            linear(x.view(), weight.view(), Precision::Float32, epilogue, out.view_mut());
             let expected: Vec<f64> =
                 (0..sums.len()).map(|i| sums[i] + f64::from(bias[i % columns])).collect();
             let allowed = |i: usize| bound(depth, magnitudes[i] + 1.0);
@@ -145,7 +145,13 @@ fn backward_input_is_the_product_with_the_weight() {
                 let d_out = Buffer::upload(device, rows, depth, &d_out);
                 let weight = Buffer::upload(device, depth, columns, &weight);
                 let mut d_x = Buffer::upload(device, rows, columns, &before);
-                linear_backward_input(d_out.view(), weight.view(), accumulate, d_x.view_mut());
+                linear_backward_input(
+                    d_out.view(),
+                    weight.view(),
+                    Precision::Float32,
+                    accumulate,
+                    d_x.view_mut(),
+                );
                 let start = |i: usize| if accumulate { f64::from(before[i]) } else { 0.0 };
                 let expected: Vec<f64> =
                     (0..expected.len()).map(|i| expected[i] + start(i)).collect();
@@ -173,7 +179,13 @@ fn backward_weight_adds_the_products_and_the_column_sums() {
             let mut d_weight = Buffer::upload(device, rows, columns, &before);
             let mut d_bias = Buffer::upload(device, 1, rows, &bias_before);
             let bias = Some(d_bias.view_mut());
-            linear_backward_weight(d_out.view(), x.view(), d_weight.view_mut(), bias);
+            linear_backward_weight(
+                d_out.view(),
+                x.view(),
+                Precision::Float32,
+                d_weight.view_mut(),
+                bias,
+            );
             let what = format!("{rows} x {columns} of {depth} tokens on {device:?}");
             let total: Vec<f64> =
                 (0..expected.len()).map(|i| expected[i] + f64::from(before[i])).collect();
@@ -207,8 +219,20 @@ fn backward_agrees_with_central_differences() {
         let d_out = Buffer::upload(device, rows, columns, &d_out);
         let mut d_x = Buffer::zeros(device, rows, depth);
         let mut d_weight = Buffer::zeros(device, columns, depth);
-        linear_backward_input(d_out.view(), weight.view(), false, d_x.view_mut());
-        linear_backward_weight(d_out.view(), x.view(), d_weight.view_mut(), None);
+        linear_backward_input(
+            d_out.view(),
+            weight.view(),
+            Precision::Float32,
+            false,
+            d_x.view_mut(),
+        );
+        linear_backward_weight(
+            d_out.view(),
+            x.view(),
+            Precision::Float32,
+            d_weight.view_mut(),
+            None,
+        );
         // Sums of at most five products of numbers below 1.
         assert_close(&d_x.view().to_vec(), &expected_x, |_| 10.0 * EPS, "d_x");
         assert_close(&d_weight.view().to_vec(), &expected_weight, |_| 10.0 * EPS, "d_weight");
@@ -230,13 +254,25 @@ fn linear_and_its_backward_give_the_same_bits_for_any_number_of_threads() {
             dropout: Some(Dropout::new(0.1, 1, 2, 3, 4)),
             ..Epilogue::default()
         };
-        linear(x.view(), weight.view(), epilogue, out.view_mut());
+        linear(x.view(), weight.view(), Precision::Float32, epilogue, out.view_mut());
         let mut d_x = Buffer::zeros(device, rows, depth);
-        linear_backward_input(d_out.view(), weight.view(), true, d_x.view_mut());
+        linear_backward_input(
+            d_out.view(),
+            weight.view(),
+            Precision::Float32,
+            true,
+            d_x.view_mut(),
+        );
         let mut d_weight = Buffer::zeros(device, columns, depth);
         let mut d_bias = Buffer::zeros(device, 1, columns);
         let bias = Some(d_bias.view_mut());
-        linear_backward_weight(d_out.view(), x.view(), d_weight.view_mut(), bias);
+        linear_backward_weight(
+            d_out.view(),
+            x.view(),
+            Precision::Float32,
+            d_weight.view_mut(),
+            bias,
+        );
         [out, d_x, d_weight, d_bias].iter().flat_map(|buffer| buffer.view().to_vec()).collect()
     });
 }
@@ -247,7 +283,7 @@ fn a_weight_of_another_depth_is_refused_with_both_shapes() {
     let device = &devices()[0];
     let (x, weight) = (Buffer::zeros(device, 3, 5), Buffer::zeros(device, 4, 6));
     let mut out = Buffer::zeros(device, 3, 4);
-    linear(x.view(), weight.view(), Epilogue::default(), out.view_mut());
+    linear(x.view(), weight.view(), Precision::Float32, Epilogue::default(), out.view_mut());
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use crate::Precision;
+use crate::pack::Format;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
@@ -8,10 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub enum Isa {
     /// Portable Rust, the reference the others are tested against.
     Scalar,
-    /// AVX2 with fused multiply-add, 8 lanes.
+    /// AVX2 with fused multiply-add and half-precision conversion, 8 lanes.
     Avx2,
     /// AVX-512 F, BW, DQ and VL, 16 lanes.
     Avx512,
+    /// AVX-512 with dot products of bfloat16 pairs (BF16) and of bytes (VNNI): Cooper Lake, Zen 4 and later.
+    Avx512Bf16,
 }
 
 impl Isa {
@@ -20,15 +24,24 @@ impl Isa {
         let mut found = vec![Isa::Scalar];
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                found.push(Isa::Avx2);
-            }
-            if is_x86_feature_detected!("avx512f")
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c");
+            let avx512 = avx2
+                && is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl")
-            {
+                && is_x86_feature_detected!("avx512vl");
+            let dot_products =
+                is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni");
+            if avx2 {
+                found.push(Isa::Avx2);
+            }
+            if avx512 {
                 found.push(Isa::Avx512);
+            }
+            if avx512 && dot_products {
+                found.push(Isa::Avx512Bf16);
             }
         }
         found
@@ -46,6 +59,7 @@ impl fmt::Display for Isa {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Avx512Bf16 => "avx512bf16",
         })
     }
 }
@@ -58,6 +72,7 @@ impl FromStr for Isa {
             "scalar" => Ok(Isa::Scalar),
             "avx2" => Ok(Isa::Avx2),
             "avx512" => Ok(Isa::Avx512),
+            "avx512bf16" => Ok(Isa::Avx512Bf16),
             _ => Err(DeviceError::UnknownIsa { got: name.to_owned() }),
         }
     }
@@ -68,7 +83,7 @@ impl FromStr for Isa {
 #[non_exhaustive]
 pub enum DeviceError {
     /// The name is none of the known instruction sets.
-    #[error("unknown instruction set {got:?}: expected scalar, avx2 or avx512")]
+    #[error("unknown instruction set {got:?}: expected scalar, avx2, avx512 or avx512bf16")]
     UnknownIsa {
         /// What was asked for.
         got: String,
@@ -143,6 +158,21 @@ impl Device {
     /// The instruction set in use.
     pub fn isa(&self) -> Isa {
         self.0.isa
+    }
+
+    /// How matrix products of a precision are computed here, in words.
+    pub fn product_path(&self, precision: Precision) -> String {
+        let isa = self.isa();
+        match Format::of(isa, precision) {
+            Format::Exact => format!("fp32 operands, {isa} multiply-add"),
+            Format::Bf16Pairs => format!("bf16 operands, {isa} dot products of pairs (vdpbf16ps)"),
+            Format::RoundedBf16 => {
+                format!("bf16 operands, widened while packing, {isa} multiply-add")
+            }
+            Format::RoundedF16 => {
+                format!("fp16 operands, widened while packing, {isa} multiply-add")
+            }
+        }
     }
 
     /// Number of worker threads.

@@ -18,6 +18,7 @@ mod arena;
 mod buffer;
 mod device;
 mod math;
+mod micro;
 pub mod ops;
 mod pack;
 mod parallel;

@@ -1,24 +1,43 @@
-//! The matrix product: packing, tiling and threads around the `gemm` crate's microkernels.
+//! The matrix product: packing, tiling and threads around the register-blocked core in `micro`.
 //!
-//! The crate's own driver packs an operand again for every block of rows and allocates for it;
-//! here the weight is packed once per use, and every tile is finished while it is in cache.
+//! An operand is packed once per product, into words of the format that the precision and the
+//! instruction set ask for, and every tile is finished while it is in cache.
 //!
 //! Each number of the result is one chain of multiply-adds in the order of the depth, cut every
-//! `depth block` numbers. The chain does not depend on tiles, threads or the other rows.
+//! `depth block` words. The chain does not depend on tiles, threads or the other rows.
 
-use crate::pack::PackPanel;
+use crate::micro::{Block, Multiply, MultiplyPairs, most_rows};
+use crate::pack::{Format, PackPanels, PackRows};
 use crate::parallel::{SharedRows, for_chunks, for_each};
-use crate::simd::dispatch;
+use crate::simd::{Kernel, Simd, dispatch};
 use crate::{Device, Isa, Precision};
-use gemm_common::microkernel::MicroKernelFn;
 use std::ops::Range;
 
-/// An operand seen as `rows x depth`, with any strides.
+/// An operand seen as `rows x depth`; one of the strides is 1.
 #[derive(Clone, Copy)]
 pub(crate) struct Operand<'a> {
     pub(crate) data: &'a [f32],
     pub(crate) row_stride: usize,
     pub(crate) depth_stride: usize,
+}
+
+impl<'a> Operand<'a> {
+    fn check(&self, name: &str, rows: usize, depth: usize) {
+        let last = (rows.max(1) - 1) * self.row_stride + (depth.max(1) - 1) * self.depth_stride;
+        let lies = self.row_stride == 1 || self.depth_stride == 1;
+        assert!(
+            depth == 0 || lies && last < self.data.len(),
+            "{name} of {} numbers cannot be {rows} x {depth}",
+            self.data.len()
+        );
+    }
+
+    /// A row's numbers at `depths`, where they are contiguous.
+    #[inline(always)]
+    pub(crate) fn row(&self, row: usize, depths: &Range<usize>) -> &'a [f32] {
+        let start = row * self.row_stride;
+        &self.data[start + depths.start..start + depths.end]
+    }
 }
 
 /// `out = left rightᵀ`, or `out += left rightᵀ` when `accumulate`.
@@ -35,19 +54,26 @@ pub(crate) struct Product<'a> {
 /// Products with fewer multiply-adds run on the calling thread.
 const INLINE_WORK: usize = 1 << 22;
 
-/// Longest chain of multiply-adds kept in registers: a micro-panel of the other operand
-/// (8 x 512 numbers) takes half of a 32 KiB L1 cache.
+/// Longest chain of words kept in registers: a block of the broadcast operand (12 x 512 words)
+/// fits a 32 KiB L1 cache.
 const DEPTH_BLOCK: usize = 512;
 
-/// Most numbers packed before they are used; only very large operands are packed in turns.
-const PACKED_NUMBERS: usize = 1 << 23;
+/// Most words packed before they are used; only very large operands are packed in turns.
+const PACKED_WORDS: usize = 1 << 23;
+
+/// The same where both operands are packed, as for the gradient of a weight: their depth, the
+/// tokens, is long, and its pieces can stay in the outer cache.
+const CACHED_WORDS: usize = 1 << 20;
 
 /// Rows of a tile: enough to use each packed panel often, few enough to balance threads.
-/// A multiple of every microkernel's count of columns.
+/// A multiple of every block's rows.
 const TILE_ROWS: usize = 96;
 
 /// Columns of a tile: with a depth block, the packed panels stay in a 1 MiB L2 cache.
 const TILE_COLUMNS: usize = 320;
+
+/// Rows whose distance in words is a multiple of this share cache sets.
+const ALIASING: usize = 512;
 
 /// Computes the product into `out`, calling `finish(rows, columns)` on the thread that computed a
 /// tile, once for each, when all of its numbers are final.
@@ -57,7 +83,6 @@ pub(crate) fn product(
     out: &SharedRows<'_>,
     finish: impl Fn(Range<usize>, Range<usize>) + Sync,
 ) {
-    assert_eq!(product.precision, Precision::Float32, "products of rounded operands");
     let (rows, columns, depth) = (out.row_count, out.columns, product.depth);
     if rows == 0 || columns == 0 {
         return;
@@ -65,31 +90,33 @@ pub(crate) fn product(
     product.left.check("left", rows, depth);
     product.right.check("right", columns, depth);
     if depth == 0 {
-        for row in 0..rows {
-            // SAFETY: one segment at a time.
-            let segment = unsafe { out.part(row, 0..columns) };
-            if !product.accumulate {
-                segment.fill(0.0);
-            }
+        if !product.accumulate {
+            // SAFETY: the only part there is.
+            unsafe { out.rows(0..rows) }.fill(0.0);
         }
         return finish(0..rows, 0..columns);
     }
-    let kernels = MicroKernels::of(device.isa());
+    let format = Format::of(device.isa(), product.precision);
+    let lanes = dispatch(device.isa(), Lanes);
+    let panel = 2 * lanes;
     // With few rows, packing the weight would cost more than the product: the rows are packed
     // instead and the weight is read in place. Each chain of multiply-adds is the same.
-    let swap = rows <= kernels.panel && product.right.depth_stride == 1;
+    let swap = rows <= panel && product.right.depth_stride == 1;
     let (panels, broadcast) =
         if swap { (product.left, product.right) } else { (product.right, product.left) };
     let (panel_count, broadcast_count) = if swap { (rows, columns) } else { (columns, rows) };
+    let words = depth.div_ceil(format.per_word());
     let plan = Plan {
-        kernels,
+        isa: device.isa(),
+        format,
+        panel,
+        most: most_rows(lanes),
         panels: (panels, panel_count),
         broadcast: (broadcast, broadcast_count),
+        place: Place::of(&broadcast, format),
         depth,
-        depth_block: depth.div_ceil(depth.div_ceil(DEPTH_BLOCK)),
-        pack_broadcast: broadcast.depth_stride != 1,
-        panel_stride: if swap { columns } else { 1 },
-        broadcast_stride: if swap { 1 } else { columns },
+        block: words.div_ceil(words.div_ceil(DEPTH_BLOCK)),
+        swap,
         accumulate: product.accumulate,
         parallel: device.threads() > 1 && rows * columns * depth >= INLINE_WORK,
     };
@@ -103,72 +130,68 @@ pub(crate) fn product(
     }
 }
 
-impl Operand<'_> {
-    fn check(&self, name: &str, rows: usize, depth: usize) {
-        let last = (rows.max(1) - 1) * self.row_stride + (depth.max(1) - 1) * self.depth_stride;
-        assert!(
-            depth == 0 || last < self.data.len(),
-            "{name} of {} numbers cannot be {rows} x {depth}",
-            self.data.len()
-        );
+/// The lanes of an instruction set.
+struct Lanes;
+
+impl Kernel for Lanes {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self) -> usize {
+        S::LANES
     }
 }
 
-/// The microkernels of one instruction set.
-#[derive(Clone, Copy)]
-struct MicroKernels {
-    /// Numbers in a vector.
-    lanes: usize,
-    /// Numbers along the packed operand, a multiple of `lanes`.
-    panel: usize,
-    /// Numbers along the broadcast operand.
-    columns: usize,
-    /// For 1 to `panel / lanes` vectors, for 1 to `columns` columns.
-    table: &'static [MicroKernelFn<f32>],
+/// Where the operand whose words are broadcast is read from.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    /// The operand itself, its depth contiguous.
+    Original,
+    /// A packed copy, row by row.
+    Rows,
+    /// A packed copy in panels of `most` rows, word by word.
+    Panels,
 }
 
-impl MicroKernels {
-    fn of(isa: Isa) -> MicroKernels {
-        match isa {
-            Isa::Scalar => {
-                use gemm_f32::microkernel::scalar::f32::{MR_DIV_N, NR, UKR};
-                static TABLE: [[MicroKernelFn<f32>; NR]; MR_DIV_N] = UKR;
-                MicroKernels { lanes: 1, panel: MR_DIV_N, columns: NR, table: TABLE.as_flattened() }
+impl Place {
+    fn of(operand: &Operand<'_>, format: Format) -> Place {
+        match operand {
+            Operand { depth_stride: 1, row_stride, .. } => {
+                let aliases = row_stride.is_multiple_of(ALIASING);
+                if format == Format::Exact && !aliases { Place::Original } else { Place::Rows }
             }
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => {
-                use gemm_f32::microkernel::fma::f32::{MR_DIV_N, NR, UKR};
-                static TABLE: [[MicroKernelFn<f32>; NR]; MR_DIV_N] = UKR;
-                let panel = 8 * MR_DIV_N;
-                MicroKernels { lanes: 8, panel, columns: NR, table: TABLE.as_flattened() }
-            }
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => {
-                use gemm_f32::microkernel::avx512f::f32::{MR_DIV_N, NR, UKR};
-                static TABLE: [[MicroKernelFn<f32>; NR]; MR_DIV_N] = UKR;
-                let panel = 16 * MR_DIV_N;
-                MicroKernels { lanes: 16, panel, columns: NR, table: TABLE.as_flattened() }
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => unreachable!("{isa} is not available on this machine"),
+            _ => Place::Panels,
         }
     }
 }
 
-/// One product, with the operand whose numbers fill vectors (`panels`) told from the one whose
-/// numbers are broadcast.
+/// One product, with the operand whose words fill vectors (`panels`) told from the one whose words
+/// are broadcast.
 struct Plan<'a> {
-    kernels: MicroKernels,
+    isa: Isa,
+    format: Format,
+    /// Rows of a packed panel: two vectors.
+    panel: usize,
+    /// Rows of a block of the broadcast operand.
+    most: usize,
     panels: (Operand<'a>, usize),
     broadcast: (Operand<'a>, usize),
+    place: Place,
     depth: usize,
-    depth_block: usize,
-    pack_broadcast: bool,
-    /// Distance in `out` between neighbours along the panels.
-    panel_stride: usize,
-    broadcast_stride: usize,
+    /// Words of a depth block.
+    block: usize,
+    /// The panels are along the rows of `out`.
+    swap: bool,
     accumulate: bool,
     parallel: bool,
+}
+
+/// The words of a run of depths, as they lie in memory.
+struct Packed<'a> {
+    depths: Range<usize>,
+    words: usize,
+    panels: &'a [f32],
+    broadcast: &'a [f32],
 }
 
 impl Plan<'_> {
@@ -178,31 +201,49 @@ impl Plan<'_> {
         out: &SharedRows<'_>,
         finish: impl Fn(Range<usize>, Range<usize>) + Sync,
     ) {
-        let MicroKernels { panel, columns, .. } = self.kernels;
-        let panel_slots = self.panels.1.div_ceil(panel);
-        let broadcast_slots =
-            if self.pack_broadcast { self.broadcast.1.div_ceil(columns) } else { 0 };
-        let width = panel_slots * panel + broadcast_slots * columns;
-        let blocks = (PACKED_NUMBERS / (width * self.depth_block)).max(1);
-        let chunk = (blocks * self.depth_block).min(self.depth);
-        let mut scratch = device.scratch(width * chunk);
-        let mut start = 0;
-        while start < self.depth {
-            let depths = start..(start + chunk).min(self.depth);
-            let (packed_panels, packed_broadcast) =
-                scratch.split_at_mut(panel_slots * panel * depths.len());
-            self.pack(device, &self.panels, panel, &depths, packed_panels);
-            if self.pack_broadcast {
-                let packed = &mut packed_broadcast[..broadcast_slots * columns * depths.len()];
-                self.pack(device, &self.broadcast, columns, &depths, packed);
+        let words = self.depth.div_ceil(self.format.per_word());
+        let panel_rows = self.panels.1.next_multiple_of(self.panel);
+        let broadcast_rows = match self.place {
+            Place::Original => 0,
+            Place::Rows => self.broadcast.1,
+            Place::Panels => self.broadcast.1.next_multiple_of(self.most),
+        };
+        let most = if self.place == Place::Panels { CACHED_WORDS } else { PACKED_WORDS };
+        let blocks = most / ((panel_rows + broadcast_rows) * self.block);
+        let chunk = (blocks.max(1) * self.block).min(words);
+        let mut scratch =
+            device.scratch(panel_rows * chunk + broadcast_rows * self.row_stride(chunk));
+        for start in (0..words).step_by(chunk) {
+            let words = chunk.min(words - start);
+            let per_word = self.format.per_word();
+            let depths = start * per_word..((start + words) * per_word).min(self.depth);
+            let (panels, broadcast) = scratch.split_at_mut(panel_rows * words);
+            self.pack_panels(device, &self.panels, self.panel, &depths, panels);
+            match self.place {
+                Place::Original => {}
+                Place::Rows => {
+                    let packed = &mut broadcast[..broadcast_rows * self.row_stride(words)];
+                    self.pack_rows(device, &depths, packed);
+                }
+                Place::Panels => {
+                    let packed = &mut broadcast[..broadcast_rows * words];
+                    self.pack_panels(device, &self.broadcast, self.most, &depths, packed);
+                }
             }
-            self.tiles(device, depths, packed_panels, packed_broadcast, out, &finish);
-            start += chunk;
+            self.tiles(device, &Packed { depths, words, panels, broadcast }, out, &finish);
         }
     }
 
-    /// Packs the numbers of an operand at `depths` as panels: `width` neighbours at each depth.
-    fn pack(
+    /// Words from one packed row to the next: no multiple of what makes rows share cache sets.
+    fn row_stride(&self, words: usize) -> usize {
+        match self.place {
+            Place::Rows => words.next_multiple_of(16) + 16,
+            Place::Original | Place::Panels => words,
+        }
+    }
+
+    /// Packs an operand at `depths` as panels: `width` neighbours for each word.
+    fn pack_panels(
         &self,
         device: &Device,
         (operand, count): &(Operand<'_>, usize),
@@ -210,16 +251,24 @@ impl Plan<'_> {
         depths: &Range<usize>,
         packed: &mut [f32],
     ) {
-        // Several thin panels at once: a task should be worth its start.
-        let panels_per_task = 64usize.div_ceil(width);
-        let size = panels_per_task * width * depths.len();
-        for_chunks(device, self.parallel, packed, size, |task, packed| {
-            for (index, packed) in packed.chunks_mut(width * depths.len()).enumerate() {
-                let first = (task * panels_per_task + index) * width;
-                let used = width.min(count - first);
-                let panel = PackPanel { operand, first, used, width, depths, packed };
-                dispatch(device.isa(), panel);
-            }
+        let (isa, format) = (self.isa, self.format);
+        let words = depths.len().div_ceil(format.per_word());
+        // Several panels at once: their rows are read along, and a task is worth its start.
+        let rows_per_task = 192usize.next_multiple_of(width);
+        for_chunks(device, self.parallel, packed, rows_per_task * words, |task, packed| {
+            let rows = task * rows_per_task..((task + 1) * rows_per_task).min(*count);
+            dispatch(isa, PackPanels { operand, format, rows, width, depths, packed });
+        });
+    }
+
+    /// Packs the broadcast operand at `depths` row by row.
+    fn pack_rows(&self, device: &Device, depths: &Range<usize>, packed: &mut [f32]) {
+        const ROWS: usize = 16;
+        let ((operand, count), format) = (&self.broadcast, self.format);
+        let stride = self.row_stride(depths.len().div_ceil(format.per_word()));
+        for_chunks(device, self.parallel, packed, ROWS * stride, |task, packed| {
+            let rows = task * ROWS..((task + 1) * ROWS).min(*count);
+            dispatch(self.isa, PackRows { operand, format, rows, depths, stride, packed });
         });
     }
 
@@ -227,89 +276,143 @@ impl Plan<'_> {
     fn tiles(
         &self,
         device: &Device,
-        depths: Range<usize>,
-        packed_panels: &[f32],
-        packed_broadcast: &[f32],
+        packed: &Packed<'_>,
         out: &SharedRows<'_>,
         finish: &(impl Fn(Range<usize>, Range<usize>) + Sync),
     ) {
-        let MicroKernels { panel, columns, .. } = self.kernels;
-        let (panel_count, broadcast_count) = (self.panels.1, self.broadcast.1);
-        let last = depths.end == self.depth;
-        let across = Cut::new(panel_count, TILE_COLUMNS, panel);
-        let down = Cut::new(broadcast_count, TILE_ROWS, columns);
+        let last = packed.depths.end == self.depth;
+        let across = Cut::new(self.panels.1, TILE_COLUMNS, self.panel);
+        let down = Cut::new(self.broadcast.1, TILE_ROWS, self.most);
         // Neighbouring tasks share their packed panels, which stay in the cache.
         for_each(device, self.parallel, across.pieces * down.pieces, |task| {
             let panels = across.piece(task / down.pieces);
             let broadcast = down.piece(task % down.pieces);
-            let mut start = depths.start;
-            while start < depths.end {
-                let end = (start + self.depth_block).min(depths.end);
-                for first in broadcast.clone().step_by(columns) {
-                    let count = columns.min(broadcast.end - first);
-                    let (pointer, depth_stride, stride) =
-                        self.broadcast_panel(first, start, &depths, packed_broadcast);
-                    for lane in panels.clone().step_by(panel) {
-                        let offset = lane * depths.len() + (start - depths.start) * panel;
-                        let lanes = panel.min(panels.end - lane);
-                        // SAFETY: tiles of different tasks are disjoint parts of `out`, and
-                        // `check` bounded the operands.
-                        unsafe {
-                            self.micro_kernel(lanes, count)(
-                                lanes,
-                                count,
-                                end - start,
-                                out.data
-                                    .add(lane * self.panel_stride + first * self.broadcast_stride),
-                                packed_panels[offset..].as_ptr(),
-                                pointer,
-                                self.broadcast_stride as isize,
-                                self.panel_stride as isize,
-                                panel as isize,
-                                depth_stride as isize,
-                                stride as isize,
-                                1.0,
-                                1.0,
-                                u8::from(self.accumulate || start > 0),
-                                false,
-                                false,
-                                false,
-                                std::ptr::null(),
-                            );
-                        }
-                    }
-                }
-                start = end;
-            }
+            let tile = Tile {
+                plan: self,
+                packed,
+                panels: panels.clone(),
+                broadcast: broadcast.clone(),
+                out,
+            };
+            dispatch(self.isa, tile);
             if last {
                 finish(panels, broadcast);
             }
         });
     }
 
-    /// Where the broadcast operand is from row `first` and depth `start` on, and its strides
-    /// along the depth and along the rows.
-    fn broadcast_panel(
+    /// Where the broadcast operand is from row `first` and word `start` on, and its strides along
+    /// the rows and along the words.
+    fn broadcast_block(
         &self,
+        packed: &Packed<'_>,
         first: usize,
         start: usize,
-        depths: &Range<usize>,
-        packed: &[f32],
     ) -> (*const f32, usize, usize) {
-        let columns = self.kernels.columns;
-        if self.pack_broadcast {
-            let offset = first * depths.len() + (start - depths.start) * columns;
-            (packed[offset..].as_ptr(), columns, 1)
-        } else {
-            let operand = &self.broadcast.0;
-            let offset = first * operand.row_stride + start * operand.depth_stride;
-            (operand.data[offset..].as_ptr(), operand.depth_stride, operand.row_stride)
+        match self.place {
+            Place::Original => {
+                let operand = &self.broadcast.0;
+                let offset = first * operand.row_stride + packed.depths.start + start;
+                (operand.data[offset..].as_ptr(), operand.row_stride, 1)
+            }
+            Place::Rows => {
+                let stride = self.row_stride(packed.words);
+                (packed.broadcast[first * stride + start..].as_ptr(), stride, 1)
+            }
+            Place::Panels => {
+                let offset = first * packed.words + start * self.most;
+                (packed.broadcast[offset..].as_ptr(), 1, self.most)
+            }
+        }
+    }
+}
+
+/// One tile of the output.
+struct Tile<'a> {
+    plan: &'a Plan<'a>,
+    packed: &'a Packed<'a>,
+    panels: Range<usize>,
+    broadcast: Range<usize>,
+    out: &'a SharedRows<'a>,
+}
+
+impl Kernel for Tile<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let (plan, words) = (self.plan, self.packed.words);
+        for start in (0..words).step_by(plan.block) {
+            let count = plan.block.min(words - start);
+            let accumulate = plan.accumulate || self.packed.depths.start + start > 0;
+            for first in self.broadcast.clone().step_by(plan.most) {
+                let height = plan.most.min(self.broadcast.end - first);
+                let (left, row_stride, word_stride) =
+                    plan.broadcast_block(self.packed, first, start);
+                for lane in self.panels.clone().step_by(plan.panel) {
+                    let columns = plan.panel.min(self.panels.end - lane);
+                    let right = &self.packed.panels[lane * words + start * plan.panel..];
+                    let block = Block {
+                        left,
+                        row_stride,
+                        word_stride,
+                        right: right.as_ptr(),
+                        right_stride: plan.panel,
+                        out: std::ptr::null_mut(),
+                        out_stride: self.out.columns,
+                        words: count,
+                        columns,
+                        accumulate,
+                    };
+                    // SAFETY: tiles of different tasks are disjoint parts of `out`, `check` bounded
+                    // the operands, and the packed ones have whole panels.
+                    unsafe { self.block::<S>(block, first, lane, height) };
+                }
+            }
+        }
+    }
+}
+
+impl Tile<'_> {
+    /// Computes a block and puts it at row `first` of the broadcast operand and row `lane` of the panels.
+    ///
+    /// # Safety
+    /// As for [`Block::of_height`], and the place lies inside `out`.
+    #[inline(always)]
+    unsafe fn block<S: Simd>(&self, block: Block, first: usize, lane: usize, height: usize) {
+        let (columns, stride) = (block.columns, self.out.columns);
+        // SAFETY: as promised by the caller.
+        unsafe {
+            if !self.plan.swap {
+                let out = self.out.data.add(first * stride + lane);
+                self.sum::<S>(Block { out, ..block }, height);
+                return;
+            }
+            let mut turned = [0.0; 12 * 32];
+            let (out, out_stride) = (turned.as_mut_ptr(), 2 * S::LANES);
+            let accumulate = block.accumulate;
+            self.sum::<S>(Block { out, out_stride, accumulate: false, ..block }, height);
+            for (row, numbers) in turned.chunks(out_stride).take(height).enumerate() {
+                for (column, &number) in numbers[..columns].iter().enumerate() {
+                    let out = self.out.data.add((lane + column) * stride + first + row);
+                    *out = if accumulate { *out + number } else { number };
+                }
+            }
         }
     }
 
-    fn micro_kernel(&self, lanes: usize, columns: usize) -> MicroKernelFn<f32> {
-        let vectors = lanes.div_ceil(self.kernels.lanes);
-        self.kernels.table[(vectors - 1) * self.kernels.columns + columns - 1]
+    /// # Safety
+    /// As for [`Block::of_height`].
+    #[inline(always)]
+    unsafe fn sum<S: Simd>(&self, block: Block, height: usize) {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            if S::BF16_PAIRS && self.plan.format == Format::Bf16Pairs {
+                block.of_height::<S, MultiplyPairs>(height);
+            } else {
+                block.of_height::<S, Multiply>(height);
+            }
+        }
     }
 }
 

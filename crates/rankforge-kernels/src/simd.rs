@@ -1,4 +1,4 @@
-//! One vector trait, three instruction sets, one dispatcher.
+//! One vector trait, an implementation for each instruction set, one dispatcher.
 //!
 //! A kernel is a struct of its arguments with `impl Kernel`; its `run` is written once over
 //! [`Simd`] and compiled for each instruction set by [`dispatch`]. Everything `run` calls must be
@@ -26,6 +26,9 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Isa::Avx512 => unsafe { x86::run_avx512(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx512Bf16 => unsafe { x86::run_avx512_bf16(kernel) },
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("{isa} is not available on this machine"),
     }
@@ -36,6 +39,8 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
 /// The instruction set behind a type must be there; only [`dispatch`] picks one.
 pub(crate) trait Simd: Copy {
     const LANES: usize;
+    /// Whether there are products of bfloat16 pairs.
+    const BF16_PAIRS: bool = false;
     type V: Copy;
     /// As many 32-bit counters, for random bits that are the same on every instruction set.
     type U: Copy;
@@ -76,6 +81,34 @@ pub(crate) trait Simd: Copy {
     fn shift_right_u32<const BITS: u32>(a: Self::U) -> Self::U;
     /// The nearest `f32` of numbers below `2^31`.
     fn to_f32(a: Self::U) -> Self::V;
+    /// To the nearest bfloat16, ties to even, as `f32`.
+    fn round_bf16(a: Self::V) -> Self::V;
+    /// To the nearest half-precision number, ties to even, as `f32`; infinity from 65,520 on.
+    fn round_f16(a: Self::V) -> Self::V;
+
+    /// Words that hold `first` and `second` rounded to bfloat16, `first` in the lower half.
+    ///
+    /// # Panics
+    /// Without [`Simd::BF16_PAIRS`], as the next two.
+    #[inline(always)]
+    fn pairs(first: Self::V, second: Self::V) -> Self::V {
+        let _ = (first, second);
+        unreachable!("pairs are packed only for instruction sets that multiply them");
+    }
+
+    /// [`Simd::pairs`] of the even and the odd numbers of the `2 LANES` in `low` and `high`.
+    #[inline(always)]
+    fn neighbour_pairs(low: Self::V, high: Self::V) -> Self::V {
+        let _ = (low, high);
+        unreachable!("pairs are packed only for instruction sets that multiply them");
+    }
+
+    /// `sum` and both products of each pair of bfloat16.
+    #[inline(always)]
+    fn mul_add_pairs(a: Self::V, b: Self::V, sum: Self::V) -> Self::V {
+        let _ = (a, b, sum);
+        unreachable!("pairs are packed only for instruction sets that multiply them");
+    }
 
     /// Writes the first `LANES` numbers of `row(0)`, `row(1)`, ... as columns: number `j` of row
     /// `i` goes to `target[j * stride + i]`.
@@ -121,6 +154,32 @@ pub(crate) fn store_up_to<S: Simd>(value: S::V, target: &mut [f32]) {
     } else {
         S::store_partial(value, target);
     }
+}
+
+/// [`Simd::round_bf16`] of one number.
+#[inline(always)]
+fn round_bf16(x: f32) -> f32 {
+    if x.is_nan() {
+        return x;
+    }
+    let bits = x.to_bits();
+    f32::from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
+}
+
+/// [`Simd::round_f16`] of one number.
+#[inline(always)]
+fn round_f16(x: f32) -> f32 {
+    let magnitude = x.abs();
+    let rounded = if magnitude.is_nan() || magnitude >= 65_520.0 {
+        magnitude * f32::INFINITY
+    } else if magnitude < 6.103_515_6e-5 {
+        // Below 2^-14 the unit is 2^-24, which is that of f32 in 0.5..1.
+        (magnitude + 0.5) - 0.5
+    } else {
+        let bits = magnitude.to_bits();
+        f32::from_bits((bits + 0xfff + (bits >> 13 & 1)) & !0x1fff)
+    };
+    rounded.copysign(x)
 }
 
 /// Portable lanes; LLVM may turn them into the baseline's vectors.
@@ -289,7 +348,94 @@ impl Simd for Scalar {
     fn to_f32(a: Self::U) -> Self::V {
         a.map(|lane| lane as i32 as f32)
     }
+
+    #[inline(always)]
+    fn round_bf16(a: Self::V) -> Self::V {
+        map(a, round_bf16)
+    }
+
+    #[inline(always)]
+    fn round_f16(a: Self::V) -> Self::V {
+        map(a, round_f16)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Round(bool, Vec<f32>);
+
+    impl Kernel for Round {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn run<S: Simd>(self) -> Vec<f32> {
+            let mut out = self.1;
+            for chunk in out.chunks_mut(S::LANES) {
+                let x = load_up_to::<S>(chunk);
+                let y = if self.0 { S::round_f16(x) } else { S::round_bf16(x) };
+                store_up_to::<S>(y, chunk);
+            }
+            out
+        }
+    }
+
+    /// The nearest of all numbers `± m 2^e` with `bits` significant bits and `e >= least`, ties to
+    /// even `m`; infinity from half a unit beyond `largest` on.
+    fn nearest(x: f32, bits: i32, least: i32, largest: f64) -> f32 {
+        let wide = f64::from(x);
+        if x.is_nan() || x == 0.0 || x.is_infinite() {
+            return x;
+        }
+        let exponent = (wide.abs().log2().floor() as i32 - bits + 1).max(least);
+        let unit = f64::from(exponent).exp2();
+        let rounded = (wide / unit).round_ties_even() * unit;
+        if rounded.abs() > largest { f32::INFINITY.copysign(x) } else { rounded as f32 }
+    }
+
+    /// Ties, neighbours of ties, both ends of the range, and random bits.
+    fn awkward() -> Vec<f32> {
+        let mut all = vec![0.0, -0.0, 1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX];
+        all.extend([65_504.0, 65_519.99, 65_520.0, 65_536.0, 5.96e-8, 2.98e-8, 2.99e-8, 6.1e-5]);
+        for shift in [12, 13, 15, 16] {
+            for mantissa in 0..64u32 {
+                for exponent in [0x3f80_0000u32, 0x3380_0000, 0x3880_0000, 0x4700_0000] {
+                    let tie = exponent | mantissa << shift;
+                    all.extend([tie - 1, tie, tie + 1].map(f32::from_bits));
+                }
+            }
+        }
+        let mut state = 1u32;
+        for _ in 0..4000 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            all.push(f32::from_bits(state));
+        }
+        // Smaller numbers are flushed by some instruction sets.
+        all.retain(|x| x.is_nan() || *x == 0.0 || x.abs() >= f32::MIN_POSITIVE);
+        let negative: Vec<f32> = all.iter().map(|x| -x).collect();
+        all.extend(negative);
+        all
+    }
+
+    #[test]
+    fn numbers_are_rounded_to_the_nearest_even_on_all_instruction_sets() {
+        let numbers = awkward();
+        let largest_bf16 = f64::from(f32::from_bits(0x7f7f_0000));
+        for isa in Isa::available() {
+            for (half, bits, least, largest) in
+                [(true, 11, -24, 65_504.0), (false, 8, -133, largest_bf16)]
+            {
+                let rounded = dispatch(isa, Round(half, numbers.clone()));
+                for (&x, &got) in numbers.iter().zip(&rounded) {
+                    let expected = nearest(x, bits, least, largest);
+                    let same = got.to_bits() == expected.to_bits() || x.is_nan() && got.is_nan();
+                    assert!(same, "{x:e} became {got:e}, not {expected:e}, {bits} bits on {isa}");
+                }
+            }
+        }
+    }
+}

@@ -1,9 +1,10 @@
 //! Small matrix products on tiles that stay in cache: the arithmetic of attention and of top-k.
 //!
-//! Big products go to the `gemm` crate; these are too small for its packing and planning, and their
-//! operands are packed once for many products.
+//! Big products have `product`; these are too small for its packing and planning, and their operands
+//! are packed once for many products.
 
 use crate::Isa;
+use crate::micro::{Block, Combine, most_rows};
 use crate::simd::{Kernel, Simd, dispatch};
 use std::marker::PhantomData;
 
@@ -13,43 +14,6 @@ pub(crate) const PANEL: usize = 32;
 /// `length` rounded up to whole vectors of every instruction set.
 pub(crate) fn padded(length: usize) -> usize {
     length.next_multiple_of(16)
-}
-
-/// What a product does with each pair of factors.
-pub(crate) trait Combine {
-    /// `sum` with the pair `a`, `b` added.
-    fn add<S: Simd>(a: S::V, b: S::V, sum: S::V) -> S::V;
-}
-
-/// Sums of `a * b`: the matrix product.
-pub(crate) struct Multiply;
-
-/// Sums of `(a - b)^2`.
-pub(crate) struct SquaredDifference;
-
-/// Sums of `|a - b|`.
-pub(crate) struct AbsoluteDifference;
-
-impl Combine for Multiply {
-    #[inline(always)]
-    fn add<S: Simd>(a: S::V, b: S::V, sum: S::V) -> S::V {
-        S::mul_add(a, b, sum)
-    }
-}
-
-impl Combine for SquaredDifference {
-    #[inline(always)]
-    fn add<S: Simd>(a: S::V, b: S::V, sum: S::V) -> S::V {
-        let difference = S::sub(a, b);
-        S::mul_add(difference, difference, sum)
-    }
-}
-
-impl Combine for AbsoluteDifference {
-    #[inline(always)]
-    fn add<S: Simd>(a: S::V, b: S::V, sum: S::V) -> S::V {
-        S::add(sum, S::abs(S::sub(a, b)))
-    }
 }
 
 /// The left factor: number `(row, inner)` lies at `row * row_stride + inner * inner_stride`.
@@ -174,10 +138,7 @@ impl<C: Combine> Kernel for Product<'_, C> {
             return;
         }
         self.check();
-        // As many rows as leave registers for two vectors of the right factor: 16 accumulators of
-        // 32 registers with AVX-512, 12 of 16 with AVX2.
-        let most = if S::LANES == 16 { 8 } else { 6 };
-        let width = 2 * S::LANES;
+        let (most, width) = (most_rows(S::LANES), 2 * S::LANES);
         for column in (0..columns).step_by(width) {
             let right = column / PANEL * self.right.panel_stride + column % PANEL;
             let mut row = 0;
@@ -189,109 +150,21 @@ impl<C: Combine> Kernel for Product<'_, C> {
                     let block = Block {
                         left: self.left.data.as_ptr().add(row * self.left.row_stride),
                         row_stride: self.left.row_stride,
-                        inner_stride: self.left.inner_stride,
+                        word_stride: self.left.inner_stride,
                         right: self.right.data.as_ptr().add(right),
                         right_stride: self.right.inner_stride,
                         out: self.out.as_mut_ptr().add(row * self.stride + column),
                         out_stride: self.stride,
-                        inner,
+                        words: inner,
+                        columns: (columns - column).min(width),
                         accumulate: self.accumulate,
                     };
-                    if columns - column >= width {
-                        block.of_height::<S, C, 2>(height);
-                    } else {
-                        block.of_height::<S, C, 1>(height);
-                    }
+                    block.of_height::<S, C>(height);
                 }
                 row += height;
             }
         }
     }
-}
-
-/// One block of the output that is summed in registers.
-struct Block {
-    left: *const f32,
-    row_stride: usize,
-    inner_stride: usize,
-    right: *const f32,
-    right_stride: usize,
-    out: *mut f32,
-    out_stride: usize,
-    inner: usize,
-    accumulate: bool,
-}
-
-impl Block {
-    /// # Safety
-    /// The pointers must reach `height` rows, `VECTORS` vectors of columns and `inner` sums.
-    #[inline(always)]
-    unsafe fn of_height<S: Simd, C: Combine, const VECTORS: usize>(self, height: usize) {
-        // SAFETY: as promised by the caller.
-        unsafe {
-            match height {
-                1 => self.sum::<S, C, 1, VECTORS>(),
-                2 => self.sum::<S, C, 2, VECTORS>(),
-                3 => self.sum::<S, C, 3, VECTORS>(),
-                4 => self.sum::<S, C, 4, VECTORS>(),
-                5 => self.sum::<S, C, 5, VECTORS>(),
-                6 => self.sum::<S, C, 6, VECTORS>(),
-                7 => self.sum::<S, C, 7, VECTORS>(),
-                8 => self.sum::<S, C, 8, VECTORS>(),
-                _ => unreachable!("a block of {height} rows"),
-            }
-        }
-    }
-
-    /// # Safety
-    /// As for [`Block::of_height`] with `ROWS` rows.
-    #[inline(always)]
-    #[expect(
-        clippy::needless_range_loop,
-        reason = "with iterators the compiler keeps the last sum in memory, at half the speed"
-    )]
-    unsafe fn sum<S: Simd, C: Combine, const ROWS: usize, const VECTORS: usize>(self) {
-        let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
-        // SAFETY: every address is inside the block the caller promised.
-        unsafe {
-            if self.accumulate {
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    for (vector, sum) in sums.iter_mut().enumerate() {
-                        *sum = load::<S>(self.out.add(row * self.out_stride + vector * S::LANES));
-                    }
-                }
-            }
-            let (mut left, mut right) = (self.left, self.right);
-            for _ in 0..self.inner {
-                let mut factors = [S::splat(0.0); VECTORS];
-                for (vector, factor) in factors.iter_mut().enumerate() {
-                    *factor = load::<S>(right.add(vector * S::LANES));
-                }
-                for row in 0..ROWS {
-                    let a = S::splat(*left.add(row * self.row_stride));
-                    for vector in 0..VECTORS {
-                        sums[row][vector] = C::add::<S>(a, factors[vector], sums[row][vector]);
-                    }
-                }
-                left = left.wrapping_add(self.inner_stride);
-                right = right.wrapping_add(self.right_stride);
-            }
-            for (row, sums) in sums.iter().enumerate() {
-                for (vector, &sum) in sums.iter().enumerate() {
-                    let out = self.out.add(row * self.out_stride + vector * S::LANES);
-                    S::store(sum, std::slice::from_raw_parts_mut(out, S::LANES));
-                }
-            }
-        }
-    }
-}
-
-/// # Safety
-/// `S::LANES` numbers must be readable at `source`.
-#[inline(always)]
-unsafe fn load<S: Simd>(source: *const f32) -> S::V {
-    // SAFETY: as promised by the caller.
-    S::load(unsafe { std::slice::from_raw_parts(source, S::LANES) })
 }
 
 struct PackPanels<'a> {

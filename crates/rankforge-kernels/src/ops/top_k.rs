@@ -1,10 +1,8 @@
 use crate::View;
+use crate::micro::{AbsoluteDifference, Multiply, SquaredDifference};
 use crate::parallel::{SharedRows, for_each};
 use crate::simd::{Kernel, Simd, dispatch};
-use crate::tile::{
-    AbsoluteDifference, Left, Multiply, PANEL, Right, Scratch, Shape, SquaredDifference,
-    pack_panels, padded, product,
-};
+use crate::tile::{Left, PANEL, Right, Scratch, Shape, pack_panels, padded, product};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::cmp::Ordering;

@@ -2,33 +2,41 @@
 
 use super::{Kernel, Simd};
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
 /// # Safety
-/// The machine must have AVX2 and FMA.
-#[target_feature(enable = "avx2,fma")]
+/// The machine must have AVX2, FMA and F16C.
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Avx2>()
 }
 
 /// # Safety
 /// The machine must have AVX-512 F, BW, DQ and VL.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 pub(super) unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Avx512>()
+    kernel.run::<Avx512<false>>()
+}
+
+/// # Safety
+/// The machine must have what [`run_avx512`] needs, and AVX-512 BF16 and VNNI.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni,avx2,fma,f16c")]
+pub(super) unsafe fn run_avx512_bf16<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Avx512<true>>()
 }
 
 /// Eight lanes.
 #[derive(Clone, Copy)]
 pub(super) struct Avx2;
 
-/// Sixteen lanes.
+/// Sixteen lanes, with or without products of bfloat16 pairs.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512;
+pub(super) struct Avx512<const BF16: bool>;
 
 /// One intrinsic call.
 macro_rules! intrinsic {
     ($call:expr) => {
-        // SAFETY: the type is only used below `run_avx2` or `run_avx512`, which promise the
+        // SAFETY: the type is only used below the `run_` functions, which promise the
         // instruction set; memory operands are slices whose length was checked.
         unsafe { $call }
     };
@@ -184,6 +192,23 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn round_bf16(a: __m256) -> __m256 {
+        intrinsic!({
+            let bits = _mm256_castps_si256(a);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+            let kept = _mm256_and_si256(up, _mm256_set1_epi32(-0x1_0000));
+            let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a);
+            _mm256_blendv_ps(_mm256_castsi256_ps(kept), a, nan)
+        })
+    }
+
+    #[inline(always)]
+    fn round_f16(a: __m256) -> __m256 {
+        intrinsic!(_mm256_cvtph_ps(_mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a)))
+    }
+
+    #[inline(always)]
     fn transpose<'a>(row: impl Fn(usize) -> &'a [f32], target: &mut [f32], stride: usize) {
         let mut rows = [Self::splat(0.0); 8];
         for (index, vector) in rows.iter_mut().enumerate() {
@@ -214,8 +239,9 @@ impl Simd for Avx2 {
     }
 }
 
-impl Simd for Avx512 {
+impl<const BF16: bool> Simd for Avx512<BF16> {
     const LANES: usize = 16;
+    const BF16_PAIRS: bool = BF16;
     type V = __m512;
     type U = __m512i;
 
@@ -364,6 +390,49 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn to_f32(a: __m512i) -> __m512 {
         intrinsic!(_mm512_cvtepi32_ps(a))
+    }
+
+    #[inline(always)]
+    fn round_bf16(a: __m512) -> __m512 {
+        intrinsic!({
+            let bits = _mm512_castps_si512(a);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+            let kept = _mm512_and_si512(up, _mm512_set1_epi32(-0x1_0000));
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a);
+            _mm512_mask_blend_ps(nan, _mm512_castsi512_ps(kept), a)
+        })
+    }
+
+    #[inline(always)]
+    fn round_f16(a: __m512) -> __m512 {
+        intrinsic!(_mm512_cvtph_ps(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a)))
+    }
+
+    #[inline(always)]
+    fn pairs(first: __m512, second: __m512) -> __m512 {
+        assert!(BF16);
+        intrinsic!({
+            let first: __m256i = transmute(_mm512_cvtneps_pbh(first));
+            let second: __m256i = transmute(_mm512_cvtneps_pbh(second));
+            let high = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(second));
+            _mm512_castsi512_ps(_mm512_or_si512(_mm512_cvtepu16_epi32(first), high))
+        })
+    }
+
+    #[inline(always)]
+    fn neighbour_pairs(low: __m512, high: __m512) -> __m512 {
+        assert!(BF16);
+        intrinsic!(transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low)))
+    }
+
+    #[inline(always)]
+    fn mul_add_pairs(a: __m512, b: __m512, sum: __m512) -> __m512 {
+        assert!(BF16);
+        intrinsic!({
+            let (a, b) = (transmute::<__m512, __m512bh>(a), transmute::<__m512, __m512bh>(b));
+            _mm512_dpbf16_ps(sum, a, b)
+        })
     }
 
     #[inline(always)]

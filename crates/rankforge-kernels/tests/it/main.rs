@@ -9,6 +9,7 @@ mod memory;
 mod norm;
 mod optimizer;
 mod pooling;
+mod precision;
 mod rotary;
 mod support;
 mod top_k;

@@ -106,12 +106,15 @@ fn a_name_is_used_once() {
 
 #[test]
 fn instruction_sets_are_read_by_name_and_others_refused() {
-    for isa in [Isa::Scalar, Isa::Avx2, Isa::Avx512] {
+    for isa in [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16] {
         assert_eq!(isa.to_string().parse::<Isa>().expect("its own name"), isa);
         assert_eq!(isa.to_string().to_uppercase().parse::<Isa>().expect("any case"), isa);
     }
     let error = "sse9".parse::<Isa>().expect_err("no such set").to_string();
-    assert_eq!(error, "unknown instruction set \"sse9\": expected scalar, avx2 or avx512");
+    assert_eq!(
+        error,
+        "unknown instruction set \"sse9\": expected scalar, avx2, avx512 or avx512bf16"
+    );
 }
 
 #[test]

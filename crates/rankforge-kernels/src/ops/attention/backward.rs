@@ -1,9 +1,10 @@
 use super::rows::{GradientTile, copy_rows, dot_rows, write_rows};
 use super::{Head, KEYS, Part, QUERIES, bias};
 use crate::View;
+use crate::micro::Multiply;
 use crate::parallel::SharedRows;
 use crate::simd::dispatch;
-use crate::tile::{Left, Multiply, PANEL, Right, Scratch, Shape, pack_panels, padded, product};
+use crate::tile::{Left, PANEL, Right, Scratch, Shape, pack_panels, padded, product};
 use std::f32::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 

@@ -1,10 +1,10 @@
 """Checks that a model directory gives the same scores here, in sentence-transformers and in transformers.
 
-    /tmp/peers/bin/python benchmarks/check_directory.py MODEL PAIRS.jsonl [--columns query,answer] [--limit 256] [--resave FOLDER]
+    target/benchmarks/venv/bin/python benchmarks/check_directory.py MODEL PAIRS.jsonl [--columns query,answer] [--limit 256] [--resave FOLDER]
 
 Scores the pairs with `rankforge predict`, with CrossEncoder(MODEL) and with AutoModelForSequenceClassification, and prints the
 largest differences. With --resave, Python saves the model again into FOLDER and rankforge scores with that one too: the
-way back. Exits with 1 when a difference is above 1e-4. The environment is that of train_step.py.
+way back. Exits with 1 when a difference is above 1e-4. `benchmarks/run` makes the environment.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """Compares mined rows with those of sentence-transformers' mine_hard_negatives on the same pairs and static model.
 
-    /tmp/peers/bin/python benchmarks/check_mining.py --dataset pairs.jsonl --model STATIC_MODEL
+    target/benchmarks/venv/bin/python benchmarks/check_mining.py --dataset pairs.jsonl --model STATIC_MODEL
 
-Runs several settings with both and prints for how many queries the rows differ. A difference is one by ties when each text that only
-one side has scores within 1e-6 of another candidate or of the positive. Exits with 1 at any other difference.
+Runs several settings with both and prints for how many queries the rows differ, and in how many of these ties within 1e-6 explain it
+(`harness/mined_rows.py` says how). Exits with 1 at any other difference. `benchmarks/run` makes the environment.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import sys
 import tempfile
 
 from datasets import Dataset
+from harness.mined_rows import compare_mined
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import mine_hard_negatives
 
@@ -30,27 +31,6 @@ def flags(setting):
     return [part for name, value in setting.items() for part in (f"--{name.replace('_', '-')}", str(value))]
 
 
-def by_query(rows, anchor):
-    """The rows of each query, in order."""
-    groups = {}
-    for row in rows:
-        groups.setdefault(row[anchor], []).append([value for name, value in row.items() if name != anchor])
-    return groups
-
-
-def nearly(model, query, positives, ours, theirs):
-    """Whether every text that only one side has ties, within 1e-6, with one of the other's or with the positive."""
-
-    def texts(rows):
-        return {text for row in rows for value in row for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)}
-
-    only, other = sorted(texts(ours) ^ texts(theirs)), sorted(texts(ours) | texts(theirs) | set(positives))
-    embedded = model.encode([query] + only + other, normalize_embeddings=True)
-    scores = embedded[1:] @ embedded[0]
-    single, rest = scores[: len(only)], scores[len(only) :]
-    return all(sorted(abs(rest - score))[1] < 1e-6 for score in single)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True)
@@ -61,9 +41,10 @@ def main():
     rows = [json.loads(line) for line in open(options.dataset)]
     dataset = Dataset.from_list([{name: row[name] for name in (anchor, positive)} for row in rows])
     model = SentenceTransformer(options.model, device="cpu").float()  # the arithmetic is in f32 whatever the file holds
-    positives = {}
-    for row in rows:
-        positives.setdefault(row[anchor], []).append(row[positive])
+
+    def encode(texts):
+        return model.encode(texts, normalize_embeddings=True)
+
     failed = False
     for name, setting in SETTINGS.items():
         theirs = mine_hard_negatives(dataset, model, anchor_column_name=anchor, positive_column_name=positive, batch_size=4096, verbose=False, **setting)
@@ -73,11 +54,9 @@ def main():
             command = [BINARY, "mine", "--dataset", options.dataset, "--columns", options.columns, "--model", options.model, "--output", target]
             subprocess.run([str(part) for part in command] + flags(setting), check=True, stdout=subprocess.DEVNULL)
             ours = [json.loads(line) for line in target.open()]
-        ours, theirs = by_query(ours, anchor), by_query(theirs, anchor)
-        different = [query for query in ours.keys() | theirs.keys() if ours.get(query) != theirs.get(query)]
-        ties = sum(nearly(model, query, positives[query], ours.get(query, []), theirs.get(query, [])) for query in different)
-        failed |= ties != len(different)
-        print(f"{name}: {len(ours)} queries, {len(different)} differ, {ties} of them by ties", flush=True)
+        found = compare_mined(encode, rows, (anchor, positive), ours, theirs)
+        failed |= bool(found.unexplained)
+        print(f"{name}: {found.queries} queries, {found.ties + len(found.unexplained)} differ, {found.ties} of them by ties", flush=True)
     sys.exit(failed)
 
 

@@ -1,0 +1,1 @@
+"""Measures rankforge and sentence-transformers side by side, as whole processes in turns."""

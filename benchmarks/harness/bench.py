@@ -1,0 +1,111 @@
+"""What every row is given and what it gives back."""
+
+import dataclasses
+import pathlib
+import sys
+import tempfile
+
+from harness.commands import Measured, RowFailed, Sides
+from harness.data import Corpus
+from harness.models import Models
+
+
+@dataclasses.dataclass
+class Bench:
+    """Everything a row needs.
+
+    Attributes:
+        scale: Share of the full sizes.
+        work: Folder for files that are thrown away.
+    """
+
+    sides: Sides
+    corpus: Corpus
+    models: Models
+    scale: float
+    work: pathlib.Path
+
+    def size(self, full, least):
+        """A full size at the scale of this run."""
+        return scaled(self.scale, full, least)
+
+
+def scaled(scale, full, least):
+    """A share of a full size, but at least so much."""
+    return max(least, round(full * scale))
+
+
+@dataclasses.dataclass
+class Run:
+    """One process of one side: `amount / seconds` is its rate."""
+
+    seconds: float
+    measured: Measured
+
+
+@dataclasses.dataclass
+class Result:
+    """What came of a row.
+
+    Attributes:
+        amount: Pairs, texts or processes that a run works through.
+        unit: What the rate counts.
+        operations: Useful operations of a run in its matrix products, or None.
+        details: The size of the work and what the checks found.
+        failure: Why the row failed, or None.
+    """
+
+    name: str
+    title: str
+    unit: str
+    precision: str
+    target: float
+    memory_target: float | None
+    amount: int = 0
+    operations: float | None = None
+    ours: list[Run] = dataclasses.field(default_factory=list)
+    theirs: list[Run] = dataclasses.field(default_factory=list)
+    details: list[str] = dataclasses.field(default_factory=list)
+    failure: str | None = None
+
+    def rates(self, runs):
+        """The rate of each run."""
+        return [self.amount / run.seconds for run in runs]
+
+    def ratios(self):
+        """How many times faster rankforge was, for each pair of runs."""
+        return [theirs.seconds / ours.seconds for ours, theirs in zip(self.ours, self.theirs)]
+
+    def memory_ratios(self):
+        """How many times less memory rankforge took, for each pair of runs."""
+        return [theirs.measured.memory_mib / ours.measured.memory_mib for ours, theirs in zip(self.ours, self.theirs)]
+
+
+def measure(bench, row, runs):
+    """Runs a row in turns, ours first; its result, with what went wrong in it."""
+    result = Result(row.name, row.title, row.unit, row.precision, row.target, row.memory_target)
+    with tempfile.TemporaryDirectory(prefix=f"{row.name}-", dir=bench.work) as name:
+        folder = pathlib.Path(name)
+        try:
+            result.amount, result.operations, detail = row.prepare(bench, folder)
+            result.details.append(detail)
+            result.details += row.compare_first(bench, folder)
+            for number in range(runs):
+                ours, our_output = row.ours(bench, folder / f"ours-{number}")
+                result.ours.append(ours)
+                theirs, their_output = row.theirs(bench, folder / f"theirs-{number}")
+                result.theirs.append(theirs)
+                # Every run of a side gives the same output, so the first pair of runs shows it.
+                if number == 0:
+                    result.details.append(row.check(our_output, their_output))
+                rates = result.rates([ours]) + result.rates([theirs])
+                report(f"{row.name}, run {number + 1} of {runs}: {rates[0]:.4g} and {rates[1]:.4g} {row.unit}")
+        except RowFailed as failure:
+            result.failure = str(failure)
+            report(f"{row.name}: FAILED: {failure}")
+    return result
+
+
+def report(line):
+    """Says how far the work is."""
+    print(line, file=sys.stderr, flush=True)

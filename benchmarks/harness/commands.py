@@ -1,0 +1,75 @@
+"""Runs commands of either side and says plainly what went wrong."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+from harness.environment import ROOT
+
+MEASURE = pathlib.Path(__file__).with_name("measure.py")
+
+
+class RowFailed(Exception):
+    """A row cannot be measured or its two sides did not do the same; the message says why."""
+
+
+@dataclasses.dataclass
+class Measured:
+    """What a whole process took."""
+
+    wall_seconds: float
+    cpu_seconds: float
+    memory_mib: float
+
+
+@dataclasses.dataclass
+class Sides:
+    """How the two sides are started."""
+
+    binary: pathlib.Path
+    threads: int
+
+    def ours(self, arguments, folder, precision="fp32"):
+        """Runs the rankforge binary with `arguments`, its logs in `folder`.
+
+        Raises:
+            RowFailed: It failed; at a reduced precision that the binary does not know, that is what the message says.
+        """
+        command = [self.binary, "--threads", self.threads, *arguments]
+        measured, error = run(command, folder, "ours", dict(os.environ))
+        if error is None:
+            return measured
+        line = next((line for line in error.splitlines() if line.startswith("error:")), error.strip())
+        refused = re.search(r"not supported|unexpected argument|unknown field", line) and re.search(r"bf16|precision", line)
+        if precision != "fp32" and refused:
+            raise RowFailed(f"{precision} is not supported by this binary: {line}")
+        raise RowFailed(f"rankforge {arguments[0]} failed: {error.strip()}")
+
+    def theirs(self, job, folder):
+        """Runs a job of `peers.py`; what it measured of itself, and what the whole process took."""
+        job_file, result_file = folder / "job.json", folder / "result.json"
+        job_file.write_text(json.dumps({**job, "threads": self.threads}, default=str))
+        count = str(self.threads)
+        offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+        threads = {"OMP_NUM_THREADS": count, "RAYON_NUM_THREADS": count, "TOKENIZERS_PARALLELISM": "true"}
+        command = [sys.executable, "-m", "harness.peers", job_file, result_file]
+        environment = {**os.environ, **offline, **threads, "PYTHONPATH": str(ROOT / "benchmarks")}
+        measured, error = run(command, folder, "theirs", environment)
+        if error is not None:
+            raise RowFailed(f"sentence-transformers failed at {job['work']}: {error.strip()[-2000:]}")
+        return json.loads(result_file.read_text()), measured
+
+
+def run(command, folder, name, environment):
+    """Runs a command from the repository's root as a process of its own; its figures, and its standard error if it failed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{name}.{kind}" for kind in ("measured.json", "stdout", "stderr")]
+    outer = [sys.executable, "-I", "-S", MEASURE, *files, *command]
+    subprocess.run([str(part) for part in outer], check=True, env=environment, cwd=ROOT)
+    figures = json.loads(files[0].read_text())
+    status = figures.pop("status")
+    return Measured(**figures), files[2].read_text(errors="replace") if status != 0 else None

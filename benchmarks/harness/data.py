@@ -1,0 +1,148 @@
+"""Texts for the rows: real ones from a folder, or made ones that need no file from elsewhere."""
+
+import json
+import pathlib
+import random
+
+from harness.commands import RowFailed
+from harness.environment import ROOT
+
+PASSAGES = ROOT / "crates/rankforge-cli/quickstart/passages.jsonl"
+
+# Tokens of a question and passage pair. The window gives pairs of 180 tokens on average, and batches of 16 whose longest has about 345.
+PAIR_TOKENS = (90, 420)
+ABSTRACT_WORDS = 200
+SEED = 7
+
+
+class Corpus:
+    """Question and passage pairs, and sentence pairs with a similarity from 0 to 1.
+
+    Attributes:
+        pairs: (question, passage).
+        similar: {"sentence1", "sentence2", "score"}.
+        name: What the table calls it.
+    """
+
+    def __init__(self, pairs, similar, name):
+        self.pairs, self.similar, self.name = pairs, similar, name
+
+    @classmethod
+    def read(cls, folder):
+        """Reads qa_core/train.parquet and stsb/train.jsonl.
+
+        Raises:
+            OSError: One of the files is missing.
+        """
+        import pyarrow.parquet
+
+        table = pyarrow.parquet.read_table(folder / "qa_core/train.parquet", columns=["query", "answer"])
+        pairs = list(zip(table["query"].to_pylist(), table["answer"].to_pylist()))
+        with open(folder / "stsb/train.jsonl") as lines:
+            similar = [json.loads(line) for line in lines]
+        return cls(pairs, similar, "qa_core and STS-B")
+
+    @classmethod
+    def made(cls, pairs, similar):
+        """So many of each, of words drawn from the quickstart's passages; lengths are distributed as in real collections."""
+        import numpy
+
+        words = [word for line in PASSAGES.open() for word in json.loads(line)["text"].split()]
+        draw = numpy.random.default_rng(SEED)
+
+        def texts(count, typical, spread, least, most):
+            lengths = numpy.clip(numpy.rint(typical * draw.lognormal(0, spread, count)), least, most).astype(int)
+            return [" ".join([words[number] for number in draw.integers(0, len(words), length).tolist()]) for length in lengths]
+
+        question_pairs = zip(texts(pairs, 14, 0.4, 4, 40), texts(pairs, 105, 0.65, 5, 900))
+        scores = [round(score, 2) for score in draw.random(similar).tolist()]
+        sentences = zip(texts(similar, 9, 0.4, 3, 30), texts(similar, 9, 0.4, 3, 30), scores)
+        return cls(list(question_pairs), [dict(zip(("sentence1", "sentence2", "score"), row)) for row in sentences], "made texts")
+
+    def labeled_pairs(self, tokenizer, count, seed):
+        """So many (question, passage, label), half of them with a passage drawn at random, and the tokens of each.
+
+        Raises:
+            RowFailed: Too few pairs have a length within PAIR_TOKENS.
+        """
+        draw, rows, lengths = random.Random(seed), [], []
+        for _ in range(100):
+            if len(rows) >= count:
+                return rows[:count], lengths[:count]
+            chosen = []
+            for number in range(count):
+                question, answer = draw.choice(self.pairs)
+                label = number % 2
+                chosen.append((question, answer if label else draw.choice(self.pairs)[1], label))
+            tokens = token_counts(tokenizer, [row[:2] for row in chosen])
+            kept = [(row, length) for row, length in zip(chosen, tokens) if PAIR_TOKENS[0] <= length <= PAIR_TOKENS[1]]
+            rows += [row for row, _ in kept]
+            lengths += [length for _, length in kept]
+        raise RowFailed(f"{self.name}: expected {count} pairs of {PAIR_TOKENS[0]} to {PAIR_TOKENS[1]} tokens, found {len(rows)}")
+
+    def sample_pairs(self, count):
+        """So many of the pairs in their order, or all of them if there are fewer."""
+        if count >= len(self.pairs):
+            return self.pairs
+        return [self.pairs[number] for number in sorted(random.Random(SEED).sample(range(len(self.pairs)), count))]
+
+    def sample_similar(self, count):
+        """So many of the sentence pairs.
+
+        Raises:
+            RowFailed: There are fewer.
+        """
+        if count > len(self.similar):
+            raise RowFailed(f"{self.name}: expected at least {count} sentence pairs, found {len(self.similar)}")
+        return random.Random(SEED).sample(self.similar, count)
+
+    def abstracts(self, count):
+        """So many texts of 200 words, cut from the passages one after the other; a later pass cuts them at other places."""
+        texts, shift = [], 0
+        while len(texts) < count:
+            words = []
+            for _, passage in self.pairs:
+                words += passage.split()
+                if len(words) > shift + 50 * ABSTRACT_WORDS:
+                    words = cut(words, shift, texts)
+            cut(words, shift, texts)
+            shift = (shift + 61) % ABSTRACT_WORDS
+            if not texts:
+                raise RowFailed(f"{self.name}: fewer than {ABSTRACT_WORDS} words")
+        return texts[:count]
+
+
+def cut(words, shift, texts):
+    """Appends whole texts cut from words[shift:] to `texts`; the words that are left, with `shift` before them."""
+    end = shift
+    while end + ABSTRACT_WORDS <= len(words):
+        texts.append(" ".join(words[end : end + ABSTRACT_WORDS]))
+        end += ABSTRACT_WORDS
+    return words[end - shift :]
+
+
+def token_counts(tokenizer, pairs):
+    """Tokens of each pair, special tokens included, truncated as the tokenizer says."""
+    return [len(encoding.ids) for encoding in tokenizer.encode_batch(pairs)]
+
+
+def pair_tokenizer(model, max_length):
+    """The tokenizer of a model folder, without padding and cut at `max_length` tokens."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(pathlib.Path(model) / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    return tokenizer
+
+
+def write_rows(path, rows):
+    """Writes dictionaries as JSON lines."""
+    with open(path, "w") as target:
+        target.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def read_rows(path):
+    """Reads JSON lines."""
+    with open(path) as lines:
+        return [json.loads(line) for line in lines]

@@ -1,0 +1,97 @@
+"""The Python environment, the binary, and what is said of the machine. Uses the standard library only."""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+REQUIREMENTS = ROOT / "benchmarks/requirements.txt"
+CACHE = ROOT / "target/benchmarks"
+
+
+def enter(folder):
+    """Goes on in the environment at `folder`, which is made first if there is none.
+
+    Exits with a message when its packages are not those of requirements.txt.
+    """
+    folder = folder.absolute()
+    if not (folder / "bin/python").exists():
+        make(folder)
+    if pathlib.Path(sys.prefix).resolve() != folder.resolve():
+        python = str(folder / "bin/python")
+        os.execv(python, [python, "-m", "harness", *sys.argv[1:]])
+    wrong = mismatches()
+    if wrong:
+        listed = "\n".join(f"  {name}: expected {expected}, found {found}" for name, expected, found in wrong)
+        sys.exit(f"{folder} does not hold what {REQUIREMENTS.name} names:\n{listed}\nDelete the folder, or name another one with --environment.")
+
+
+def make(folder):
+    """Makes the environment under a temporary name and gives it its own when all is installed."""
+    partial = folder.with_name(folder.name + ".partial")
+    print(f"installing {REQUIREMENTS.name} into {folder} (several GB, once)", file=sys.stderr, flush=True)
+    shutil.rmtree(partial, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", str(partial)], check=True)
+    subprocess.run([str(partial / "bin/python"), "-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS)], check=True)
+    partial.rename(folder)
+
+
+def mismatches():
+    """Pinned packages that this environment has not, as (name, expected, found)."""
+    wrong = []
+    for line in REQUIREMENTS.read_text().splitlines():
+        name, _, expected = line.partition("==")
+        if line.startswith("#") or not expected:
+            continue
+        try:
+            found = importlib.metadata.version(name).partition("+")[0]
+        except importlib.metadata.PackageNotFoundError:
+            found = "nothing"
+        if found != expected:
+            wrong.append((name, expected, found))
+    return wrong
+
+
+def build():
+    """Builds the release binary, and the example that measures the machine's peak where there is one; the binary's path."""
+    subprocess.run(["cargo", "build", "--release", "--locked"], check=True, cwd=ROOT)
+    if (ROOT / "crates/rankforge-kernels/examples/peak.rs").exists():
+        command = ["cargo", "build", "--release", "--locked", "--package", "rankforge-kernels", "--example", "peak"]
+        subprocess.run(command, check=True, cwd=ROOT)
+    return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/rankforge"
+
+
+def peak(binary, threads):
+    """The machine's most operations per second by type, in G/s, or None when no program measures it.
+
+    The program is `examples/peak` beside the binary; a multiply-add counts as two operations.
+    """
+    program = binary.parent / "examples/peak"
+    if not program.exists():
+        return None
+    command = [str(program), "--json", "--threads", str(threads)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def describe(binary, threads):
+    """Machine, versions, commit and date of a run."""
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines() if pathlib.Path("/proc/cpuinfo").exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    git = subprocess.run(["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    pinned = [line for line in REQUIREMENTS.read_text().splitlines() if "==" in line]
+    return {
+        "processor": models[0] if models else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "threads": threads,
+        "commit": git.stdout.strip() or "unknown",
+        "binary": binary.name,
+        "date": datetime.date.today().isoformat(),
+        "peers": dict(line.split("==") for line in pinned),
+    }

@@ -1,0 +1,34 @@
+"""Runs one command; writes its exit status, wall time, processor time and peak memory to a JSON file.
+
+    python -I -S measure.py RESULT.json STDOUT STDERR COMMAND ...
+
+Linux starts the peak memory of a process at what the process that made it held at that moment, so a large parent would
+hide a small child. This program is small and stands between them.
+"""
+
+import json
+import os
+import sys
+import time
+
+
+def main():
+    result, stdout, stderr, *command = sys.argv[1:]
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    files = [(os.POSIX_SPAWN_OPEN, 1, stdout, flags, 0o644), (os.POSIX_SPAWN_OPEN, 2, stderr, flags, 0o644)]
+    begun = time.monotonic()
+    process = os.posix_spawnp(command[0], command, os.environ, file_actions=files)
+    _, status, usage = os.wait4(process, 0)
+    wall = time.monotonic() - begun
+    figures = {
+        "status": os.waitstatus_to_exitcode(status),
+        "wall_seconds": wall,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "memory_mib": usage.ru_maxrss / 1024,
+    }
+    with open(result, "w") as target:
+        json.dump(figures, target)
+
+
+if __name__ == "__main__":
+    main()

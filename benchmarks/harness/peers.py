@@ -1,0 +1,120 @@
+"""The other side: one job with sentence-transformers, as a user would write it.
+
+    python -m harness.peers JOB.json RESULT.json
+
+Imports stand in the functions, for starting is part of what whole-process rows measure.
+"""
+
+import json
+import sys
+import time
+
+from harness.data import read_rows, write_rows
+
+
+def train(job):
+    """Trains a reranker; seconds as the Trainer counts them, the loss of each step, and the real tokens that went in."""
+    import datasets
+    import torch
+    from sentence_transformers.cross_encoder import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
+    from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
+
+    torch.set_num_threads(job["threads"])
+    model = CrossEncoder(job["model"], num_labels=1, max_length=job["max_length"], device="cpu")
+    tokens = []
+
+    def count(module, inputs):
+        # The model card's example scores are computed too, but not while training.
+        if module.training:
+            tokens.append(int(inputs[0]["attention_mask"].sum()))
+
+    model[0].register_forward_pre_hook(count)
+    arguments = CrossEncoderTrainingArguments(
+        **job["arguments"],
+        output_dir=job["output"],
+        bf16=job["precision"] == "bf16",
+        use_cpu=True,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    rows = datasets.Dataset.from_list(read_rows(job["pairs"]))
+    trainer = CrossEncoderTrainer(model=model, args=arguments, train_dataset=rows, loss=BinaryCrossEntropyLoss(model))
+    result = trainer.train()
+    model.save_pretrained(f"{job['output']}/final")
+    losses = [float(record["loss"]) for record in trainer.state.log_history if "loss" in record]
+    return {"seconds": result.metrics["train_runtime"], "losses": losses, "tokens": sum(tokens)}
+
+
+def load_reranker(job):
+    """The reranker in the precision of the job."""
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    torch.set_num_threads(job["threads"])
+    precision = {"fp32": torch.float32, "bf16": torch.bfloat16}[job["precision"]]
+    return CrossEncoder(job["model"], max_length=job["max_length"], device="cpu", model_kwargs={"dtype": precision})
+
+
+def predict(job):
+    """Scores pairs; seconds of `predict` alone."""
+    model = load_reranker(job)
+    pairs = [(row["query"], row["answer"]) for row in read_rows(job["pairs"])]
+    begun = time.monotonic()
+    scores = model.predict(pairs)
+    return {"seconds": time.monotonic() - begun, "scores": [float(score) for score in scores]}
+
+
+def rank(job):
+    """Ranks passages for a query."""
+    model = load_reranker(job)
+    with open(job["documents"]) as lines:
+        documents = lines.read().splitlines()
+    ranking = model.rank(job["query"], documents)
+    return {"ranking": [[int(ranked["corpus_id"]), float(ranked["score"])] for ranked in ranking]}
+
+
+def mine(job):
+    """Mines hard negatives with FAISS; the mined rows go to a file."""
+    import datasets
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.util import mine_hard_negatives
+
+    torch.set_num_threads(job["threads"])
+    rows = read_rows(job["pairs"])
+    columns = {name: [row[name] for row in rows] for name in ("query", "answer")}
+    model = SentenceTransformer(job["model"], device="cpu").float()  # the arithmetic is in f32 whatever the file holds
+    mined = mine_hard_negatives(datasets.Dataset.from_dict(columns), model, use_faiss=True, verbose=False, **job["settings"])
+    write_rows(job["output"], mined)
+    return {"rows": len(mined)}
+
+
+def encode(job):
+    """Embeds texts; seconds of `encode` alone. The array goes to a file afterwards."""
+    import numpy
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(job["threads"])
+    model = SentenceTransformer(job["model"], device="cpu")
+    texts = [row["text"] for row in read_rows(job["texts"])]
+    begun = time.monotonic()
+    embeddings = model.encode(texts, batch_size=job["batch_size"])
+    seconds = time.monotonic() - begun
+    numpy.save(job["output"], embeddings)
+    return {"seconds": seconds}
+
+
+WORK = {function.__name__: function for function in (train, predict, rank, mine, encode)}
+
+
+def main():
+    with open(sys.argv[1]) as source:
+        job = json.load(source)
+    result = WORK[job["work"]](job)
+    with open(sys.argv[2], "w") as target:
+        json.dump(result, target)
+
+
+if __name__ == "__main__":
+    main()

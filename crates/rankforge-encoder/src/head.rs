@@ -1,6 +1,6 @@
 use crate::Outputs;
 use crate::layers::{Linear, Norm};
-use crate::transformer::{HEAD, Pass};
+use crate::pass::{HEAD, Pass};
 use crate::workspace::buffers;
 use rankforge_kernels::ops::{self, Activation, Epilogue, Pooling};
 use rankforge_kernels::{Arena, ArenaLayout, Buffer, Device, View};
@@ -154,9 +154,10 @@ pub(crate) fn backward(
     d_output.reshape(d_outputs.rows, d_outputs.columns).view_mut().write(&d_outputs.values);
     for (index, stage) in stages.iter().enumerate().rev() {
         if let HeadStage::Pool { modes, skip_prompt } = stage {
-            let (ragged, d_output) = (&pass.batch.ragged, d_output.view());
+            let ((ragged, prompt), d_output) = (pass.head_input(), d_output.view());
+            let skip = if *skip_prompt { prompt } else { 0 };
             for (place, &mode) in modes.iter().enumerate() {
-                let (skip, column) = (skipped(pass, *skip_prompt), place * hidden.columns());
+                let column = place * hidden.columns();
                 let d_hidden = d_hidden.view_mut();
                 ops::pool_backward(mode, d_output, hidden, ragged, skip, column, d_hidden);
             }
@@ -184,9 +185,10 @@ fn stage_forward(
     let output = saved.output.reshape(rows, stage.output_columns(input.columns()));
     match *stage {
         HeadStage::Pool { ref modes, skip_prompt } => {
+            let (ragged, prompt) = pass.head_input();
+            let skip = if skip_prompt { prompt } else { 0 };
             for (place, &mode) in modes.iter().enumerate() {
-                let (skip, column) = (skipped(pass, skip_prompt), place * input.columns());
-                let ragged = &pass.batch.ragged;
+                let column = place * input.columns();
                 ops::pool(mode, input, ragged, skip, column, output.view_mut());
             }
         }
@@ -275,9 +277,4 @@ fn stage_backward(
             ops::normalize_backward(d_output.view(), output, norms, d_input.view_mut());
         }
     }
-}
-
-/// Tokens that pooling leaves out at the start of each sequence.
-fn skipped(pass: &Pass<'_>, skip_prompt: bool) -> usize {
-    if skip_prompt { pass.batch.prompt_tokens } else { 0 }
 }

@@ -1,4 +1,4 @@
-use crate::transformer::Pass;
+use crate::pass::Pass;
 use crate::{EncoderConfig, NormPlace};
 use rankforge_kernels::ops::{self, Epilogue, Rotary};
 use rankforge_kernels::{Arena, ArenaLayout, Device, ParameterId, View, ViewMut};

@@ -18,6 +18,7 @@ mod head;
 mod inference;
 mod layers;
 mod model;
+mod pass;
 mod reporter;
 mod tokenizer;
 mod tokenizer_training;

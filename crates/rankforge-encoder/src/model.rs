@@ -1,6 +1,7 @@
 use crate::head::{self, StageParameters};
 use crate::layers::Transformer;
-use crate::transformer::{self, Pass};
+use crate::pass::{Pass, Readout};
+use crate::transformer;
 use crate::{Architecture, Batch, EncoderError, Initializer, TensorPart, Weights, Workspace};
 use crate::{families, weights};
 use rand::rngs::ChaCha12Rng;
@@ -191,7 +192,9 @@ impl Model {
         keep: bool,
         workspace: &mut Workspace,
     ) -> Outputs {
-        let (pass, stages) = (self.pass(batch, mode), &self.architecture.head);
+        let stages = &self.architecture.head;
+        let readout = Readout::of(&self.architecture.encoder, stages, batch);
+        let pass = self.pass(batch, mode, readout.as_ref());
         workspace.kept = keep;
         let Workspace { encoder, head, .. } = workspace;
         // One hand-over to the worker threads for the whole pass, not one for each operation.
@@ -216,7 +219,9 @@ impl Model {
         gradients: &mut Arena,
     ) {
         assert!(workspace.kept, "backward needs a forward pass with keep");
-        let (pass, stages) = (self.pass(batch, mode), &self.architecture.head);
+        let stages = &self.architecture.head;
+        let readout = Readout::of(&self.architecture.encoder, stages, batch);
+        let pass = self.pass(batch, mode, readout.as_ref());
         let Workspace { encoder, head, d, .. } = workspace;
         self.device().run(|| {
             let hidden = transformer::output(&pass, encoder);
@@ -228,7 +233,7 @@ impl Model {
 
     /// Hidden states after the embeddings and after each block, final norm included in the last, for parity tests.
     pub fn hidden_states(&self, batch: &Batch) -> Vec<Outputs> {
-        let pass = self.pass(batch, Mode::Inference);
+        let pass = self.pass(batch, Mode::Inference, None);
         let mut workspace = Workspace::new(self.device());
         let encoder = &mut workspace.encoder;
         self.device().run(|| {
@@ -245,10 +250,10 @@ impl Model {
         })
     }
 
-    fn pass<'a>(&'a self, batch: &'a Batch, mode: Mode) -> Pass<'a> {
+    fn pass<'a>(&'a self, batch: &'a Batch, mode: Mode, readout: Option<&'a Readout>) -> Pass<'a> {
         let Model { architecture, parameters, transformer, precision, .. } = self;
         let (config, precision) = (&architecture.encoder, *precision);
-        Pass { config, transformer, parameters, batch, mode, precision }
+        Pass { config, transformer, parameters, batch, mode, precision, readout }
     }
 
     fn zeros(device: &Device, architecture: Architecture) -> Model {

@@ -10,52 +10,14 @@
 //! output   = last norm? (sum)                              last norm: post-norm families
 //! ```
 
-use crate::layers::{Norm, Transformer};
+use crate::layers::Norm;
+use crate::pass::{EMBEDDING, Pass, Readout, Site, place};
 use crate::workspace::{BlockActivations, EncoderActivations, EncoderGradients};
-use crate::{Batch, EncoderConfig, Mlp, Mode, NormPlace, Positions};
+use crate::{Mlp, NormPlace, Positions};
 use rankforge_kernels::ops::{self, Attention, Dropout, Epilogue, RelativeBias};
-use rankforge_kernels::{Arena, Buffer, Precision, View};
+use rankforge_kernels::{Arena, Buffer, View};
 
-/// One pass over a batch: everything that forward and backward only read.
-#[derive(Clone, Copy)]
-pub(crate) struct Pass<'a> {
-    pub(crate) config: &'a EncoderConfig,
-    pub(crate) transformer: &'a Transformer,
-    pub(crate) parameters: &'a Arena,
-    pub(crate) batch: &'a Batch,
-    pub(crate) mode: Mode,
-    pub(crate) precision: Precision,
-}
-
-impl Pass<'_> {
-    /// Dropout number `place` of the model, where it is on.
-    pub(crate) fn dropout(&self, probability: f32, place: u64) -> Option<Dropout> {
-        match self.mode {
-            Mode::Training { seed, step, part } if probability > 0.0 => {
-                Some(Dropout::new(probability, seed, step, part, place))
-            }
-            Mode::Training { .. } | Mode::Inference => None,
-        }
-    }
-}
-
-/// Places of dropout: one for the embeddings, four for each block; the head's come after `HEAD`.
-const EMBEDDING: u64 = 0;
-pub(crate) const HEAD: u64 = 1 << 32;
-
-#[derive(Clone, Copy)]
-enum Site {
-    Probabilities = 1,
-    AttentionOutput,
-    MlpHidden,
-    MlpOutput,
-}
-
-fn place(block: usize, site: Site) -> u64 {
-    4 * block as u64 + site as u64
-}
-
-/// The last hidden states, `T x H`. With `keep`, the activations hold what [`backward`] needs;
+/// The last hidden states, `T x H`, or `B x H` with a readout. With `keep`, the activations hold what [`backward`] needs;
 /// without, blocks share the memory of one.
 pub(crate) fn forward<'w>(
     pass: &Pass<'_>,
@@ -75,9 +37,9 @@ pub(crate) fn forward<'w>(
     }
     let last = if keep { blocks } else { blocks % 2 };
     let Some(norm) = pass.transformer.final_norm else { return activations.hidden[last].view() };
-    let (x, tokens) = (activations.hidden[last].view(), pass.batch.ragged.tokens());
-    let out = activations.normed.reshape(tokens, pass.config.hidden_size).view_mut();
-    let statistics = activations.final_statistics.reshape(tokens, 2).view_mut();
+    let x = activations.hidden[last].view();
+    let out = activations.normed.reshape(x.rows(), x.columns()).view_mut();
+    let statistics = activations.final_statistics.reshape(x.rows(), 2).view_mut();
     norm.forward(pass.parameters, x, out, statistics);
     activations.normed.view()
 }
@@ -179,7 +141,8 @@ fn embed_backward(
     }
 }
 
-/// `attended = input + dropout(W (attention of (first norm? (input))))`.
+/// `attended = input + dropout(W (attention of (first norm? (input))))`; with a readout in the
+/// last block, its rows only.
 fn attention(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut BlockActivations) {
     let Pass { config, parameters, batch, .. } = *pass;
     let (block, tokens, h) =
@@ -200,9 +163,19 @@ fn attention(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut BlockAc
     ops::attention(&attention_config(pass, index), qkv.view(), context, log_sum_exp);
     let dropout =
         pass.dropout(config.attention_output_dropout, place(index, Site::AttentionOutput));
-    let epilogue = Epilogue { dropout, residual: Some(input), ..Epilogue::default() };
-    let attended = saved.attended.reshape(tokens, h).view_mut();
-    block.attention_output.forward(pass, saved.context.view(), epilogue, attended);
+    let (context, residual) = match pass.readout_at(index) {
+        None => (saved.context.view(), input),
+        Some(Readout { rows, .. }) => {
+            let context = saved.context_readout.reshape(rows.len(), h);
+            ops::gather(saved.context.view(), rows, false, context.view_mut());
+            let residual = saved.input_readout.reshape(rows.len(), h);
+            ops::gather(input, rows, false, residual.view_mut());
+            (context.view(), residual.view())
+        }
+    };
+    let epilogue = Epilogue { dropout, residual: Some(residual), ..Epilogue::default() };
+    let attended = saved.attended.reshape(context.rows(), h).view_mut();
+    block.attention_output.forward(pass, context, epilogue, attended);
 }
 
 /// Backward of [`attention`]: turns the gradient of `attended` in `d.hidden` into that of `input`.
@@ -220,9 +193,20 @@ fn attention_backward(
     let dropout =
         pass.dropout(config.attention_output_dropout, place(index, Site::AttentionOutput));
     let d_output = dropped(dropout, &d.hidden, &mut d.other);
-    block.attention_output.backward_weight(pass, d_output, saved.context.view(), gradients);
-    let d_context = d.context.reshape(tokens, h);
+    let readout = pass.readout_at(index);
+    let context = if readout.is_some() { &saved.context_readout } else { &saved.context };
+    block.attention_output.backward_weight(pass, d_output, context.view(), gradients);
+    let d_context = d.context.reshape(d_output.rows(), h);
     block.attention_output.backward_input(pass, d_output, false, d_context.view_mut());
+    if let Some(Readout { rows, .. }) = readout {
+        for gradient in [&mut d.context, &mut d.hidden] {
+            let all = d.other.reshape(tokens, h);
+            all.view_mut().fill(0.0);
+            ops::gather_backward(gradient.view(), rows, all.view_mut());
+            std::mem::swap(gradient, all);
+        }
+    }
+    let d_context = &d.context;
 
     let (qkv, context, log_sum_exp) =
         (saved.qkv.view(), saved.context.view(), saved.log_sum_exp.view());
@@ -283,8 +267,9 @@ fn mlp(
     saved: &mut BlockActivations,
     output: &mut Buffer,
 ) {
-    let Pass { config, parameters, batch, .. } = *pass;
-    let (tokens, h, f) = (batch.ragged.tokens(), config.hidden_size, config.intermediate_size);
+    let Pass { config, parameters, .. } = *pass;
+    let (h, f) = (config.hidden_size, config.intermediate_size);
+    let tokens = saved.attended.rows();
     let block = &pass.transformer.blocks[index];
     let middle = saved.middle.reshape(tokens, h);
     let statistics = saved.middle_statistics.reshape(tokens, 2).view_mut();
@@ -335,8 +320,9 @@ fn mlp_backward(
     d: &mut EncoderGradients,
     gradients: &mut Arena,
 ) {
-    let Pass { config, parameters, batch, .. } = *pass;
-    let (tokens, h, f) = (batch.ragged.tokens(), config.hidden_size, config.intermediate_size);
+    let Pass { config, parameters, .. } = *pass;
+    let (h, f) = (config.hidden_size, config.intermediate_size);
+    let tokens = saved.attended.rows();
     let block = &pass.transformer.blocks[index];
     if let Some(norm) = block.last_norm {
         let (x, statistics) = (saved.block_sum.view(), &saved.last_statistics);
@@ -392,8 +378,7 @@ fn norm_backward(
 /// The gradient behind a dropout, in `copy`; `d_out` itself where dropout is off.
 fn dropped<'a>(dropout: Option<Dropout>, d_out: &'a Buffer, copy: &'a mut Buffer) -> View<'a> {
     let Some(dropout) = dropout else { return d_out.view() };
-    copy.reshape(d_out.rows(), d_out.columns()).view_mut().fill(0.0);
-    ops::add(d_out.view(), copy.view_mut());
-    ops::dropout(dropout, copy.view_mut());
+    let target = copy.reshape(d_out.rows(), d_out.columns()).view_mut();
+    ops::dropout_to(dropout, d_out.view(), target);
     copy.view()
 }

@@ -59,6 +59,9 @@ buffers! {
         qkv,
         /// Attention's output before its projection, `T x H`.
         context,
+        /// Its rows that the head reads, and those of the block's input, in the last block.
+        context_readout,
+        input_readout,
         /// Softmax normalisers, `T x A`.
         log_sum_exp,
         /// Input plus attention, `T x H`.

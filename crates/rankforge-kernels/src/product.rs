@@ -73,10 +73,10 @@ const TILE_ROWS: usize = 96;
 const TILE_COLUMNS: usize = 320;
 
 /// Rows whose distance in words is a multiple of this share cache sets.
-const ALIASING: usize = 512;
+const ALIASING: usize = 1024;
 
-/// Computes the product into `out`, calling `finish(rows, columns)` on the thread that computed a
-/// tile, once for each, when all of its numbers are final.
+/// Computes the product into `out`, calling `finish(rows, columns)` on the thread that computed them,
+/// once for each part of `out`, when its numbers are final and still in the inner cache.
 pub(crate) fn product(
     device: &Device,
     product: &Product<'_>,
@@ -280,24 +280,13 @@ impl Plan<'_> {
         out: &SharedRows<'_>,
         finish: &(impl Fn(Range<usize>, Range<usize>) + Sync),
     ) {
-        let last = packed.depths.end == self.depth;
         let across = Cut::new(self.panels.1, TILE_COLUMNS, self.panel);
         let down = Cut::new(self.broadcast.1, TILE_ROWS, self.most);
         // Neighbouring tasks share their packed panels, which stay in the cache.
         for_each(device, self.parallel, across.pieces * down.pieces, |task| {
             let panels = across.piece(task / down.pieces);
             let broadcast = down.piece(task % down.pieces);
-            let tile = Tile {
-                plan: self,
-                packed,
-                panels: panels.clone(),
-                broadcast: broadcast.clone(),
-                out,
-            };
-            dispatch(self.isa, tile);
-            if last {
-                finish(panels, broadcast);
-            }
+            dispatch(self.isa, Tile { plan: self, packed, panels, broadcast, out, finish });
         });
     }
 
@@ -328,15 +317,16 @@ impl Plan<'_> {
 }
 
 /// One tile of the output.
-struct Tile<'a> {
+struct Tile<'a, F> {
     plan: &'a Plan<'a>,
     packed: &'a Packed<'a>,
     panels: Range<usize>,
     broadcast: Range<usize>,
     out: &'a SharedRows<'a>,
+    finish: &'a F,
 }
 
-impl Kernel for Tile<'_> {
+impl<F: Fn(Range<usize>, Range<usize>)> Kernel for Tile<'_, F> {
     type Output = ();
 
     #[inline(always)]
@@ -345,6 +335,7 @@ impl Kernel for Tile<'_> {
         for start in (0..words).step_by(plan.block) {
             let count = plan.block.min(words - start);
             let accumulate = plan.accumulate || self.packed.depths.start + start > 0;
+            let last = self.packed.depths.end == plan.depth && start + count == words;
             for first in self.broadcast.clone().step_by(plan.most) {
                 let height = plan.most.min(self.broadcast.end - first);
                 let (left, row_stride, word_stride) =
@@ -368,33 +359,48 @@ impl Kernel for Tile<'_> {
                     // the operands, and the packed ones have whole panels.
                     unsafe { self.block::<S>(block, first, lane, height) };
                 }
+                if last {
+                    (self.finish)(self.panels.clone(), first..first + height);
+                }
             }
         }
     }
 }
 
-impl Tile<'_> {
+impl<F> Tile<'_, F> {
     /// Computes a block and puts it at row `first` of the broadcast operand and row `lane` of the panels.
     ///
     /// # Safety
     /// As for [`Block::of_height`], and the place lies inside `out`.
     #[inline(always)]
     unsafe fn block<S: Simd>(&self, block: Block, first: usize, lane: usize, height: usize) {
-        let (columns, stride) = (block.columns, self.out.columns);
         // SAFETY: as promised by the caller.
         unsafe {
             if !self.plan.swap {
-                let out = self.out.data.add(first * stride + lane);
+                let out = self.out.data.add(first * self.out.columns + lane);
                 self.sum::<S>(Block { out, ..block }, height);
                 return;
             }
-            let mut turned = [0.0; 12 * 32];
-            let (out, out_stride) = (turned.as_mut_ptr(), 2 * S::LANES);
-            let accumulate = block.accumulate;
+            self.turned::<S>(block, first, lane, height);
+        }
+    }
+
+    /// [`Tile::block`] where the panels are along the rows of `out`.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn turned<S: Simd>(&self, block: Block, first: usize, lane: usize, height: usize) {
+        let (columns, accumulate) = (block.columns, block.accumulate);
+        let mut turned = [0.0; 12 * 32];
+        let (out, out_stride) = (turned.as_mut_ptr(), 2 * S::LANES);
+        // SAFETY: as promised by the caller.
+        unsafe {
             self.sum::<S>(Block { out, out_stride, accumulate: false, ..block }, height);
             for (row, numbers) in turned.chunks(out_stride).take(height).enumerate() {
                 for (column, &number) in numbers[..columns].iter().enumerate() {
-                    let out = self.out.data.add((lane + column) * stride + first + row);
+                    let place = (lane + column) * self.out.columns + first + row;
+                    let out = self.out.data.add(place);
                     *out = if accumulate { *out + number } else { number };
                 }
             }

@@ -54,7 +54,7 @@ fn check_directions(name: &str, mut model: Model, batch: &Batch, mode: Mode, d_o
             products.map(|(output, weight)| f64::from(output * weight)).sum::<f64>()
         };
         // Two step widths: Richardson's combination leaves an error of the fourth order.
-        let step = 4e-3;
+        let step = 2e-3;
         let mut slope = |step: f64| (value_at(step) - value_at(-step)) / (2.0 * step);
         let (wide, narrow) = (slope(2.0 * step), slope(step));
         let difference = ((4.0 * narrow - wide) / 3.0 - length).abs();

@@ -1,6 +1,6 @@
-use crate::ViewMut;
 use crate::parallel::for_row_blocks;
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
+use crate::{View, ViewMut};
 
 /// Counter-based dropout: whether number `index` is kept is a pure function of `key` and `index`,
 /// so a backward pass or a second forward pass draws the same mask without storing it.
@@ -48,6 +48,38 @@ pub fn dropout(dropout: Dropout, x: ViewMut<'_>) {
     for_row_blocks(device, x.data.len(), 1, x.flat(), |first, x| {
         dispatch(device.isa(), ScaleRow { mask: dropout.mask(), first: first as u64, row: x.data });
     });
+}
+
+/// `out = mask * x / (1 - p)`: [`dropout`] that leaves `x` as it is.
+///
+/// # Shapes
+/// Both of the same shape.
+pub fn dropout_to(dropout: Dropout, x: View<'_>, out: ViewMut<'_>) {
+    out.expect_shape("out", x.rows, x.columns);
+    let isa = x.device.isa();
+    for_row_blocks(x.device, x.data.len(), 1, (x.flat(), out.flat()), |first, (x, out)| {
+        let mask = dropout.mask();
+        dispatch(isa, ScaleTo { mask, first: first as u64, x: x.data, out: out.data });
+    });
+}
+
+struct ScaleTo<'a> {
+    mask: Mask,
+    first: u64,
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for ScaleTo<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self) {
+        let chunks = self.x.chunks(S::LANES).zip(self.out.chunks_mut(S::LANES));
+        for ((x, out), index) in chunks.zip((self.first..).step_by(S::LANES)) {
+            store_up_to::<S>(S::mul(load_up_to::<S>(x), self.mask.factors::<S>(index)), out);
+        }
+    }
 }
 
 struct ScaleRow<'a> {

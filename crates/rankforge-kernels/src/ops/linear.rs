@@ -210,42 +210,50 @@ impl Kernel for FinishTile<'_> {
         for row in self.rows.clone() {
             // SAFETY: tiles are disjoint, and this is the only segment of this tile.
             let out = unsafe { self.out.part(row, self.tile.clone()) };
-            if let Some(bias) = self.bias {
-                add_row::<S>(&bias[self.tile.clone()], out);
-            }
-            if let Some(pre_activation) = self.pre_activation {
-                // SAFETY: as above.
-                let target = unsafe { pre_activation.part(row, self.tile.clone()) };
-                target.copy_from_slice(out);
-            }
-            if let Some(activation) = self.activation {
-                activation.select::<S>(ActivateRow(out));
-            }
             let first = row * self.columns + self.tile.start;
-            if let Some(mask) = &mut self.mask {
-                mask.scale_row::<S>(first as u64, out);
+            let bias = self.bias.map(|bias| &bias[self.tile.clone()]);
+            let residual = self.residual.map(|residual| &residual[first..first + out.len()]);
+            let pre_activation = self.pre_activation.map(|pre_activation| {
+                // SAFETY: as above.
+                unsafe { pre_activation.part(row, self.tile.clone()) }
+            });
+            let mask = self.mask.as_mut().map(|mask| (mask, first as u64));
+            let finish = FinishRow { out, bias, pre_activation, mask, residual };
+            self.activation.unwrap_or(Activation::Identity).select::<S>(finish);
+        }
+    }
+}
+
+/// The epilogue of one row of a tile, in one pass.
+struct FinishRow<'a> {
+    out: &'a mut [f32],
+    bias: Option<&'a [f32]>,
+    pre_activation: Option<&'a mut [f32]>,
+    mask: Option<(&'a mut Mask, u64)>,
+    residual: Option<&'a [f32]>,
+}
+
+impl<S: Simd> WithFunction<S> for FinishRow<'_> {
+    #[inline(always)]
+    fn run<F: Function>(mut self) {
+        let length = self.out.len();
+        for start in (0..length).step_by(S::LANES) {
+            let part = start..(start + S::LANES).min(length);
+            let mut x = load_up_to::<S>(&self.out[part.clone()]);
+            if let Some(bias) = self.bias {
+                x = S::add(x, load_up_to::<S>(&bias[part.clone()]));
+            }
+            if let Some(target) = &mut self.pre_activation {
+                store_up_to::<S>(x, &mut target[part.clone()]);
+            }
+            x = F::value::<S>(x);
+            if let Some((mask, first)) = &mut self.mask {
+                x = S::mul(x, mask.factors::<S>(*first + start as u64));
             }
             if let Some(residual) = self.residual {
-                add_row::<S>(&residual[first..first + out.len()], out);
+                x = S::add(x, load_up_to::<S>(&residual[part.clone()]));
             }
+            store_up_to::<S>(x, &mut self.out[part]);
         }
-    }
-}
-
-struct ActivateRow<'a>(&'a mut [f32]);
-
-impl<S: Simd> WithFunction<S> for ActivateRow<'_> {
-    #[inline(always)]
-    fn run<F: Function>(self) {
-        for x in self.0.chunks_mut(S::LANES) {
-            store_up_to::<S>(F::value::<S>(load_up_to::<S>(x)), x);
-        }
-    }
-}
-
-#[inline(always)]
-fn add_row<S: Simd>(x: &[f32], out: &mut [f32]) {
-    for (x, out) in x.chunks(S::LANES).zip(out.chunks_mut(S::LANES)) {
-        store_up_to::<S>(S::add(load_up_to::<S>(out), load_up_to::<S>(x)), out);
     }
 }

@@ -28,7 +28,7 @@ mod top_k;
 
 pub use activation::{Activation, Gate, activate, activate_backward, gated, gated_backward};
 pub use attention::{Attention, RelativeBias, attention, attention_backward, relative_bucket};
-pub use dropout::{Dropout, dropout};
+pub use dropout::{Dropout, dropout, dropout_to};
 pub use elementwise::{add, scale};
 pub use embedding::{gather, gather_backward};
 pub use linear::{Epilogue, linear, linear_backward_input, linear_backward_weight};

@@ -1,5 +1,5 @@
 use crate::support::{AWKWARD, assert_same_bits_for_any_threads, devices, random};
-use rankforge_kernels::ops::{Dropout, dropout};
+use rankforge_kernels::ops::{Dropout, dropout, dropout_to};
 use rankforge_kernels::{Buffer, Device};
 
 fn mask(device: &Device, config: Dropout, rows: usize, columns: usize) -> Vec<f32> {
@@ -105,4 +105,21 @@ fn dropout_gives_the_same_bits_for_any_number_of_threads() {
 #[should_panic(expected = "dropout probability 1")]
 fn probability_one_is_refused() {
     Dropout::new(1.0, 0, 0, 0, 0);
+}
+
+#[test]
+fn dropout_to_another_matrix_draws_the_same_mask_and_keeps_its_input() {
+    for device in devices() {
+        for rows in AWKWARD {
+            let values = random(7, rows * 33);
+            let x = Buffer::upload(device, rows, 33, &values);
+            let config = Dropout::new(0.3, 1, 2, 3, 4);
+            let mut out = Buffer::upload(device, rows, 33, &vec![f32::NAN; rows * 33]);
+            dropout_to(config, x.view(), out.view_mut());
+            assert_eq!(x.view().to_vec(), values, "{device:?}");
+            let mut expected = x.clone();
+            dropout(config, expected.view_mut());
+            assert_eq!(out.view().to_vec(), expected.view().to_vec(), "{rows} rows, {device:?}");
+        }
+    }
 }

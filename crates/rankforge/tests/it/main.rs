@@ -1,10 +1,14 @@
 //! Integration tests of rankforge.
 
 mod arguments;
+mod evaluating;
 mod evaluation;
+mod failures;
+mod gradients;
 mod losses;
 mod mining;
 mod model_card;
+mod optimizer;
 mod resume;
 mod samplers;
 mod schedule;

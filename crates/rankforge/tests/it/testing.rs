@@ -2,12 +2,16 @@
 
 use rankforge::Device;
 use rankforge::data::{Rows, Value};
+use rankforge::encoder::kernels::Arena;
 use rankforge::encoder::{
     CrossEncoder, EncoderError, LoadOptions, Model, Reporter, Silent, Tokenizer, Trainable,
-    train_word_piece,
+    Workspace, train_word_piece,
 };
-use rankforge::losses::{Loss, cross_encoder_loss};
-use rankforge::training::{Trainer, TrainingArguments};
+use rankforge::losses::{Loss, LossOutput, cross_encoder_loss};
+use rankforge::training::{
+    Chunking, Dataset, LogRecord, PreparedBatch, Preparer, Trainer, TrainerState,
+    TrainingArguments, loss_and_gradients,
+};
 use serde_json::{Value as Json, json};
 use std::path::Path;
 use std::sync::Mutex;
@@ -209,4 +213,46 @@ impl Trainable for FullDisk {
     fn load_parameters(&mut self, directory: &Path) -> Result<(), EncoderError> {
         self.inner.load_parameters(directory)
     }
+}
+
+pub(crate) fn prepared(
+    model: &CrossEncoder,
+    loss: &dyn Loss,
+    rows: &rankforge::data::Rows,
+) -> PreparedBatch {
+    let dataset = Dataset::new(rows, "test data").unwrap();
+    let tokenizer = model.tokenizer().clone();
+    let preparer = Preparer::new(dataset, loss, tokenizer, None, 7).unwrap();
+    let all: Vec<usize> = (0..rows.len()).collect();
+    preparer.prepare(&all, 3).unwrap()
+}
+
+pub(crate) fn gradients_of(
+    model: &Model,
+    loss: &dyn Loss,
+    batch: &PreparedBatch,
+    chunking: Chunking,
+) -> (LossOutput, Vec<f32>) {
+    let mut gradients = Arena::zeros(&device(), model.parameters().layout().clone());
+    let mut workspace = Workspace::new(model.device());
+    let output =
+        loss_and_gradients(model, loss, batch, &chunking, 1.0, &mut workspace, &mut gradients);
+    (output, gradients.flat().to_vec())
+}
+
+/// Largest difference over largest number; both passes sum the same products in other orders, over
+/// at most a few hundred tokens, so a relative error of some hundred roundings is their own.
+pub(crate) fn assert_same_gradients(found: &[f32], expected: &[f32], what: &str) {
+    let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let difference = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(largest > 0.0, "{what}: no gradient at all");
+    assert!(difference <= 300.0 * f32::EPSILON * largest, "{what}: {difference} of {largest}");
+}
+
+/// Steps and values of the log records that have a figure.
+pub(crate) fn figures(state: &TrainerState, name: &str) -> Vec<(u64, f64)> {
+    let found = |record: &LogRecord| {
+        Some((record["step"].as_u64().unwrap(), record.get(name)?.as_f64().unwrap()))
+    };
+    state.log_history.iter().filter_map(found).collect()
 }

@@ -1,0 +1,170 @@
+//! Evaluation inside a run, and the checkpoints it asks for.
+
+use crate::testing::{
+    bits, device, figures, labelled_pairs, loss, names, prepared, tiny_bert, trainer,
+};
+use rankforge::encoder::{CrossEncoder, Reporter, Silent, Trainable, Workspace};
+use rankforge::evaluation::{Evaluator, Moment};
+use rankforge::training::{Chunking, TrainerState, loss_without_gradients};
+use rankforge::{Error, Metrics};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Gives prescribed figures, one for each evaluation.
+struct Prescribed {
+    values: Vec<f64>,
+    calls: AtomicUsize,
+}
+
+impl<M> Evaluator<M> for Prescribed {
+    fn class_name(&self) -> &'static str {
+        "PrescribedEvaluator"
+    }
+
+    fn name(&self) -> &str {
+        "dev"
+    }
+
+    fn primary_metric(&self) -> String {
+        "dev_score".to_owned()
+    }
+
+    fn config(&self) -> Value {
+        json!({"at_k": 10})
+    }
+
+    fn evaluate(
+        &self,
+        _model: &M,
+        moment: Moment<'_>,
+        _reporter: &dyn Reporter,
+    ) -> Result<Metrics, Error> {
+        assert!(moment.output_path.is_some_and(|path| path.ends_with("eval") && path.is_dir()));
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        let mut metrics = Metrics::new();
+        metrics.insert("dev_score", self.values[call % self.values.len()]);
+        metrics.insert("dev_step", moment.steps as f64);
+        Ok(metrics)
+    }
+}
+
+fn prescribed(values: &[f64]) -> Box<dyn Evaluator<CrossEncoder>> {
+    Box::new(Prescribed { values: values.to_vec(), calls: AtomicUsize::new(0) })
+}
+
+fn evaluated(options: Value) -> TrainerState {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = trainer(folder.path(), options, &Silent);
+    trainer.evaluators.push(prescribed(&[0.5]));
+    trainer.eval_dataset = Some(labelled_pairs(11));
+    trainer.train().unwrap();
+    trainer.state
+}
+
+#[test]
+fn evaluation_follows_its_strategy() {
+    let steps = |options| -> Vec<u64> {
+        let state = evaluated(options);
+        let found = figures(&state, "eval_dev_score");
+        assert_eq!(found.len(), figures(&state, "eval_loss").len());
+        found.into_iter().map(|(step, _)| step).collect()
+    };
+    assert_eq!(steps(json!({"max_steps": 10})), [0_u64; 0]);
+    let every_4 = json!({"max_steps": 10, "eval_strategy": "steps", "eval_steps": 4});
+    assert_eq!(steps(every_4), [4, 8, 10], "and after the last step");
+    let share = json!({"max_steps": 10, "eval_strategy": "steps", "eval_steps": 0.5});
+    assert_eq!(steps(share), [5, 10]);
+    let with_logging = json!({"max_steps": 6, "eval_strategy": "steps", "logging_steps": 3});
+    assert_eq!(steps(with_logging), [3, 6]);
+    let delayed = json!({
+        "max_steps": 8, "eval_strategy": "steps", "eval_steps": 2, "eval_delay": 5,
+        "eval_on_start": true,
+    });
+    assert_eq!(steps(delayed), [0, 6, 8]);
+    let by_epoch = json!({"num_train_epochs": 3, "max_steps": -1, "eval_strategy": "epoch"});
+    assert_eq!(steps(by_epoch), [8, 16, 24]);
+}
+
+#[test]
+fn an_evaluation_has_the_loss_of_its_rows_and_the_speed() {
+    let state = evaluated(json!({
+        "max_steps": 2, "eval_strategy": "steps", "eval_steps": 2, "learning_rate": 0,
+        "per_device_eval_batch_size": 4,
+    }));
+    let record = state.log_history.iter().find(|record| record.contains_key("eval_loss")).unwrap();
+    for key in ["eval_runtime", "eval_samples_per_second", "eval_steps_per_second"] {
+        assert!(record[key].as_f64().is_some_and(|value| value > 0.0), "{key}");
+    }
+    assert_eq!(record["eval_dev_step"], json!(2.0));
+    // The model did not change, so the loss is that of all rows at once.
+    let model = tiny_bert(0.1, 1);
+    let loss = loss("BinaryCrossEntropyLoss", json!({}));
+    let batch = prepared(&model, &*loss, &labelled_pairs(11));
+    let mut workspace = Workspace::new(&device());
+    let whole =
+        loss_without_gradients(model.model(), &*loss, &batch, &Chunking::default(), &mut workspace);
+    let found = record["eval_loss"].as_f64().unwrap();
+    assert!((found - whole.value).abs() < 1e-6, "{found} {}", whole.value);
+}
+
+#[test]
+fn evaluation_without_anything_to_evaluate_on_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = trainer(folder.path(), json!({"eval_strategy": "epoch"}), &Silent);
+    let message = trainer.train().unwrap_err().to_string();
+    assert!(message.contains("eval_strategy"), "{message}");
+}
+
+#[test]
+fn a_missing_best_metric_names_those_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = json!({
+        "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "best",
+        "metric_for_best_model": "dev_ndcg",
+    });
+    let mut trainer = trainer(folder.path(), options, &Silent);
+    trainer.evaluators.push(prescribed(&[0.5]));
+    let message = trainer.train().unwrap_err().to_string();
+    assert!(message.contains("eval_dev_score") && message.contains("eval_dev_ndcg"), "{message}");
+}
+
+#[test]
+fn old_checkpoints_go_but_not_the_best_and_not_the_newest() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = json!({
+        "max_steps": 10, "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps",
+        "save_steps": 2, "save_total_limit": 2, "load_best_model_at_end": true,
+        "metric_for_best_model": "dev_score",
+    });
+    let mut trainer = trainer(folder.path(), options, &Silent);
+    trainer.evaluators.push(prescribed(&[0.1, 0.9, 0.3, 0.9, 0.2]));
+    trainer.train().unwrap();
+    let kept = names(folder.path());
+    assert_eq!(
+        kept,
+        ["checkpoint-10", "checkpoint-4", "eval", "trainer_state.json", "training.svg"]
+    );
+    assert_eq!(trainer.state.best_global_step, Some(4), "an equal figure is no better one");
+    assert_eq!(trainer.state.best_metric, Some(0.9));
+    // The model is the best one again, not the last.
+    let mut best = tiny_bert(0.1, 99);
+    best.load_parameters(&folder.path().join("checkpoint-4")).unwrap();
+    assert_eq!(bits(trainer.model.model()), bits(best.model()));
+    best.load_parameters(&folder.path().join("checkpoint-10")).unwrap();
+    assert_ne!(bits(trainer.model.model()), bits(best.model()));
+}
+
+#[test]
+fn saving_the_best_only_writes_a_checkpoint_for_each_new_best() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = json!({
+        "max_steps": 8, "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "best",
+        "metric_for_best_model": "dev_score", "greater_is_better": false,
+    });
+    let mut trainer = trainer(folder.path(), options, &Silent);
+    trainer.evaluators.push(prescribed(&[0.5, 0.7, 0.3, 0.4]));
+    trainer.train().unwrap();
+    let kept = names(folder.path());
+    assert_eq!(kept[..2], ["checkpoint-2", "checkpoint-6"]);
+    assert_eq!(kept[2], "eval");
+}

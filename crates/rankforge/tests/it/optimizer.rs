@@ -1,0 +1,91 @@
+//! Optimizer steps against a reference in f64.
+
+use crate::testing::{arguments, bits, gradients_of, labelled_pairs, loss, tiny_bert};
+use rankforge::encoder::{Silent, Trainable};
+use rankforge::training::{Chunking, Dataset, Preparer, Sampler, Trainer};
+use serde_json::json;
+
+/// AdamW with decoupled weight decay, clipping and a learning rate for each number, in f64.
+fn reference_step(
+    step: i32,
+    gradients: &[f32],
+    settings: &[(f64, f64)],
+    parameters: &mut [f64],
+    moments: &mut [(f64, f64)],
+    max_grad_norm: f64,
+) {
+    let norm = gradients.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+    let clip = (max_grad_norm / (norm + 1e-6)).min(1.0);
+    assert!(clip < 1.0, "nothing is clipped");
+    let gradients = gradients.iter().map(|gradient| f64::from(*gradient) * clip);
+    for (((gradient, (rate, decay)), parameter), (first, second)) in
+        gradients.zip(settings).zip(parameters).zip(moments)
+    {
+        *first = 0.9 * *first + 0.1 * gradient;
+        *second = 0.999 * *second + 0.001 * gradient * gradient;
+        let corrected = *second / (1.0 - 0.999_f64.powi(step));
+        *parameter *= 1.0 - rate * decay;
+        *parameter -= rate * (*first / (1.0 - 0.9_f64.powi(step))) / (corrected.sqrt() + 1.0);
+    }
+}
+
+#[test]
+fn steps_are_those_of_clipped_adamw_with_its_groups_and_schedule() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = json!({
+        "max_steps": 4, "learning_rate": 0.5, "weight_decay": 0.1, "max_grad_norm": 0.2,
+        "adam_epsilon": 1.0, "warmup_steps": 1, "learning_rate_mapping": {"classifier": 0.25},
+        "lr_scheduler_type": "constant_with_warmup",
+    });
+    let rows = labelled_pairs(30);
+    let arguments = arguments(folder.path(), options);
+    let sampler = Sampler::new(arguments.batch_sampler, &rows, 4, false, 42);
+    let batches = sampler.epoch(0).batches;
+    let loss_of = || loss("BinaryCrossEntropyLoss", json!({}));
+    let mut trainer = Trainer::new(tiny_bert(0.0, 1), arguments, rows.clone(), loss_of(), &Silent);
+    trainer.train().unwrap();
+
+    let mut model = tiny_bert(0.0, 1);
+    let loss = loss_of();
+    // Learning rate and weight decay of every number, by the names of the checkpoint's tensors.
+    let settings: Vec<(f64, f64)> = model
+        .model()
+        .architecture()
+        .parameters
+        .iter()
+        .flat_map(|spec| {
+            spec.parts.iter().flat_map(|part| {
+                let plain = part.name.contains("bias") || part.name.contains("LayerNorm");
+                let rate = if part.name.contains("classifier") { 0.25 } else { 0.5 };
+                let setting = (rate, if plain { 0.0 } else { 0.1 });
+                vec![setting; part.rows.len() * spec.columns]
+            })
+        })
+        .collect();
+    assert_eq!(settings.len(), model.model().parameters().flat().columns());
+    let mut parameters: Vec<f64> =
+        model.model().parameters().flat().to_vec().into_iter().map(f64::from).collect();
+    let mut moments = vec![(0.0, 0.0); parameters.len()];
+    let dataset = Dataset::new(&rows, "test data").unwrap();
+    let preparer = Preparer::new(dataset, &*loss, model.tokenizer().clone(), None, 42).unwrap();
+    for (step, rows) in (1..=4).zip(&batches) {
+        let batch = preparer.prepare(rows, step as u64 - 1).unwrap();
+        let (_, gradients) = gradients_of(model.model(), &*loss, &batch, Chunking::default());
+        let warmed: Vec<(f64, f64)> = settings
+            .iter()
+            .map(|(rate, decay)| (if step == 1 { 0.0 } else { *rate }, *decay))
+            .collect();
+        reference_step(step, &gradients, &warmed, &mut parameters, &mut moments, 0.2);
+        let rounded: Vec<f32> = parameters.iter().map(|value| *value as f32).collect();
+        model.model_mut().parameters_mut().flat_mut().write(&rounded);
+    }
+    let found = trainer.model.model().parameters().flat().to_vec();
+    let expected = model.model().parameters().flat().to_vec();
+    let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    for (found, expected) in found.iter().zip(&expected) {
+        // Four steps of some ten roundings each; with an epsilon of 1 they do not grow.
+        let tolerance = 50.0 * f32::EPSILON * largest;
+        assert!((found - expected).abs() <= tolerance, "{found} against {expected}");
+    }
+    assert!(bits(trainer.model.model()) != bits(tiny_bert(0.0, 1).model()));
+}

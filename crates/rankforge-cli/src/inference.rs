@@ -1,9 +1,12 @@
 //! Flags that the commands which run a model share.
 
 use crate::console::Console;
+use crate::failure::Mistake;
 use rankforge::encoder::{
-    CrossEncoder, DualEncoder, EncoderError, LoadOptions, OutputActivation, PredictOptions, Silent,
+    CrossEncoder, DualEncoder, EncoderError, LoadOptions, Model, OutputActivation, PredictOptions,
+    Silent,
 };
+use rankforge::{Precision, UnknownPrecision};
 use std::path::{Path, PathBuf};
 
 /// How a model reads its texts.
@@ -24,6 +27,35 @@ pub(crate) struct InferenceArgs {
     /// Name of a prompt that the model's files hold
     #[arg(long, value_name = "NAME")]
     pub(crate) prompt_name: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) precision: PrecisionArgs,
+}
+
+/// How models compute.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct PrecisionArgs {
+    /// Round the operands of linear layers to bf16 or fp16; everything else stays fp32
+    #[arg(long, value_name = "NAME", global = true, default_value_t, value_parser = precision)]
+    pub(crate) precision: Precision,
+}
+
+impl PrecisionArgs {
+    /// Checks that the precision changes what one of `models` computes.
+    ///
+    /// # Errors
+    /// Half precision where no model has a linear layer.
+    pub(crate) fn check(self, models: &[&Model]) -> anyhow::Result<()> {
+        let linear = |model: &&Model| model.architecture().has_linear_layers();
+        if self.precision == Precision::Float32 || models.iter().any(linear) {
+            return Ok(());
+        }
+        let message = format!(
+            "--precision {} would change nothing: a static embedding model has no linear layer",
+            self.precision
+        );
+        Err(Mistake::usage(message).hint("leave --precision out").into())
+    }
 }
 
 /// A reranker and what is done with its logits.
@@ -75,6 +107,7 @@ impl RerankerArgs {
         let options = LoadOptions {
             max_length: self.inference.max_length,
             activation_fn: self.activation_fn.map(Into::into),
+            precision: self.inference.precision.precision,
             ..console.load_options()?
         };
         Ok(CrossEncoder::load(&self.model, &options, &*console.progress)?)
@@ -91,12 +124,17 @@ impl RerankerArgs {
     }
 }
 
-/// Opens a dual encoder with everything as its files say.
+/// Opens a dual encoder with everything else as its files say.
 ///
 /// # Errors
 /// Whatever is wrong with its folder.
-pub(crate) fn load_dual_encoder(path: &Path, console: &Console) -> anyhow::Result<DualEncoder> {
-    Ok(DualEncoder::load(path, &console.load_options()?, &*console.progress)?)
+pub(crate) fn load_dual_encoder(
+    path: &Path,
+    precision: Precision,
+    console: &Console,
+) -> anyhow::Result<DualEncoder> {
+    let options = LoadOptions { precision, ..console.load_options()? };
+    Ok(DualEncoder::load(path, &options, &*console.progress)?)
 }
 
 /// Scores of the card's example pairs.
@@ -105,6 +143,14 @@ pub(crate) fn example_scores(
     pairs: &[(&str, &str)],
 ) -> Result<Vec<f32>, EncoderError> {
     Ok(model.predict(pairs, &PredictOptions::default(), &Silent)?.values)
+}
+
+/// The precision of a name.
+///
+/// # Errors
+/// An unknown name.
+fn precision(name: &str) -> Result<Precision, UnknownPrecision> {
+    name.parse()
 }
 
 /// A count of at least 1.

@@ -5,6 +5,7 @@
 
 use crate::commands::mine::{MiningSources, mine, write_rows};
 use crate::console::Console;
+use crate::inference::PrecisionArgs;
 use crate::recipe::{DatasetSection, MiningSection};
 use anyhow::Context;
 use rankforge::data::{Location, Rows, load_rows};
@@ -40,6 +41,7 @@ pub(crate) fn mined_rows(
             cross_encoder: mining.sources.cross_encoder.as_deref(),
             corpus: mining.sources.corpus.as_deref(),
             corpus_column: mining.sources.corpus_column.as_deref(),
+            precision: PrecisionArgs::default(),
         };
         let mined = mine(&pairs, &sources, &mining.options, console)?;
         remove(&key_file)?;

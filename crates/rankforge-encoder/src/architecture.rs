@@ -170,6 +170,13 @@ impl Architecture {
         let hidden = self.encoder.hidden_size;
         self.head.iter().fold(hidden, |width, stage| stage.output_columns(width))
     }
+
+    /// Whether there is a linear layer: without one, as in most static embedding models, no
+    /// [`Precision`](rankforge_kernels::Precision) changes anything.
+    pub fn has_linear_layers(&self) -> bool {
+        let dense = |stage: &HeadStage| matches!(stage, HeadStage::Dense { .. });
+        !self.encoder.blocks.is_empty() || self.head.iter().any(dense)
+    }
 }
 
 /// The parameters of head stage `index`: `file_name` is its submodule in `module`'s file.

@@ -157,12 +157,12 @@ impl Model {
         &self.architecture
     }
 
-    /// How the operands of its matrix products are rounded.
+    /// How the operands of its linear layers are rounded.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// Sets how the operands of its matrix products are rounded, from the next pass on; the
+    /// Sets how the operands of its linear layers are rounded, from the next pass on; the
     /// parameters stay as they are.
     pub fn set_precision(&mut self, precision: Precision) {
         self.precision = precision;

@@ -4,6 +4,7 @@ use crate::service::{Reading, Served, Service};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use rankforge_encoder::kernels::Precision;
 use rankforge_encoder::kernels::ops::Pooling;
 use rankforge_encoder::{CrossEncoder, DualEncoder};
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,7 @@ async fn info(State(service): State<Service>) -> Json<Value> {
     Json(json!({
         "model_id": server.model_id,
         "model_sha": null,
-        "model_dtype": "float32",
+        "model_dtype": dtype(service.model().model().precision()),
         "served_model_name": server.model_id,
         "model_type": model_type(service.model()),
         "max_concurrent_requests": server.max_concurrent_requests,
@@ -196,6 +197,15 @@ fn dual_encoder(service: &Service) -> Result<&DualEncoder, Refusal> {
     match service.model() {
         Served::DualEncoder(encoder) => Ok(encoder),
         Served::CrossEncoder(_) => Err(Refusal::backend("model is not an embedding model")),
+    }
+}
+
+/// What text-embeddings-inference calls a precision.
+fn dtype(precision: Precision) -> &'static str {
+    match precision {
+        Precision::Float32 => "float32",
+        Precision::BFloat16 => "bfloat16",
+        Precision::Float16 => "float16",
     }
 }
 

@@ -91,8 +91,13 @@ pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
     };
     let reader = RowReader::open(&selection.location(args.input.clone()), CHUNK)?;
     let mut writer = EmbeddingsWriter::create(&args.output)?;
-    let load = LoadOptions { max_length: args.inference.max_length, ..console.load_options()? };
+    let load = LoadOptions {
+        max_length: args.inference.max_length,
+        precision: args.inference.precision.precision,
+        ..console.load_options()?
+    };
     let model = DualEncoder::load(&args.model, &load, &*console.progress)?;
+    args.inference.precision.check(&[model.model()])?;
     let options = EncodeOptions {
         batch_size: args.inference.batch_size,
         prompt: args.inference.prompt.clone(),

@@ -3,16 +3,16 @@
 use crate::console::Console;
 use crate::dataset::{DatasetArgs, roles};
 use crate::failure::Mistake;
-use crate::inference::{ActivationName, at_least_one, load_dual_encoder};
+use crate::inference::{ActivationName, PrecisionArgs, at_least_one, load_dual_encoder};
 use crate::recipe::correlation_evaluator;
 use crate::table::Table;
-use rankforge::Metrics;
 use rankforge::data::{Location, load_beir, load_rows};
 use rankforge::encoder::{CrossEncoder, EncoderError, LoadOptions, Reporter};
 use rankforge::evaluation::{
     CrossEncoderRerankingEvaluator, Evaluator, FirstStage, Moment, PairScorer, reranking_samples,
     samples_from_first_stage,
 };
+use rankforge::{Metrics, Precision};
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -58,6 +58,9 @@ pub(crate) struct EvaluateArgs {
     /// Applied to the logits [default: as the model's files say]
     #[arg(long, value_name = "NAME", global = true, value_enum)]
     activation_fn: Option<ActivationName>,
+
+    #[command(flatten)]
+    precision: PrecisionArgs,
 
     #[command(subcommand)]
     evaluator: EvaluatorCommand,
@@ -124,6 +127,7 @@ pub(crate) fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> 
     let options = LoadOptions {
         max_length: args.max_length,
         activation_fn: args.activation_fn.map(Into::into),
+        precision: args.precision.precision,
         ..console.load_options()?
     };
     let load = || CrossEncoder::load(path, &options, &*console.progress);
@@ -145,6 +149,7 @@ pub(crate) fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> 
                 first_stage: data.first_stage.clone(),
                 depth: data.depth,
                 at_k: data.at_k,
+                precision: args.precision.precision,
             };
             let (mut evaluator, first_stage) =
                 reranking_evaluator(&reranking, &args.name, console)?;
@@ -174,6 +179,8 @@ pub(crate) struct RerankingData {
     pub(crate) depth: Option<usize>,
     /// Where MRR and NDCG are cut.
     pub(crate) at_k: usize,
+    /// Of the dual encoder.
+    pub(crate) precision: Precision,
 }
 
 /// Reads samples, or ranks the documents of a BEIR folder by its first stage.
@@ -227,7 +234,7 @@ fn retrieve(data: &RerankingData, first: &Path, console: &Console) -> anyhow::Re
     if let Some(limit) = data.location.limit {
         beir.queries.truncate(limit);
     }
-    let encoder = load_dual_encoder(first, console)?;
+    let encoder = load_dual_encoder(first, data.precision, console)?;
     let depth = data.depth.unwrap_or(DEPTH);
     let progress = &*console.progress;
     Ok(samples_from_first_stage(&beir, &encoder, depth, data.at_k, FIRST_STAGE_BATCH, progress)?)

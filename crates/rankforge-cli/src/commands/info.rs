@@ -4,9 +4,9 @@ use crate::console::Console;
 use crate::failure::Mistake;
 use crate::table::{Table, shortened, thousands};
 use indexmap::IndexMap;
-use rankforge::Device;
 use rankforge::data::{Location, RowReader, Value, splits};
 use rankforge::encoder::{CrossEncoder, DualEncoder, Model, Positions, Reporter};
+use rankforge::{Device, Precision};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,8 @@ const CHUNK: usize = 8192;
 /// Describe a model folder or a data set
 ///
 /// Of a model: architecture, parameters, longest input, labels or dimensions, output activation,
-/// layout of the files, and the instruction set and threads it would run with. Of a data set:
+/// layout of the files, the instruction set and threads it would run with, and how it would
+/// multiply matrices in each precision. Of a data set:
 /// splits, rows, and for each column its kind, range or lengths and an example.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -69,6 +70,10 @@ fn model_info(path: &Path, console: &Console) -> anyhow::Result<()> {
     let mut facts = facts;
     facts.insert("layout", layout(path).into());
     facts.insert("device", device_name(&device).into());
+    let names = ["fp32_products", "bf16_products", "fp16_products"];
+    for (name, precision) in names.into_iter().zip(Precision::ALL) {
+        facts.insert(name, device.product_path(precision).into());
+    }
     let text = || {
         let mut table = Table::new(&["property", "value"]);
         for (name, value) in &facts {

@@ -3,12 +3,12 @@
 use crate::console::Console;
 use crate::dataset::DatasetArgs;
 use crate::failure::Mistake;
-use crate::inference::at_least_one;
+use crate::inference::{PrecisionArgs, at_least_one};
 use crate::interrupt::Graceful;
 use crate::table::thousands;
 use anyhow::Context;
 use rankforge::data::{Location, RowWriter, Rows, load_rows};
-use rankforge::encoder::{CrossEncoder, DualEncoder};
+use rankforge::encoder::{CrossEncoder, DualEncoder, LoadOptions};
 use rankforge::evaluation::PairScorer;
 use rankforge::mining::{
     Mined, MiningOptions, OutputFormat, SamplingStrategy, Statistics, mine_hard_negatives,
@@ -57,6 +57,9 @@ pub(crate) struct MineArgs {
     /// Column of --corpus that holds the passages [default: `text`, or else the first]
     #[arg(long, value_name = "NAME", requires = "corpus")]
     corpus_column: Option<String>,
+
+    #[command(flatten)]
+    precision: PrecisionArgs,
 
     #[command(flatten)]
     options: MiningArgs,
@@ -218,6 +221,7 @@ pub(crate) fn run(args: &MineArgs, console: &Console) -> anyhow::Result<()> {
         cross_encoder: args.cross_encoder.as_deref(),
         corpus: args.corpus.as_deref(),
         corpus_column: args.corpus_column.as_deref(),
+        precision: args.precision,
     };
     let rows = load_rows(&args.dataset.location())?;
     require_columns(&rows, &options)?;
@@ -256,6 +260,8 @@ pub(crate) struct MiningSources<'a> {
     pub(crate) corpus: Option<&'a Path>,
     /// Its column.
     pub(crate) corpus_column: Option<&'a str>,
+    /// Of both models.
+    pub(crate) precision: PrecisionArgs,
 }
 
 /// Opens the models and mines.
@@ -268,7 +274,8 @@ pub(crate) fn mine(
     options: &MiningOptions,
     console: &Console,
 ) -> anyhow::Result<Mined> {
-    let load = console.load_options()?;
+    let precision = sources.precision.precision;
+    let load = LoadOptions { precision, ..console.load_options()? };
     let encoder = DualEncoder::load(sources.model, &load, &*console.progress)
         .context("cannot use the mining model")?;
     let reranker = sources
@@ -276,6 +283,8 @@ pub(crate) fn mine(
         .map(|path| CrossEncoder::load(path, &load, &*console.progress))
         .transpose()
         .context("cannot use the cross-encoder for mining")?;
+    let models = [Some(encoder.model()), reranker.as_ref().map(CrossEncoder::model)];
+    sources.precision.check(&models.into_iter().flatten().collect::<Vec<_>>())?;
     let reranker = reranker.as_ref().map(|reranker| reranker as &dyn PairScorer);
     let corpus = match sources.corpus {
         Some(path) => Some(read_texts(path, sources.corpus_column)?),

@@ -2,7 +2,7 @@
 
 use crate::commands::info::is_cross_encoder;
 use crate::console::Console;
-use crate::inference::at_least_one;
+use crate::inference::{PrecisionArgs, at_least_one};
 use crate::interrupt::Graceful;
 use rankforge::encoder::{CrossEncoder, DualEncoder, LoadOptions, Reporter};
 use rankforge_serve::{Served, Server, Stop};
@@ -43,6 +43,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     max_length: Option<usize>,
 
+    #[command(flatten)]
+    precision: PrecisionArgs,
+
     /// Most texts in the queue and in work; beyond that requests get status 429
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least_one)]
     max_concurrent_requests: usize,
@@ -77,12 +80,18 @@ pub(crate) struct ServeArgs {
 /// # Errors
 /// An unusable model, or an address that cannot be listened to.
 pub(crate) fn run(args: &ServeArgs, console: &Console) -> anyhow::Result<()> {
-    let options = LoadOptions { max_length: args.max_length, ..console.load_options()? };
+    let options = LoadOptions {
+        max_length: args.max_length,
+        precision: args.precision.precision,
+        ..console.load_options()?
+    };
     let progress = &*console.progress;
     let model: Served = if is_cross_encoder(&args.model)? {
         CrossEncoder::load(&args.model, &options, progress)?.into()
     } else {
-        DualEncoder::load(&args.model, &options, progress)?.into()
+        let encoder = DualEncoder::load(&args.model, &options, progress)?;
+        args.precision.check(&[encoder.model()])?;
+        encoder.into()
     };
     let defaults = Server::default();
     let name = args.served_model_name.clone();

@@ -3,6 +3,7 @@
 use crate::commands::evaluate::{RerankingData, reranking_evaluator};
 use crate::console::Console;
 use crate::failure::Mistake;
+use rankforge::Precision;
 use rankforge::data::{Location, load_rows};
 use rankforge::encoder::CrossEncoder;
 use rankforge::evaluation::{CrossEncoderCorrelationEvaluator, Evaluator};
@@ -95,6 +96,7 @@ impl EvaluatorSection {
             first_stage: self.first_stage.clone(),
             depth: self.depth,
             at_k,
+            precision: Precision::Float32,
         };
         let (mut evaluator, _) = reranking_evaluator(&data, &self.name, console)?;
         evaluator.always_rerank_positives =

@@ -90,6 +90,67 @@ fn a_model_predicts_ranks_and_is_evaluated() {
 }
 
 #[test]
+fn every_command_that_runs_a_model_takes_a_precision() {
+    let place = Place::new();
+    place.encoder();
+    place.pairs();
+    place.labeled();
+    place.write("documents.txt", "Bees make honey.\nOwls hunt at night.\n");
+    let documents = ["--query", "what do bees make", "--documents", "documents.txt"];
+    let commands = [
+        vec!["predict", "--model", "bert", "--input", "pairs.jsonl"],
+        [&["rank", "--model", "bert", "--json"], &documents[..]].concat(),
+        vec!["evaluate", "correlation", "--model", "bert", "--dataset", "labeled.jsonl", "--json"],
+        vec![
+            "mine",
+            "--model",
+            "bert",
+            "--dataset",
+            "pairs.jsonl",
+            "--output",
+            "mined.jsonl",
+            "--json",
+        ],
+    ];
+    for command in commands {
+        let with =
+            |precision| place.succeed(&[&command[..], &["--precision", precision]].concat()).stdout;
+        let (full, half) = (with("fp32"), with("bf16"));
+        assert_eq!(full, place.succeed(&command).stdout, "{command:?}: the default");
+        assert_ne!(full, half, "{command:?}: nothing was rounded");
+    }
+    let encode = |precision: &str| {
+        let output = format!("{precision}.npy");
+        let encode = ["encode", "--model", "bert", "--input", "pairs.jsonl", "--column", "query"];
+        place.succeed(&[&encode[..], &["--output", &output, "--precision", precision]].concat());
+        std::fs::read(place.path(&output)).unwrap()
+    };
+    let (full, half) = (encode("fp32"), encode("fp16"));
+    assert!(full.len() == half.len() && full != half);
+}
+
+#[test]
+fn half_precision_is_refused_where_every_model_is_static() {
+    let place = Place::new();
+    place.encoder();
+    place.dual_encoder();
+    place.pairs();
+    let mine = ["mine", "--model", "static", "--dataset", "pairs.jsonl"];
+    let alone = [&mine[..], &["--output", "alone.jsonl"]].concat();
+    let encode = ["encode", "--model", "static", "--input", "pairs.jsonl", "--column", "query"];
+    let encode = [&encode[..], &["--output", "queries.npy"]].concat();
+    let serve = vec!["serve", "--model", "static", "--port", "0"];
+    for command in [alone, encode, serve] {
+        let error = place.fail(2, &[&command[..], &["--precision", "bf16"]].concat());
+        assert!(error.contains("--precision bf16 would change nothing"), "{error}");
+    }
+    assert_eq!(place.list("."), ["bert", "pairs.jsonl", "static"]);
+
+    let reranked = ["--cross-encoder", "bert", "--precision", "bf16"];
+    place.succeed(&[&mine[..], &["--output", "reranked.jsonl"], &reranked].concat());
+}
+
+#[test]
 fn embeddings_are_written_whole_or_not_at_all() {
     let place = Place::new();
     place.pairs();
@@ -129,6 +190,10 @@ fn info_describes_models_and_data() {
     let model = place.json(&["info", "static", "--json"]);
     assert_eq!(model["type"], "SentenceTransformer");
     assert_eq!(model["dimensions"], 16);
+    for precision in ["fp32", "bf16", "fp16"] {
+        let products = model[format!("{precision}_products")].as_str().unwrap();
+        assert!(products.starts_with(precision), "{products}");
+    }
     let data = place.json(&["info", "pairs.jsonl", "--json"]);
     assert_eq!(data["splits"][0]["columns"]["query"]["kind"], "text");
     let table = place.succeed(&["info", "pairs.jsonl"]).stdout;

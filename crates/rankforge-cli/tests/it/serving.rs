@@ -30,7 +30,16 @@ fn a_served_reranker_answers_and_stops_when_interrupted() {
          [arguments]\noutput_dir = \"run\"\nmax_steps = 1\nsave_strategy = \"no\"\n",
     );
     place.succeed(&["train", "r.toml"]);
-    let mut command = place.command(&["serve", "--model", "run/final", "--port", "0", "--json"]);
+    let mut command = place.command(&[
+        "serve",
+        "--model",
+        "run/final",
+        "--port",
+        "0",
+        "--json",
+        "--precision",
+        "bf16",
+    ]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut started =
         serde_json::Deserializer::from_reader(child.stdout.take().unwrap()).into_iter::<Value>();
@@ -42,6 +51,9 @@ fn a_served_reranker_answers_and_stops_when_interrupted() {
     assert!(status.contains("200"), "{status}\n{answer}");
     let ranks: Value = serde_json::from_str(&answer).unwrap();
     assert_eq!(ranks.as_array().unwrap().len(), 2);
+
+    let (_, info) = request(&address, "GET /info", "");
+    assert!(info.contains("\"model_dtype\":\"bfloat16\""), "{info}");
 
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(kill.success());

@@ -90,7 +90,8 @@ pub(super) fn from_config(
     let prepare = |config: &mut Value, path: &Path| prepare_classifier(config, path, options);
     let transformer =
         Transformer::build(config.clone(), path, tokenizer, &module, options, reporter, prepare)?;
-    let model = Model::new(&options.device, transformer.architecture.clone(), options.seed);
+    let mut model = Model::new(&options.device, transformer.architecture.clone(), options.seed);
+    model.set_precision(options.precision);
     let base_model = transformer.config["model_type"].as_str().unwrap_or_default().to_owned();
     finish_classifier(transformer, model, base_model, options, reporter, Path::new("config.json"))
 }

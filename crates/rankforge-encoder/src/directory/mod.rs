@@ -10,7 +10,7 @@ use crate::{
 };
 use indexmap::IndexMap;
 use modules::{Module, ModuleEntry};
-use rankforge_kernels::Device;
+use rankforge_kernels::{Device, Precision};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -33,10 +33,13 @@ pub struct LoadOptions {
     pub truncate_dim: Option<usize>,
     /// Seed of freshly initialised parameters.
     pub seed: u64,
+    /// How the operands of linear layers are rounded; parameters and outputs stay `f32`. It changes
+    /// nothing in a model without such layers, see [`Architecture::has_linear_layers`].
+    pub precision: Precision,
 }
 
 impl LoadOptions {
-    /// The defaults: everything follows the directory's files, seed 42.
+    /// The defaults: everything follows the directory's files, seed 42, products of fp32.
     pub fn new(device: &Device) -> LoadOptions {
         LoadOptions {
             device: device.clone(),
@@ -46,6 +49,7 @@ impl LoadOptions {
             classifier_dropout: None,
             truncate_dim: None,
             seed: 42,
+            precision: Precision::Float32,
         }
     }
 }
@@ -182,11 +186,12 @@ pub(crate) fn load_model(
         folders.iter().map(|(_, folder)| Weights::open(folder)).collect::<Result<_, _>>()?;
     let modules: Vec<(&str, &Weights)> =
         folders.iter().zip(&weights).map(|((name, _), weights)| (name.as_str(), weights)).collect();
-    let (model, reports) =
+    let (mut model, reports) =
         Model::from_weights(&options.device, architecture, options.seed, &modules)?;
     for ((_, folder), report) in folders.iter().zip(&reports) {
         tell(folder, report, reporter);
     }
+    model.set_precision(options.precision);
     Ok(model)
 }
 

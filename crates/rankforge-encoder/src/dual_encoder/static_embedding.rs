@@ -19,7 +19,8 @@ const TENSORS: [&str; 2] = ["embedding.weight", "embeddings"];
 /// A fresh table over a tokenizer.
 pub(super) fn fresh(tokenizer: Tokenizer, width: usize, options: &LoadOptions) -> DualEncoder {
     let architecture = table(tokenizer.vocab_size(), width);
-    let model = Model::new(&options.device, architecture, options.seed);
+    let mut model = Model::new(&options.device, architecture, options.seed);
+    model.set_precision(options.precision);
     let mut tokenizer = tokenizer.into_static();
     if options.max_length.is_some() {
         tokenizer.set_max_length(options.max_length);

@@ -1,6 +1,7 @@
 use crate::common::{
     Copy, Recorder, assert_near, assert_rows, bits, expected, fixture, options, read_json, texts,
 };
+use rankforge_encoder::kernels::Precision;
 use rankforge_encoder::kernels::ops::{Pooling, Similarity};
 use rankforge_encoder::{
     DualEncoder, EncodeOptions, LoadOptions, Outputs, Silent, Tokenizer, Trainable,
@@ -25,6 +26,24 @@ fn every_layout_embeds_as_in_python() {
         let embeddings = encode(&model, &texts);
         assert_eq!(embeddings.columns, model.dimension(), "{name}");
         assert_rows(&embeddings, &expected["embeddings"][name]);
+    }
+}
+
+#[test]
+fn half_precision_rounds_linear_layers_only() {
+    let expected = expected();
+    let texts = texts(&expected["texts"]);
+    for (name, linear) in
+        [("st_v6", true), ("base", true), ("static_v6", false), ("model2vec", false)]
+    {
+        for precision in [Precision::BFloat16, Precision::Float16] {
+            let model =
+                DualEncoder::load(&fixture(name), &LoadOptions { precision, ..options() }, &Silent)
+                    .expect("model");
+            assert_eq!(model.model().architecture().has_linear_layers(), linear, "{name}");
+            let same = encode(&model, &texts).values == encode(&load(name), &texts).values;
+            assert_eq!(same, !linear, "{name} {precision}");
+        }
     }
 }
 

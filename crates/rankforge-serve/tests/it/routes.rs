@@ -30,6 +30,7 @@ async fn health_is_empty_and_info_names_the_model() {
     let (_, info) = get(&start(cross_encoder(3), Server::default()), "/info").await;
     assert_eq!(info["model_type"]["classifier"]["id2label"]["2"], "LABEL_2");
     let (_, info) = get(&start(dual_encoder(), Server::default()), "/info").await;
+    assert_eq!(info["model_dtype"], "float32");
     assert_eq!(info["model_type"], json!({"embedding": {"pooling": "mean"}}));
 }
 

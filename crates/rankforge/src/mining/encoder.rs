@@ -1,7 +1,7 @@
 use crate::Error;
 use rankforge_encoder::{DualEncoder, EncodeOptions, EncoderError, Outputs, Reporter};
-use rankforge_kernels::Device;
 use rankforge_kernels::ops::Similarity;
+use rankforge_kernels::{Device, Precision};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
@@ -77,7 +77,7 @@ impl TextEncoder for DualEncoder {
         self.model().device()
     }
 
-    /// The hash of parameters, architecture, prompts and tokenizer, so that a model trained further under the same
+    /// The hash of parameters, precision, architecture, prompts and tokenizer, so that a model trained further under the same
     /// name never meets its old embeddings.
     fn fingerprint(&self, folder: &Path) -> Result<String, Error> {
         let mut hash = Sha256::new();
@@ -86,6 +86,11 @@ impl TextEncoder for DualEncoder {
             hash.update(format!("{name:?} {text:?}"));
         }
         hash.update(format!("{:?}", self.max_length()));
+        // Nothing where nothing is rounded, so that embeddings that were kept before stay in use.
+        let precision = self.model().precision();
+        if precision != Precision::Float32 && self.model().architecture().has_linear_layers() {
+            hash.update(precision.to_string());
+        }
         for value in self.model().parameters().flat().to_vec() {
             hash.update(value.to_le_bytes());
         }

@@ -3,6 +3,7 @@
 use crate::progress::Progress;
 use rankforge::encoder::Reporter;
 use rankforge::training::{Callback, LogRecord, TrainerState};
+use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ impl Callback for LogLines {
         let figures = record
             .iter()
             .filter(|(name, _)| is_shown(name))
-            .filter_map(|(name, value)| Some((name.as_str(), value.as_f64()?)));
+            .filter_map(|(name, value)| Some((name.as_str(), shown(value)?)));
         self.0.message(&line(state, figures));
     }
 
@@ -29,9 +30,8 @@ pub(crate) fn is_shown(name: &str) -> bool {
     !["step", "epoch", "total_flos"].contains(&name) && !timing.contains(&name)
 }
 
-fn line<'a>(state: &TrainerState, figures: impl Iterator<Item = (&'a str, f64)>) -> String {
-    let figures: Vec<String> =
-        figures.map(|(name, value)| format!("{name} {}", short(value))).collect();
+fn line<'a>(state: &TrainerState, figures: impl Iterator<Item = (&'a str, String)>) -> String {
+    let figures: Vec<String> = figures.map(|(name, value)| format!("{name} {value}")).collect();
     format!(
         "step {}/{}, epoch {:.2}: {}",
         state.global_step,
@@ -39,6 +39,11 @@ fn line<'a>(state: &TrainerState, figures: impl Iterator<Item = (&'a str, f64)>)
         state.epoch,
         figures.join(", ")
     )
+}
+
+/// A count as it is, another number shortened.
+fn shown(value: &Value) -> Option<String> {
+    value.as_u64().map(|count| count.to_string()).or_else(|| value.as_f64().map(short))
 }
 
 /// Four digits that count: 0.4312, 2.0e-5.

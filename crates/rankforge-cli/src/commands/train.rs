@@ -71,6 +71,10 @@ pub(crate) struct TrainArgs {
     /// Go on from the newest checkpoint in the output folder, or from the one named
     #[arg(long, value_name = "CHECKPOINT", num_args = 0..=1, require_equals = true)]
     resume: Option<Option<PathBuf>>,
+
+    /// Refused with a hint: the precision of a run is one of its arguments
+    #[arg(long, hide = true, value_name = "NAME")]
+    precision: Option<String>,
 }
 
 /// Runs the command.
@@ -78,6 +82,10 @@ pub(crate) struct TrainArgs {
 /// # Errors
 /// A recipe, model or data set that cannot be used; a run that failed or was interrupted.
 pub(crate) fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
+    if args.precision.is_some() {
+        let hint = "set bf16 or fp16 in the recipe's [arguments], or --set arguments.bf16=true";
+        return Err(Mistake::usage("train has no flag --precision").hint(hint).into());
+    }
     let mut recipe = Recipe::read(&args.recipe, &args.sets)?;
     for warning in &recipe.warnings {
         console.progress.warning(warning);
@@ -98,6 +106,8 @@ pub(crate) fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
     describe(&train, eval.as_ref(), console);
 
     let card = card_data(&recipe);
+    let products = model.model().device().product_path(recipe.arguments.precision());
+    console.progress.message(&format!("matrix products: {products}"));
     let interruption = Graceful::begin();
     let output_dir = recipe.arguments.output_dir.clone();
     let mut trainer = Trainer::new(model, recipe.arguments, train, recipe.loss, &*console.progress);

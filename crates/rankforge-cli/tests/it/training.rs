@@ -67,6 +67,25 @@ fn a_recipe_trains_a_model_that_the_other_commands_open() {
 }
 
 #[test]
+fn a_run_in_half_precision_says_so_in_log_and_card() {
+    let place = place();
+    let short = ["train", "r.toml", "--set", "arguments.num_train_epochs=1"];
+    for precision in ["bf16", "fp16"] {
+        let set = format!("arguments.{precision}=true");
+        let done = place.succeed(&[&short[..], &["--set", &set]].concat());
+        let line = format!("matrix products: {precision} operands");
+        assert!(done.stderr.contains(&line), "{}", done.stderr);
+        let scale =
+            done.stderr.contains("loss_scale 65536") && done.stderr.contains("skipped_steps 0");
+        assert_eq!(scale, precision == "fp16", "{}", done.stderr);
+        let card = place.read("run/final/README.md");
+        assert!(card.contains(&format!("- `{precision}`: true")), "{card}");
+    }
+    let checkpoint = place.list("run/checkpoint-9");
+    assert!(checkpoint.contains(&"scaler.json".to_owned()), "{checkpoint:?}");
+}
+
+#[test]
 fn ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_bits() {
     let place = place();
     // Long enough to be interrupted before the end.

@@ -96,7 +96,16 @@ fn mistakes_in_a_recipe_are_named_with_line_and_nearest_name() {
             "r.toml, line 6: `arguments.learning_rate`",
             "fast",
         ),
-        ("[arguments]\nfp16 = true\n", "r.toml, line 6: `arguments.fp16`", "not supported"),
+        (
+            "[arguments]\ntorch_compile = true\n",
+            "r.toml, line 6: `arguments.torch_compile`",
+            "not supported",
+        ),
+        (
+            "[arguments]\nfp16 = true\nbf16 = true\n",
+            "r.toml, line 7: `arguments.bf16`",
+            "at most one of bf16 and fp16",
+        ),
     ];
     for (text, place, hint) in cases {
         let error = recipe(text);
@@ -114,6 +123,16 @@ fn set_is_checked_like_the_recipe() {
     let error = place.fail(1, &["train", "r.toml", "--set", "arguments.sed=1"]);
     assert!(error.starts_with("error: --set arguments.sed=1: "), "{error}");
     assert!(error.contains("seed"), "{error}");
+}
+
+#[test]
+fn precisions_are_known_by_name_and_those_of_a_run_are_in_its_arguments() {
+    let place = Place::new();
+    let pairs = ["predict", "--model", "m", "--input", "pairs.jsonl", "--precision", "fp8"];
+    let error = place.fail(2, &pairs);
+    assert!(error.contains("expected fp32, bf16 or fp16"), "{error}");
+    let error = place.fail(2, &["train", "r.toml", "--precision", "bf16"]);
+    assert!(error.contains("--set arguments.bf16=true"), "{error}");
 }
 
 #[test]

@@ -13,6 +13,9 @@ const RENAMED: &[(&str, &str)] = &[
     ("per_gpu_eval_batch_size", "per_device_eval_batch_size"),
 ];
 
+/// The Trainer, too, ignores these while it trains.
+const FULL_EVAL: &str = "evaluation during training has the precision of the training";
+
 /// Arguments whose value changes nothing in the result here, and why.
 const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("dataloader_num_workers", "0", "the next batch is always tokenised on a thread of its own"),
@@ -26,7 +29,9 @@ const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("use_cpu", "false", "training runs on the CPU"),
     ("no_cuda", "false", "training runs on the CPU"),
     ("use_mps_device", "false", "training runs on the CPU"),
-    ("tf32", "null", "training computes in fp32"),
+    ("tf32", "null", "no unit here computes in tf32"),
+    ("bf16_full_eval", "false", FULL_EVAL),
+    ("fp16_full_eval", "false", FULL_EVAL),
     ("remove_unused_columns", "true", "every column is an input or the label"),
     ("prediction_loss_only", "true", "evaluation keeps no model output in any case"),
     ("overwrite_output_dir", "false", "checkpoints of the same step are always replaced"),
@@ -50,10 +55,6 @@ const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
 
 /// Arguments of features that are not there yet; only their defaults are accepted.
 const UNSUPPORTED: &[(&str, &str)] = &[
-    ("bf16", "false"),
-    ("fp16", "false"),
-    ("bf16_full_eval", "false"),
-    ("fp16_full_eval", "false"),
     ("torch_compile", "false"),
     ("torch_compile_backend", "null"),
     ("torch_compile_mode", "null"),

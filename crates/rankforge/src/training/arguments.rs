@@ -1,6 +1,7 @@
 use crate::Error;
 use crate::training::{BatchSampler, LearningRateScheduler};
 use indexmap::IndexMap;
+use rankforge_kernels::Precision;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -99,6 +100,11 @@ pub struct TrainingArguments {
     pub adam_epsilon: f64,
     /// Gradients of a larger global norm are scaled down to it; 0 and below switch this off.
     pub max_grad_norm: f64,
+    /// Linear layers round their operands to bfloat16, in training and in the evaluations inside
+    /// it; attention, parameters, moments, outputs and losses stay `f32`.
+    pub bf16: bool,
+    /// The same with IEEE half precision, and a dynamic loss scale.
+    pub fp16: bool,
     /// Regular expressions over parameter names, and the learning rate of those they find.
     pub learning_rate_mapping: IndexMap<String, f64>,
     /// When the training loss is logged.
@@ -168,6 +174,8 @@ impl Default for TrainingArguments {
             adam_beta2: 0.999,
             adam_epsilon: 1e-8,
             max_grad_norm: 1.0,
+            bf16: false,
+            fp16: false,
             learning_rate_mapping: IndexMap::new(),
             logging_strategy: IntervalStrategy::Steps,
             logging_steps: Steps::Count(500),
@@ -209,6 +217,15 @@ impl TrainingArguments {
     pub fn non_default(&self) -> Map<String, Value> {
         let defaults = TrainingArguments::default().to_map();
         self.to_map().into_iter().filter(|(name, value)| defaults[name] != *value).collect()
+    }
+
+    /// How a run rounds the operands of its matrix products.
+    pub fn precision(&self) -> Precision {
+        match (self.bf16, self.fp16) {
+            (true, _) => Precision::BFloat16,
+            (_, true) => Precision::Float16,
+            _ => Precision::Float32,
+        }
     }
 
     /// Steps between evaluations: `eval_steps`, or `logging_steps` without it.
@@ -269,6 +286,8 @@ impl TrainingArguments {
         for (field, beta) in [("adam_beta1", self.adam_beta1), ("adam_beta2", self.adam_beta2)] {
             check((0.0..1.0).contains(&beta), field, "at least 0 and below 1", &beta)?;
         }
+        let both = self.bf16 && self.fp16;
+        check(!both, "bf16", "at most one of bf16 and fp16 to be true", &"both")?;
         check(self.max_grad_norm.is_finite(), "max_grad_norm", "a number", &self.max_grad_norm)?;
         let epochs = self.num_train_epochs;
         let possible = self.max_steps > 0 || (epochs.is_finite() && epochs > 0.0);

@@ -16,14 +16,17 @@ pub enum Flow {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepReport {
-    /// Mean loss of the batches of the step.
+    /// Mean loss of the batches of the step; not finite when it overflowed in fp16.
     pub loss: f64,
-    /// Global norm of the gradients, before clipping.
+    /// Global norm of the gradients, before clipping and without the loss scale.
     pub grad_norm: f64,
     /// Learning rate of the step.
     pub learning_rate: f64,
     /// Tokens of its batches.
     pub tokens: usize,
+    /// Whether loss or gradients overflowed fp16, so that nothing was learned.
+    #[serde(skip)]
+    pub skipped: bool,
 }
 
 /// Watches a run; every method does nothing unless it is written.

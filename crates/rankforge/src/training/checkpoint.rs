@@ -1,7 +1,7 @@
 use crate::Error;
 use crate::training::optimizer::Optimizer;
 use crate::training::state::with_sorted_keys;
-use crate::training::{Position, TrainerState, TrainingArguments};
+use crate::training::{LossScaler, Position, TrainerState, TrainingArguments};
 use rankforge_encoder::Trainable;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 const OPTIMIZER: &str = "optimizer.safetensors";
 const SCHEDULER: &str = "scheduler.json";
+const SCALER: &str = "scaler.json";
 const RNG_STATE: &str = "rng_state.json";
 const SAMPLER: &str = "sampler.json";
 const STATE: &str = "trainer_state.json";
@@ -24,6 +25,7 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) optimizer: &'a Optimizer,
     pub(crate) state: &'a TrainerState,
     pub(crate) position: &'a Position,
+    pub(crate) loss_scaler: Option<&'a LossScaler>,
     pub(crate) arguments: &'a TrainingArguments,
     pub(crate) last_learning_rate: f64,
     pub(crate) warmup: u64,
@@ -40,6 +42,8 @@ pub struct Checkpoint {
     pub position: Position,
     /// The arguments it had.
     pub arguments: TrainingArguments,
+    /// Its loss scale, when it was one of fp16.
+    pub loss_scaler: Option<LossScaler>,
 }
 
 /// Writes `output_dir/checkpoint-STEP` under a temporary name and renames it when it is complete.
@@ -59,6 +63,9 @@ pub(crate) fn save<M: Trainable>(
         if !only_model {
             snapshot.optimizer.save(&directory.join(OPTIMIZER))?;
             write_json(&directory.join(SCHEDULER), &scheduler(snapshot))?;
+            if let Some(scaler) = snapshot.loss_scaler {
+                write_json(&directory.join(SCALER), scaler)?;
+            }
             let arguments = snapshot.arguments;
             let random = json!({
                 "seed": arguments.seed,
@@ -76,7 +83,7 @@ pub(crate) fn save<M: Trainable>(
 
 fn scheduler(snapshot: &Snapshot<'_>) -> Value {
     json!({
-        "last_epoch": snapshot.state.global_step,
+        "last_epoch": snapshot.state.global_step - snapshot.position.skipped_steps,
         "last_lr": snapshot.last_learning_rate,
         "lr_scheduler_type": snapshot.arguments.lr_scheduler_type,
         "num_training_steps": snapshot.state.max_steps,
@@ -205,17 +212,24 @@ impl Checkpoint {
     /// # Errors
     /// A missing or malformed file.
     pub fn read(path: &Path) -> Result<Checkpoint, Error> {
+        let missing = |file: &str| Error::File {
+            path: path.to_owned(),
+            message: format!("expected a complete checkpoint, {file} is missing"),
+        };
         if let Some(file) = missing_file(path) {
-            return Err(Error::File {
-                path: path.to_owned(),
-                message: format!("expected a complete checkpoint, {file} is missing"),
-            });
+            return Err(missing(file));
+        }
+        let arguments: TrainingArguments = read_json(&path.join(ARGUMENTS))?;
+        let scaler = path.join(SCALER);
+        if arguments.fp16 && !scaler.is_file() {
+            return Err(missing(SCALER));
         }
         Ok(Checkpoint {
             path: path.to_owned(),
             state: read_json(&path.join(STATE))?,
             position: read_json(&path.join(SAMPLER))?,
-            arguments: read_json(&path.join(ARGUMENTS))?,
+            loss_scaler: if arguments.fp16 { Some(read_loss_scaler(&scaler)?) } else { None },
+            arguments,
         })
     }
 
@@ -353,6 +367,14 @@ pub(crate) fn write_text(path: &Path, text: &str) -> Result<(), Error> {
     fs::write(temporary.path(), text).map_err(io)?;
     temporary.persist(path).map_err(|error| io(error.error))?;
     Ok(())
+}
+
+fn read_loss_scaler(path: &Path) -> Result<LossScaler, Error> {
+    let scaler: LossScaler = read_json(path)?;
+    scaler
+        .validate()
+        .map_err(|error| Error::File { path: path.to_owned(), message: error.to_string() })?;
+    Ok(scaler)
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {

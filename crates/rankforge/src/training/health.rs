@@ -1,4 +1,4 @@
-//! Figures that are not finite, and parameters that no gradient reaches.
+//! Figures that are not finite, steps that are skipped for them, and parameters that no gradient reaches.
 
 use crate::Error;
 use crate::training::run::Run;
@@ -6,6 +6,39 @@ use rankforge_encoder::{Reporter, Trainable};
 use rankforge_kernels::{Arena, ParameterId};
 
 impl<M: Trainable> Run<'_, M> {
+    /// The factor on the loss of the step at hand; 1 but in fp16.
+    pub(super) fn loss_scale(&self) -> f64 {
+        self.loss_scaler.as_ref().map_or(1.0, |scaler| f64::from(scaler.scale))
+    }
+
+    /// Leaves a step out whose loss or gradients overflowed in fp16: parameters, moments and
+    /// schedule stay as they are, the loss scale shrinks.
+    ///
+    /// # Errors
+    /// A figure that is not finite without a loss scale, or at the smallest one.
+    pub(super) fn skip(&mut self, loss: f64, grad_norm: f64, rows: &[usize]) -> Result<(), Error> {
+        let (what, value) = match loss.is_finite() {
+            true => ("gradient norm", grad_norm),
+            false => ("loss", loss),
+        };
+        let Some(scaler) = &mut self.loss_scaler else {
+            return Err(self.not_finite(what, value, rows));
+        };
+        let before = scaler.scale;
+        scaler.update(false);
+        let (scale, exhausted) = (scaler.scale, scaler.is_exhausted());
+        if exhausted {
+            return Err(self.not_finite(what, value, rows));
+        }
+        self.position.skipped_steps += 1;
+        self.reporter.message(&format!(
+            "step {} is skipped: its {what} is {value} at a loss scale of {before}, which is {scale} \
+             from now on",
+            self.state.global_step + 1
+        ));
+        Ok(())
+    }
+
     /// The error for a figure that is not finite, in the step after the current one.
     pub(super) fn not_finite(&self, what: &str, value: f64, rows: &[usize]) -> Error {
         let rows: Vec<String> = rows.iter().map(|row| (row + 1).to_string()).collect();
@@ -13,8 +46,15 @@ impl<M: Trainable> Run<'_, M> {
             Some(path) => format!("the last good checkpoint is {}", path.display()),
             None => "no checkpoint has been written yet".to_owned(),
         };
+        let shrunk = match self.loss_scaler {
+            Some(_) => {
+                " (at every loss scale that was tried: what overflows fp16 here is not the \
+                 gradients alone, and bf16 has the range of fp32)"
+            }
+            None => "",
+        };
         Error::NotFinite(format!(
-            "the {what} is {value} in step {} (epoch {:.2}), training rows {}; {checkpoint}",
+            "the {what} is {value} in step {} (epoch {:.2}){shrunk}, training rows {}; {checkpoint}",
             self.state.global_step + 1,
             self.state.epoch,
             rows.join(", ")

@@ -5,8 +5,8 @@
 //! | which rows make a batch | `sampler` |
 //! | rows to tokens and labels, one batch ahead on a thread | `examples`, `batches` |
 //! | loss and gradients of a batch, in chunks | `gradient_cache` |
-//! | learning rate, clipping, AdamW | `schedule`, `optimizer` |
-//! | the loop itself | `trainer`, and around the steps `run`, `evaluate`, `health` |
+//! | loss scale of fp16, learning rate, clipping, AdamW | `loss_scaler`, `schedule`, `optimizer` |
+//! | the loop itself | `trainer`, and around the steps `run`, `log`, `evaluate`, `health` |
 //! | what is on disk | `checkpoint`, `state`, `plot` |
 
 mod argument_names;
@@ -18,6 +18,8 @@ mod evaluate;
 mod examples;
 mod gradient_cache;
 mod health;
+mod log;
+mod loss_scaler;
 mod optimizer;
 mod plot;
 mod run;
@@ -32,6 +34,7 @@ pub use callbacks::{Callback, Flow, StepReport};
 pub use checkpoint::{Checkpoint, checkpoints};
 pub use examples::Dataset;
 pub use gradient_cache::{Chunking, loss_and_gradients, loss_without_gradients};
+pub use loss_scaler::LossScaler;
 pub use sampler::{BatchSampler, EpochBatches, LABEL_COLUMNS, Sampler};
 pub use schedule::{LearningRateScheduler, RunLength, Schedule};
 pub use state::{LogRecord, LossWindow, Position, TrainerState};

@@ -6,14 +6,14 @@ use crate::model_card::{self, EvaluationResult, ExampleScores, ModelCardData, Ti
 use crate::training::checkpoint::{self, Snapshot};
 use crate::training::optimizer::Optimizer;
 use crate::training::{
-    Callback, Checkpoint, Chunking, Dataset, IntervalStrategy, LogRecord, LossWindow, Position,
+    Callback, Checkpoint, Chunking, Dataset, IntervalStrategy, LogRecord, LossScaler, Position,
     PreparedBatch, Preparer, ResumeFrom, RunLength, Sampler, Schedule, TrainOutput, Trainer,
     TrainerState, TrainingArguments, plot,
 };
 use crate::{Error, Metrics};
 use rankforge_data::Rows;
-use rankforge_encoder::{Reporter, Trainable, Workspace};
-use rankforge_kernels::Arena;
+use rankforge_encoder::{Model, Reporter, Trainable, Workspace};
+use rankforge_kernels::{Arena, Precision};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -40,6 +40,8 @@ pub(super) struct Run<'a, M: Trainable> {
     pub(super) warmup: u64,
     pub(super) schedule: Schedule,
     pub(super) optimizer: Optimizer,
+    /// Of fp16 only.
+    pub(super) loss_scaler: Option<LossScaler>,
     pub(super) chunking: Chunking,
     pub(super) gradients: Arena,
     pub(super) gradients_checked: bool,
@@ -68,9 +70,11 @@ impl<'a, M: Trainable> Run<'a, M> {
     ) -> Result<(Run<'a, M>, Preparer<'a>, Sampler), Error> {
         let arguments = &trainer.arguments;
         arguments.validate()?;
+        trainer.loss_scaler.validate()?;
         check_evaluation(trainer)?;
         let loss = &*trainer.loss;
         let model = &mut trainer.model;
+        warn_without_effect(arguments.precision(), model.model(), trainer.reporter);
         loss.check_model(model.model().architecture().output_columns())?;
         let prompt = arguments.prompts.clone();
         let prompt = prompt.or_else(|| model.default_prompt().map(str::to_owned));
@@ -111,6 +115,7 @@ impl<'a, M: Trainable> Run<'a, M> {
         let parameters = model.model().parameters();
         let run = Run {
             optimizer: Optimizer::new(model.model(), arguments)?,
+            loss_scaler: arguments.fp16.then(|| trainer.loss_scaler.clone()),
             gradients: Arena::zeros(parameters.device(), parameters.layout().clone()),
             workspace: Workspace::new(parameters.device()),
             model,
@@ -209,34 +214,15 @@ impl<'a, M: Trainable> Run<'a, M> {
             self.position.batches = 0;
             self.position.dataset_rows = self.train_dataset.len();
         }
-        self.gradients_checked = self.state.global_step > 0;
+        // A run that was not one of fp16 has no scale; it begins with the trainer's.
+        if let (Some(scaler), Some(found)) = (&mut self.loss_scaler, found.loss_scaler) {
+            *scaler = found;
+        }
+        self.gradients_checked = self.steps_learned() > 0;
         let step = self.state.global_step;
         self.reporter.message(&format!("resuming after step {step} from {}", found.path.display()));
         self.last_checkpoint = Some(found.path);
         Ok(())
-    }
-
-    /// Adds the losses since the last record to the log.
-    pub(super) fn log(&mut self) {
-        let LossWindow { steps, loss, components } = std::mem::take(&mut self.position.window);
-        if steps == 0 {
-            return;
-        }
-        let mut record = LogRecord::new();
-        record.insert("loss".to_owned(), json!(loss / steps as f64));
-        for (name, sum) in components {
-            record.insert(name, json!(sum / steps as f64));
-        }
-        record.insert("grad_norm".to_owned(), json!(self.position.last_step.grad_norm));
-        record.insert("learning_rate".to_owned(), json!(self.position.last_step.learning_rate));
-        self.add_record(record);
-    }
-
-    pub(super) fn add_record(&mut self, mut record: LogRecord) {
-        record.insert("epoch".to_owned(), json!(self.state.epoch));
-        record.insert("step".to_owned(), json!(self.state.global_step));
-        self.state.log_history.push(record.clone());
-        self.callbacks.iter_mut().for_each(|callback| callback.on_log(self.state, &record));
     }
 
     /// Writes a checkpoint and the plot, then deletes checkpoints beyond the limit.
@@ -252,6 +238,7 @@ impl<'a, M: Trainable> Run<'a, M> {
             optimizer: &self.optimizer,
             state: self.state,
             position: &self.position,
+            loss_scaler: self.loss_scaler.as_ref(),
             arguments: self.arguments,
             last_learning_rate: self.position.last_step.learning_rate,
             warmup: self.warmup,
@@ -299,7 +286,11 @@ impl<'a, M: Trainable> Run<'a, M> {
         let seconds = self.begun.elapsed().as_secs_f64();
         self.timing.training = seconds - self.timing.evaluation;
         let steps = self.state.global_step - self.first_step;
-        let training_loss = self.position.total_loss / (self.state.global_step as f64).max(1.0);
+        // Not a number, rather than zero, when every loss overflowed.
+        let training_loss = match self.state.global_step {
+            0 => 0.0,
+            all => self.position.total_loss / (all - self.position.overflowed_losses) as f64,
+        };
         let mut metrics = Metrics::new();
         metrics.insert("train_runtime", seconds);
         metrics.insert("train_samples_per_second", self.rows_seen as f64 / seconds);
@@ -391,4 +382,10 @@ fn check_evaluation<M: Trainable>(trainer: &Trainer<'_, M>) -> Result<(), Error>
         });
     }
     Ok(())
+}
+
+fn warn_without_effect(precision: Precision, model: &Model, reporter: &dyn Reporter) {
+    if precision != Precision::Float32 && !model.architecture().has_linear_layers() {
+        reporter.warning(&format!("{precision} = true has no effect: there is no linear layer"));
+    }
 }

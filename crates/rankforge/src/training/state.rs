@@ -65,9 +65,16 @@ pub struct Position {
     pub dataset_rows: usize,
     /// Sum of the losses of all steps.
     pub total_loss: f64,
+    /// Steps whose loss overflowed in fp16 and is not in the sum.
+    #[serde(default)]
+    pub overflowed_losses: u64,
+    /// Steps in which nothing was learned, as loss or gradients overflowed in fp16; neither the
+    /// learning rate nor AdamW counts them.
+    #[serde(default)]
+    pub skipped_steps: u64,
     /// What the next log record will report.
     pub window: LossWindow,
-    /// The last step; a record made after resuming reports its norm and learning rate.
+    /// The last step that was not skipped; a record made after resuming reports its norm and learning rate.
     pub last_step: StepReport,
 }
 
@@ -77,7 +84,10 @@ pub struct Position {
 pub struct LossWindow {
     /// Steps.
     pub steps: u64,
-    /// Sum of their losses.
+    /// Those of them whose loss overflowed in fp16.
+    #[serde(default)]
+    pub overflowed: u64,
+    /// Sum of the losses of the others.
     pub loss: f64,
     /// Sums of the losses' named parts, in the order of the loss.
     pub components: Vec<(String, f64)>,

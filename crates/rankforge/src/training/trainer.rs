@@ -5,8 +5,8 @@ use crate::training::checkpoint::checkpoint_path;
 use crate::training::health::check_gradients;
 use crate::training::run::{Due, Run};
 use crate::training::{
-    Callback, Flow, IntervalStrategy, PreparedBatch, Preparer, Sampler, SaveStrategy, StepReport,
-    TrainerState, TrainingArguments, loss_and_gradients,
+    Callback, Flow, IntervalStrategy, LossScaler, LossWindow, PreparedBatch, Preparer, Sampler,
+    SaveStrategy, StepReport, TrainerState, TrainingArguments, loss_and_gradients,
 };
 use crate::{Error, Metrics};
 use rankforge_data::Rows;
@@ -41,6 +41,8 @@ pub struct Trainer<'a, M: Trainable> {
     pub card: ModelCardData,
     /// Scores the examples of the model card, which shows shapes without.
     pub example_scores: Option<ExampleScores<M>>,
+    /// Where the loss scale of an fp16 run begins, and how it changes.
+    pub loss_scaler: LossScaler,
     /// Set to true by another thread, ends the run after the step at hand with a checkpoint.
     pub stop: Arc<AtomicBool>,
     /// Where progress goes.
@@ -82,6 +84,7 @@ impl<'a, M: Trainable> Trainer<'a, M> {
             callbacks: Vec::new(),
             card: ModelCardData::default(),
             example_scores: None,
+            loss_scaler: LossScaler::default(),
             stop: Arc::new(AtomicBool::new(false)),
             reporter,
             state: TrainerState::default(),
@@ -93,10 +96,20 @@ impl<'a, M: Trainable> Trainer<'a, M> {
     /// Trains to the end, from the beginning or from the checkpoint that the arguments name. The
     /// model is not saved, apart from checkpoints; see [`Trainer::save_model`].
     ///
+    /// While this runs, the model has the arguments' precision; then its own again.
+    ///
     /// # Errors
-    /// Arguments, data or a checkpoint that cannot be used; a loss or gradient that is not finite;
-    /// a file that cannot be written; an interruption, whose message names the checkpoint.
+    /// Arguments, data or a checkpoint that cannot be used; a loss or gradient that is not finite
+    /// (in fp16: at any loss scale); a file that cannot be written; an interruption, whose message names the checkpoint.
     pub fn train(&mut self) -> Result<TrainOutput, Error> {
+        let before = self.model.model().precision();
+        self.model.model_mut().set_precision(self.arguments.precision());
+        let result = self.train_as_set();
+        self.model.model_mut().set_precision(before);
+        result
+    }
+
+    fn train_as_set(&mut self) -> Result<TrainOutput, Error> {
         let (mut run, training, sampler) = Run::new(self)?;
         run.begin()?;
         let result = run.epochs(&training, &sampler);
@@ -104,6 +117,14 @@ impl<'a, M: Trainable> Trainer<'a, M> {
         result?;
         run.finish()
     }
+}
+
+/// What the batches of a step gave besides gradients.
+#[derive(Default)]
+struct Accumulated {
+    losses: LossWindow,
+    tokens: usize,
+    rows: Vec<usize>,
 }
 
 impl<M: Trainable> Run<'_, M> {
@@ -184,17 +205,54 @@ impl<M: Trainable> Run<'_, M> {
         Ok(flow)
     }
 
-    /// One optimizer step: the gradients of `group` batches, clipped, then AdamW.
+    /// One optimizer step: the gradients of `group` batches, clipped, then AdamW. In fp16 a step
+    /// whose loss or gradients overflow is skipped and makes the loss scale smaller.
     fn optimizer_step(
         &mut self,
         prepared: &Receiver<Result<PreparedBatch, Error>>,
         group: usize,
     ) -> Result<StepReport, Error> {
         // Negative zero is neutral in sums and tells, after the first step, what was never added to.
-        let first = !self.gradients_checked;
-        self.gradients.flat_mut().fill(if first { -0.0 } else { 0.0 });
+        let zero = if self.gradients_checked { 0.0 } else { -0.0 };
+        self.gradients.flat_mut().fill(zero);
+        let Accumulated { losses, tokens, rows } = self.accumulate(prepared, group)?;
+        let loss = losses.loss;
+        let grad_norm = ops::sum_of_squares(self.gradients.flat()).sqrt() / self.loss_scale();
+        let factor = self.schedule.factor(self.steps_learned());
+        let skipped = !(loss.is_finite() && grad_norm.is_finite());
+        if skipped {
+            self.skip(loss, grad_norm, &rows)?;
+        } else {
+            self.learn(grad_norm, factor)?;
+        }
+        self.state.global_step += 1;
+        self.state.num_input_tokens_seen += tokens as u64;
+        self.rows_seen += rows.len() as u64;
+        self.position.window.steps += 1;
+        if loss.is_finite() {
+            self.position.window.add(loss, &losses.components, 1.0);
+            self.position.total_loss += loss;
+        } else {
+            self.position.window.overflowed += 1;
+            self.position.overflowed_losses += 1;
+        }
+        let learning_rate = self.arguments.learning_rate * factor;
+        let step = StepReport { loss, grad_norm, learning_rate, tokens, skipped };
+        if !skipped {
+            self.position.last_step = step;
+        }
+        Ok(step)
+    }
+
+    /// Adds up the gradients of `group` batches, times the loss scale.
+    fn accumulate(
+        &mut self,
+        prepared: &Receiver<Result<PreparedBatch, Error>>,
+        group: usize,
+    ) -> Result<Accumulated, Error> {
         let share = 1.0 / group as f64;
-        let (mut loss, mut tokens, mut rows) = (0.0, 0, Vec::new());
+        let scale = (share * self.loss_scale()) as f32;
+        let mut sum = Accumulated::default();
         for _ in 0..group {
             let Ok(batch) = prepared.recv() else {
                 unreachable!("the preparing thread sends every batch, or an error");
@@ -205,48 +263,40 @@ impl<M: Trainable> Run<'_, M> {
                 self.loss,
                 &batch,
                 &self.chunking,
-                share as f32,
+                scale,
                 &mut self.workspace,
                 &mut self.gradients,
             );
-            if !result.value.is_finite() {
+            if !result.value.is_finite() && self.loss_scaler.is_none() {
                 return Err(self.not_finite("loss", result.value, &batch.rows));
             }
-            loss += result.value * share;
-            self.position.window.add(result.value, &result.components, share);
-            tokens += batch.tokens.iter().map(|sequence| sequence.ids.len()).sum::<usize>();
+            sum.losses.add(result.value, &result.components, share);
+            sum.tokens += batch.tokens.iter().map(|sequence| sequence.ids.len()).sum::<usize>();
             self.count_truncated(&batch);
             self.position.batches += 1;
             self.position.micro_batches += 1;
-            rows.extend(batch.rows);
+            sum.rows.extend(batch.rows);
         }
-        let grad_norm = ops::sum_of_squares(self.gradients.flat()).sqrt();
-        if !grad_norm.is_finite() {
-            return Err(self.not_finite("gradient norm", grad_norm, &rows));
-        }
-        if first {
+        Ok(sum)
+    }
+
+    /// Clipped AdamW on the gradients of the step.
+    fn learn(&mut self, grad_norm: f64, factor: f64) -> Result<(), Error> {
+        if !self.gradients_checked {
             check_gradients(&self.gradients, grad_norm, self.reporter)?;
             self.gradients_checked = true;
         }
         let limit = self.arguments.max_grad_norm;
         let clip =
             if limit > 0.0 { (limit / (grad_norm + CLIPPING_EPSILON)).min(1.0) } else { 1.0 };
-        let factor = self.schedule.factor(self.state.global_step);
-        self.state.global_step += 1;
-        self.optimizer.step(
-            &self.gradients,
-            self.model.model_mut().parameters_mut(),
-            self.state.global_step,
-            factor,
-            clip as f32,
-        );
-        self.position.window.steps += 1;
-        self.position.total_loss += loss;
-        self.state.num_input_tokens_seen += tokens as u64;
-        self.rows_seen += rows.len() as u64;
-        let learning_rate = self.arguments.learning_rate * factor;
-        self.position.last_step = StepReport { loss, grad_norm, learning_rate, tokens };
-        Ok(self.position.last_step)
+        let gradient_scale = (clip / self.loss_scale()) as f32;
+        let step = self.steps_learned() + 1;
+        let parameters = self.model.model_mut().parameters_mut();
+        self.optimizer.step(&self.gradients, parameters, step, factor, gradient_scale);
+        if let Some(scaler) = &mut self.loss_scaler {
+            scaler.update(true);
+        }
+        Ok(())
     }
 
     /// What the strategies ask for after a step.

@@ -1,5 +1,6 @@
 //! Training arguments: names, defaults, old names, rules.
 
+use rankforge::Precision;
 use rankforge::training::{BatchSampler, IntervalStrategy, SaveStrategy, Steps, TrainingArguments};
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ fn the_notebooks_arguments_are_read() {
         "per_device_eval_batch_size": 16,
         "learning_rate": 2e-5,
         "warmup_ratio": 0.1,
-        "fp16": false,
+        "fp16": true,
         "bf16": false,
         "batch_sampler": "no_duplicates",
         "eval_strategy": "steps",
@@ -37,6 +38,7 @@ fn the_notebooks_arguments_are_read() {
         per_device_eval_batch_size: 16,
         learning_rate: 2e-5,
         warmup_steps: Steps::Ratio(0.1),
+        fp16: true,
         batch_sampler: BatchSampler::NoDuplicates,
         eval_strategy: IntervalStrategy::Steps,
         eval_steps: Some(Steps::Count(100)),
@@ -61,7 +63,7 @@ fn an_unknown_name_suggests_the_nearest() {
 #[test]
 fn features_that_are_not_there_yet_are_errors_unless_left_at_their_default() {
     let defaults = json!({
-        "bf16": false, "fp16": false, "torch_compile": false, "deepspeed": null, "fsdp": null,
+        "torch_compile": false, "deepspeed": null, "fsdp": null,
         "push_to_hub": false, "report_to": "none", "gradient_checkpointing": false,
         "optim": "adamw_torch", "neftune_noise_alpha": null, "router_mapping": {},
         "multi_dataset_batch_sampler": "proportional", "label_smoothing_factor": 0.0,
@@ -69,8 +71,6 @@ fn features_that_are_not_there_yet_are_errors_unless_left_at_their_default() {
     let (arguments, warnings) = read(defaults).unwrap();
     assert_eq!((arguments, warnings.len()), (TrainingArguments::default(), 0));
     for (name, value) in [
-        ("bf16", json!(true)),
-        ("fp16", json!(true)),
         ("torch_compile", json!(true)),
         ("deepspeed", json!("ds.json")),
         ("push_to_hub", json!(true)),
@@ -86,6 +86,29 @@ fn features_that_are_not_there_yet_are_errors_unless_left_at_their_default() {
     }
     let message = read(json!({"optim": "adafactor"})).unwrap_err();
     assert!(message.contains("adamw_torch"), "{message}");
+}
+
+#[test]
+fn at_most_one_half_precision_is_chosen() {
+    let precision = |value| read(value).map(|(arguments, _)| arguments.precision());
+    assert_eq!(precision(json!({"bf16": false, "fp16": false})), Ok(Precision::Float32));
+    assert_eq!(precision(json!({"bf16": true})), Ok(Precision::BFloat16));
+    assert_eq!(precision(json!({"bf16": false, "fp16": true})), Ok(Precision::Float16));
+    let message = precision(json!({"bf16": true, "fp16": true})).unwrap_err();
+    assert!(message.contains("bf16") && message.contains("fp16"), "{message}");
+    let message = precision(json!({"fp16": "yes"})).unwrap_err();
+    assert!(message.starts_with("fp16"), "{message}");
+}
+
+#[test]
+fn the_precision_of_a_full_evaluation_is_the_trainings() {
+    // The Trainer casts the model for evaluations outside training only.
+    for name in ["bf16_full_eval", "fp16_full_eval"] {
+        let (arguments, warnings) = read(json!({name: true})).unwrap();
+        assert_eq!(arguments, TrainingArguments::default());
+        assert!(warnings[0].starts_with(&format!("{name} = true has no effect")), "{warnings:?}");
+        assert!(read(json!({name: false})).unwrap().1.is_empty());
+    }
 }
 
 #[test]

@@ -1,14 +1,13 @@
 //! Runs that cannot go on, and what is left of them.
 
 use crate::testing::{
-    FullDisk, Remembering, arguments, labelled_pairs, loss, names, tiny_bert, trainer,
+    FullDisk, Remembering, arguments, broken, labelled_pairs, loss, names, tiny_bert, trainer,
 };
 use rankforge::Error;
-use rankforge::encoder::{Outputs, Silent, Trainable};
-use rankforge::losses::{Draw, Examples, Labels, Loss, LossOutput, Plan};
+use rankforge::encoder::{Silent, Trainable};
 use rankforge::training::Trainer;
-use serde_json::{Value, json};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use serde_json::json;
+use std::sync::atomic::AtomicUsize;
 
 #[test]
 fn a_full_disk_is_an_error_and_earlier_checkpoints_stay() {
@@ -39,58 +38,12 @@ fn an_output_dir_that_cannot_be_made_is_an_error() {
     assert!(matches!(error, Error::Io { .. }), "{error}");
 }
 
-/// A loss that is not a number from its `failing`-th batch on, or has no gradient.
-struct Broken {
-    inner: Box<dyn Loss>,
-    failing: usize,
-    computed: AtomicUsize,
-    without_gradient: bool,
-}
-
-impl Loss for Broken {
-    fn name(&self) -> &'static str {
-        "BrokenLoss"
-    }
-
-    fn config(&self) -> Value {
-        json!({})
-    }
-
-    fn citation(&self) -> &'static str {
-        ""
-    }
-
-    fn check_model(&self, output_columns: usize) -> Result<(), Error> {
-        self.inner.check_model(output_columns)
-    }
-
-    fn plan<'a>(&self, examples: &'a Examples, draw: Draw) -> Result<Plan<'a>, Error> {
-        self.inner.plan(examples, draw)
-    }
-
-    fn compute(&self, outputs: &Outputs, rows: usize, labels: &Labels) -> LossOutput {
-        let mut output = self.inner.compute(outputs, rows, labels);
-        if self.computed.fetch_add(1, Ordering::Relaxed) + 1 >= self.failing {
-            output.value = f64::NAN;
-        }
-        if self.without_gradient {
-            output.d_outputs.values.fill(0.0);
-        }
-        output
-    }
-}
-
-fn broken(failing: usize, without_gradient: bool) -> Box<dyn Loss> {
-    let inner = loss("BinaryCrossEntropyLoss", json!({}));
-    Box::new(Broken { inner, failing, computed: AtomicUsize::new(0), without_gradient })
-}
-
 #[test]
 fn a_loss_that_is_not_a_number_stops_the_run_and_names_step_rows_and_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({"save_strategy": "steps", "save_steps": 3});
     let mut trainer = trainer(folder.path(), options, &Silent);
-    trainer.loss = broken(5, false);
+    trainer.loss = broken(5..usize::MAX, false);
     let error = trainer.train().unwrap_err();
     assert!(matches!(error, Error::NotFinite(_)), "{error}");
     let message = error.to_string();
@@ -116,7 +69,7 @@ fn a_loss_without_gradient_is_a_warning_as_parameters_were_reached() {
     let folder = tempfile::tempdir().unwrap();
     let reporter = Remembering::default();
     let mut trainer = trainer(folder.path(), json!({"max_steps": 2}), &reporter);
-    trainer.loss = broken(usize::MAX, true);
+    trainer.loss = broken(0..0, true);
     trainer.train().unwrap();
     assert!(reporter.warned("all gradients are exactly zero"));
 }

@@ -5,6 +5,7 @@ mod evaluating;
 mod evaluation;
 mod failures;
 mod gradients;
+mod half_precision;
 mod losses;
 mod mining;
 mod model_card;

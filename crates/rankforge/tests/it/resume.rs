@@ -8,7 +8,8 @@ use rankforge::data::Rows;
 use rankforge::encoder::{CrossEncoder, Reporter, Silent};
 use rankforge::losses::Loss;
 use rankforge::training::{
-    Callback, Checkpoint, Flow, LogRecord, ResumeFrom, StepReport, Trainer, TrainerState,
+    Callback, Checkpoint, Flow, LogRecord, LossScaler, ResumeFrom, StepReport, Trainer,
+    TrainerState,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -20,6 +21,7 @@ struct Setup {
     options: Value,
     loss: fn() -> Box<dyn Loss>,
     rows: fn() -> Rows,
+    loss_scaler: LossScaler,
 }
 
 fn setups() -> Vec<Setup> {
@@ -39,6 +41,7 @@ fn setups() -> Vec<Setup> {
             }),
             loss: || loss("BinaryCrossEntropyLoss", json!({})),
             rows: || labelled_pairs(22),
+            loss_scaler: LossScaler::default(),
         },
         Setup {
             name: "no duplicates with a cached ranking loss",
@@ -48,6 +51,28 @@ fn setups() -> Vec<Setup> {
             }),
             loss: ranking,
             rows: || pairs(17),
+            loss_scaler: LossScaler::default(),
+        },
+        Setup {
+            name: "bf16",
+            options: json!({"max_steps": 6, "bf16": true, "logging_steps": 2}),
+            loss: ranking,
+            rows: || pairs(17),
+            loss_scaler: LossScaler::default(),
+        },
+        Setup {
+            name: "fp16 that overflows at first and whenever the scale has grown",
+            options: json!({
+                "max_steps": 12, "fp16": true, "warmup_steps": 2, "logging_strategy": "steps",
+                "logging_steps": 5,
+            }),
+            loss: || loss("BinaryCrossEntropyLoss", json!({})),
+            rows: || labelled_pairs(22),
+            loss_scaler: LossScaler {
+                scale: 2f32.powi(24),
+                growth_interval: 3,
+                ..LossScaler::default()
+            },
         },
     ]
 }
@@ -65,6 +90,7 @@ fn prepared<'a>(
     let mut trainer =
         Trainer::new(tiny_bert(0.2, 3), arguments, (setup.rows)(), (setup.loss)(), reporter);
     trainer.eval_dataset = Some((setup.rows)());
+    trainer.loss_scaler = setup.loss_scaler.clone();
     trainer
 }
 

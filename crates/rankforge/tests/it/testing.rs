@@ -1,18 +1,19 @@
 //! A tiny random BERT with a tokenizer of its own, toy rows, and watchers, for tests of training.
 
-use rankforge::Device;
 use rankforge::data::{Rows, Value};
 use rankforge::encoder::kernels::Arena;
 use rankforge::encoder::{
-    CrossEncoder, EncoderError, LoadOptions, Model, Reporter, Silent, Tokenizer, Trainable,
-    Workspace, train_word_piece,
+    CrossEncoder, EncoderError, LoadOptions, Model, Outputs, Reporter, Silent, Tokenizer,
+    Trainable, Workspace, train_word_piece,
 };
-use rankforge::losses::{Loss, LossOutput, cross_encoder_loss};
+use rankforge::losses::{Draw, Examples, Labels, Loss, LossOutput, Plan, cross_encoder_loss};
 use rankforge::training::{
     Chunking, Dataset, LogRecord, PreparedBatch, Preparer, Trainer, TrainerState,
     TrainingArguments, loss_and_gradients,
 };
+use rankforge::{Device, Error};
 use serde_json::{Value as Json, json};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -146,6 +147,7 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
 /// Remembers messages and warnings.
 #[derive(Default)]
 pub(crate) struct Remembering {
+    pub(crate) messages: Mutex<Vec<String>>,
     pub(crate) warnings: Mutex<Vec<String>>,
 }
 
@@ -159,7 +161,9 @@ impl Reporter for Remembering {
     fn begin(&self, _task: &str, _total: Option<u64>, _unit: &str) {}
     fn advance(&self, _amount: u64) {}
     fn end(&self) {}
-    fn message(&self, _text: &str) {}
+    fn message(&self, text: &str) {
+        self.messages.lock().unwrap().push(text.to_owned());
+    }
     fn warning(&self, text: &str) {
         self.warnings.lock().unwrap().push(text.to_owned());
     }
@@ -255,4 +259,51 @@ pub(crate) fn figures(state: &TrainerState, name: &str) -> Vec<(u64, f64)> {
         Some((record["step"].as_u64().unwrap(), record.get(name)?.as_f64().unwrap()))
     };
     state.log_history.iter().filter_map(found).collect()
+}
+
+/// A loss that is not a number in the batches `failing`, counted from 1, or has no gradient.
+struct Broken {
+    inner: Box<dyn Loss>,
+    failing: Range<usize>,
+    computed: AtomicUsize,
+    without_gradient: bool,
+}
+
+impl Loss for Broken {
+    fn name(&self) -> &'static str {
+        "BrokenLoss"
+    }
+
+    fn config(&self) -> Json {
+        json!({})
+    }
+
+    fn citation(&self) -> &'static str {
+        ""
+    }
+
+    fn check_model(&self, output_columns: usize) -> Result<(), Error> {
+        self.inner.check_model(output_columns)
+    }
+
+    fn plan<'a>(&self, examples: &'a Examples, draw: Draw) -> Result<Plan<'a>, Error> {
+        self.inner.plan(examples, draw)
+    }
+
+    fn compute(&self, outputs: &Outputs, rows: usize, labels: &Labels) -> LossOutput {
+        let mut output = self.inner.compute(outputs, rows, labels);
+        if self.failing.contains(&(self.computed.fetch_add(1, Ordering::Relaxed) + 1)) {
+            output.value = f64::NAN;
+        }
+        if self.without_gradient {
+            output.d_outputs.values.fill(0.0);
+        }
+        output
+    }
+}
+
+/// Binary cross entropy that is broken.
+pub(crate) fn broken(failing: Range<usize>, without_gradient: bool) -> Box<dyn Loss> {
+    let inner = loss("BinaryCrossEntropyLoss", json!({}));
+    Box::new(Broken { inner, failing, computed: AtomicUsize::new(0), without_gradient })
 }

@@ -1,12 +1,14 @@
 //! The training loop: learning, logging, checkpoints, callbacks.
 
 use crate::testing::{
-    arguments, bits, device, figures, labelled_pairs, loss, names, pairs, tiny_bert, trainer,
+    Remembering, arguments, bits, device, figures, labelled_pairs, loss, names, pairs, tiny_bert,
+    trainer,
 };
-use rankforge::encoder::{DualEncoder, LoadOptions, Silent};
+use rankforge::encoder::{DualEncoder, LoadOptions, Reporter, Silent};
 use rankforge::losses::dual_encoder;
 use rankforge::training::{Callback, Flow, StepReport, Trainer, TrainerState};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 #[test]
@@ -158,22 +160,44 @@ fn the_number_of_threads_changes_no_bit() {
     assert_eq!(run(1), run(3));
 }
 
+fn static_trainer<'a>(
+    folder: &Path,
+    options: Value,
+    reporter: &'a dyn Reporter,
+) -> Trainer<'a, DualEncoder> {
+    let tokenizer = tiny_bert(0.0, 1).tokenizer().clone();
+    let model = DualEncoder::new_static(tokenizer, 16, &LoadOptions::new(&device()));
+    let loss = Box::new(dual_encoder::MultipleNegativesRankingLoss::default());
+    Trainer::new(model, arguments(folder, options), pairs(16), loss, reporter)
+}
+
 #[test]
 fn a_static_dual_encoder_is_trained_by_the_same_loop() {
     let folder = tempfile::tempdir().unwrap();
-    let tokenizer = tiny_bert(0.0, 1).tokenizer().clone();
-    let model = DualEncoder::new_static(tokenizer, 16, &LoadOptions::new(&device()));
     let options = json!({
         "max_steps": 80, "learning_rate": 0.02, "batch_sampler": "no_duplicates",
         "logging_strategy": "steps", "logging_steps": 10, "save_strategy": "steps", "save_steps": 80,
     });
-    let loss = Box::new(dual_encoder::MultipleNegativesRankingLoss::default());
-    let arguments = arguments(folder.path(), options);
-    let mut trainer = Trainer::new(model, arguments, pairs(16), loss, &Silent);
+    let mut trainer = static_trainer(folder.path(), options, &Silent);
     trainer.train().unwrap();
     let losses = figures(&trainer.state, "loss");
     assert!(losses.last().unwrap().1 < 0.7 * losses[0].1, "{losses:?}");
     let card = std::fs::read_to_string(folder.path().join("checkpoint-80/README.md")).unwrap();
     assert!(card.contains("StaticEmbedding(") && card.contains("SentenceTransformer("), "{card}");
     assert!(card.contains("pipeline_tag: sentence-similarity"), "{card}");
+}
+
+#[test]
+fn a_static_dual_encoder_has_nothing_to_round_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |options| {
+        let reporter = Remembering::default();
+        let mut trainer = static_trainer(folder.path(), options, &reporter);
+        trainer.train().unwrap();
+        let bits = bits(trainer.model.model());
+        (bits, reporter.warned("bf16 = true has no effect"))
+    };
+    let (expected, warned) = run(json!({"max_steps": 3}));
+    assert!(!warned);
+    assert_eq!(run(json!({"max_steps": 3, "bf16": true})), (expected, true));
 }

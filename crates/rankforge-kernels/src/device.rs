@@ -185,6 +185,11 @@ impl Device {
         self.0.pool.install(work)
     }
 
+    /// Runs `work` once on each worker thread, all at the same time.
+    pub(crate) fn broadcast<R: Send>(&self, work: impl Fn() -> R + Sync) -> Vec<R> {
+        self.0.pool.broadcast(|_| work())
+    }
+
     /// Working memory of `length` numbers with unspecified contents, kept for the next operation
     /// when it is dropped.
     pub(crate) fn scratch(&self, length: usize) -> Scratch<'_> {

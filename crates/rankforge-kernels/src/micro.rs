@@ -126,6 +126,12 @@ impl Block {
     )]
     unsafe fn sum<S: Simd, C: Combine, const ROWS: usize, const VECTORS: usize>(self) {
         let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
+        // The lines that are written at the end are on their way while the sums are made.
+        for row in 0..ROWS {
+            for vector in 0..VECTORS {
+                S::prefetch(self.out.wrapping_add(row * self.out_stride + vector * S::LANES));
+            }
+        }
         // SAFETY: every address is inside the block the caller promised.
         unsafe {
             let (mut left, mut right) = (self.left, self.right);

@@ -86,6 +86,12 @@ pub(crate) trait Simd: Copy {
     /// To the nearest half-precision number, ties to even, as `f32`; infinity from 65,520 on.
     fn round_f16(a: Self::V) -> Self::V;
 
+    /// Asks for the cache line at `address`, which may be anywhere, to be there when it is needed.
+    #[inline(always)]
+    fn prefetch(address: *const f32) {
+        let _ = address;
+    }
+
     /// Words that hold `first` and `second` rounded to bfloat16, `first` in the lower half.
     ///
     /// # Panics

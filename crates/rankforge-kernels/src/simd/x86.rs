@@ -246,6 +246,11 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     type U = __m512i;
 
     #[inline(always)]
+    fn prefetch(address: *const f32) {
+        intrinsic!(_mm_prefetch::<_MM_HINT_T0>(address.cast()))
+    }
+
+    #[inline(always)]
     fn splat(value: f32) -> __m512 {
         intrinsic!(_mm512_set1_ps(value))
     }

@@ -92,7 +92,7 @@ fn ten_steps_of_adamw_follow_pytorch() {
             );
             model.backward(&d_logits, &batch, Mode::Inference, &mut workspace, &mut gradients);
             let step = index as u64 + 1;
-            adamw_step(step, &gradients, &mut model, &mut first_moment, &mut second_moment);
+            adamw_step(step, &mut gradients, &mut model, &mut first_moment, &mut second_moment);
         }
     }
 }
@@ -109,7 +109,7 @@ fn binary_cross_entropy(logits: &Outputs, labels: &[f32]) -> (f32, Outputs) {
 /// PyTorch's defaults, learning rate 1e-3.
 fn adamw_step(
     step: u64,
-    gradients: &Arena,
+    gradients: &mut Arena,
     model: &mut Model,
     first: &mut Arena,
     second: &mut Arena,
@@ -124,7 +124,7 @@ fn adamw_step(
         gradient_scale: 1.0,
     };
     let parameters = model.parameters_mut().flat_mut();
-    ops::adamw(&config, gradients.flat(), parameters, first.flat_mut(), second.flat_mut());
+    ops::adamw(&config, gradients.flat_mut(), parameters, first.flat_mut(), second.flat_mut());
 }
 
 #[test]

@@ -22,7 +22,8 @@ pub struct AdamW {
 }
 
 /// `θ ← θ (1 - lr·wd)`, moments updated with `g·gradient_scale`, then
-/// `θ ← θ - lr · (m / (1-β₁ᵗ)) / (sqrt(v / (1-β₂ᵗ)) + ε)`; one fused pass, as PyTorch's `adamw_torch_fused`.
+/// `θ ← θ - lr · (m / (1-β₁ᵗ)) / (sqrt(v / (1-β₂ᵗ)) + ε)`; one fused pass, as PyTorch's `adamw_torch_fused`,
+/// which also leaves the gradients at zero for the next step.
 ///
 /// # Shapes
 /// All four of the same shape.
@@ -31,7 +32,7 @@ pub struct AdamW {
 /// When the shapes differ, or the step is 0.
 pub fn adamw(
     config: &AdamW,
-    gradients: View<'_>,
+    gradients: ViewMut<'_>,
     parameters: ViewMut<'_>,
     first_moment: ViewMut<'_>,
     second_moment: ViewMut<'_>,
@@ -111,31 +112,63 @@ impl Factors {
 
 struct Update<'a> {
     factors: Factors,
-    gradients: &'a [f32],
+    gradients: &'a mut [f32],
     parameters: &'a mut [f32],
     first_moment: &'a mut [f32],
     second_moment: &'a mut [f32],
 }
+
+/// Numbers that are looked at together for whether a step can change them: part of an embedding.
+const STRETCH: usize = 128;
 
 impl Kernel for Update<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let splat = S::splat;
         let f = self.factors;
+        // Embeddings that no text had yet: 0 is added to 0, and 0 / (0 + ε) taken off.
+        let rests = f.keep == 1.0 && f.epsilon > 0.0;
         let state =
-            self.first_moment.chunks_mut(S::LANES).zip(self.second_moment.chunks_mut(S::LANES));
-        let values = self.gradients.chunks(S::LANES).zip(self.parameters.chunks_mut(S::LANES));
+            self.first_moment.chunks_mut(STRETCH).zip(self.second_moment.chunks_mut(STRETCH));
+        let values = self.gradients.chunks_mut(STRETCH).zip(self.parameters.chunks_mut(STRETCH));
         for ((gradient, parameter), (first, second)) in values.zip(state) {
-            let g = S::mul(load_up_to::<S>(gradient), splat(f.gradient_scale));
+            if rests && all_zero(gradient) && all_zero(first) && all_zero(second) {
+                continue;
+            }
+            f.update::<S>(gradient, parameter, first, second);
+        }
+    }
+}
+
+#[inline(always)]
+fn all_zero(numbers: &[f32]) -> bool {
+    numbers.iter().all(|&x| x == 0.0)
+}
+
+impl Factors {
+    #[inline(always)]
+    fn update<S: Simd>(
+        self,
+        gradients: &mut [f32],
+        parameters: &mut [f32],
+        first_moment: &mut [f32],
+        second_moment: &mut [f32],
+    ) {
+        let splat = S::splat;
+        let state = first_moment.chunks_mut(S::LANES).zip(second_moment.chunks_mut(S::LANES));
+        let values = gradients.chunks_mut(S::LANES).zip(parameters.chunks_mut(S::LANES));
+        for ((gradient, parameter), (first, second)) in values.zip(state) {
+            let g = S::mul(load_up_to::<S>(gradient), splat(self.gradient_scale));
             let m = load_up_to::<S>(first);
-            let m = S::mul_add(S::sub(g, m), splat(f.new_first), m);
-            let v = S::mul(load_up_to::<S>(second), splat(f.beta2));
-            let v = S::mul_add(S::mul(g, g), splat(f.new_second), v);
-            let root = S::mul(S::sqrt(v), splat(f.second_correction));
-            let change = S::div(S::mul(m, splat(f.step_size)), S::add(root, splat(f.epsilon)));
-            let kept = S::mul(load_up_to::<S>(parameter), splat(f.keep));
+            let m = S::mul_add(S::sub(g, m), splat(self.new_first), m);
+            let v = S::mul(load_up_to::<S>(second), splat(self.beta2));
+            let v = S::mul_add(S::mul(g, g), splat(self.new_second), v);
+            let root = S::mul(S::sqrt(v), splat(self.second_correction));
+            let change =
+                S::div(S::mul(m, splat(self.step_size)), S::add(root, splat(self.epsilon)));
+            let kept = S::mul(load_up_to::<S>(parameter), splat(self.keep));
+            store_up_to::<S>(splat(0.0), gradient);
             store_up_to::<S>(m, first);
             store_up_to::<S>(v, second);
             store_up_to::<S>(S::sub(kept, change), parameter);
@@ -152,10 +185,14 @@ impl Kernel for SumOfSquares<'_> {
     fn run<S: Simd>(self) -> f64 {
         // The same 16 chains on every instruction set; squares of f32 are exact in f64.
         let mut sums = [0.0f64; 16];
-        for chunk in self.0.chunks(16) {
+        let (chunks, rest) = self.0.as_chunks::<16>();
+        for chunk in chunks {
             for (sum, &x) in sums.iter_mut().zip(chunk) {
                 *sum += f64::from(x) * f64::from(x);
             }
+        }
+        for (sum, &x) in sums.iter_mut().zip(rest) {
+            *sum += f64::from(x) * f64::from(x);
         }
         for half in [8, 4, 2, 1] {
             for index in 0..half {

@@ -50,10 +50,11 @@ fn run(device: &Device, count: usize) -> [Vec<f32>; 3] {
     let mut first = Buffer::zeros(device, 1, count);
     let mut second = Buffer::zeros(device, 1, count);
     for step in 1..=STEPS {
-        let gradients = Buffer::upload(device, 1, count, &random(10 + step, count));
+        let mut gradients = Buffer::upload(device, 1, count, &random(10 + step, count));
         let config = AdamW { step, ..CONFIG };
         let moments = (first.view_mut(), second.view_mut());
-        adamw(&config, gradients.view(), parameters.view_mut(), moments.0, moments.1);
+        adamw(&config, gradients.view_mut(), parameters.view_mut(), moments.0, moments.1);
+        assert!(gradients.view().to_vec().iter().all(|&x| x == 0.0), "gradients after a step");
     }
     [parameters, first, second].map(|buffer| buffer.view().to_vec())
 }
@@ -76,6 +77,40 @@ fn adamw_agrees_with_its_twin_over_five_steps() {
     }
 }
 
+/// Zero gradients on zero moments change nothing, on moments of earlier steps everything.
+#[test]
+fn only_what_a_step_cannot_change_is_passed_over() {
+    const COUNT: usize = 1000;
+    let touched = 300..310;
+    for device in devices() {
+        for weight_decay in [0.0, 0.5] {
+            let start = random(3, COUNT);
+            let mut parameters = Buffer::upload(device, 1, COUNT, &start);
+            let (mut first, mut second) =
+                (Buffer::zeros(device, 1, COUNT), Buffer::zeros(device, 1, COUNT));
+            let mut numbers = vec![0.0; COUNT];
+            numbers[touched.clone()].fill(1.0);
+            let mut gradients = Buffer::upload(device, 1, COUNT, &numbers);
+            let mut after = Vec::new();
+            for step in 1..=2 {
+                let config = AdamW { step, weight_decay, ..CONFIG };
+                let moments = (first.view_mut(), second.view_mut());
+                adamw(&config, gradients.view_mut(), parameters.view_mut(), moments.0, moments.1);
+                after.push(parameters.view().to_vec());
+            }
+            let keep = (1.0 - CONFIG.learning_rate * weight_decay) as f32;
+            for index in 0..COUNT {
+                if touched.contains(&index) {
+                    assert!(after[0][index] < start[index] && after[1][index] < after[0][index]);
+                } else {
+                    assert_eq!(after[0][index], start[index] * keep, "{index} on {device:?}");
+                    assert_eq!(after[1][index], after[0][index] * keep, "{index} on {device:?}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn adamw_is_the_same_bits_for_any_number_of_threads() {
     assert_same_bits_for_any_threads("adamw", |device| run(device, 100_003).concat());
@@ -84,14 +119,14 @@ fn adamw_is_the_same_bits_for_any_number_of_threads() {
 #[test]
 fn a_bad_gradient_shows_in_the_parameters() {
     for device in devices() {
-        let gradients = Buffer::upload(device, 1, 3, &[1.0, f32::NAN, 1.0]);
+        let mut gradients = Buffer::upload(device, 1, 3, &[1.0, f32::NAN, 1.0]);
         let [mut parameters, mut first, mut second] = [1.0, 0.0, 0.0].map(|x| {
             let mut buffer = Buffer::zeros(device, 1, 3);
             buffer.view_mut().fill(x);
             buffer
         });
         let moments = (first.view_mut(), second.view_mut());
-        adamw(&CONFIG, gradients.view(), parameters.view_mut(), moments.0, moments.1);
+        adamw(&CONFIG, gradients.view_mut(), parameters.view_mut(), moments.0, moments.1);
         let bad: Vec<bool> = parameters.view().to_vec().iter().map(|x| x.is_nan()).collect();
         assert_eq!(bad, [false, true, false]);
     }
@@ -101,11 +136,11 @@ fn a_bad_gradient_shows_in_the_parameters() {
 #[should_panic(expected = "first_moment is 1 x 2, expected 1 x 3")]
 fn adamw_refuses_moments_of_another_shape() {
     let device = &devices()[0];
-    let gradients = Buffer::zeros(device, 1, 3);
+    let mut gradients = Buffer::zeros(device, 1, 3);
     let mut parameters = Buffer::zeros(device, 1, 3);
     let (mut first, mut second) = (Buffer::zeros(device, 1, 2), Buffer::zeros(device, 1, 3));
     let moments = (first.view_mut(), second.view_mut());
-    adamw(&CONFIG, gradients.view(), parameters.view_mut(), moments.0, moments.1);
+    adamw(&CONFIG, gradients.view_mut(), parameters.view_mut(), moments.0, moments.1);
 }
 
 #[test]

@@ -31,6 +31,7 @@ impl<M: Trainable> Run<'_, M> {
             return Err(self.not_finite(what, value, rows));
         }
         self.position.skipped_steps += 1;
+        self.gradients.flat_mut().fill(0.0);
         self.reporter.message(&format!(
             "step {} is skipped: its {what} is {value} at a loss scale of {before}, which is {scale} \
              from now on",

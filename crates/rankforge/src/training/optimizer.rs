@@ -59,10 +59,10 @@ impl Optimizer {
     }
 
     /// Updates all parameters. `step` counts from 1; `factor` is the schedule's on every learning
-    /// rate, `gradient_scale` the clipping's on the gradients.
+    /// rate, `gradient_scale` the clipping's on the gradients, which are zero afterwards.
     pub(crate) fn step(
         &mut self,
-        gradients: &Arena,
+        gradients: &mut Arena,
         parameters: &mut Arena,
         step: u64,
         factor: f64,
@@ -82,7 +82,7 @@ impl Optimizer {
             let range = group.range.clone();
             adamw(
                 &config,
-                part(gradients.flat(), range.clone()),
+                gradients.flat_mut().with_shape(length, 1).slice_rows(range.clone()),
                 parameters.flat_mut().with_shape(length, 1).slice_rows(range.clone()),
                 self.first_moment.flat_mut().with_shape(length, 1).slice_rows(range.clone()),
                 self.second_moment.flat_mut().with_shape(length, 1).slice_rows(range),

@@ -212,9 +212,11 @@ impl<M: Trainable> Run<'_, M> {
         prepared: &Receiver<Result<PreparedBatch, Error>>,
         group: usize,
     ) -> Result<StepReport, Error> {
-        // Negative zero is neutral in sums and tells, after the first step, what was never added to.
-        let zero = if self.gradients_checked { 0.0 } else { -0.0 };
-        self.gradients.flat_mut().fill(zero);
+        // Every later step finds the zeros that the last one left. Negative zero is neutral in sums
+        // and tells, after the first step, what was never added to.
+        if !self.gradients_checked {
+            self.gradients.flat_mut().fill(-0.0);
+        }
         let Accumulated { losses, tokens, rows } = self.accumulate(prepared, group)?;
         let loss = losses.loss;
         let grad_norm = ops::sum_of_squares(self.gradients.flat()).sqrt() / self.loss_scale();
@@ -292,7 +294,7 @@ impl<M: Trainable> Run<'_, M> {
         let gradient_scale = (clip / self.loss_scale()) as f32;
         let step = self.steps_learned() + 1;
         let parameters = self.model.model_mut().parameters_mut();
-        self.optimizer.step(&self.gradients, parameters, step, factor, gradient_scale);
+        self.optimizer.step(&mut self.gradients, parameters, step, factor, gradient_scale);
         if let Some(scaler) = &mut self.loss_scaler {
             scaler.update(true);
         }

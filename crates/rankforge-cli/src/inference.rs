@@ -35,7 +35,7 @@ pub(crate) struct InferenceArgs {
 /// How models compute.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct PrecisionArgs {
-    /// Round the operands of linear layers to bf16 or fp16; everything else stays fp32
+    /// Round the operands of linear layers and attention to bf16 or fp16; everything else stays fp32
     #[arg(long, value_name = "NAME", global = true, default_value_t, value_parser = precision)]
     pub(crate) precision: Precision,
 }

@@ -157,13 +157,13 @@ impl Model {
         &self.architecture
     }
 
-    /// How the operands of its linear layers are rounded.
+    /// How the operands of its linear layers and attention are rounded.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// Sets how the operands of its linear layers are rounded, from the next pass on; the
-    /// parameters stay as they are.
+    /// Sets how the operands of its linear layers and attention are rounded, from the next pass on;
+    /// the parameters stay as they are.
     pub fn set_precision(&mut self, precision: Precision) {
         self.precision = precision;
     }

@@ -256,6 +256,7 @@ fn attention_config<'a>(pass: &Pass<'a>, index: usize) -> Attention<'a> {
         causal: false,
         bias,
         dropout: pass.dropout(config.attention_dropout, place(index, Site::Probabilities)),
+        precision: pass.precision,
     }
 }
 

@@ -152,6 +152,7 @@ impl Suite {
                 causal: false,
                 bias: None,
                 dropout: None,
+                precision: Precision::Float32,
             };
             let qkv = self.buffer(tokens, 3 * hidden);
             let mut sums = self.buffer(tokens, heads);

@@ -33,8 +33,8 @@ pub struct LoadOptions {
     pub truncate_dim: Option<usize>,
     /// Seed of freshly initialised parameters.
     pub seed: u64,
-    /// How the operands of linear layers are rounded; parameters and outputs stay `f32`. It changes
-    /// nothing in a model without such layers, see [`Architecture::has_linear_layers`].
+    /// How the operands of linear layers and attention are rounded; parameters and outputs stay `f32`.
+    /// It changes nothing in a model without such layers, see [`Architecture::has_linear_layers`].
     pub precision: Precision,
 }
 

@@ -4,14 +4,17 @@
 mod backward;
 mod bias;
 mod forward;
+mod operands;
 mod rows;
 
 pub use bias::{RelativeBias, relative_bucket};
 
 use crate::ops::Dropout;
+use crate::pack::Format;
 use crate::parallel::{SharedRows, for_each};
 use crate::tile::{PANEL, Scratch};
-use crate::{Device, Isa, Ragged, View, ViewMut};
+use crate::{Device, Isa, Precision, Ragged, View, ViewMut};
+use operands::{Rows, Words};
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -32,6 +35,9 @@ pub struct Attention<'a> {
     pub bias: Option<RelativeBias<'a>>,
     /// On the probabilities; index is `(head * T + query token) * L + key position`, `L` the longest sequence.
     pub dropout: Option<Dropout>,
+    /// To which the operands of the products are rounded: queries (scaled), keys, values, probabilities and
+    /// gradients. Sums and softmax are in `f32`.
+    pub precision: Precision,
 }
 
 /// `out = softmax(q kᵀ * scale + bias) v`, per sequence and head, without padding.
@@ -92,7 +98,7 @@ pub fn attention_backward(
     }
 }
 
-/// Queries of a tile: few, as a window of keys around them is visited whole.
+/// Queries of a tile.
 const QUERIES: usize = 32;
 
 /// Keys of a tile, whole panels: shorter sequences need no second pass of the softmax, and the tile
@@ -105,8 +111,10 @@ struct HeadShape {
     isa: Isa,
     /// Columns of all heads, `H`.
     hidden: usize,
-    /// Columns of one head, `D`.
-    dim: usize,
+    /// Columns of one head, `D`, and what its operands are packed into.
+    words: Words,
+    /// Queries of a tile, an even number.
+    queries: usize,
     /// Longest sequence, `L`.
     longest: usize,
 }
@@ -127,8 +135,10 @@ impl HeadShape {
         if let Some(bias) = config.bias {
             assert_eq!(bias.table.columns(), heads, "relative bias, one column for each head");
         }
-        let longest = config.ragged.longest();
-        HeadShape { isa: qkv.device.isa(), hidden, dim: hidden / heads, longest }
+        let (isa, longest) = (qkv.device.isa(), config.ragged.longest());
+        let format = Format::of(isa, config.precision);
+        let words = Words { isa, format, dim: hidden / heads };
+        HeadShape { isa, hidden, words, queries: QUERIES, longest }
     }
 }
 
@@ -140,6 +150,8 @@ struct Head<'a> {
     head: usize,
     /// Token rows of the sequence.
     tokens: Range<usize>,
+    /// Whether the next head of the sequence follows on this thread and its rows are worth asking for.
+    next_follows: bool,
 }
 
 /// The three parts of a row of queries, keys and values.
@@ -158,13 +170,13 @@ impl Head<'_> {
 
     /// The columns of the head in a `T x H` matrix.
     fn columns(&self) -> Range<usize> {
-        self.head * self.shape.dim..(self.head + 1) * self.shape.dim
+        self.head * self.shape.words.dim..(self.head + 1) * self.shape.words.dim
     }
 
     /// The columns of the head's queries, keys or values in a `T x 3H` matrix.
     fn part(&self, part: Part) -> Range<usize> {
-        let start = part as usize * self.shape.hidden + self.head * self.shape.dim;
-        start..start + self.shape.dim
+        let start = part as usize * self.shape.hidden + self.head * self.shape.words.dim;
+        start..start + self.shape.words.dim
     }
 
     /// The key positions that a query position sees; never empty.
@@ -176,9 +188,38 @@ impl Head<'_> {
             ..query.saturating_add(after).saturating_add(1).min(self.length())
     }
 
-    /// The numbers of the head's queries, keys or values from the sequence's first row on.
-    fn of<'q>(&self, part: Part, qkv: View<'q>) -> &'q [f32] {
-        &qkv.data[self.tokens.start * qkv.columns + self.part(part).start..]
+    /// Some rows of the head's queries, keys or values.
+    fn rows<'q>(
+        &self,
+        part: Part,
+        qkv: View<'q>,
+        positions: &Range<usize>,
+        factor: f32,
+    ) -> Rows<'q> {
+        let first = (self.tokens.start + positions.start) * qkv.columns + self.part(part).start;
+        Rows {
+            data: &qkv.data[first..],
+            stride: qkv.columns,
+            rows: positions.len(),
+            dim: self.shape.words.dim,
+            factor,
+        }
+    }
+
+    /// Where the sequence's first row of the next head is in a matrix of `columns`, for prefetching.
+    fn next_address(&self, data: *const f32, columns: usize) -> *const f32 {
+        data.wrapping_add(self.tokens.start * columns + self.columns().end)
+    }
+
+    /// [`Head::next_address`] for queries, keys or values.
+    fn next_part(&self, part: Part, data: *const f32, columns: usize) -> *const f32 {
+        data.wrapping_add(self.tokens.start * columns + self.part(part).end)
+    }
+
+    /// The tiles of queries.
+    fn query_tiles(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (length, size) = (self.length(), self.shape.queries);
+        (0..length).step_by(size).map(move |first| first..(first + size).min(length))
     }
 
     /// Tiles of at most `size` keys that cover what `queries` see; each begins at a panel.
@@ -199,6 +240,10 @@ impl Head<'_> {
 /// Fewer scores than these are not worth waking another thread.
 const INLINE_SCORES: usize = 1 << 12;
 
+/// Numbers of a head's rows of one operand beyond which those of the next head are not fetched ahead:
+/// they would not stay in L2.
+const PREFETCHED: usize = 1 << 14;
+
 /// Calls `work` for each head of each sequence; what they write must not overlap.
 fn for_each_head(
     config: &Attention<'_>,
@@ -211,12 +256,30 @@ fn for_each_head(
     }
     let Attention { ragged, heads, .. } = *config;
     let parallel = ragged.tokens() * heads * shape.longest >= INLINE_SCORES;
-    for_each(device, parallel, ragged.sequences() * heads, |item| {
-        let (sequence, head) = (item / heads, item % heads);
+    let group = heads_per_item(ragged.sequences() * heads, heads, device.threads());
+    let groups = heads.div_ceil(group);
+    for_each(device, parallel, ragged.sequences() * groups, |item| {
+        let (sequence, first) = (item / groups, item % groups * group);
         let tokens = ragged.range(sequence);
-        if !tokens.is_empty() {
-            let head = Head { config, shape, sequence, head, tokens };
-            SCRATCH.with_borrow_mut(|scratch| work(head, scratch));
+        if tokens.is_empty() {
+            return;
         }
+        let end = (first + group).min(heads);
+        let near = tokens.len() * shape.words.dim <= PREFETCHED;
+        SCRATCH.with_borrow_mut(|scratch| {
+            for head in first..end {
+                let next_follows = near && head + 1 < end;
+                let tokens = tokens.clone();
+                work(Head { config, shape, sequence, head, tokens, next_follows }, scratch);
+            }
+        });
     });
+}
+
+/// Heads of a sequence that one work item takes: all while there are enough items for all threads.
+///
+/// Each head is computed by itself, so this changes no bit of the results.
+fn heads_per_item(total: usize, heads: usize, threads: usize) -> usize {
+    const ITEMS_PER_THREAD: usize = 8;
+    (total / (threads * ITEMS_PER_THREAD)).clamp(1, heads)
 }

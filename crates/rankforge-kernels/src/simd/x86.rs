@@ -418,10 +418,12 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     fn pairs(first: __m512, second: __m512) -> __m512 {
         assert!(BF16);
         intrinsic!({
-            let first: __m256i = transmute(_mm512_cvtneps_pbh(first));
-            let second: __m256i = transmute(_mm512_cvtneps_pbh(second));
-            let high = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(second));
-            _mm512_castsi512_ps(_mm512_or_si512(_mm512_cvtepu16_epi32(first), high))
+            // The halves of the vector, interleaved.
+            let halves: __m512i = transmute(_mm512_cvtne2ps_pbh(second, first));
+            let low = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+            let high = _mm512_add_epi32(low, _mm512_set1_epi32(16));
+            let order = _mm512_or_si512(low, _mm512_slli_epi32::<16>(high));
+            _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, halves))
         })
     }
 

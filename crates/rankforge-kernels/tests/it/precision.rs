@@ -1,5 +1,5 @@
 use crate::support::{
-    AWKWARD, EPS, assert_close, assert_same_bits_for_any_threads, devices, random,
+    AWKWARD, EPS, assert_close, assert_same_bits_for_any_threads, devices, random, rounded,
 };
 use rankforge_kernels::ops::{Epilogue, linear, linear_backward_input, linear_backward_weight};
 use rankforge_kernels::{Buffer, Device, Precision};
@@ -15,17 +15,6 @@ const LARGE: [[usize; 3]; 6] = [
     [1, 384, 1536],
     [200, 3, 999],
 ];
-
-/// The nearest number of the precision; the arguments have normal results.
-fn rounded(precision: Precision, x: f32) -> f64 {
-    let bits = -precision.unit_roundoff().log2() as i32;
-    let wide = f64::from(x);
-    if wide == 0.0 {
-        return 0.0;
-    }
-    let unit = f64::from(wide.abs().log2().floor() as i32 - bits + 1).exp2();
-    (wide / unit).round_ties_even() * unit
-}
 
 fn round_all(precision: Precision, x: &[f32]) -> Vec<f64> {
     x.iter().map(|&x| rounded(precision, x)).collect()

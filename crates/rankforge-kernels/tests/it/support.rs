@@ -2,7 +2,7 @@
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use rankforge_kernels::{Device, Isa};
+use rankforge_kernels::{Device, Isa, Precision};
 use std::sync::OnceLock;
 
 /// Sizes around the vector widths and their multiples, where remainders go wrong.
@@ -40,6 +40,21 @@ pub(crate) fn random(seed: u64, count: usize) -> Vec<f32> {
 /// The same numbers as `f64`.
 pub(crate) fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().copied().map(f64::from).collect()
+}
+
+/// The nearest number of the precision, ties to even, below its overflow.
+pub(crate) fn rounded(precision: Precision, x: f32) -> f64 {
+    let wide = f64::from(x);
+    let (bits, least) = match precision {
+        Precision::Float32 => return wide,
+        Precision::BFloat16 => (8, -133),
+        Precision::Float16 => (11, -24),
+    };
+    if wide == 0.0 {
+        return 0.0;
+    }
+    let unit = f64::from((wide.abs().log2().floor() as i32 - bits + 1).max(least)).exp2();
+    (wide / unit).round_ties_even() * unit
 }
 
 /// Asserts `|got - expected| <= tolerance(index)` everywhere; not-a-number never passes.

@@ -1,10 +1,11 @@
-use super::rows::{GradientTile, copy_rows, dot_rows, write_rows};
-use super::{Head, KEYS, Part, QUERIES, bias};
+use super::operands::{Rows, Words, dot_rows, prefetch_next, write_rows};
+use super::rows::{GradientTile, GradientWords};
+use super::{Head, KEYS, Part, bias};
 use crate::View;
-use crate::micro::Multiply;
+use crate::pack::Format;
 use crate::parallel::SharedRows;
 use crate::simd::dispatch;
-use crate::tile::{Left, PANEL, Right, Scratch, Shape, pack_panels, padded, product};
+use crate::tile::{Left, PANEL, Right, Scratch, Shape, padded};
 use std::f32::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
@@ -31,8 +32,10 @@ pub(super) fn backward(
     let mut work = Work::of(head, !buckets.is_empty(), d_buckets.is_some(), scratch);
     work.pack_keys_and_values(head, saved.qkv);
     bias::by_distance(head, buckets, LOG2_E, work.offsets);
-    for first in (0..head.length()).step_by(QUERIES) {
-        let queries = first..(first + QUERIES).min(head.length());
+    for queries in head.query_tiles() {
+        if head.next_follows {
+            prefetch(head, saved, d_qkv, queries.clone());
+        }
         work.pack_queries(head, saved, &queries);
         let mut seen_any = false;
         for keys in head.key_tiles(&queries, KEYS) {
@@ -49,17 +52,36 @@ pub(super) fn backward(
     }
 }
 
-/// Packed operands and sums of one head; rows are of `width`, the head dimension padded.
+/// Asks for what the next head will read and write in these rows.
+fn prefetch(head: &Head<'_>, saved: &Saved<'_>, d_qkv: &SharedRows<'_>, rows: Range<usize>) {
+    let Saved { d_out, qkv, out, .. } = *saved;
+    let of = |part| (head.next_part(part, qkv.data.as_ptr(), qkv.columns), qkv.columns);
+    let [q, k, v] = [Part::Query, Part::Key, Part::Value].map(of);
+    let d = |part| (head.next_part(part, d_qkv.data, d_qkv.columns), d_qkv.columns);
+    let [d_q, d_k, d_v] = [Part::Query, Part::Key, Part::Value].map(d);
+    let [d_out, out] = [d_out, out]
+        .map(|view| (head.next_address(view.data.as_ptr(), view.columns), view.columns));
+    let parts = [q, k, v, d_out, out, d_q, d_k, d_v];
+    prefetch_next(head.shape.isa, &parts, rows, head.shape.words.dim);
+}
+
+/// Packed operands and sums of one head; sums have rows of the head dimension, padded.
 struct Work<'s> {
-    width: usize,
+    words: Words,
     key_panels: &'s mut [f32],
     value_panels: &'s mut [f32],
+    /// Keys or values of one panel as rows.
+    panel_rows: &'s mut [f32],
+    /// Keys as rows of words down the columns.
     keys: &'s mut [f32],
     d_keys: &'s mut [f32],
     d_values: &'s mut [f32],
-    /// Of a tile of queries, as the next two.
+    /// Of a tile of queries, with words along the rows.
     queries: &'s mut [f32],
     d_out: &'s mut [f32],
+    /// The same with words down the columns, where they differ.
+    queries_down: &'s mut [f32],
+    d_out_down: &'s mut [f32],
     d_queries: &'s mut [f32],
     /// Logarithms in base 2 of the softmax normalisers, one for each query of the tile.
     normalisers: &'s mut [f32],
@@ -69,6 +91,8 @@ struct Work<'s> {
     scores: &'s mut [f32],
     d_scores: &'s mut [f32],
     stride: usize,
+    /// Words along the rows of `d_scores`, where they are pairs.
+    d_words: &'s mut [f32],
     /// Offsets of the scores by distance.
     offsets: &'s mut [f32],
     d_offsets: &'s mut [f32],
@@ -76,40 +100,48 @@ struct Work<'s> {
 
 impl<'s> Work<'s> {
     fn of(head: &Head<'_>, biased: bool, d_bias: bool, scratch: &'s mut Scratch) -> Work<'s> {
-        let (length, dim) = (head.length(), head.shape.dim);
-        let width = padded(dim);
+        let (length, words, tile) = (head.length(), head.shape.words, head.shape.queries);
+        let width = padded(words.dim);
         // A row more than the scores need: rows a power of two apart share cache sets.
         let stride = padded(length).min(KEYS) + 16;
-        let panels = length.next_multiple_of(PANEL) * dim;
         let offsets = if biased { 2 * length - 1 } else { 0 };
+        let if_paired = |size| if words.paired() { size } else { 0 };
         let [
             key_panels,
             value_panels,
+            panel_rows,
             keys,
             d_keys,
             d_values,
             queries,
             d_out,
+            queries_down,
+            d_out_down,
             d_queries,
             normalisers,
             deltas,
             scores,
             d_scores,
+            d_words,
             offsets,
             d_offsets,
         ] = scratch.split([
-            panels,
-            panels,
+            words.panels(length),
+            words.panels(length),
+            PANEL * words.along_width(),
+            words.down(length),
             length * width,
             length * width,
-            length * width,
-            QUERIES * width,
-            QUERIES * width,
-            QUERIES * width,
-            QUERIES,
-            QUERIES,
-            QUERIES * stride,
-            QUERIES * stride,
+            tile * words.along_width(),
+            tile * words.along_width(),
+            if_paired(words.down(tile)),
+            if_paired(words.down(tile)),
+            tile * width,
+            tile,
+            tile,
+            tile * stride,
+            tile * stride,
+            if_paired(tile * stride),
             offsets,
             if d_bias { offsets } else { 0 },
         ]);
@@ -117,46 +149,58 @@ impl<'s> Work<'s> {
         d_values.fill(0.0);
         d_offsets.fill(0.0);
         Work {
-            width,
+            words,
             key_panels,
             value_panels,
+            panel_rows,
             keys,
             d_keys,
             d_values,
             queries,
             d_out,
+            queries_down,
+            d_out_down,
             d_queries,
             normalisers,
             deltas,
             scores,
             d_scores,
             stride,
+            d_words,
             offsets,
             d_offsets,
         }
     }
 
     fn pack_keys_and_values(&mut self, head: &Head<'_>, qkv: View<'_>) {
-        let (isa, length, dim) = (head.shape.isa, head.length(), head.shape.dim);
-        let (keys, values) = (head.of(Part::Key, qkv), head.of(Part::Value, qkv));
-        pack_panels(isa, keys, length, dim, qkv.columns, self.key_panels);
-        pack_panels(isa, values, length, dim, qkv.columns, self.value_panels);
-        copy_rows(isa, keys, qkv.columns, length, dim, 1.0, self.keys);
+        let (words, all) = (self.words, 0..head.length());
+        let keys = head.rows(Part::Key, qkv, &all, 1.0);
+        words.pack_turned(keys, self.panel_rows, self.key_panels);
+        words.pack_down(keys, self.keys);
+        let values = head.rows(Part::Value, qkv, &all, 1.0);
+        words.pack_turned(values, self.panel_rows, self.value_panels);
     }
 
     /// Packs what belongs to the queries of a tile.
     fn pack_queries(&mut self, head: &Head<'_>, saved: &Saved<'_>, queries: &Range<usize>) {
-        let (isa, dim, rows) = (head.shape.isa, head.shape.dim, queries.len());
+        let words = self.words;
         let Saved { d_out, qkv, out, log_sum_exp } = *saved;
-        let source = &head.of(Part::Query, qkv)[queries.start * qkv.columns..];
         // Scores are in base 2, as in the forward pass.
-        let factor = head.config.scale * LOG2_E;
-        copy_rows(isa, source, qkv.columns, rows, dim, factor, self.queries);
+        let source = head.rows(Part::Query, qkv, queries, head.config.scale * LOG2_E);
+        words.pack_along(source, self.queries);
         let token = head.tokens.start + queries.start;
-        let start = token * out.columns + head.columns().start;
-        copy_rows(isa, &d_out.data[start..], d_out.columns, rows, dim, 1.0, self.d_out);
-        let deltas = &mut self.deltas[..rows];
-        dot_rows(isa, &out.data[start..], out.columns, self.d_out, dim, deltas);
+        let [d_out, out] = [d_out, out].map(|view| Rows {
+            data: &view.data[token * view.columns + head.columns().start..],
+            stride: view.columns,
+            factor: 1.0,
+            ..source
+        });
+        words.pack_along(d_out, self.d_out);
+        if words.paired() {
+            words.pack_down(source, self.queries_down);
+            words.pack_down(d_out, self.d_out_down);
+        }
+        dot_rows(words.isa, out, d_out, self.deltas);
         let saved = log_sum_exp.data[token * log_sum_exp.columns + head.head..].iter();
         for (normaliser, saved) in
             self.normalisers.iter_mut().zip(saved.step_by(log_sum_exp.columns))
@@ -173,14 +217,41 @@ impl<'s> Work<'s> {
         keys: &Range<usize>,
         seen_any: bool,
     ) {
-        let (isa, dim, width, stride) = (head.shape.isa, head.shape.dim, self.width, self.stride);
-        let shape = Shape { rows: queries.len(), columns: padded(keys.len()), inner: dim };
-        let left = Left::rows(self.queries, width);
-        let right = Right::panels(&self.key_panels[keys.start * dim..], dim);
-        product::<Multiply>(isa, shape, left, right, false, self.scores, stride);
-        let left = Left::rows(self.d_out, width);
-        let right = Right::panels(&self.value_panels[keys.start * dim..], dim);
-        product::<Multiply>(isa, shape, left, right, false, self.d_scores, stride);
+        let (words, stride, along) = (self.words, self.stride, self.words.along_width());
+        let width = padded(words.dim);
+        let shape = Shape { rows: queries.len(), columns: padded(keys.len()), inner: words.dim };
+        let (left, right) =
+            (Left::rows(self.queries, along), words.panels_from(self.key_panels, keys.start));
+        words.multiply(shape, left, right, false, self.scores, stride);
+        let (left, right) =
+            (Left::rows(self.d_out, along), words.panels_from(self.value_panels, keys.start));
+        words.multiply(shape, left, right, false, self.d_scores, stride);
+        self.row_work(head, queries, keys);
+
+        let paired = words.paired();
+        let [from_queries, from_d_out] = if paired {
+            [&*self.queries_down, &*self.d_out_down]
+        } else {
+            [&*self.queries, &*self.d_out]
+        };
+        // A row of pairs has taken the place of two rows.
+        let row = if paired { 2 * stride } else { stride };
+        let rows = keys.start * width..keys.end * width;
+        let shape = Shape { rows: keys.len(), columns: width, inner: queries.len() };
+        let (left, right) = (Left::transposed(self.scores, row), Right::rows(from_d_out, width));
+        words.multiply(shape, left, right, true, &mut self.d_values[rows.clone()], width);
+        let (left, right) =
+            (Left::transposed(self.d_scores, row), Right::rows(from_queries, width));
+        words.multiply(shape, left, right, true, &mut self.d_keys[rows], width);
+        let d_words = if paired { &*self.d_words } else { &*self.d_scores };
+        let shape = Shape { rows: queries.len(), columns: width, inner: keys.len() };
+        let (left, right) = (Left::rows(d_words, stride), words.down_from(self.keys, keys.start));
+        words.multiply(shape, left, right, seen_any, self.d_queries, width);
+    }
+
+    /// Turns products into probabilities and gradients of the scores, in the words of the format.
+    fn row_work(&mut self, head: &Head<'_>, queries: &Range<usize>, keys: &Range<usize>) {
+        let Words { isa, format, .. } = self.words;
         let gradient = GradientTile {
             head,
             queries: queries.clone(),
@@ -190,22 +261,22 @@ impl<'s> Work<'s> {
             deltas: self.deltas,
             scores: self.scores,
             d_scores: self.d_scores,
-            stride,
+            stride: self.stride,
             d_offsets: self.d_offsets,
         };
         dispatch(isa, gradient);
-
-        let rows = keys.start * width..keys.end * width;
-        let shape = Shape { rows: keys.len(), columns: width, inner: queries.len() };
-        let (left, right) = (Left::transposed(self.scores, stride), Right::rows(self.d_out, width));
-        product::<Multiply>(isa, shape, left, right, true, &mut self.d_values[rows.clone()], width);
-        let left = Left::transposed(self.d_scores, stride);
-        let right = Right::rows(self.queries, width);
-        product::<Multiply>(isa, shape, left, right, true, &mut self.d_keys[rows.clone()], width);
-        let shape = Shape { rows: queries.len(), columns: width, inner: keys.len() };
-        let (left, right) =
-            (Left::rows(self.d_scores, stride), Right::rows(&self.keys[rows], width));
-        product::<Multiply>(isa, shape, left, right, seen_any, self.d_queries, width);
+        if format != Format::Exact {
+            let words = GradientWords {
+                format,
+                rows: queries.len(),
+                keys: keys.len(),
+                scores: self.scores,
+                d_scores: self.d_scores,
+                stride: self.stride,
+                along: self.d_words,
+            };
+            dispatch(isa, words);
+        }
     }
 }
 
@@ -218,11 +289,12 @@ fn write(
     source: &[f32],
     factor: f32,
 ) {
-    let width = padded(head.shape.dim);
-    let factors = [factor; QUERIES];
+    const ROWS: usize = 64;
+    let width = padded(head.shape.words.dim);
+    let factors = [factor; ROWS];
     let tokens = head.tokens.start + positions.start..head.tokens.start + positions.end;
-    for (token, source) in tokens.clone().step_by(QUERIES).zip(source.chunks(QUERIES * width)) {
-        let factors = &factors[..(tokens.end - token).min(QUERIES)];
+    for (token, source) in tokens.clone().step_by(ROWS).zip(source.chunks(ROWS * width)) {
+        let factors = &factors[..(tokens.end - token).min(ROWS)];
         // SAFETY: these columns of these tokens belong to this work item alone.
         unsafe { write_rows(head.shape.isa, source, factors, d_qkv, token, head.part(part)) };
     }

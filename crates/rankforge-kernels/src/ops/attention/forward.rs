@@ -1,10 +1,10 @@
-use super::rows::{SoftmaxTile, copy_rows, write_rows};
-use super::{Head, KEYS, Part, QUERIES, bias};
+use super::operands::{Words, prefetch_next, write_rows};
+use super::rows::SoftmaxTile;
+use super::{Head, KEYS, Part, bias};
 use crate::View;
-use crate::micro::Multiply;
 use crate::parallel::SharedRows;
 use crate::simd::dispatch;
-use crate::tile::{Left, PANEL, Right, Scratch, Shape, pack_panels, padded, product};
+use crate::tile::{Left, PANEL, Scratch, Shape, padded};
 use std::f32::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
@@ -21,15 +21,20 @@ pub(super) fn forward(
     let mut work = Work::of(head, !buckets.is_empty(), scratch);
     work.pack_keys_and_values(head, qkv);
     bias::by_distance(head, buckets, LOG2_E, work.offsets);
-    for first in (0..head.length()).step_by(QUERIES) {
-        let queries = first..(first + QUERIES).min(head.length());
+    for queries in head.query_tiles() {
+        if head.next_follows {
+            let [q, k, v] = [Part::Query, Part::Key, Part::Value]
+                .map(|part| (head.next_part(part, qkv.data.as_ptr(), qkv.columns), qkv.columns));
+            let out = (head.next_address(out.data, out.columns), out.columns);
+            prefetch_next(isa, &[q, k, v, out], queries.clone(), head.shape.words.dim);
+        }
         work.pack_queries(head, qkv, &queries);
         let mut seen_any = false;
         for keys in head.key_tiles(&queries, KEYS) {
             work.tile(head, &queries, &keys, seen_any);
             seen_any = true;
         }
-        let token = head.tokens.start + first;
+        let token = head.tokens.start + queries.start;
         for (row, token) in (0..queries.len()).zip(token..) {
             // SAFETY: this number belongs to this work item alone.
             let normaliser = unsafe { log_sum_exp.part(token, head.head..head.head + 1) };
@@ -44,17 +49,19 @@ pub(super) fn forward(
 
 /// Packed operands and sums of one head.
 struct Work<'s> {
+    words: Words,
     /// Keys as panels.
     keys: &'s mut [f32],
-    /// Values as rows of `width`, the head dimension padded.
+    /// Keys of one panel as rows.
+    key_rows: &'s mut [f32],
+    /// Values as rows of words down the columns.
     values: &'s mut [f32],
-    width: usize,
-    /// Queries of a tile as rows of `width`.
+    /// Queries of a tile as rows of words along them.
     queries: &'s mut [f32],
-    /// Scores of a tile as rows of `stride`, then its unnormalised probabilities.
+    /// Scores of a tile as rows of `stride`, then words of its unnormalised probabilities.
     scores: &'s mut [f32],
     stride: usize,
-    /// Values mixed by the probabilities, rows of `width`.
+    /// Values mixed by the probabilities, rows of the head dimension, padded.
     mixed: &'s mut [f32],
     maxima: &'s mut [f32],
     sums: &'s mut [f32],
@@ -64,27 +71,42 @@ struct Work<'s> {
 
 impl<'s> Work<'s> {
     fn of(head: &Head<'_>, biased: bool, scratch: &'s mut Scratch) -> Work<'s> {
-        let (length, dim) = (head.length(), head.shape.dim);
-        let width = padded(dim);
+        let (length, words) = (head.length(), head.shape.words);
+        let tile = head.shape.queries;
         // A row more than the scores need: rows a power of two apart share cache sets.
         let stride = padded(length).min(KEYS) + 16;
-        let [keys, values, queries, scores, mixed, maxima, sums, offsets] = scratch.split([
-            length.next_multiple_of(PANEL) * dim,
-            length * width,
-            QUERIES * width,
-            QUERIES * stride,
-            QUERIES * width,
-            QUERIES,
-            QUERIES,
-            if biased { 2 * length - 1 } else { 0 },
-        ]);
-        Work { keys, values, width, queries, scores, stride, mixed, maxima, sums, offsets }
+        let [keys, key_rows, values, queries, scores, mixed, maxima, sums, offsets] = scratch
+            .split([
+                words.panels(length),
+                PANEL * words.along_width(),
+                words.down(length),
+                tile * words.along_width(),
+                tile * stride,
+                tile * padded(words.dim),
+                tile,
+                tile,
+                if biased { 2 * length - 1 } else { 0 },
+            ]);
+        Work {
+            words,
+            keys,
+            key_rows,
+            values,
+            queries,
+            scores,
+            stride,
+            mixed,
+            maxima,
+            sums,
+            offsets,
+        }
     }
 
     fn pack_keys_and_values(&mut self, head: &Head<'_>, qkv: View<'_>) {
-        let (isa, length, dim) = (head.shape.isa, head.length(), head.shape.dim);
-        pack_panels(isa, head.of(Part::Key, qkv), length, dim, qkv.columns, self.keys);
-        copy_rows(isa, head.of(Part::Value, qkv), qkv.columns, length, dim, 1.0, self.values);
+        let all = 0..head.length();
+        let keys = head.rows(Part::Key, qkv, &all, 1.0);
+        self.words.pack_turned(keys, self.key_rows, self.keys);
+        self.words.pack_down(head.rows(Part::Value, qkv, &all, 1.0), self.values);
     }
 
     /// Packs the queries of a tile and forgets the sums of the one before.
@@ -92,9 +114,8 @@ impl<'s> Work<'s> {
     /// Scores are in base 2: the factor `log2 e` goes into the queries, so that the softmax needs no
     /// further multiplication.
     fn pack_queries(&mut self, head: &Head<'_>, qkv: View<'_>, queries: &Range<usize>) {
-        let source = &head.of(Part::Query, qkv)[queries.start * qkv.columns..];
-        let (isa, dim, factor) = (head.shape.isa, head.shape.dim, head.config.scale * LOG2_E);
-        copy_rows(isa, source, qkv.columns, queries.len(), dim, factor, self.queries);
+        let factor = head.config.scale * LOG2_E;
+        self.words.pack_along(head.rows(Part::Query, qkv, queries, factor), self.queries);
         self.maxima.fill(f32::NEG_INFINITY);
         self.sums.fill(0.0);
     }
@@ -107,13 +128,15 @@ impl<'s> Work<'s> {
         keys: &Range<usize>,
         seen_any: bool,
     ) {
-        let (isa, dim, width, stride) = (head.shape.isa, head.shape.dim, self.width, self.stride);
+        let (words, stride) = (self.words, self.stride);
+        let Words { dim, .. } = words;
         let shape = Shape { rows: queries.len(), columns: padded(keys.len()), inner: dim };
-        let left = Left::rows(self.queries, width);
-        let right = Right::panels(&self.keys[keys.start * dim..], dim);
-        product::<Multiply>(isa, shape, left, right, false, self.scores, stride);
+        let left = Left::rows(self.queries, words.along_width());
+        let right = words.panels_from(self.keys, keys.start);
+        words.multiply(shape, left, right, false, self.scores, stride);
         let softmax = SoftmaxTile {
             head,
+            format: words.format,
             queries: queries.clone(),
             keys: keys.clone(),
             offsets: self.offsets,
@@ -122,12 +145,12 @@ impl<'s> Work<'s> {
             maxima: self.maxima,
             sums: self.sums,
             mixed: self.mixed,
-            width,
+            width: padded(dim),
         };
-        dispatch(isa, softmax);
-        let shape = Shape { rows: queries.len(), columns: width, inner: keys.len() };
+        dispatch(words.isa, softmax);
+        let shape = Shape { rows: queries.len(), columns: padded(dim), inner: keys.len() };
         let left = Left::rows(self.scores, stride);
-        let right = Right::rows(&self.values[keys.start * width..], width);
-        product::<Multiply>(isa, shape, left, right, seen_any, self.mixed, width);
+        let right = words.down_from(self.values, keys.start);
+        words.multiply(shape, left, right, seen_any, self.mixed, padded(dim));
     }
 }

@@ -1,11 +1,10 @@
 //! What happens to each row of a score tile between the products.
 
 use super::Head;
-use crate::Isa;
+use super::operands::{load_at, rounded};
 use crate::math::exp2;
-use crate::parallel::SharedRows;
-use crate::simd::{Kernel, Simd, dispatch};
-use crate::tile::padded;
+use crate::pack::Format;
+use crate::simd::{Kernel, Simd, store_up_to};
 use std::ops::Range;
 
 /// Replaces each vector `v` of a row by an expression of it and the index of its first number;
@@ -57,6 +56,8 @@ macro_rules! for_vector_pairs {
 /// each query; when a maximum grows, what was summed before is scaled down to it.
 pub(super) struct SoftmaxTile<'a> {
     pub(super) head: &'a Head<'a>,
+    /// Of the words that the probabilities become, along the keys.
+    pub(super) format: Format,
     pub(super) queries: Range<usize>,
     pub(super) keys: Range<usize>,
     /// Score offsets by distance, empty without a bias.
@@ -111,6 +112,8 @@ impl Kernel for SoftmaxTile<'_> {
                 }),
             }
             self.sums[row] += S::reduce_sum(sum);
+            let scores = &mut self.scores[row * self.stride..][..self.keys.len()];
+            along_in_place::<S>(self.format, scores);
         }
     }
 }
@@ -173,130 +176,75 @@ impl Kernel for GradientTile<'_> {
     }
 }
 
-/// Copies `rows` rows of `dim` numbers, times `factor`, to rows padded with zeros to whole vectors.
-pub(super) fn copy_rows(
-    isa: Isa,
-    source: &[f32],
-    stride: usize,
-    rows: usize,
-    dim: usize,
-    factor: f32,
-    target: &mut [f32],
-) {
-    dispatch(isa, CopyRows { source, stride, rows, dim, factor, target });
-}
-
-/// Writes packed rows to `columns` of `target` from row `first` on, row `i` times `factors[i]`.
+/// Turns tiles of probabilities and of gradients of the scores into words of a reduced precision.
 ///
-/// # Safety
-/// As for [`SharedRows::part`]: nobody else may hold these columns of these rows.
-pub(super) unsafe fn write_rows(
-    isa: Isa,
-    source: &[f32],
-    factors: &[f32],
-    target: &SharedRows<'_>,
-    first: usize,
-    columns: Range<usize>,
-) {
-    dispatch(isa, WriteRows { source, factors, target, first, columns });
+/// Rows in pairs become one row of words each, in the place of the first: the transposed factors of
+/// the sums over queries. The gradients are written as words along the rows too.
+pub(super) struct GradientWords<'a> {
+    pub(super) format: Format,
+    pub(super) rows: usize,
+    pub(super) keys: usize,
+    pub(super) scores: &'a mut [f32],
+    pub(super) d_scores: &'a mut [f32],
+    pub(super) stride: usize,
+    /// The gradients along the rows, `stride` apart too; unused where a word is one number.
+    pub(super) along: &'a mut [f32],
 }
 
-/// Writes the dot product of each row of `a`, `stride` apart, with the packed row of `b`.
-pub(super) fn dot_rows(
-    isa: Isa,
-    a: &[f32],
-    stride: usize,
-    b: &[f32],
-    dim: usize,
-    products: &mut [f32],
-) {
-    dispatch(isa, DotRows { a, stride, b, dim, products });
-}
-
-struct CopyRows<'a> {
-    source: &'a [f32],
-    stride: usize,
-    rows: usize,
-    dim: usize,
-    factor: f32,
-    target: &'a mut [f32],
-}
-
-impl Kernel for CopyRows<'_> {
+impl Kernel for GradientWords<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let (factor, width) = (S::splat(self.factor), padded(self.dim));
-        for row in 0..self.rows {
-            let source = &self.source[row * self.stride..][..self.dim];
-            let target = &mut self.target[row * width..][..width];
-            for start in (0..width).step_by(S::LANES) {
-                let vector = load_up_to::<S>(source, start);
-                S::store(S::mul(vector, factor), &mut target[start..]);
+        let GradientWords { format, rows, keys, scores, d_scores, stride, along } = self;
+        if !(S::BF16_PAIRS && format == Format::Bf16Pairs) {
+            for row in 0..rows {
+                along_in_place::<S>(format, &mut scores[row * stride..][..keys]);
+                along_in_place::<S>(format, &mut d_scores[row * stride..][..keys]);
+            }
+            return;
+        }
+        for (row, target) in (0..rows).zip(along.chunks_mut(stride)) {
+            pairs_along::<S>(&d_scores[row * stride..][..keys], target);
+        }
+        for tile in [scores, d_scores] {
+            for (row, pair) in (0..rows).step_by(2).zip(tile.chunks_mut(2 * stride)) {
+                let (first, second) = pair.split_at_mut(stride);
+                // The last row of an odd number has zeros beside it.
+                let second = if row + 1 < rows { &second[..keys] } else { &[] };
+                for start in (0..keys).step_by(S::LANES) {
+                    let first = &mut first[start..keys];
+                    let second = load_at::<S>(second, start);
+                    store_up_to::<S>(S::pairs(load_at::<S>(first, 0), second), first);
+                }
             }
         }
     }
 }
 
-struct WriteRows<'a, 'b> {
-    source: &'a [f32],
-    factors: &'a [f32],
-    target: &'a SharedRows<'b>,
-    first: usize,
-    columns: Range<usize>,
-}
-
-impl Kernel for WriteRows<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        let width = padded(self.columns.len());
-        for (row, &factor) in self.factors.iter().enumerate() {
-            // SAFETY: `write_rows` has the caller's promise.
-            let target = unsafe { self.target.part(self.first + row, self.columns.clone()) };
-            let (source, factor) = (&self.source[row * width..][..width], S::splat(factor));
-            for_vectors!(S, target, 0.0, |start, _old| {
-                S::mul(S::load(&source[start..]), factor)
-            });
-        }
-    }
-}
-
-struct DotRows<'a> {
-    a: &'a [f32],
-    stride: usize,
-    b: &'a [f32],
-    dim: usize,
-    products: &'a mut [f32],
-}
-
-impl Kernel for DotRows<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        let width = padded(self.dim);
-        for (row, product) in self.products.iter_mut().enumerate() {
-            let a = &self.a[row * self.stride..][..self.dim];
-            let b = &self.b[row * width..][..width];
-            let mut sum = S::splat(0.0);
-            for start in (0..width).step_by(S::LANES) {
-                sum = S::mul_add(load_up_to::<S>(a, start), S::load(&b[start..]), sum);
-            }
-            *product = S::reduce_sum(sum);
-        }
-    }
-}
-
-/// The vector at `start` of `row`, zero beyond its end.
+/// Writes the pairs of a row.
 #[inline(always)]
-fn load_up_to<S: Simd>(row: &[f32], start: usize) -> S::V {
-    if start + S::LANES <= row.len() {
-        S::load(&row[start..])
-    } else {
-        S::load_partial(row.get(start..).unwrap_or(&[]), 0.0)
+fn pairs_along<S: Simd>(row: &[f32], target: &mut [f32]) {
+    for (start, target) in (0..row.len()).step_by(2 * S::LANES).zip(target.chunks_mut(S::LANES)) {
+        let (low, high) = (load_at::<S>(row, start), load_at::<S>(row, start + S::LANES));
+        store_up_to::<S>(S::neighbour_pairs(low, high), target);
+    }
+}
+
+/// Replaces a row of numbers by its words, of which there may be fewer.
+#[inline(always)]
+fn along_in_place<S: Simd>(format: Format, row: &mut [f32]) {
+    match format {
+        Format::Exact => {}
+        Format::Bf16Pairs if S::BF16_PAIRS => {
+            let length = row.len();
+            for (word, start) in (0..length).step_by(2 * S::LANES).enumerate() {
+                let low = load_at::<S>(row, start);
+                let high = load_at::<S>(row, start + S::LANES);
+                store_up_to::<S>(S::neighbour_pairs(low, high), &mut row[word * S::LANES..]);
+            }
+        }
+        _ => for_vectors!(S, row, 0.0, |_, numbers| rounded::<S>(format, numbers)),
     }
 }
 
@@ -331,7 +279,7 @@ fn add_offsets<S: Simd>(
     }
     let nearest = head.length() - 1 - query + seen.start;
     let offsets = &offsets[nearest..][..seen.len()];
-    for_vectors!(S, scores, 0.0, |index, score| S::add(score, load_up_to::<S>(offsets, index)));
+    for_vectors!(S, scores, 0.0, |index, score| S::add(score, load_at::<S>(offsets, index)));
 }
 
 /// The greatest number, not-a-number aside.

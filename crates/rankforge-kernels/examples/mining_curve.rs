@@ -1,0 +1,80 @@
+//! Seconds of the search for the nearest rows, against the rows of the corpus: one line of JSON for each size.
+//!
+//!     cargo run --release -p rankforge-kernels --example mining_curve -- [THREADS] > curve.jsonl
+//!     python3 benchmarks/draw_mining_curve.py curve.jsonl docs/mining-curve.svg
+
+use rankforge_kernels::ops::{Similarity, top_k};
+use rankforge_kernels::{Buffer, Device};
+use std::error::Error;
+use std::io::Write;
+use std::time::Instant;
+
+/// Rows of the corpus.
+const SIZES: [usize; 6] = [10_000, 25_000, 54_612, 100_000, 200_000, 400_000];
+
+/// Queries of a search: a block of mining's.
+const QUERIES: usize = 16_384;
+
+const DIMENSION: usize = 256;
+
+/// Mining's width: 20 candidates and the positive.
+const NEIGHBOURS: usize = 21;
+
+/// Searches of each size; the quickest and the slowest are told.
+const REPEATS: usize = 3;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let threads = std::env::args().nth(1).map(|text| text.parse()).transpose()?;
+    let device = Device::cpu(threads)?;
+    let largest = SIZES[SIZES.len() - 1];
+    let queries = Buffer::upload(&device, QUERIES, DIMENSION, &directions(1, QUERIES));
+    let numbers = directions(2, largest);
+    for rows in SIZES {
+        let corpus = Buffer::upload(&device, rows, DIMENSION, &numbers[..rows * DIMENSION]);
+        let mut seconds = Vec::new();
+        for _ in 0..REPEATS {
+            let start = Instant::now();
+            let found =
+                top_k(Similarity::Cosine, queries.view(), corpus.view(), NEIGHBOURS, &|_| ());
+            seconds.push(start.elapsed().as_secs_f64());
+            assert!(
+                found.iter().all(|list| list.len() == NEIGHBOURS),
+                "a full list for each query"
+            );
+        }
+        seconds.sort_by(f64::total_cmp);
+        let nanoseconds = |seconds: f64| seconds * 1e9 / (QUERIES as f64 * rows as f64);
+        writeln!(
+            std::io::stdout(),
+            r#"{{"rows": {rows}, "queries": {QUERIES}, "dimension": {DIMENSION}, "threads": {}, "instruction_set": "{}", "least": {:.4}, "median": {:.4}, "most": {:.4}}}"#,
+            device.threads(),
+            device.isa(),
+            nanoseconds(seconds[0]),
+            nanoseconds(seconds[REPEATS / 2]),
+            nanoseconds(seconds[REPEATS - 1]),
+        )?;
+    }
+    Ok(())
+}
+
+/// Sums of four uniform numbers, around one of 2,000 centres: near rows exist, as among texts.
+fn directions(seed: u64, rows: usize) -> Vec<f32> {
+    const CENTRES: usize = 2_000;
+    let centres = noise(7, CENTRES * DIMENSION);
+    let mut values = noise(seed, rows * DIMENSION);
+    for (row, values) in values.chunks_exact_mut(DIMENSION).enumerate() {
+        let centre = &centres[row * 7919 % CENTRES * DIMENSION..][..DIMENSION];
+        values.iter_mut().zip(centre).for_each(|(value, centre)| *value = 0.7 * *value + centre);
+    }
+    values
+}
+
+fn noise(seed: u64, count: usize) -> Vec<f32> {
+    let mut state = seed;
+    let mut uniform = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+    };
+    (0..count).map(|_| uniform() + uniform() + uniform() + uniform()).collect()
+}

@@ -114,6 +114,15 @@ impl HeadActivations {
     }
 }
 
+/// What the first stage pools.
+#[derive(Clone, Copy)]
+pub(crate) enum Input<'a> {
+    /// Hidden states, a row for each token.
+    Hidden(View<'a>),
+    /// A table that has a row for each id, where hidden states would be copies of its rows.
+    Table(View<'a>),
+}
+
 /// Outputs of the head, `B x output_columns`, given the last hidden states.
 ///
 /// # Panics
@@ -122,7 +131,7 @@ pub(crate) fn forward<'w>(
     pass: &Pass<'_>,
     stages: &[HeadStage],
     parameters: &[StageParameters],
-    hidden: View<'_>,
+    input: Input<'_>,
     activations: &'w mut HeadActivations,
 ) -> View<'w> {
     assert!(!stages.is_empty(), "a model without a pooling stage has no outputs");
@@ -131,8 +140,17 @@ pub(crate) fn forward<'w>(
     }
     for (index, stage) in stages.iter().enumerate() {
         let (before, rest) = activations.stages.split_at_mut(index);
-        let input = before.last().map_or(hidden, |stage| stage.output.view());
-        stage_forward(pass, index, stage, &parameters[index], input, &mut rest[0]);
+        let input = before.last().map_or(input, |stage| Input::Hidden(stage.output.view()));
+        let saved = &mut rest[0];
+        match (stage, input) {
+            (HeadStage::Pool { modes, skip_prompt }, input) => {
+                pool_forward(pass, modes, *skip_prompt, input, saved);
+            }
+            (_, Input::Hidden(input)) => {
+                stage_forward(pass, index, stage, &parameters[index], input, saved);
+            }
+            (_, Input::Table(_)) => unreachable!("the first stage pools"),
+        }
     }
     activations.stages[stages.len() - 1].output.view()
 }
@@ -173,6 +191,29 @@ pub(crate) fn backward(
     }
 }
 
+fn pool_forward(
+    pass: &Pass<'_>,
+    modes: &[Pooling],
+    skip_prompt: bool,
+    input: Input<'_>,
+    saved: &mut StageActivations,
+) {
+    let (ragged, prompt) = pass.head_input();
+    let skip = if skip_prompt { prompt } else { 0 };
+    let (Input::Hidden(rows) | Input::Table(rows)) = input;
+    let width = rows.columns();
+    let output = saved.output.reshape(pass.batch.ragged.sequences(), modes.len() * width);
+    for (column, &mode) in (0..).step_by(width.max(1)).zip(modes) {
+        match input {
+            Input::Hidden(x) => ops::pool(mode, x, ragged, skip, column, output.view_mut()),
+            Input::Table(table) => {
+                let ids = &pass.batch.ids;
+                ops::pool_embeddings(mode, table, ids, ragged, skip, column, output.view_mut());
+            }
+        }
+    }
+}
+
 fn stage_forward(
     pass: &Pass<'_>,
     index: usize,
@@ -184,14 +225,7 @@ fn stage_forward(
     let rows = pass.batch.ragged.sequences();
     let output = saved.output.reshape(rows, stage.output_columns(input.columns()));
     match *stage {
-        HeadStage::Pool { ref modes, skip_prompt } => {
-            let (ragged, prompt) = pass.head_input();
-            let skip = if skip_prompt { prompt } else { 0 };
-            for (place, &mode) in modes.iter().enumerate() {
-                let column = place * input.columns();
-                ops::pool(mode, input, ragged, skip, column, output.view_mut());
-            }
-        }
+        HeadStage::Pool { .. } => unreachable!("pooled by `pool_forward`"),
         HeadStage::Dropout(probability) => {
             output.view_mut().fill(0.0);
             ops::add(input, output.view_mut());

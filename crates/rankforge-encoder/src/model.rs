@@ -199,8 +199,11 @@ impl Model {
         let Workspace { encoder, head, .. } = workspace;
         // One hand-over to the worker threads for the whole pass, not one for each operation.
         self.device().run(|| {
-            let hidden = transformer::forward(&pass, keep, encoder);
-            let outputs = head::forward(&pass, stages, &self.head, hidden, head);
+            let input = match transformer::table(&pass).filter(|_| !keep) {
+                Some(table) => head::Input::Table(table),
+                None => head::Input::Hidden(transformer::forward(&pass, keep, encoder)),
+            };
+            let outputs = head::forward(&pass, stages, &self.head, input, head);
             Outputs { rows: outputs.rows(), columns: outputs.columns(), values: outputs.to_vec() }
         })
     }

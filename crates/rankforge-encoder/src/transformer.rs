@@ -44,6 +44,19 @@ pub(crate) fn forward<'w>(
     activations.normed.view()
 }
 
+/// The table whose rows are the hidden states, where nothing is done to them: static embeddings.
+pub(crate) fn table<'a>(pass: &Pass<'a>) -> Option<View<'a>> {
+    let Pass { config, transformer, parameters, .. } = *pass;
+    let bare = config.blocks.is_empty()
+        && transformer.position.is_none()
+        && transformer.segment.is_none()
+        && transformer.embedding_norm.is_none()
+        && transformer.projection.is_none()
+        && transformer.final_norm.is_none()
+        && pass.dropout(config.embedding_dropout, EMBEDDING).is_none();
+    bare.then(|| parameters.view(transformer.word))
+}
+
 /// The last hidden states again, after a [`forward`] with `keep`.
 pub(crate) fn output<'w>(pass: &Pass<'_>, activations: &'w EncoderActivations) -> View<'w> {
     match pass.transformer.final_norm {

@@ -34,6 +34,6 @@ pub use embedding::{gather, gather_backward};
 pub use linear::{Epilogue, linear, linear_backward_input, linear_backward_weight};
 pub use norm::{layer_norm, layer_norm_backward, normalize, normalize_backward};
 pub use optimizer::{AdamW, adamw, sum_of_squares};
-pub use pooling::{Pooling, pool, pool_backward};
+pub use pooling::{Pooling, pool, pool_backward, pool_embeddings};
 pub use rotary::{Rotary, rotary, rotary_backward};
 pub use top_k::{Neighbour, Similarity, pairwise_similarity, top_k};

@@ -1,6 +1,6 @@
 use crate::parallel::{SharedRows, for_each};
 use crate::simd::{Kernel, Simd, dispatch};
-use crate::{Ragged, View, ViewMut};
+use crate::{Indices, Ragged, View, ViewMut};
 use std::ops::Range;
 
 /// How the tokens of a sequence become one vector, as in sentence-transformers.
@@ -35,20 +35,78 @@ pub fn pool(
     column: usize,
     out: ViewMut<'_>,
 ) {
-    check(x, ragged, column, out.as_view());
-    let (isa, columns) = (x.device.isa(), column..column + x.columns);
+    assert_eq!(x.rows, ragged.tokens(), "pooling of {} tokens", ragged.tokens());
+    pool_rows(mode, x, None, ragged, skip, column, out);
+}
+
+/// [`pool`] of the rows of `table` that `ids` name, in the same bits and without the matrix of all tokens.
+///
+/// # Shapes
+/// `table`: `V x H`; `ids`: `T`; `out`: `B x W` with `W >= column + H`.
+///
+/// # Panics
+/// When an id is not below `V`.
+pub fn pool_embeddings(
+    mode: Pooling,
+    table: View<'_>,
+    ids: &Indices,
+    ragged: &Ragged,
+    skip: usize,
+    column: usize,
+    out: ViewMut<'_>,
+) {
+    assert_eq!(ids.len(), ragged.tokens(), "pooling of {} tokens", ragged.tokens());
+    pool_rows(mode, table, Some(&ids.values), ragged, skip, column, out);
+}
+
+fn pool_rows(
+    mode: Pooling,
+    source: View<'_>,
+    ids: Option<&[u32]>,
+    ragged: &Ragged,
+    skip: usize,
+    column: usize,
+    out: ViewMut<'_>,
+) {
+    check(source.columns, ragged, column, out.as_view());
+    let (isa, width) = (source.device.isa(), source.columns);
     let out = SharedRows::new(out);
-    for_each(x.device, x.data.len() >= INLINE_NUMBERS, ragged.sequences(), |sequence| {
+    let parallel = ragged.tokens() * width >= INLINE_NUMBERS;
+    for_each(source.device, parallel, ragged.sequences(), |sequence| {
         // SAFETY: each sequence has its own row.
-        let out = unsafe { out.part(sequence, columns.clone()) };
+        let out = unsafe { out.part(sequence, column..column + width) };
         let (tokens, weight) = contribution(mode, ragged.range(sequence), skip);
-        let x = x.slice_rows(tokens);
+        let x = match ids {
+            Some(ids) => Tokens { ids: Some(&ids[tokens.clone()]), ..Tokens::of(source, tokens) },
+            None => Tokens::of(source.slice_rows(tokens.clone()), tokens),
+        };
         if mode == Pooling::Max {
             dispatch(isa, Maximum { x, out });
         } else {
             dispatch(isa, WeightedSum { weight, x, out });
         }
     });
+}
+
+/// The tokens of a sequence: rows in their order, or those that ids name.
+#[derive(Clone, Copy)]
+struct Tokens<'a> {
+    rows: &'a [f32],
+    ids: Option<&'a [u32]>,
+    count: usize,
+    columns: usize,
+}
+
+impl<'a> Tokens<'a> {
+    fn of(rows: View<'a>, tokens: Range<usize>) -> Tokens<'a> {
+        Tokens { rows: rows.data, ids: None, count: tokens.len(), columns: rows.columns }
+    }
+
+    #[inline(always)]
+    fn row(&self, token: usize) -> &'a [f32] {
+        let row = self.ids.map_or(token, |ids| ids[token] as usize);
+        &self.rows[row * self.columns..][..self.columns]
+    }
 }
 
 /// Backward of [`pool`], added to `d_x`; needs the input (for `Max`, whose gradient goes to the
@@ -65,7 +123,8 @@ pub fn pool_backward(
     column: usize,
     d_x: ViewMut<'_>,
 ) {
-    check(x, ragged, column, d_out);
+    check(x.columns, ragged, column, d_out);
+    assert_eq!(x.rows, ragged.tokens(), "pooling of {} tokens", ragged.tokens());
     assert_eq!((d_x.rows, d_x.columns), (x.rows, x.columns), "gradient of the pooled tokens");
     let (isa, columns) = (x.device.isa(), column..column + x.columns);
     let d_x = SharedRows::new(d_x);
@@ -86,11 +145,10 @@ pub fn pool_backward(
 /// Fewer numbers than these are not worth waking another thread.
 const INLINE_NUMBERS: usize = 1 << 15;
 
-fn check(x: View<'_>, ragged: &Ragged, column: usize, out: View<'_>) {
-    assert_eq!(x.rows, ragged.tokens(), "pooling of {} tokens", ragged.tokens());
+fn check(width: usize, ragged: &Ragged, column: usize, out: View<'_>) {
     assert!(
-        out.rows == ragged.sequences() && column + x.columns <= out.columns,
-        "pooling of {} sequences of {x:?} to column {column} of {out:?}",
+        out.rows == ragged.sequences() && column + width <= out.columns,
+        "pooling of {} sequences of width {width} to column {column} of {out:?}",
         ragged.sequences()
     );
 }
@@ -133,7 +191,7 @@ fn contribution(mode: Pooling, tokens: Range<usize>, skip: usize) -> (Range<usiz
 
 struct WeightedSum<'a> {
     weight: Weight,
-    x: View<'a>,
+    x: Tokens<'a>,
     out: &'a mut [f32],
 }
 
@@ -143,10 +201,9 @@ impl Kernel for WeightedSum<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         self.out.fill(0.0);
-        for row in 0..self.x.rows {
-            let weight = self.weight.of(row);
-            let x = &self.x.data[row * self.x.columns..][..self.x.columns];
-            for (out, x) in self.out.iter_mut().zip(x) {
+        for token in 0..self.x.count {
+            let weight = self.weight.of(token);
+            for (out, x) in self.out.iter_mut().zip(self.x.row(token)) {
                 *out += weight * x;
             }
         }
@@ -174,7 +231,7 @@ impl Kernel for WeightedSumBackward<'_> {
 }
 
 struct Maximum<'a> {
-    x: View<'a>,
+    x: Tokens<'a>,
     out: &'a mut [f32],
 }
 
@@ -183,10 +240,9 @@ impl Kernel for Maximum<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        self.out.fill(if self.x.rows == 0 { 0.0 } else { f32::NEG_INFINITY });
-        for row in 0..self.x.rows {
-            let x = &self.x.data[row * self.x.columns..][..self.x.columns];
-            for (out, &x) in self.out.iter_mut().zip(x) {
+        self.out.fill(if self.x.count == 0 { 0.0 } else { f32::NEG_INFINITY });
+        for token in 0..self.x.count {
+            for (out, &x) in self.out.iter_mut().zip(self.x.row(token)) {
                 // Not-a-number stays once met.
                 *out = if x > *out || x.is_nan() { x } else { *out };
             }

@@ -1,8 +1,8 @@
 //! Pooling against a twin in `f64` that lists the weight of each token.
 
 use crate::support::{EPS, assert_close, assert_same_bits_for_any_threads, devices, random, wide};
-use rankforge_kernels::ops::{Pooling, pool, pool_backward};
-use rankforge_kernels::{Buffer, Device, Ragged};
+use rankforge_kernels::ops::{Pooling, gather, pool, pool_backward, pool_embeddings};
+use rankforge_kernels::{Buffer, Device, Indices, Ragged};
 
 const ALL: [Pooling; 6] = [
     Pooling::Cls,
@@ -142,5 +142,26 @@ fn threads_do_not_change_bits() {
         assert_same_bits_for_any_threads(format!("{mode:?}"), |device| {
             run(device, mode, &lengths, hidden, 2, &x, &d_out).concat()
         });
+    }
+}
+
+#[test]
+fn rows_of_a_table_are_pooled_in_the_bits_of_their_copies() {
+    let ragged = Ragged::from_lengths(LENGTHS);
+    let (hidden, rows) = (37, 50);
+    let table = random(31, rows * hidden);
+    let ids: Vec<u32> = (0..ragged.tokens() as u32).map(|token| token * 17 % rows as u32).collect();
+    let ids = Indices::new(&ids);
+    for mode in ALL {
+        for device in devices() {
+            let table = Buffer::upload(device, rows, hidden, &table);
+            let mut copies = Buffer::zeros(device, ragged.tokens(), hidden);
+            gather(table.view(), &ids, false, copies.view_mut());
+            let [mut expected, mut got] =
+                [(); 2].map(|()| Buffer::zeros(device, LENGTHS.len(), hidden + 5));
+            pool(mode, copies.view(), &ragged, 1, 3, expected.view_mut());
+            pool_embeddings(mode, table.view(), &ids, &ragged, 1, 3, got.view_mut());
+            assert_eq!(got.view().to_vec(), expected.view().to_vec(), "{mode:?} {device:?}");
+        }
     }
 }

@@ -1,18 +1,26 @@
 mod files;
+mod template;
 mod word_piece;
+mod words;
 
 use crate::{EncoderError, Input, Tokens};
 use files::TokenizerFiles;
 use std::path::Path;
 use std::sync::Arc;
-use tokenizers::parallelism::{self, MaybeParallelRefIterator};
-use tokenizers::{Encoding, PostProcessor};
+use template::Template;
+use tokenizers::PostProcessor;
+use tokenizers::parallelism::{self, MaybeParallelSlice};
+use words::{Memory, Words};
 
 /// A Hugging Face tokenizer with the files it came from, truncating to a maximum length.
 #[derive(Clone)]
 pub struct Tokenizer {
     /// Shared: a vocabulary takes tens of megabytes.
     inner: Arc<tokenizers::Tokenizer>,
+    /// Words met before, where a text's tokens are those of its words.
+    words: Option<Arc<Words>>,
+    /// For one text and for two, where the template says no more than what stands around them.
+    templates: [Option<Template>; 2],
     files: Arc<TokenizerFiles>,
     max_length: Option<usize>,
     special_tokens: bool,
@@ -71,7 +79,16 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer fails on a text.
     pub fn encode(&self, inputs: &[Input<'_>]) -> Result<Vec<Tokens>, EncoderError> {
-        inputs.maybe_par_iter().map(|input| self.encode_one(*input)).collect()
+        /// Inputs that a thread takes at a time.
+        const PART: usize = 8;
+        let parts = inputs.maybe_par_chunks(PART).map(|inputs| {
+            self.with_memory(|mut memory| {
+                let encode = |input: &Input<'_>| self.encode_one(*input, memory.as_deref_mut());
+                inputs.iter().map(encode).collect::<Result<Vec<Tokens>, EncoderError>>()
+            })
+        });
+        let parts = parts.collect::<Result<Vec<_>, _>>()?;
+        Ok(parts.into_iter().flatten().collect())
     }
 
     /// Number of leading tokens that belong to `prompt` when it stands before a text: its tokens
@@ -80,7 +97,7 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer fails on the prompt.
     pub fn prompt_length(&self, prompt: &str) -> Result<usize, EncoderError> {
-        let tokens = self.encode_one(Input::Single(prompt))?;
+        let tokens = self.with_memory(|memory| self.encode_one(Input::Single(prompt), memory))?;
         let special = |id| {
             self.inner
                 .id_to_token(id)
@@ -102,6 +119,7 @@ impl Tokenizer {
     /// truncation that `tokenizer.json` itself asks for, if any.
     pub(crate) fn into_static(mut self) -> Tokenizer {
         self.special_tokens = false;
+        self.templates = templates(&self.inner, false);
         self.max_length = self.files.stored_truncation();
         self
     }
@@ -129,6 +147,8 @@ impl Tokenizer {
         let vocab_size = largest.map_or(0, |id| id as usize + 1);
         let max_length = files.max_length()?;
         Ok(Tokenizer {
+            words: Words::of(&inner).map(Arc::new),
+            templates: templates(&inner, true),
             inner: Arc::new(inner),
             files: Arc::new(files),
             max_length,
@@ -137,36 +157,75 @@ impl Tokenizer {
         })
     }
 
-    fn encode_one(&self, input: Input<'_>) -> Result<Tokens, EncoderError> {
-        let failed = |error| EncoderError::Input(format!("cannot tokenise: {error}"));
-        let plain = |text| self.inner.encode_fast(text, false).map_err(failed);
+    fn with_memory<T>(&self, work: impl FnOnce(Option<&mut Memory>) -> T) -> T {
+        match &self.words {
+            Some(words) => words.with_memory(|memory| work(Some(memory))),
+            None => work(None),
+        }
+    }
+
+    fn encode_one(
+        &self,
+        input: Input<'_>,
+        mut memory: Option<&mut Memory>,
+    ) -> Result<Tokens, EncoderError> {
+        let mut plain = |text| {
+            self.plain(text, memory.as_deref_mut())
+                .map_err(|error| EncoderError::Input(format!("cannot tokenise: {error}")))
+        };
         let (first, second) = match input {
             Input::Single(text) => (plain(text)?, None),
             Input::Pair(first, second) => (plain(first)?, Some(plain(second)?)),
         };
-        let total = first.len() + second.as_ref().map_or(0, Encoding::len);
+        let second_length = second.as_ref().map_or(0, Vec::len);
+        let total = first.len() + second_length;
         let room = match self.max_length {
             Some(length) => length.saturating_sub(self.special_tokens(second.is_some())),
             None => usize::MAX,
         };
-        let (keep_first, keep_second) =
-            longest_first(first.len(), second.as_ref().map_or(0, Encoding::len), room);
+        let (keep_first, keep_second) = longest_first(first.len(), second_length, room);
         let left = self.files.truncates_left();
-        let first = cut(first, keep_first, left, 0);
-        let second = second.map(|second| cut(second, keep_second, left, 1));
-        let encoding =
-            self.inner.post_process(first, second, self.special_tokens).map_err(failed)?;
-        let type_ids = if self.files.has_segments() {
-            encoding.get_type_ids().to_vec()
-        } else {
-            vec![0; encoding.len()]
-        };
-        Ok(Tokens {
-            ids: encoding.get_ids().to_vec(),
-            type_ids,
-            truncated: total - keep_first - keep_second,
-        })
+        let first = cut(&first, keep_first, left);
+        let second = second.as_ref().map(|second| cut(second, keep_second, left));
+        let (ids, mut type_ids) = self.fill_template(first, second)?;
+        if !self.files.has_segments() {
+            type_ids.fill(0);
+        }
+        Ok(Tokens { ids, type_ids, truncated: total - keep_first - keep_second })
     }
+
+    /// The tokens of a text without special ones.
+    fn plain(&self, text: &str, memory: Option<&mut Memory>) -> tokenizers::Result<Vec<u32>> {
+        if let (Some(words), Some(memory)) = (&self.words, memory)
+            && let Some(ids) = words.encode(&self.inner, text, memory)?
+        {
+            return Ok(ids);
+        }
+        Ok(self.inner.encode_fast(text, false)?.get_ids().to_vec())
+    }
+
+    /// Ids and segments of a sequence with its special tokens.
+    fn fill_template(
+        &self,
+        first: &[u32],
+        second: Option<&[u32]>,
+    ) -> Result<(Vec<u32>, Vec<u32>), EncoderError> {
+        if let Some(template) = &self.templates[usize::from(second.is_some())] {
+            return Ok(template.fill(first, second));
+        }
+        let first = template::encoding(first.to_vec(), 0);
+        let second = second.map(|second| template::encoding(second.to_vec(), 1));
+        let whole = self
+            .inner
+            .post_process(first, second, self.special_tokens)
+            .map_err(|error| EncoderError::Input(format!("cannot tokenise: {error}")))?;
+        Ok((whole.get_ids().to_vec(), whole.get_type_ids().to_vec()))
+    }
+}
+
+fn templates(tokenizer: &tokenizers::Tokenizer, special_tokens: bool) -> [Option<Template>; 2] {
+    let processor = tokenizer.get_post_processor();
+    [false, true].map(|pair| Template::of(processor, special_tokens, pair))
 }
 
 /// How many tokens of two sequences stay when `room` is all there is: the longer one is cut first,
@@ -184,26 +243,9 @@ fn longest_first(first: usize, second: usize, room: usize) -> (usize, usize) {
     if first > second { (long, short) } else { (short, long) }
 }
 
-/// Keeps `keep` tokens of a sequence and gives them their segment.
-fn cut(mut encoding: Encoding, keep: usize, left: bool, segment: u32) -> Encoding {
-    let length = encoding.len();
-    if keep >= length {
-        encoding.set_type_ids(vec![segment; length]);
-        return encoding;
-    }
-    let kept = if left { length - keep..length } else { 0..keep };
-    // Ids are all that is read afterwards; `Encoding::truncate` would copy what is cut off, too.
-    Encoding::new(
-        encoding.get_ids()[kept].to_vec(),
-        vec![segment; keep],
-        vec![String::new(); keep],
-        vec![None; keep],
-        vec![(0, 0); keep],
-        vec![0; keep],
-        vec![1; keep],
-        Vec::new(),
-        Default::default(),
-    )
+/// Keeps `keep` tokens of a sequence.
+fn cut(ids: &[u32], keep: usize, left: bool) -> &[u32] {
+    if left { &ids[ids.len() - keep..] } else { &ids[..keep] }
 }
 
 #[cfg(test)]

@@ -10,3 +10,4 @@ mod predict;
 mod tokenizer;
 mod transformer;
 mod weights;
+mod words;

@@ -67,9 +67,12 @@ impl EmbeddingsWriter {
         let columns = *self.columns.get_or_insert(outputs.columns);
         assert_eq!(columns, outputs.columns, "width of earlier rows and of these");
         self.rows += outputs.rows;
-        for value in &outputs.values {
+        let mut bytes = Vec::with_capacity(size_of::<f32>() * columns);
+        for row in outputs.values.chunks_exact(columns.max(1)) {
+            bytes.clear();
+            bytes.extend(row.iter().flat_map(|value| value.to_le_bytes()));
             self.file
-                .write_all(&value.to_le_bytes())
+                .write_all(&bytes)
                 .with_context(|| format!("cannot write {}", self.path.display()))?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 //! Beside the rows stands a key that holds everything they depend on: the options, and path, size and
 //! time of every file that was read. Rows whose key differs are mined anew.
 
-use crate::commands::mine::{MiningSources, mine, write_rows};
+use crate::commands::mine::{MiningSources, mine};
 use crate::console::Console;
 use crate::inference::PrecisionArgs;
 use crate::recipe::{DatasetSection, MiningSection};
@@ -43,11 +43,10 @@ pub(crate) fn mined_rows(
             corpus_column: mining.sources.corpus_column.as_deref(),
             precision: PrecisionArgs::default(),
         };
-        let mined = mine(&pairs, &sources, &mining.options, console)?;
         remove(&key_file)?;
-        write_rows(&mined.rows, &rows_file)?;
+        let mined = mine(&pairs, &sources, &mining.options, &rows_file, console)?;
         write_key(&key, &key_file)?;
-        let count = crate::table::thousands(mined.rows.len() as u64);
+        let count = crate::table::thousands(mined.summary.rows as u64);
         console.progress.message(&format!("mined {count} rows: {}", rows_file.display()));
     }
     // Read back even when fresh, so that a run and its resumption see the same rows to the letter.

@@ -8,7 +8,7 @@ use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -168,21 +168,36 @@ fn write_json(
     path: &Path,
     rows_before: u64,
 ) -> Result<(), DataError> {
+    let io = |error| DataError::io(path, error);
+    let columns = rows.columns().iter().map(|(name, values)| {
+        let key = serde_json::to_string(name).expect("a text is JSON");
+        (name, format!("{key}:"), values)
+    });
+    let columns: Vec<_> = columns.collect();
+    let mut line = Vec::new();
     for row in 0..rows.len() {
-        let mut object = Map::new();
-        for (name, values) in rows.columns() {
-            let json = to_json(&values[row]).map_err(|message| {
+        line.clear();
+        for (index, (name, key, values)) in columns.iter().enumerate() {
+            line.push(if index == 0 { b'{' } else { b',' });
+            line.extend_from_slice(key.as_bytes());
+            push_json(&values[row], &mut line).map_err(|message| {
                 let message = format!("column `{name}`: {message}");
                 DataError::row(path, rows_before + row as u64 + 1, message)
             })?;
-            object.insert(name.clone(), json);
         }
-        serde_json::to_writer(&mut *output, &object)
-            .map_err(std::io::Error::from)
-            .and_then(|()| output.write_all(b"\n"))
-            .map_err(|error| DataError::io(path, error))?;
+        line.extend_from_slice(b"}\n");
+        output.write_all(&line).map_err(io)?;
     }
     Ok(())
+}
+
+fn push_json(value: &Value, line: &mut Vec<u8>) -> Result<(), String> {
+    let written = match value {
+        // Straight from the text: most of a file is texts.
+        Value::Text(text) => serde_json::to_writer(line, text),
+        other => serde_json::to_writer(line, &to_json(other)?),
+    };
+    written.map_err(|error| error.to_string())
 }
 
 fn to_json(value: &Value) -> Result<Json, String> {

@@ -11,7 +11,7 @@ use rankforge::data::{Location, RowWriter, Rows, load_rows};
 use rankforge::encoder::{CrossEncoder, DualEncoder, LoadOptions};
 use rankforge::evaluation::PairScorer;
 use rankforge::mining::{
-    Mined, MiningOptions, OutputFormat, SamplingStrategy, Statistics, mine_hard_negatives,
+    MiningOptions, OutputFormat, SamplingStrategy, Statistics, Summary, mine_hard_negatives_to,
 };
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
@@ -225,16 +225,15 @@ pub(crate) fn run(args: &MineArgs, console: &Console) -> anyhow::Result<()> {
     };
     let rows = load_rows(&args.dataset.location())?;
     require_columns(&rows, &options)?;
-    let mined = mine(&rows, &sources, &options, console)?;
-    write_rows(&mined.rows, &args.output)?;
+    let mined = mine(&rows, &sources, &options, &args.output, console)?;
     let text = || {
         let mut text = String::new();
         if args.options.verbose {
             text.push_str(&mined.lines.join("\n"));
             text.push('\n');
         }
-        let count = thousands(mined.rows.len() as u64);
-        let names = mined.rows.column_names().join(", ");
+        let count = thousands(mined.summary.rows as u64);
+        let names = mined.columns.join(", ");
         text.push_str(&format!("{count} rows ({names}): {}\n", args.output.display()));
         text
     };
@@ -264,14 +263,24 @@ pub(crate) struct MiningSources<'a> {
     pub(crate) precision: PrecisionArgs,
 }
 
-/// Opens the models and mines.
+/// What was written, and how it came about.
+#[derive(Debug)]
+pub(crate) struct Mined {
+    pub(crate) summary: Summary,
+    columns: Vec<String>,
+    lines: Vec<String>,
+}
+
+/// Opens the models, mines and writes the rows as they come, heeding Ctrl-C on the way.
 ///
 /// # Errors
-/// An unusable model or data set, options that cannot be met.
+/// An unusable model or data set, options that cannot be met, a full disk, or Ctrl-C; nothing is left under the name
+/// of the output then.
 pub(crate) fn mine(
     rows: &Rows,
     sources: &MiningSources<'_>,
     options: &MiningOptions,
+    output: &Path,
     console: &Console,
 ) -> anyhow::Result<Mined> {
     let precision = sources.precision.precision;
@@ -290,14 +299,27 @@ pub(crate) fn mine(
         Some(path) => Some(read_texts(path, sources.corpus_column)?),
         None => None,
     };
-    Ok(mine_hard_negatives(
-        rows,
-        &encoder,
-        options,
-        reranker,
-        corpus.as_deref(),
-        &*console.progress,
-    )?)
+    let (mut target, mut columns) = (None, Vec::new());
+    let write = |piece: Rows| -> anyhow::Result<()> {
+        if target.is_none() {
+            // Not before: until then Ctrl-C exits at once, and would leave the temporary file.
+            target = Some((Graceful::begin(), RowWriter::create(output)?));
+            columns = piece.column_names().into_iter().map(str::to_owned).collect();
+        }
+        let (graceful, writer) = target.as_mut().expect("begun above");
+        graceful.check()?;
+        if !piece.is_empty() {
+            writer.write(&piece)?;
+        }
+        Ok(())
+    };
+    let (corpus, progress) = (corpus.as_deref(), &*console.progress);
+    let (summary, lines) =
+        mine_hard_negatives_to(rows, &encoder, options, reranker, corpus, progress, write)?;
+    let (graceful, writer) = target.expect("there are rows to mine for, so there is a piece");
+    graceful.check()?;
+    writer.finish()?;
+    Ok(Mined { summary, columns, lines })
 }
 
 /// The texts of one column of a data set: `column`, or `text`, or the first.
@@ -349,8 +371,8 @@ fn summary(mined: &Mined, output: &Path) -> Json {
         .collect();
     json!({
         "output": output,
-        "rows": mined.rows.len(),
-        "columns": mined.rows.column_names(),
+        "rows": summary.rows,
+        "columns": mined.columns,
         "range_max": summary.range_max,
         "total_queries": summary.total_queries,
         "unique_queries": summary.unique_queries,

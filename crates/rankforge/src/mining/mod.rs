@@ -25,6 +25,9 @@ use rankforge_encoder::{EncodeOptions, Outputs, Reporter};
 use rankforge_kernels::Buffer;
 use search::Embeddings;
 
+/// Anchors whose rows are handed over at a time.
+const PIECE: usize = 1024;
+
 /// Adds hard negatives to a table of (anchor, positive) pairs; several rows of one anchor are several
 /// positives of it.
 ///
@@ -33,19 +36,40 @@ use search::Embeddings;
 /// sentence-transformers goes to `reporter` and comes back in [`Mined`].
 ///
 /// Memory holds the embeddings and the candidates of `faiss_batch_size` anchors, never a score for
-/// each anchor and text.
+/// each anchor and text. [`mine_hard_negatives_to`] does not hold the mined rows either.
 ///
 /// # Errors
 /// An empty table, fewer than two columns, cells that are not texts, options that cannot be met, or
 /// what the encoders refuse.
 pub fn mine_hard_negatives(
-    rows: &Rows,
+    pairs: &Rows,
     encoder: &dyn TextEncoder,
     options: &MiningOptions,
     cross_encoder: Option<&dyn PairScorer>,
     corpus: Option<&[String]>,
     reporter: &dyn Reporter,
 ) -> Result<Mined, Error> {
+    let mut rows = Rows::default();
+    let append = |piece| Ok::<(), Error>(rows.append(piece)?);
+    let (summary, lines) =
+        mine_hard_negatives_to(pairs, encoder, options, cross_encoder, corpus, reporter, append)?;
+    Ok(Mined { rows, summary, lines })
+}
+
+/// [`mine_hard_negatives`] that hands the rows to `write` in pieces, all of the same columns, and gives the numbers
+/// and the lines of the printed text.
+///
+/// # Errors
+/// As [`mine_hard_negatives`], and those of `write`.
+pub fn mine_hard_negatives_to<E: From<Error>>(
+    rows: &Rows,
+    encoder: &dyn TextEncoder,
+    options: &MiningOptions,
+    cross_encoder: Option<&dyn PairScorer>,
+    corpus: Option<&[String]>,
+    reporter: &dyn Reporter,
+    mut write: impl FnMut(Rows) -> Result<(), E>,
+) -> Result<(Summary, Vec<String>), E> {
     let mut log = Log { lines: Vec::new(), reporter, verbose: options.verbose };
     settings::check(options)?;
     let pairs = Pairs::new(rows, corpus, options, reporter)?;
@@ -80,10 +104,16 @@ pub fn mine_hard_negatives(
         search::search(&pairs, &embeddings, encoder, rescorer, &settings, reporter)?;
     drop(embeddings);
     log.say("Negative candidates mined, preparing dataset...".to_owned());
-    let emitted = rows::emit(&pairs, &found, &settings)?;
-    let summary = report::summarize(&pairs, &emitted, &dropped, &settings);
+    let mut written = 0;
+    for start in (0..found.len()).step_by(PIECE) {
+        let piece = rows::emit(&pairs, start..(start + PIECE).min(found.len()), &found, &settings)?;
+        written += piece.len();
+        write(piece)?;
+    }
+    let scores = rows::scores(&pairs, &found, &settings);
+    let summary = report::summarize(&pairs, &scores, written, &dropped, &settings);
     report::print(&summary, &settings, &mut log);
-    Ok(Mined { rows: emitted.rows, summary, lines: log.lines })
+    Ok((summary, log.lines))
 }
 
 /// Embeds the corpus and the queries, or takes them from the cache.

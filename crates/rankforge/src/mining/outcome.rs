@@ -14,6 +14,8 @@ pub struct Mined {
 /// The numbers behind the printed text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
+    /// Mined rows.
+    pub rows: usize,
     /// Candidates kept for each anchor.
     pub range_max: usize,
     /// Rows of the input.

@@ -1,6 +1,6 @@
 use super::log::{Log, thousands};
 use super::pairs::Pairs;
-use super::rows::Emitted;
+use super::rows::Scores;
 use super::search::Dropped;
 use super::settings::Settings;
 use super::{Skipped, Statistics, Summary};
@@ -8,22 +8,23 @@ use super::{Skipped, Statistics, Summary};
 /// The numbers behind the printed text.
 pub(super) fn summarize(
     pairs: &Pairs<'_>,
-    emitted: &Emitted,
+    scores: &Scores,
+    rows: usize,
     dropped: &Dropped,
     settings: &Settings,
 ) -> Summary {
-    let rows = emitted.rows.len();
     Summary {
+        rows,
         range_max: settings.range_max,
         total_queries: pairs.rows,
         unique_queries: pairs.queries.len(),
         average_positives: average_positives(pairs),
-        positive: Statistics::of(&emitted.positive),
-        negative: Statistics::of(&emitted.negative),
-        difference: Statistics::of(&emitted.difference),
+        positive: Statistics::of(&scores.positive),
+        negative: Statistics::of(&scores.negative),
+        difference: Statistics::of(&scores.difference),
         skipped: skipped(pairs, dropped, settings),
-        maximum_possible: emitted.maximum_possible,
-        missing: emitted.maximum_possible - rows.min(emitted.maximum_possible),
+        maximum_possible: scores.maximum_possible,
+        missing: scores.maximum_possible - rows.min(scores.maximum_possible),
     }
 }
 

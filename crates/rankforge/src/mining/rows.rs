@@ -4,10 +4,10 @@ use super::search::Found;
 use super::settings::Settings;
 use crate::Error;
 use rankforge_data::{Rows, Value};
+use std::ops::Range;
 
-/// The rows of the output format, and the scores that the statistics are about.
-pub(super) struct Emitted {
-    pub(super) rows: Rows,
+/// What the statistics are about.
+pub(super) struct Scores {
     /// Rows with all negatives found.
     pub(super) maximum_possible: usize,
     /// Scores of the distinct (anchor, positive) pairs.
@@ -18,22 +18,28 @@ pub(super) struct Emitted {
     pub(super) difference: Vec<f32>,
 }
 
-/// Lays out the findings.
+/// The rows of `queries` in the output format.
 pub(super) fn emit(
     pairs: &Pairs<'_>,
+    queries: Range<usize>,
     found: &[Found],
     settings: &Settings,
-) -> Result<Emitted, Error> {
+) -> Result<Rows, Error> {
+    let found = queries.clone().zip(&found[queries]);
+    Ok(Rows::new(match settings.output_format {
+        OutputFormat::LabeledPair => labeled_pairs(pairs, found, settings),
+        _ => one_row_for_each_positive(pairs, found, settings),
+    })?)
+}
+
+/// The scores behind the rows.
+pub(super) fn scores(pairs: &Pairs<'_>, found: &[Found], settings: &Settings) -> Scores {
     let wanted = settings.num_negatives;
     let maximum_possible = match settings.output_format {
         OutputFormat::Triplet => pairs.count() * wanted,
         OutputFormat::LabeledPair => pairs.queries.len() * wanted + pairs.rows,
         OutputFormat::NTuple | OutputFormat::LabeledList => pairs.count(),
         OutputFormat::NTupleScores => unreachable!("an alias, resolved before"),
-    };
-    let rows = match settings.output_format {
-        OutputFormat::LabeledPair => labeled_pairs(pairs, found, settings),
-        _ => one_row_for_each_positive(pairs, found, settings),
     };
     let (mut positive, mut negative, mut difference) = (Vec::new(), Vec::new(), Vec::new());
     for found in found {
@@ -46,7 +52,7 @@ pub(super) fn emit(
             difference.extend(found.negatives.iter().map(|text| score - text.score));
         }
     }
-    Ok(Emitted { rows: Rows::new(rows)?, maximum_possible, positive, negative, difference })
+    Scores { maximum_possible, positive, negative, difference }
 }
 
 type Column = (String, Vec<Value>);
@@ -59,9 +65,13 @@ fn score(score: f32) -> Value {
     Value::Float(f64::from(score))
 }
 
-fn labeled_pairs(pairs: &Pairs<'_>, found: &[Found], settings: &Settings) -> Vec<Column> {
+fn labeled_pairs<'a>(
+    pairs: &Pairs<'_>,
+    found: impl Iterator<Item = (usize, &'a Found)>,
+    settings: &Settings,
+) -> Vec<Column> {
     let (mut anchors, mut texts, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-    for (query, found) in found.iter().enumerate() {
+    for (query, found) in found {
         let positives = pairs.positives[query].iter().copied().zip(found.positives.iter().copied());
         let negatives = found.negatives.iter().map(|text| (text.index, text.score));
         let all = positives.map(|text| (text, 1)).chain(negatives.map(|text| (text, 0)));
@@ -80,9 +90,9 @@ fn labeled_pairs(pairs: &Pairs<'_>, found: &[Found], settings: &Settings) -> Vec
 }
 
 /// Triplets, n-tuples and labeled lists: rows of a positive and some or all of its negatives.
-fn one_row_for_each_positive(
+fn one_row_for_each_positive<'a>(
     pairs: &Pairs<'_>,
-    found: &[Found],
+    found: impl Iterator<Item = (usize, &'a Found)>,
     settings: &Settings,
 ) -> Vec<Column> {
     let format = settings.output_format;
@@ -95,7 +105,7 @@ fn one_row_for_each_positive(
     let (mut anchors, mut positives) = (Vec::new(), Vec::new());
     let mut texts = vec![Vec::new(); negatives];
     let mut last = Vec::new();
-    for (query, found) in found.iter().enumerate() {
+    for (query, found) in found {
         let groups: Vec<_> = match format {
             OutputFormat::Triplet => found.negatives.chunks(1).collect(),
             OutputFormat::NTuple if found.negatives.len() < settings.num_negatives => Vec::new(),

@@ -15,6 +15,9 @@ use std::ops::Range;
 /// token lists of that many pairs fit in memory.
 const RESCORED: usize = 1024;
 
+/// Queries whose positives are gathered at a time.
+const GATHERED: usize = 1024;
+
 /// What was found for a query.
 pub(super) struct Found {
     /// Scores of its positives.
@@ -58,7 +61,11 @@ pub(super) fn search(
         let queries = embeddings.queries.view().slice_rows(chunk.clone());
         let done = |finished: usize| reporter.advance(finished as u64);
         let mut candidates = top_k(similarity, queries, embeddings.corpus.view(), width, &done);
-        let mut positives = positive_scores(pairs, embeddings, similarity, chunk.clone());
+        let mut positives = Vec::with_capacity(chunk.len());
+        for start in chunk.clone().step_by(GATHERED) {
+            let part = start..(start + GATHERED).min(chunk.end);
+            positives.extend(positive_scores(pairs, embeddings, similarity, part));
+        }
         if let Some(model) = cross_encoder {
             for part in (0..chunk.len()).step_by(RESCORED) {
                 let part = part..(part + RESCORED).min(chunk.len());
@@ -83,14 +90,14 @@ pub(super) fn search(
     Ok((all, dropped))
 }
 
-/// For each query of the chunk, the similarities of its positives.
+/// For each of the queries, the similarities of its positives.
 fn positive_scores(
     pairs: &Pairs<'_>,
     embeddings: &Embeddings,
     similarity: Similarity,
-    chunk: Range<usize>,
+    queries: Range<usize>,
 ) -> Vec<Vec<f32>> {
-    let positives = &pairs.positives[chunk.clone()];
+    let positives = &pairs.positives[queries.clone()];
     let count: usize = positives.iter().map(Vec::len).sum();
     let width = embeddings.corpus.columns();
     let device = embeddings.corpus.device();
@@ -102,7 +109,7 @@ fn positive_scores(
         Buffer::upload(device, count, width, &values)
     };
     let mut queries =
-        chunk.zip(positives).flat_map(|(query, texts)| std::iter::repeat_n(query, texts.len()));
+        queries.zip(positives).flat_map(|(query, texts)| std::iter::repeat_n(query, texts.len()));
     let mut texts = positives.iter().flatten().map(|text| *text as usize);
     let queries = gather(&embeddings.queries, &mut queries);
     let texts = gather(&embeddings.corpus, &mut texts);

@@ -70,13 +70,15 @@ def build():
 def peak(binary, threads):
     """The machine's most operations per second by type, in G/s, or None when no program measures it.
 
-    The program is `examples/peak` beside the binary; a multiply-add counts as two operations.
+    The program is `examples/peak` beside the binary; a multiply-add counts as two operations. Types for which the machine has no
+    instruction are computed in fp32 and have its peak.
     """
     program = binary.parent / "examples/peak"
     if not program.exists():
         return None
     command = [str(program), "--json", "--threads", str(threads)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    rates = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return {name: rate or rates["fp32"] for name, rate in rates.items()}
 
 
 def describe(binary, threads):

@@ -12,9 +12,13 @@ use std::path::{Path, PathBuf};
 /// How a model reads its texts.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct InferenceArgs {
-    /// Most texts or pairs in a batch
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_one)]
-    pub(crate) batch_size: usize,
+    /// Most texts or pairs in a batch [default: as many as the tokens allow]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) batch_size: Option<usize>,
+
+    /// Most tokens in a batch: what bounds memory; scores do not depend on it
+    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = at_least_one)]
+    pub(crate) max_tokens: usize,
 
     /// Cut inputs to so many tokens [default: as the model's files say]
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
@@ -116,7 +120,8 @@ impl RerankerArgs {
     /// How it predicts.
     pub(crate) fn predict_options(&self) -> PredictOptions {
         PredictOptions {
-            batch_size: self.inference.batch_size,
+            batch_size: self.inference.batch_size.unwrap_or(usize::MAX),
+            max_tokens: self.inference.max_tokens,
             prompt: self.inference.prompt.clone(),
             prompt_name: self.inference.prompt_name.clone(),
             ..PredictOptions::default()

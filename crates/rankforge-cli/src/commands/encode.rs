@@ -99,12 +99,12 @@ pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
     let model = DualEncoder::load(&args.model, &load, &*console.progress)?;
     args.inference.precision.check(&[model.model()])?;
     let options = EncodeOptions {
-        batch_size: args.inference.batch_size,
+        batch_size: args.inference.batch_size.unwrap_or(usize::MAX),
+        max_tokens: args.inference.max_tokens,
         prompt: args.inference.prompt.clone(),
         prompt_name: args.inference.prompt_name.clone(),
         normalize_embeddings: args.normalize_embeddings,
         truncate_dim: args.truncate_dim,
-        ..EncodeOptions::default()
     };
     let graceful = Graceful::begin();
     for chunk in reader {

@@ -47,7 +47,7 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, value_name = "FOLDER", global = true)]
     output: Option<PathBuf>,
 
-    /// Most pairs in a batch [default: 32 for correlation, 64 for reranking]
+    /// Most pairs in a batch [default: as many as 8192 tokens allow]
     #[arg(long, value_name = "N", global = true, value_parser = at_least_one)]
     batch_size: Option<usize>,
 

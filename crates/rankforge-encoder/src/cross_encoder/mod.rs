@@ -73,7 +73,7 @@ impl OutputActivation {
 /// How [`CrossEncoder::predict`] works.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PredictOptions {
-    /// Most pairs in a batch.
+    /// Most pairs in a batch; by default, only the tokens are bounded.
     pub batch_size: usize,
     /// Most tokens in a batch; a single longer pair is a batch of its own.
     pub max_tokens: usize,
@@ -90,7 +90,7 @@ pub struct PredictOptions {
 impl Default for PredictOptions {
     fn default() -> PredictOptions {
         PredictOptions {
-            batch_size: 32,
+            batch_size: usize::MAX,
             max_tokens: 8192,
             activation_fn: None,
             apply_softmax: false,

@@ -24,7 +24,8 @@ const SIMILARITIES: [(Similarity, &str); 4] = [
 /// How [`DualEncoder::encode`] works.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncodeOptions {
-    /// Most texts in a batch; static embedding models take as many as their memory budget allows.
+    /// Most texts in a batch; by default, only the tokens are bounded. Static embedding models take
+    /// as many as their memory budget allows.
     pub batch_size: usize,
     /// Most tokens in a batch, likewise; a single longer text is a batch of its own.
     pub max_tokens: usize,
@@ -41,7 +42,7 @@ pub struct EncodeOptions {
 impl Default for EncodeOptions {
     fn default() -> EncodeOptions {
         EncodeOptions {
-            batch_size: 32,
+            batch_size: usize::MAX,
             max_tokens: 8192,
             prompt: None,
             prompt_name: None,

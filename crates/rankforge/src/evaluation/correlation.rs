@@ -12,7 +12,7 @@ pub struct CrossEncoderCorrelationEvaluator {
     sentence_pairs: Vec<(String, String)>,
     scores: Vec<f64>,
     name: String,
-    /// Pairs in a batch.
+    /// Most pairs in a batch; by default, only the tokens are bounded.
     pub batch_size: usize,
     /// Whether to write the CSV file.
     pub write_csv: bool,
@@ -48,7 +48,7 @@ impl CrossEncoderCorrelationEvaluator {
             )));
         }
         let name = name.into();
-        let (batch_size, write_csv) = (32, true);
+        let (batch_size, write_csv) = (usize::MAX, true);
         Ok(CrossEncoderCorrelationEvaluator { sentence_pairs, scores, name, batch_size, write_csv })
     }
 

@@ -17,7 +17,7 @@ pub struct CrossEncoderRerankingEvaluator {
     pub at_k: usize,
     /// Rank positives that the first stage missed together with its documents; otherwise the documents alone.
     pub always_rerank_positives: bool,
-    /// Pairs in a batch.
+    /// Most pairs in a batch; by default, only the tokens are bounded.
     pub batch_size: usize,
     /// Whether to write the CSV file.
     pub write_csv: bool,
@@ -42,7 +42,7 @@ impl CrossEncoderRerankingEvaluator {
             name: name.into(),
             at_k: 10,
             always_rerank_positives: true,
-            batch_size: 64,
+            batch_size: usize::MAX,
             write_csv: true,
         })
     }

@@ -11,8 +11,8 @@ use rankforge_kernels::ops::{Pooling, Similarity};
 use serde_json::json;
 use std::path::Path;
 
-/// Numbers of a static embedding model's token matrix that are in memory at a time.
-const STATIC_BUDGET: usize = 1 << 23;
+/// Numbers of the rows that a batch of a static embedding model sums: enough that starting the threads does not count.
+const STATIC_BUDGET: usize = 1 << 25;
 
 const SIMILARITIES: [(Similarity, &str); 4] = [
     (Similarity::Cosine, "cosine"),

@@ -2,8 +2,9 @@
 
 use super::{mine, mine_rescored, n_tuples, pairs, shown};
 use crate::support::{TableEncoder, by_angle, message, scorer, strings, table, text};
-use rankforge::data::Value;
-use rankforge::mining::{MiningOptions, OutputFormat, SamplingStrategy};
+use rankforge::data::{Rows, Value};
+use rankforge::encoder::Silent;
+use rankforge::mining::{MiningOptions, OutputFormat, SamplingStrategy, mine_hard_negatives_to};
 
 /// A query whose positive has a negative cosine, one text nearer to it and one farther.
 fn below_zero() -> TableEncoder {
@@ -237,4 +238,44 @@ fn tables_that_cannot_be_mined_are_refused() {
     assert!(got.contains("at least two columns") && got.contains("query"), "{got}");
     let got = refused(table(vec![("query", vec![text("q")]), ("answer", vec![Value::Integer(3)])]));
     assert!(got.contains("answer"), "{got}");
+}
+
+#[test]
+fn rows_come_in_pieces_that_are_the_whole_end_to_end() {
+    let texts: Vec<(String, String)> =
+        (0..2500).map(|number| (format!("q{number}"), format!("p{number}"))).collect();
+    let angle = |number: usize| (number as f32 * 0.03).to_radians().sin_cos();
+    let vector = |number| vec![angle(number).0, angle(number).1];
+    let vectors = texts.iter().enumerate().flat_map(|(number, (query, answer))| {
+        [(query.clone(), vector(number)), (answer.clone(), vector(number))]
+    });
+    let encoder = TableEncoder::new(vectors);
+    let columns: Vec<(&str, &str)> =
+        texts.iter().map(|(query, answer)| (query.as_str(), answer.as_str())).collect();
+    let (rows, options) = (pairs(&columns), n_tuples(2));
+    let whole = mine(&rows, &encoder, &options, &[]).unwrap();
+    let [queries, answers] = ["query", "answer"].map(|name| whole.rows.texts(name).unwrap());
+    assert_eq!((queries.len(), whole.summary.rows), (2500, 2500));
+    for (row, (query, answer)) in columns.iter().enumerate() {
+        assert_eq!((queries[row], answers[row]), (*query, *answer));
+    }
+
+    let mut pieces = Vec::new();
+    let write = |piece| {
+        pieces.push(piece);
+        Ok::<(), rankforge::Error>(())
+    };
+    mine_hard_negatives_to(&rows, &encoder, &options, None, None, &Silent, write).unwrap();
+    assert!(pieces.len() > 2 && pieces.iter().all(|piece: &Rows| piece.len() < 2500));
+    let mut joined = Rows::default();
+    pieces.into_iter().for_each(|piece| joined.append(piece).unwrap());
+    assert_eq!(joined, whole.rows);
+
+    let mut written = 0;
+    let write = |_| {
+        written += 1;
+        Err(rankforge::Error::Input("the disk is full".to_owned()))
+    };
+    let failed = mine_hard_negatives_to(&rows, &encoder, &options, None, None, &Silent, write);
+    assert_eq!((message(failed), written), ("the disk is full".to_owned(), 1));
 }

@@ -1,0 +1,133 @@
+//! A tile of a product: the blocks it is made of, and how the output is cut into tiles.
+
+use super::{Packed, Plan};
+use crate::micro::{Block, Multiply, MultiplyPairs};
+use crate::pack::Format;
+use crate::parallel::SharedRows;
+use crate::simd::{Kernel, Simd};
+use std::ops::Range;
+
+/// One tile of the output.
+pub(super) struct Tile<'a, F> {
+    pub(super) plan: &'a Plan<'a>,
+    pub(super) packed: &'a Packed<'a>,
+    pub(super) panels: Range<usize>,
+    pub(super) broadcast: Range<usize>,
+    pub(super) out: &'a SharedRows<'a>,
+    pub(super) finish: &'a F,
+}
+
+impl<F: Fn(Range<usize>, Range<usize>)> Kernel for Tile<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let (plan, words) = (self.plan, self.packed.words);
+        for start in (0..words).step_by(plan.block) {
+            let count = plan.block.min(words - start);
+            let accumulate = plan.accumulate || self.packed.depths.start + start > 0;
+            let last = self.packed.depths.end == plan.depth && start + count == words;
+            for first in self.broadcast.clone().step_by(plan.most) {
+                let height = plan.most.min(self.broadcast.end - first);
+                let (left, row_stride, word_stride) =
+                    plan.broadcast_block(self.packed, first, start);
+                for lane in self.panels.clone().step_by(plan.panel) {
+                    let columns = plan.panel.min(self.panels.end - lane);
+                    let right = &self.packed.panels[lane * words + start * plan.panel..];
+                    let block = Block {
+                        left,
+                        row_stride,
+                        word_stride,
+                        right: right.as_ptr(),
+                        right_stride: plan.panel,
+                        out: std::ptr::null_mut(),
+                        out_stride: self.out.columns,
+                        words: count,
+                        columns,
+                        accumulate,
+                    };
+                    // SAFETY: tiles of different tasks are disjoint parts of `out`, `check` bounded
+                    // the operands, and the packed ones have whole panels.
+                    unsafe { self.block::<S>(block, first, lane, height) };
+                }
+                if last {
+                    (self.finish)(self.panels.clone(), first..first + height);
+                }
+            }
+        }
+    }
+}
+
+impl<F> Tile<'_, F> {
+    /// Computes a block and puts it at row `first` of the broadcast operand and row `lane` of the panels.
+    ///
+    /// # Safety
+    /// As for [`Block::of_height`], and the place lies inside `out`.
+    #[inline(always)]
+    unsafe fn block<S: Simd>(&self, block: Block, first: usize, lane: usize, height: usize) {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            if !self.plan.swap {
+                let out = self.out.data.add(first * self.out.columns + lane);
+                self.sum::<S>(Block { out, ..block }, height);
+                return;
+            }
+            self.turned::<S>(block, first, lane, height);
+        }
+    }
+
+    /// [`Tile::block`] where the panels are along the rows of `out`.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn turned<S: Simd>(&self, block: Block, first: usize, lane: usize, height: usize) {
+        let (columns, accumulate) = (block.columns, block.accumulate);
+        let mut turned = [0.0; 12 * 32];
+        let (out, out_stride) = (turned.as_mut_ptr(), 2 * S::LANES);
+        // SAFETY: as promised by the caller.
+        unsafe {
+            self.sum::<S>(Block { out, out_stride, accumulate: false, ..block }, height);
+            for (row, numbers) in turned.chunks(out_stride).take(height).enumerate() {
+                for (column, &number) in numbers[..columns].iter().enumerate() {
+                    let place = (lane + column) * self.out.columns + first + row;
+                    let out = self.out.data.add(place);
+                    *out = if accumulate { *out + number } else { number };
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Block::of_height`].
+    #[inline(always)]
+    unsafe fn sum<S: Simd>(&self, block: Block, height: usize) {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            if S::BF16_PAIRS && self.plan.format == Format::Bf16Pairs {
+                block.of_height::<S, MultiplyPairs>(height);
+            } else {
+                block.of_height::<S, Multiply>(height);
+            }
+        }
+    }
+}
+
+/// A range cut into pieces of about equal length, multiples of a unit but for the last.
+pub(super) struct Cut {
+    total: usize,
+    length: usize,
+    pub(super) pieces: usize,
+}
+
+impl Cut {
+    pub(super) fn new(total: usize, longest: usize, unit: usize) -> Cut {
+        let pieces = total.div_ceil(longest.next_multiple_of(unit));
+        let length = total.div_ceil(pieces).next_multiple_of(unit);
+        Cut { total, length, pieces: total.div_ceil(length) }
+    }
+
+    pub(super) fn piece(&self, index: usize) -> Range<usize> {
+        index * self.length..((index + 1) * self.length).min(self.total)
+    }
+}

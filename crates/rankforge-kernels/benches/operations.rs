@@ -1,15 +1,14 @@
 //! Rates of single operations beside their roofs: `cargo bench -p rankforge-kernels --bench operations -- [threads] [filter]`.
 //!
 //! Matrix products are held against the peak arithmetic measured first, everything else against the
-//! rate at which numbers come from memory. Each figure is the best of half a second of calls.
+//! rate at which numbers come from memory; `attention` has a suite of its own. Each figure is the best of half a second of calls.
 
 use rankforge_kernels::ops::{
-    Activation, AdamW, Attention, Dropout, Epilogue, Gate, activate, activate_backward, adamw,
-    attention, attention_backward, dropout, gated, gated_backward, gather, gather_backward,
-    layer_norm, layer_norm_backward, linear, linear_backward_input, linear_backward_weight, scale,
-    sum_of_squares,
+    Activation, AdamW, Dropout, Epilogue, Gate, activate, activate_backward, adamw, dropout, gated,
+    gated_backward, gather, gather_backward, layer_norm, layer_norm_backward, linear,
+    linear_backward_input, linear_backward_weight, scale, sum_of_squares,
 };
-use rankforge_kernels::{Arithmetic, Buffer, Device, Indices, Precision, Ragged, peak};
+use rankforge_kernels::{Arithmetic, Buffer, Device, Indices, Precision, peak};
 use std::error::Error;
 use std::io::Write;
 use std::time::Instant;
@@ -24,7 +23,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{:?}; every figure: G/s, and percent of the roof", suite.device)?;
     suite.products(&mut out)?;
-    suite.attention(&mut out)?;
     suite.memory(&mut out)?;
     Ok(())
 }
@@ -122,71 +120,6 @@ impl Suite {
                 linear_backward_weight(y.view(), x.view(), precision, d_weight.view_mut(), None);
             }),
         ]
-    }
-
-    /// Attention, forward and backward, by its useful products: 2 forward, 4 backward.
-    fn attention(&self, out: &mut impl Write) -> Written {
-        let shapes = [
-            ("attention MiniLM", 12, 32, 16, 180, None),
-            ("attention MiniLM, STS-B", 12, 32, 16, 27, None),
-            ("attention ModernBERT, all keys", 12, 64, 8, 180, None),
-            ("attention ModernBERT, window", 12, 64, 2, 1024, Some(64)),
-        ];
-        if !shapes.iter().any(|shape| self.wanted(shape.0)) {
-            return Ok(());
-        }
-        let roof = peak(&self.device, Arithmetic::Float32).ok_or("no peak in f32")?;
-        writeln!(out, "\nattention: forward, backward")?;
-        for (name, heads, dimension, sequences, length, window) in shapes {
-            if !self.wanted(name) {
-                continue;
-            }
-            let ragged = Ragged::from_lengths(vec![length; sequences]);
-            let (tokens, hidden) = (ragged.tokens(), heads * dimension);
-            let scale = (dimension as f32).powf(-0.5);
-            let config = Attention {
-                ragged: &ragged,
-                heads,
-                scale,
-                window,
-                causal: false,
-                bias: None,
-                dropout: None,
-                precision: Precision::Float32,
-            };
-            let qkv = self.buffer(tokens, 3 * hidden);
-            let mut sums = self.buffer(tokens, heads);
-            let (mut context, mut d_qkv) =
-                (self.buffer(tokens, hidden), self.buffer(tokens, 3 * hidden));
-            let d_context = self.buffer(tokens, hidden);
-            let forward = seconds(|| {
-                attention(&config, qkv.view(), context.view_mut(), sums.view_mut());
-            });
-            let backward = seconds(|| {
-                let (d, qkv) = (d_context.view(), qkv.view());
-                attention_backward(
-                    &config,
-                    d,
-                    qkv,
-                    context.view(),
-                    sums.view(),
-                    d_qkv.view_mut(),
-                    None,
-                );
-            });
-            let reach = |query: usize| match window {
-                Some(window) => query.min(window) + 1 + (length - 1 - query).min(window),
-                None => length,
-            };
-            let pairs = sequences * (0..length).map(reach).sum::<usize>();
-            let product = 2.0 * (pairs * hidden) as f64;
-            write!(out, "{name} ({sequences} x {length})")?;
-            for rate in [2.0 * product / forward, 4.0 * product / backward] {
-                write!(out, "  {:6.1} {:3.0} %", rate / 1e9, 100.0 * rate / roof)?;
-            }
-            writeln!(out)?;
-        }
-        Ok(())
     }
 
     /// Operations that touch each number a few times, in numbers read or written.

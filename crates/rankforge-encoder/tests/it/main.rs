@@ -5,6 +5,7 @@ mod encode;
 mod families;
 mod fixture;
 mod gradients;
+mod half_precision;
 mod layouts;
 mod predict;
 mod tokenizer;

@@ -100,8 +100,8 @@ pub struct TrainingArguments {
     pub adam_epsilon: f64,
     /// Gradients of a larger global norm are scaled down to it; 0 and below switch this off.
     pub max_grad_norm: f64,
-    /// Linear layers round their operands to bfloat16, in training and in the evaluations inside
-    /// it; attention, parameters, moments, outputs and losses stay `f32`.
+    /// Linear layers and attention round the operands of their products to bfloat16, in training
+    /// and in the evaluations inside it; parameters, moments, outputs and losses stay `f32`.
     pub bf16: bool,
     /// The same with IEEE half precision, and a dynamic loss scale.
     pub fp16: bool,

@@ -2,6 +2,7 @@ use crate::pass::Pass;
 use crate::{EncoderConfig, NormPlace};
 use rankforge_kernels::ops::{self, Epilogue, Rotary};
 use rankforge_kernels::{Arena, ArenaLayout, Device, ParameterId, View, ViewMut};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Where a linear layer's parameters are in the arena.
@@ -9,13 +10,32 @@ use std::sync::Arc;
 pub(crate) struct Linear {
     weight: ParameterId,
     bias: Option<ParameterId>,
+    /// First and last but one of its outputs, where it has not all that the arena has.
+    outputs: Option<[usize; 2]>,
 }
 
 impl Linear {
     /// The layer `name`, if the arena has it.
     pub(crate) fn find(layout: &ArenaLayout, name: &str) -> Option<Linear> {
         let weight = layout.find(&format!("{name}.weight"))?;
-        Some(Linear { weight, bias: layout.find(&format!("{name}.bias")) })
+        Some(Linear { weight, bias: layout.find(&format!("{name}.bias")), outputs: None })
+    }
+
+    /// The layer that has only some of its outputs.
+    pub(crate) fn part(self, outputs: Range<usize>) -> Linear {
+        Linear { outputs: Some([outputs.start, outputs.end]), ..self }
+    }
+
+    /// Its outputs among `all` that the arena has.
+    fn outputs(&self, all: usize) -> Range<usize> {
+        let [start, end] = self.outputs.unwrap_or([0, all]);
+        start..end
+    }
+
+    /// Its rows of the weight.
+    fn weight<'a>(&self, parameters: &'a Arena) -> View<'a> {
+        let weight = parameters.view(self.weight);
+        weight.slice_rows(self.outputs(weight.rows()))
     }
 
     /// [`ops::linear`] with the layer's weight and bias.
@@ -27,9 +47,14 @@ impl Linear {
         out: ViewMut<'_>,
     ) {
         let parameters = pass.parameters;
-        let weight = parameters.view(self.weight);
+        let weight = self.weight(parameters);
         // A fused bias has a row for each of its parts; the product wants one.
-        let bias = self.bias.map(|bias| parameters.view(bias).with_shape(1, weight.rows()));
+        let bias = self.bias.map(|bias| {
+            let bias = parameters.view(bias);
+            let count = bias.rows() * bias.columns();
+            let bias = bias.with_shape(count, 1).slice_rows(self.outputs(count));
+            bias.with_shape(1, weight.rows())
+        });
         ops::linear(x, weight, pass.precision, Epilogue { bias, ..epilogue }, out);
     }
 
@@ -44,16 +69,16 @@ impl Linear {
         let precision = pass.precision;
         match self.bias {
             None => {
-                ops::linear_backward_weight(
-                    d_out,
-                    x,
-                    precision,
-                    gradients.view_mut(self.weight),
-                    None,
-                );
+                let d_weight = gradients.view_mut(self.weight);
+                let outputs = self.outputs(d_weight.rows());
+                let d_weight = d_weight.slice_rows(outputs);
+                ops::linear_backward_weight(d_out, x, precision, d_weight, None);
             }
             Some(bias) => {
                 let [d_weight, d_bias] = gradients.views_mut([self.weight, bias]);
+                let (all, outputs) = (d_weight.rows(), self.outputs(d_weight.rows()));
+                let d_weight = d_weight.slice_rows(outputs.clone());
+                let d_bias = d_bias.with_shape(all, 1).slice_rows(outputs);
                 let d_bias = d_bias.with_shape(1, d_weight.rows());
                 ops::linear_backward_weight(d_out, x, precision, d_weight, Some(d_bias));
             }
@@ -68,7 +93,7 @@ impl Linear {
         accumulate: bool,
         d_x: ViewMut<'_>,
     ) {
-        let weight = pass.parameters.view(self.weight);
+        let weight = self.weight(pass.parameters);
         ops::linear_backward_input(d_out, weight, pass.precision, accumulate, d_x);
     }
 }

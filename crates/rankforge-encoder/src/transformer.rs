@@ -10,11 +10,14 @@
 //! output   = last norm? (sum)                              last norm: post-norm families
 //! ```
 
+mod attention;
+
 use crate::layers::Norm;
-use crate::pass::{EMBEDDING, Pass, Readout, Site, place};
+use crate::pass::{EMBEDDING, Pass, Site, place};
 use crate::workspace::{BlockActivations, EncoderActivations, EncoderGradients};
-use crate::{Mlp, NormPlace, Positions};
-use rankforge_kernels::ops::{self, Attention, Dropout, Epilogue, RelativeBias};
+use crate::{Mlp, NormPlace};
+use attention::{attention, attention_backward};
+use rankforge_kernels::ops::{self, Dropout, Epilogue};
 use rankforge_kernels::{Arena, Buffer, View};
 
 /// The last hidden states, `T x H`, or `B x H` with a readout. With `keep`, the activations hold what [`backward`] needs;
@@ -151,125 +154,6 @@ fn embed_backward(
     }
     if let (Some(table), Some(segments)) = (transformer.segment, &batch.type_ids) {
         ops::gather_backward(d_sum, segments, gradients.view_mut(table));
-    }
-}
-
-/// `attended = input + dropout(W (attention of (first norm? (input))))`; with a readout in the
-/// last block, its rows only.
-fn attention(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut BlockActivations) {
-    let Pass { config, parameters, batch, .. } = *pass;
-    let (block, tokens, h) =
-        (&pass.transformer.blocks[index], batch.ragged.tokens(), config.hidden_size);
-    if let Some(norm) = block.first_norm {
-        let out = saved.attention_input.reshape(tokens, h).view_mut();
-        let statistics = saved.first_statistics.reshape(tokens, 2).view_mut();
-        norm.forward(parameters, input, out, statistics);
-    }
-    let x = if block.first_norm.is_some() { saved.attention_input.view() } else { input };
-    let qkv = saved.qkv.reshape(tokens, 3 * h);
-    block.qkv.forward(pass, x, Epilogue::default(), qkv.view_mut());
-    if let Some(rotary) = &block.rotary {
-        ops::rotary(rotary, &batch.ragged, config.heads, qkv.view_mut());
-    }
-    let context = saved.context.reshape(tokens, h).view_mut();
-    let log_sum_exp = saved.log_sum_exp.reshape(tokens, config.heads).view_mut();
-    ops::attention(&attention_config(pass, index), qkv.view(), context, log_sum_exp);
-    let dropout =
-        pass.dropout(config.attention_output_dropout, place(index, Site::AttentionOutput));
-    let (context, residual) = match pass.readout_at(index) {
-        None => (saved.context.view(), input),
-        Some(Readout { rows, .. }) => {
-            let context = saved.context_readout.reshape(rows.len(), h);
-            ops::gather(saved.context.view(), rows, false, context.view_mut());
-            let residual = saved.input_readout.reshape(rows.len(), h);
-            ops::gather(input, rows, false, residual.view_mut());
-            (context.view(), residual.view())
-        }
-    };
-    let epilogue = Epilogue { dropout, residual: Some(residual), ..Epilogue::default() };
-    let attended = saved.attended.reshape(context.rows(), h).view_mut();
-    block.attention_output.forward(pass, context, epilogue, attended);
-}
-
-/// Backward of [`attention`]: turns the gradient of `attended` in `d.hidden` into that of `input`.
-fn attention_backward(
-    pass: &Pass<'_>,
-    index: usize,
-    input: View<'_>,
-    saved: &BlockActivations,
-    d: &mut EncoderGradients,
-    gradients: &mut Arena,
-) {
-    let Pass { config, transformer, parameters, batch, .. } = *pass;
-    let (block, tokens, h) =
-        (&transformer.blocks[index], batch.ragged.tokens(), config.hidden_size);
-    let dropout =
-        pass.dropout(config.attention_output_dropout, place(index, Site::AttentionOutput));
-    let d_output = dropped(dropout, &d.hidden, &mut d.other);
-    let readout = pass.readout_at(index);
-    let context = if readout.is_some() { &saved.context_readout } else { &saved.context };
-    block.attention_output.backward_weight(pass, d_output, context.view(), gradients);
-    let d_context = d.context.reshape(d_output.rows(), h);
-    block.attention_output.backward_input(pass, d_output, false, d_context.view_mut());
-    if let Some(Readout { rows, .. }) = readout {
-        for gradient in [&mut d.context, &mut d.hidden] {
-            let all = d.other.reshape(tokens, h);
-            all.view_mut().fill(0.0);
-            ops::gather_backward(gradient.view(), rows, all.view_mut());
-            std::mem::swap(gradient, all);
-        }
-    }
-    let d_context = &d.context;
-
-    let (qkv, context, log_sum_exp) =
-        (saved.qkv.view(), saved.context.view(), saved.log_sum_exp.view());
-    let d_qkv = d.qkv.reshape(tokens, 3 * h);
-    let d_bias = transformer.relative_bias.map(|table| gradients.view_mut(table));
-    let (config, d_context) = (attention_config(pass, index), d_context.view());
-    ops::attention_backward(
-        &config,
-        d_context,
-        qkv,
-        context,
-        log_sum_exp,
-        d_qkv.view_mut(),
-        d_bias,
-    );
-    if let Some(rotary) = &block.rotary {
-        ops::rotary_backward(rotary, &batch.ragged, config.heads, d_qkv.view_mut());
-    }
-
-    let x = if block.first_norm.is_some() { saved.attention_input.view() } else { input };
-    block.qkv.backward_weight(pass, d_qkv.view(), x, gradients);
-    match block.first_norm {
-        None => block.qkv.backward_input(pass, d_qkv.view(), true, d.hidden.view_mut()),
-        Some(norm) => {
-            let d_x = d.other.reshape(tokens, h);
-            block.qkv.backward_input(pass, d_qkv.view(), false, d_x.view_mut());
-            let (statistics, d_input) = (saved.first_statistics.view(), d.hidden.view_mut());
-            norm.backward(parameters, d_x.view(), input, statistics, true, d_input, gradients);
-        }
-    }
-}
-
-fn attention_config<'a>(pass: &Pass<'a>, index: usize) -> Attention<'a> {
-    let config = pass.config;
-    let head_dim = config.hidden_size / config.heads;
-    let bias = pass.transformer.relative_bias.map(|table| match config.positions {
-        Positions::LearnedWithRelativeBias { max_distance, .. } => {
-            RelativeBias { table: pass.parameters.view(table), max_distance }
-        }
-        ref other => unreachable!("a table of relative offsets with positions {other:?}"),
-    });
-    Attention {
-        ragged: &pass.batch.ragged,
-        heads: config.heads,
-        scale: 1.0 / (head_dim as f32).sqrt(),
-        window: config.blocks[index].window,
-        causal: false,
-        bias,
-        dropout: pass.dropout(config.attention_dropout, place(index, Site::Probabilities)),
-        precision: pass.precision,
     }
 }
 

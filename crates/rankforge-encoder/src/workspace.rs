@@ -55,13 +55,15 @@ buffers! {
         /// Output of the first norm, `T x H`.
         attention_input,
         first_statistics,
-        /// Queries, keys, values, rotated, `T x 3H`.
+        /// Queries, keys, values, rotated, `T x 3H`; keys and values, `T x 2H`, beside `queries`.
         qkv,
-        /// Attention's output before its projection, `T x H`.
-        context,
-        /// Its rows that the head reads, and those of the block's input, in the last block.
-        context_readout,
+        /// Of the tokens that the head reads, in the last block: queries, what they are made of, and
+        /// the block's input, `B x H`.
+        queries,
+        queries_input,
         input_readout,
+        /// Attention's output before its projection, `T x H`; with a readout `B` rows from here on.
+        context,
         /// Softmax normalisers, `T x A`.
         log_sum_exp,
         /// Input plus attention, `T x H`.
@@ -88,6 +90,7 @@ buffers! {
         other,
         context,
         qkv,
+        queries,
         mlp_hidden,
         mlp_sum,
     }

@@ -3,7 +3,7 @@
 //! G/s of the useful products, 2 forward and 5 backward (the recomputed scores count), for each precision,
 //! without and with dropout. Each figure is the best of a third of a second of calls.
 
-use rankforge_kernels::ops::{Attention, Dropout, attention, attention_backward};
+use rankforge_kernels::ops::{Attention, Dropout, Qkv, attention, attention_backward};
 use rankforge_kernels::{Buffer, Device, Precision, Ragged};
 use std::error::Error;
 use std::io::Write;
@@ -74,6 +74,7 @@ fn rates(
     let scale = (dim as f32).powf(-0.5);
     let config = Attention {
         ragged: &ragged,
+        queries: None,
         heads,
         scale,
         window,
@@ -89,16 +90,18 @@ fn rates(
     };
     let (qkv, d_out) = (buffer(3 * hidden), buffer(hidden));
     let (mut context, mut sums, mut d_qkv) = (buffer(hidden), buffer(heads), buffer(3 * hidden));
-    let forward = seconds(|| attention(&config, qkv.view(), context.view_mut(), sums.view_mut()));
+    let forward = seconds(|| {
+        attention(&config, Qkv::Together(qkv.view()), context.view_mut(), sums.view_mut())
+    });
     let backward = seconds(|| {
         let (context, sums) = (context.view(), sums.view());
         attention_backward(
             &config,
             d_out.view(),
-            qkv.view(),
+            Qkv::Together(qkv.view()),
             context,
             sums,
-            d_qkv.view_mut(),
+            Qkv::Together(d_qkv.view_mut()),
             None,
         );
     });

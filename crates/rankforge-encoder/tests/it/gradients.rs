@@ -116,6 +116,46 @@ fn every_head_stage_agrees_with_finite_differences() {
 }
 
 #[test]
+fn the_token_that_a_head_reads_needs_no_other_to_ask() {
+    for (family, _) in FAMILIES {
+        let goldens = Goldens::open(family);
+        for pooling in [Pooling::Cls, Pooling::LastToken] {
+            let run = |modes: Vec<Pooling>| {
+                let (config, task) = (crate::fixture::config(family), Task::FeatureExtraction);
+                let mut architecture =
+                    Architecture::from_config(&config, Path::new("config.json"), &task)
+                        .expect("fixture");
+                let (count, hidden) = (modes.len(), architecture.encoder.hidden_size);
+                architecture.push_stage(HeadStage::Pool { modes, skip_prompt: false }, "");
+                let model = Model::new(&device(2), architecture, 9);
+                let batch = batch(&goldens.sequences, &model.architecture().encoder);
+                let mut workspace = Workspace::new(model.device());
+                let values = model.forward(&batch, Mode::Inference, false, &mut workspace).values;
+                let first = |index: usize| index % (count * hidden) < hidden;
+                let row = |index: usize| index / (count * hidden);
+                let weight = |index: usize| match first(index) {
+                    true => ((row(index) * hidden + index % hidden) as f32).sin(),
+                    false => 0.0,
+                };
+                let weights = (0..values.len()).map(weight).collect();
+                let weights = outputs(goldens.sequences.len(), weights);
+                let gradients = gradients(&model, &batch, Mode::Inference, &weights);
+                let kept = values.into_iter().enumerate().filter(|(index, _)| first(*index));
+                let kept: Vec<f32> = kept.map(|(_, value)| value).collect();
+                (kept, gradients.flat().to_vec())
+            };
+            // A second pooling without a gradient makes the last block compute all tokens.
+            let (alone, among) = (run(vec![pooling]), run(vec![pooling, Pooling::Mean]));
+            assert!(alone.0 == among.0, "{family}, {pooling:?}: other outputs");
+            let difference = crate::fixture::max_difference(&alone.1, &among.1);
+            // As for gradients that add up: the same sums in another order.
+            let tolerance = 64.0 * f32::EPSILON * largest(&among.1);
+            assert!(difference <= tolerance, "{family}, {pooling:?}: off by {difference}");
+        }
+    }
+}
+
+#[test]
 fn gradients_add_up() {
     for (family, _) in FAMILIES {
         let (model, goldens) = (classifier(&device(1), family, &json!({})), Goldens::open(family));

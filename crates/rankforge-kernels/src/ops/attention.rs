@@ -5,16 +5,19 @@ mod backward;
 mod bias;
 mod forward;
 mod operands;
+mod parts;
 mod rows;
 
 pub use bias::{RelativeBias, relative_bucket};
+pub use parts::Qkv;
 
 use crate::ops::Dropout;
 use crate::pack::Format;
 use crate::parallel::{SharedRows, for_each};
 use crate::tile::{PANEL, Scratch};
-use crate::{Device, Isa, Precision, Ragged, View, ViewMut};
-use operands::{Rows, Words};
+use crate::{Device, Indices, Isa, Precision, Ragged, View, ViewMut};
+use operands::{Rows, Words, prefetch_rows};
+use parts::{Address, Part, Parts};
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -23,6 +26,8 @@ use std::ops::Range;
 pub struct Attention<'a> {
     /// Lengths of the sequences.
     pub ragged: &'a Ragged,
+    /// The tokens that ask, one of each sequence, `B`; `None` is all of them.
+    pub queries: Option<&'a Indices>,
     /// Number of heads, `A`; the head dimension is `H / A`.
     pub heads: usize,
     /// Factor on the scores, usually `1 / sqrt(D)`.
@@ -46,21 +51,27 @@ pub struct Attention<'a> {
 /// normaliser of each query and head for the backward pass.
 ///
 /// # Shapes
-/// `qkv`: `T x 3H`, queries, keys, values, each head by head; `out`: `T x H`; `log_sum_exp`: `T x A`.
+/// `qkv`: apart when only some tokens ask; `out`: `T x H`; `log_sum_exp`: `T x A`; with `B` rows when
+/// only some tokens ask.
+///
+/// # Panics
+/// When the shapes differ from these, or a token that asks is not in its sequence.
 ///
 /// # Paper
 /// Dao et al. 2022, arXiv:2205.14135, for the tiling and the recomputed backward.
 pub fn attention(
     config: &Attention<'_>,
-    qkv: View<'_>,
+    qkv: Qkv<View<'_>>,
     out: ViewMut<'_>,
     log_sum_exp: ViewMut<'_>,
 ) {
-    let shape = HeadShape::check(config, qkv, out.as_view(), log_sum_exp.as_view());
+    qkv.check(config, out.columns, View::expect_shape);
+    let shape = HeadShape::check(config, out.as_view(), log_sum_exp.as_view());
+    let (device, qkv) = (out.device, qkv.parts(out.columns));
     let buckets = bias::buckets_by_distance(config);
     let (out, log_sum_exp) = (SharedRows::new(out), SharedRows::new(log_sum_exp));
-    for_each_head(config, shape, qkv.device, |head, scratch| {
-        forward::forward(&head, &buckets, qkv, &out, &log_sum_exp, scratch);
+    for_each_head(config, shape, device, |head, scratch| {
+        forward::forward(&head, &buckets, &qkv, &out, &log_sum_exp, scratch);
     });
 }
 
@@ -68,33 +79,42 @@ pub fn attention(
 /// probabilities. `d_bias` (`buckets x A`) is accumulated.
 ///
 /// # Shapes
-/// `d_out`, `out`: `T x H`; `qkv`, `d_qkv`: `T x 3H`; `log_sum_exp`: `T x A`.
+/// As [`attention`]; `d_out` like `out`, `d_qkv` like `qkv`.
 ///
 /// # Panics
-/// When `d_bias` is asked for without a bias.
+/// As [`attention`], and when `d_bias` is asked for without a bias.
 pub fn attention_backward(
     config: &Attention<'_>,
     d_out: View<'_>,
-    qkv: View<'_>,
+    qkv: Qkv<View<'_>>,
     out: View<'_>,
     log_sum_exp: View<'_>,
-    d_qkv: ViewMut<'_>,
+    d_qkv: Qkv<ViewMut<'_>>,
     d_bias: Option<ViewMut<'_>>,
 ) {
-    let shape = HeadShape::check(config, qkv, out, log_sum_exp);
+    qkv.check(config, out.columns, View::expect_shape);
+    d_qkv.check(config, out.columns, ViewMut::expect_shape);
+    let shape = HeadShape::check(config, out, log_sum_exp);
     assert_eq!((d_out.rows, d_out.columns), (out.rows, out.columns), "gradient of the output");
-    assert_eq!((d_qkv.rows, d_qkv.columns), (qkv.rows, qkv.columns), "gradient of the input");
     let buckets = bias::buckets_by_distance(config);
-    let saved = backward::Saved { d_out, qkv, out, log_sum_exp };
-    let d_qkv = SharedRows::new(d_qkv);
+    let saved = backward::Saved { d_out, qkv: qkv.parts(out.columns), out, log_sum_exp };
+    let d_qkv = d_qkv.map(SharedRows::new);
+    let d_qkv = d_qkv.as_ref().parts(out.columns);
     // One row of bucket sums for each head of each sequence, summed in their order afterwards.
     let mut partials = bias::Partials::new(config, d_bias.as_ref());
     let d_buckets = partials.shared();
-    for_each_head(config, shape, qkv.device, |head, scratch| {
+    for_each_head(config, shape, out.device, |head, scratch| {
         backward::backward(&head, &buckets, &saved, &d_qkv, d_buckets.as_ref(), scratch);
     });
     if let Some(d_bias) = d_bias {
         partials.reduce(config.heads, d_bias);
+    }
+}
+
+impl Attention<'_> {
+    /// Rows of queries, of the output and of the normalisers.
+    fn rows(&self) -> usize {
+        self.queries.map_or(self.ragged.tokens(), Indices::len)
     }
 }
 
@@ -109,8 +129,6 @@ const KEYS: usize = 512;
 #[derive(Clone, Copy)]
 struct HeadShape {
     isa: Isa,
-    /// Columns of all heads, `H`.
-    hidden: usize,
     /// Columns of one head, `D`, and what its operands are packed into.
     words: Words,
     /// Queries of a tile, an even number.
@@ -120,25 +138,26 @@ struct HeadShape {
 }
 
 impl HeadShape {
-    fn check(
-        config: &Attention<'_>,
-        qkv: View<'_>,
-        out: View<'_>,
-        log_sum_exp: View<'_>,
-    ) -> HeadShape {
-        let (tokens, heads) = (config.ragged.tokens(), config.heads);
-        let hidden = out.columns;
+    fn check(config: &Attention<'_>, out: View<'_>, log_sum_exp: View<'_>) -> HeadShape {
+        let (rows, heads, hidden) = (config.rows(), config.heads, out.columns);
         assert!(heads > 0 && hidden.is_multiple_of(heads), "{hidden} columns for {heads} heads");
-        assert_eq!((qkv.rows, qkv.columns), (tokens, 3 * hidden), "queries, keys and values");
-        assert_eq!(out.rows, tokens, "output of attention");
-        assert_eq!((log_sum_exp.rows, log_sum_exp.columns), (tokens, heads), "normalisers");
+        assert_eq!(out.rows, rows, "output of attention");
+        assert_eq!((log_sum_exp.rows, log_sum_exp.columns), (rows, heads), "normalisers");
+        if let Some(queries) = config.queries {
+            let sequences = config.ragged.sequences();
+            assert_eq!(queries.len(), sequences, "tokens that ask, one of each sequence");
+            for (sequence, &token) in queries.values.iter().enumerate() {
+                let tokens = config.ragged.range(sequence);
+                assert!(tokens.contains(&(token as usize)), "token {token} asks among {tokens:?}");
+            }
+        }
         if let Some(bias) = config.bias {
             assert_eq!(bias.table.columns(), heads, "relative bias, one column for each head");
         }
-        let (isa, longest) = (qkv.device.isa(), config.ragged.longest());
+        let (isa, longest) = (out.device.isa(), config.ragged.longest());
         let format = Format::of(isa, config.precision);
         let words = Words { isa, format, dim: hidden / heads };
-        HeadShape { isa, hidden, words, queries: QUERIES, longest }
+        HeadShape { isa, words, queries: QUERIES, longest }
     }
 }
 
@@ -150,16 +169,11 @@ struct Head<'a> {
     head: usize,
     /// Token rows of the sequence.
     tokens: Range<usize>,
+    /// Positions in the sequence that ask, and the row of the first among those of all sequences.
+    queries: Range<usize>,
+    first_query: usize,
     /// Whether the next head of the sequence follows on this thread and its rows are worth asking for.
     next_follows: bool,
-}
-
-/// The three parts of a row of queries, keys and values.
-#[derive(Clone, Copy)]
-enum Part {
-    Query,
-    Key,
-    Value,
 }
 
 impl Head<'_> {
@@ -173,10 +187,9 @@ impl Head<'_> {
         self.head * self.shape.words.dim..(self.head + 1) * self.shape.words.dim
     }
 
-    /// The columns of the head's queries, keys or values in a `T x 3H` matrix.
-    fn part(&self, part: Part) -> Range<usize> {
-        let start = part as usize * self.shape.hidden + self.head * self.shape.words.dim;
-        start..start + self.shape.words.dim
+    /// The row of a query position in the matrices of those that ask.
+    fn query_row(&self, position: usize) -> usize {
+        self.first_query + position - self.queries.start
     }
 
     /// The key positions that a query position sees; never empty.
@@ -188,38 +201,43 @@ impl Head<'_> {
             ..query.saturating_add(after).saturating_add(1).min(self.length())
     }
 
-    /// Some rows of the head's queries, keys or values.
-    fn rows<'q>(
-        &self,
-        part: Part,
-        qkv: View<'q>,
-        positions: &Range<usize>,
-        factor: f32,
-    ) -> Rows<'q> {
-        let first = (self.tokens.start + positions.start) * qkv.columns + self.part(part).start;
-        Rows {
-            data: &qkv.data[first..],
-            stride: qkv.columns,
-            rows: positions.len(),
-            dim: self.shape.words.dim,
-            factor,
-        }
+    /// The head's columns of `rows` rows.
+    fn rows<'q>(&self, part: Part<View<'q>>, first: usize, rows: usize, factor: f32) -> Rows<'q> {
+        let Part { matrix: View { data, columns, .. }, start } = part;
+        let first = first * columns + start + self.columns().start;
+        Rows { data: &data[first..], stride: columns, rows, dim: self.shape.words.dim, factor }
     }
 
-    /// Where the sequence's first row of the next head is in a matrix of `columns`, for prefetching.
-    fn next_address(&self, data: *const f32, columns: usize) -> *const f32 {
-        data.wrapping_add(self.tokens.start * columns + self.columns().end)
-    }
-
-    /// [`Head::next_address`] for queries, keys or values.
-    fn next_part(&self, part: Part, data: *const f32, columns: usize) -> *const f32 {
-        data.wrapping_add(self.tokens.start * columns + self.part(part).end)
+    /// All rows of the sequence.
+    fn all_rows<'q>(&self, part: Part<View<'q>>) -> Rows<'q> {
+        self.rows(part, self.tokens.start, self.length(), 1.0)
     }
 
     /// The tiles of queries.
     fn query_tiles(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (length, size) = (self.length(), self.shape.queries);
-        (0..length).step_by(size).map(move |first| first..(first + size).min(length))
+        let (all, size) = (self.queries.clone(), self.shape.queries);
+        all.clone().step_by(size).map(move |first| first..(first + size).min(all.end))
+    }
+
+    /// Asks for what the next head will read and write while this one works on a tile of queries:
+    /// their rows, and as large a share of the rows of keys and values.
+    fn prefetch(
+        &self,
+        tile: &Range<usize>,
+        of_queries: &[Part<Address>],
+        of_keys: &[Part<Address>],
+    ) {
+        if !self.next_follows {
+            return;
+        }
+        let keys = if self.config.queries.is_some() { 0..self.length() } else { tile.clone() };
+        let first = self.tokens.start + keys.start;
+        for (parts, first, rows) in
+            [(of_queries, self.query_row(tile.start), tile.len()), (of_keys, first, keys.len())]
+        {
+            let next = self.columns().end;
+            prefetch_rows(self.shape.isa, parts, first, rows, next, self.shape.words.dim);
+        }
     }
 
     /// Tiles of at most `size` keys that cover what `queries` see; each begins at a panel.
@@ -255,7 +273,7 @@ fn for_each_head(
         static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
     }
     let Attention { ragged, heads, .. } = *config;
-    let parallel = ragged.tokens() * heads * shape.longest >= INLINE_SCORES;
+    let parallel = config.rows() * heads * shape.longest >= INLINE_SCORES;
     let group = heads_per_item(ragged.sequences() * heads, heads, device.threads());
     let groups = heads.div_ceil(group);
     for_each(device, parallel, ragged.sequences() * groups, |item| {
@@ -264,13 +282,30 @@ fn for_each_head(
         if tokens.is_empty() {
             return;
         }
+        let (queries, first_query) = match config.queries {
+            None => (0..tokens.len(), tokens.start),
+            Some(queries) => {
+                let position = queries.values[sequence] as usize - tokens.start;
+                (position..position + 1, sequence)
+            }
+        };
         let end = (first + group).min(heads);
         let near = tokens.len() * shape.words.dim <= PREFETCHED;
         SCRATCH.with_borrow_mut(|scratch| {
             for head in first..end {
                 let next_follows = near && head + 1 < end;
-                let tokens = tokens.clone();
-                work(Head { config, shape, sequence, head, tokens, next_follows }, scratch);
+                let (tokens, queries) = (tokens.clone(), queries.clone());
+                let head = Head {
+                    config,
+                    shape,
+                    sequence,
+                    head,
+                    tokens,
+                    queries,
+                    first_query,
+                    next_follows,
+                };
+                work(head, scratch);
             }
         });
     });

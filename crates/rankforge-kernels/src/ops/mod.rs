@@ -27,7 +27,7 @@ mod rotary;
 mod top_k;
 
 pub use activation::{Activation, Gate, activate, activate_backward, gated, gated_backward};
-pub use attention::{Attention, RelativeBias, attention, attention_backward, relative_bucket};
+pub use attention::{Attention, Qkv, RelativeBias, attention, attention_backward, relative_bucket};
 pub use dropout::{Dropout, dropout, dropout_to};
 pub use elementwise::{add, scale};
 pub use embedding::{gather, gather_backward};

@@ -1,6 +1,6 @@
 use crate::parallel::for_row_blocks;
 use crate::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
-use crate::{Buffer, Device, Ragged, ViewMut};
+use crate::{Buffer, Device, Indices, Ragged, ViewMut};
 
 /// Cosines and sines of the rotary position embedding (Su et al. 2021, arXiv:2104.09864) in the
 /// rotate-half layout.
@@ -36,38 +36,64 @@ impl Rotary {
     }
 }
 
-/// Rotates queries and keys in place by the position within their sequence; values stay.
+/// Rotates the first `heads` heads of each row in place by the position of its token within its
+/// sequence; other columns stay. Rows are those of `tokens`, in ascending order, or of all.
 ///
 /// # Shapes
-/// `qkv`: `T x 3H`, queries, keys, values, each head by head.
+/// `x`: `T x K`, or as many rows as `tokens`, with `K` at least `heads` times the table's dimension.
 ///
 /// # Panics
-/// When a sequence is longer than the table, or `H` is not `heads` times the table's dimension.
-pub fn rotary(rotary: &Rotary, ragged: &Ragged, heads: usize, qkv: ViewMut<'_>) {
-    rotate(rotary, ragged, heads, 1.0, qkv);
+/// When a sequence is longer than the table, `tokens` does not ascend, or the shape differs.
+pub fn rotary(
+    rotary: &Rotary,
+    ragged: &Ragged,
+    tokens: Option<&Indices>,
+    heads: usize,
+    x: ViewMut<'_>,
+) {
+    rotate(rotary, ragged, tokens, heads, 1.0, x);
 }
 
-/// Rotates the gradients of queries and keys back, in place.
+/// Rotates the gradients of what [`rotary`] rotated back, in place.
 ///
 /// # Shapes
 /// As [`rotary`].
 ///
 /// # Panics
 /// As [`rotary`].
-pub fn rotary_backward(rotary: &Rotary, ragged: &Ragged, heads: usize, d_qkv: ViewMut<'_>) {
-    rotate(rotary, ragged, heads, -1.0, d_qkv);
+pub fn rotary_backward(
+    rotary: &Rotary,
+    ragged: &Ragged,
+    tokens: Option<&Indices>,
+    heads: usize,
+    d_x: ViewMut<'_>,
+) {
+    rotate(rotary, ragged, tokens, heads, -1.0, d_x);
 }
 
 /// Rotates by the table's angles times `sign`.
-fn rotate(rotary: &Rotary, ragged: &Ragged, heads: usize, sign: f32, qkv: ViewMut<'_>) {
+fn rotate(
+    rotary: &Rotary,
+    ragged: &Ragged,
+    tokens: Option<&Indices>,
+    heads: usize,
+    sign: f32,
+    x: ViewMut<'_>,
+) {
     let (positions, head_dim) = (rotary.table.rows(), rotary.table.columns());
     let longest = ragged.longest();
     assert!(longest <= positions, "sequence of {longest} tokens, rotary table of {positions}");
-    qkv.expect_shape("qkv", ragged.tokens(), 3 * heads * head_dim);
-    let (device, rows, columns) = (qkv.device, qkv.rows, qkv.columns);
+    let (device, rows, columns) = (x.device, x.rows, x.columns);
+    assert_eq!(rows, tokens.map_or(ragged.tokens(), Indices::len), "rows to rotate");
+    assert!(heads * head_dim <= columns, "{heads} heads of {head_dim} in {columns} columns");
+    let tokens = tokens.map(|tokens| tokens.values.as_slice());
+    if let Some(tokens) = tokens {
+        assert!(tokens.is_sorted(), "tokens of rows to rotate in ascending order");
+    }
     let table = rotary.table.view().data;
-    for_row_blocks(device, rows, columns, qkv, |first, qkv| {
-        let rotate = Rotate { table, ragged, heads, head_dim, sign, first, qkv: qkv.data };
+    for_row_blocks(device, rows, columns, x, |first, x| {
+        let rotate =
+            Rotate { table, ragged, tokens, heads, head_dim, sign, first, columns, x: x.data };
         dispatch(device.isa(), rotate);
     });
 }
@@ -75,12 +101,15 @@ fn rotate(rotary: &Rotary, ragged: &Ragged, heads: usize, sign: f32, qkv: ViewMu
 struct Rotate<'a> {
     table: &'a [f32],
     ragged: &'a Ragged,
+    /// Tokens of all rows, where they are not all tokens.
+    tokens: Option<&'a [u32]>,
     heads: usize,
     head_dim: usize,
     sign: f32,
-    /// Token of the first row of `qkv`.
+    /// The first row of `x` among all rows.
     first: usize,
-    qkv: &'a mut [f32],
+    columns: usize,
+    x: &'a mut [f32],
 }
 
 impl Kernel for Rotate<'_> {
@@ -94,16 +123,19 @@ impl Kernel for Rotate<'_> {
             return;
         }
         let starts = self.ragged.cu_seqlens();
-        let mut sequence = starts.partition_point(|&start| start <= self.first) - 1;
+        let token_of = |row: usize| self.tokens.map_or(row, |tokens| tokens[row] as usize);
+        let first = token_of(self.first);
+        let mut sequence = starts.partition_point(|&start| start <= first) - 1;
         let sign = S::splat(self.sign);
-        for (token, row) in (self.first..).zip(self.qkv.chunks_exact_mut(3 * width)) {
+        for (index, row) in (self.first..).zip(self.x.chunks_exact_mut(self.columns)) {
+            let token = token_of(index);
             while starts[sequence + 1] <= token {
                 sequence += 1;
             }
             let position = token - starts[sequence];
             let angles = &self.table[position * head_dim..(position + 1) * head_dim];
             let (cosines, sines) = angles.split_at(half);
-            for head in row[..2 * width].chunks_exact_mut(head_dim) {
+            for head in row[..width].chunks_exact_mut(head_dim) {
                 let (left, right) = head.split_at_mut(half);
                 let angles = cosines.chunks(S::LANES).zip(sines.chunks(S::LANES));
                 let numbers = left.chunks_mut(S::LANES).zip(right.chunks_mut(S::LANES));

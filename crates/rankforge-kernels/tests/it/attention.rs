@@ -2,7 +2,7 @@
 
 mod case;
 
-use crate::support::{assert_same_bits_for_any_threads, central_difference, wide};
+use crate::support::{assert_same_bits_for_any_threads, central_difference, devices, wide};
 use case::Case;
 use rankforge_kernels::ops::{Dropout, relative_bucket};
 use rankforge_kernels::{Device, Isa, Precision};
@@ -66,6 +66,57 @@ fn products_are_those_of_the_rounded_operands() {
         Case { precision, dropout, window, ..case }.check("dropout, window, bias");
         Case { precision, causal: true, ..Case::new(&LENGTHS, 1, 16) }.check("causal");
     }
+}
+
+#[test]
+fn tokens_that_ask_get_the_bits_they_would_among_all() {
+    let dropout = Some(Dropout::new(0.1, 5, 6, 7, 8));
+    let lengths = [5, 1, 130, 540, 33];
+    let asks: Vec<u32> = vec![0, 5, 6 + 129, 136 + 300, 676 + 16];
+    for precision in Precision::ALL {
+        for (window, dropout, biased) in
+            [(None, None, false), (Some(20), dropout, false), (None, dropout, true)]
+        {
+            let mut case = Case { precision, window, dropout, ..Case::new(&lengths, 2, 20) };
+            if biased {
+                case = case.with_bias(32, 128);
+            }
+            let hidden = 2 * 20;
+            let silent = |token: usize| !asks.contains(&(token as u32));
+            for (token, d_out) in case.d_out.chunks_mut(hidden).enumerate() {
+                if silent(token) {
+                    d_out.fill(0.0);
+                }
+            }
+            for device in devices() {
+                case.asks = None;
+                let mut expected = case.run(device, true);
+                for (values, width) in expected.iter_mut().zip([hidden, 2]) {
+                    for (token, values) in values.chunks_mut(width).enumerate() {
+                        if silent(token) {
+                            values.fill(0.0);
+                        }
+                    }
+                }
+                case.asks = Some(asks.clone());
+                assert!(
+                    case.run(device, true) == expected,
+                    "{precision} on {device:?}, {window:?}"
+                );
+            }
+            case.asks = Some(asks.clone());
+            assert_same_bits_for_any_threads("tokens that ask", |device| {
+                case.run(device, true).concat()
+            });
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "token 5 asks among 0..5")]
+fn a_token_of_another_sequence_must_not_ask() {
+    let asks = Some(vec![5, 5]);
+    Case { asks, ..Case::new(&[5, 2], 1, 8) }.run(&devices()[0], false);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use crate::support::{EPS, assert_close, assert_same_bits_for_any_threads, devices, random, wide};
 use rankforge_kernels::ops::{Rotary, rotary, rotary_backward};
-use rankforge_kernels::{Buffer, Ragged};
+use rankforge_kernels::{Buffer, Indices, Ragged, ViewMut};
 
 const LENGTHS: [usize; 6] = [3, 0, 17, 1, 40, 9];
 
@@ -31,7 +31,7 @@ fn rotary_turns_queries_and_keys_and_its_backward_turns_back() {
     for (heads, head_dim) in [(1, 2), (3, 8), (2, 14), (2, 32), (1, 34), (4, 64)] {
         let x = random(1, tokens * 3 * heads * head_dim);
         for (sign, turn) in [
-            (1.0, rotary as fn(&Rotary, &Ragged, usize, rankforge_kernels::ViewMut<'_>)),
+            (1.0, rotary as fn(&Rotary, &Ragged, Option<&Indices>, usize, ViewMut<'_>)),
             (-1.0, rotary_backward),
         ] {
             let expected = twin(&wide(&x), heads, head_dim, 10_000.0, sign);
@@ -39,7 +39,7 @@ fn rotary_turns_queries_and_keys_and_its_backward_turns_back() {
                 let table = Rotary::new(device, 64, head_dim, 10_000.0);
                 assert_eq!(table.positions(), 64);
                 let mut qkv = Buffer::upload(device, tokens, 3 * heads * head_dim, &x);
-                turn(&table, &ragged, heads, qkv.view_mut());
+                turn(&table, &ragged, None, 2 * heads, qkv.view_mut());
                 // Two rounded factors, two products, one sum of numbers below 1.
                 let what = format!("{heads} heads of {head_dim}, {sign}, on {device:?}");
                 assert_close(&qkv.view().to_vec(), &expected, |_| 4.0 * EPS, what);
@@ -57,7 +57,7 @@ fn values_and_first_tokens_keep_their_bits() {
     for device in devices() {
         let mut qkv = Buffer::upload(device, ragged.tokens(), 3 * width, &x);
         let table = Rotary::new(device, 40, head_dim, 160_000.0);
-        rotary(&table, &ragged, heads, qkv.view_mut());
+        rotary(&table, &ragged, None, 2 * heads, qkv.view_mut());
         let out = qkv.view().to_vec();
         for (token, (out, x)) in out.chunks(3 * width).zip(x.chunks(3 * width)).enumerate() {
             assert_eq!(out[2 * width..], x[2 * width..], "values of token {token}");
@@ -71,12 +71,31 @@ fn values_and_first_tokens_keep_their_bits() {
 }
 
 #[test]
+fn rows_of_some_tokens_turn_as_they_do_among_all() {
+    let ragged = Ragged::from_lengths(LENGTHS);
+    let width = 2 * 16;
+    let x = random(2, ragged.tokens() * width);
+    let tokens = [0, 2, 3, 19, 20, 61, 69];
+    let pick = |all: &[f32]| -> Vec<f32> {
+        tokens.iter().flat_map(|&token| all[token as usize * width..][..width].to_vec()).collect()
+    };
+    for device in devices() {
+        let table = Rotary::new(device, 40, 16, 10_000.0);
+        let mut all = Buffer::upload(device, ragged.tokens(), width, &x);
+        rotary(&table, &ragged, None, 1, all.view_mut());
+        let mut some = Buffer::upload(device, tokens.len(), width, &pick(&x));
+        rotary(&table, &ragged, Some(&Indices::new(&tokens)), 1, some.view_mut());
+        assert_eq!(some.view().to_vec(), pick(&all.view().to_vec()), "{device:?}");
+    }
+}
+
+#[test]
 fn rotary_gives_the_same_bits_for_any_number_of_threads() {
     let ragged = Ragged::from_lengths([100, 3, 200, 57]);
     let x = random(3, ragged.tokens() * 192);
     assert_same_bits_for_any_threads("rotary", |device| {
         let mut qkv = Buffer::upload(device, ragged.tokens(), 192, &x);
-        rotary(&Rotary::new(device, 200, 32, 10_000.0), &ragged, 2, qkv.view_mut());
+        rotary(&Rotary::new(device, 200, 32, 10_000.0), &ragged, None, 4, qkv.view_mut());
         qkv.view().to_vec()
     });
 }
@@ -87,5 +106,5 @@ fn a_sequence_longer_than_the_table_is_refused() {
     let device = &devices()[0];
     let ragged = Ragged::from_lengths([9]);
     let mut qkv = Buffer::zeros(device, 9, 24);
-    rotary(&Rotary::new(device, 8, 8, 10_000.0), &ragged, 1, qkv.view_mut());
+    rotary(&Rotary::new(device, 8, 8, 10_000.0), &ragged, None, 2, qkv.view_mut());
 }

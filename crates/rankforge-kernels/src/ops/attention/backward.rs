@@ -1,6 +1,6 @@
-use super::operands::{Rows, Words, dot_rows, prefetch_next, write_rows};
+use super::operands::{Words, dot_rows, write_rows};
 use super::rows::{GradientTile, GradientWords};
-use super::{Head, KEYS, Part, bias};
+use super::{Address, Head, KEYS, Part, Parts, bias};
 use crate::View;
 use crate::pack::Format;
 use crate::parallel::SharedRows;
@@ -12,7 +12,7 @@ use std::ops::Range;
 /// What the forward pass got and left, and the gradient of its output.
 pub(super) struct Saved<'a> {
     pub(super) d_out: View<'a>,
-    pub(super) qkv: View<'a>,
+    pub(super) qkv: Parts<View<'a>>,
     pub(super) out: View<'a>,
     pub(super) log_sum_exp: View<'a>,
 }
@@ -25,44 +25,45 @@ pub(super) fn backward(
     head: &Head<'_>,
     buckets: &[u32],
     saved: &Saved<'_>,
-    d_qkv: &SharedRows<'_>,
+    d_qkv: &Parts<&SharedRows<'_>>,
     d_buckets: Option<&SharedRows<'_>>,
     scratch: &mut Scratch,
 ) {
     let mut work = Work::of(head, !buckets.is_empty(), d_buckets.is_some(), scratch);
-    work.pack_keys_and_values(head, saved.qkv);
+    work.pack_keys_and_values(head, &saved.qkv);
     bias::by_distance(head, buckets, LOG2_E, work.offsets);
     for queries in head.query_tiles() {
-        if head.next_follows {
-            prefetch(head, saved, d_qkv, queries.clone());
-        }
+        prefetch(head, saved, d_qkv, &queries);
         work.pack_queries(head, saved, &queries);
         let mut seen_any = false;
         for keys in head.key_tiles(&queries, KEYS) {
             work.tile(head, &queries, &keys, seen_any);
             seen_any = true;
         }
-        write(head, d_qkv, Part::Query, queries, work.d_queries, head.config.scale);
+        let (first, scale) = (head.query_row(queries.start), head.config.scale);
+        write(head, d_qkv.queries, first, queries.len(), work.d_queries, scale);
     }
+    let (first, length) = (head.tokens.start, head.length());
     // The packed queries carry `scale * log2 e`.
-    write(head, d_qkv, Part::Key, 0..head.length(), work.d_keys, LN_2);
-    write(head, d_qkv, Part::Value, 0..head.length(), work.d_values, 1.0);
+    write(head, d_qkv.keys, first, length, work.d_keys, LN_2);
+    write(head, d_qkv.values, first, length, work.d_values, 1.0);
     if let Some(d_buckets) = d_buckets {
         bias::sum_by_bucket(head, buckets, work.d_offsets, d_buckets);
     }
 }
 
-/// Asks for what the next head will read and write in these rows.
-fn prefetch(head: &Head<'_>, saved: &Saved<'_>, d_qkv: &SharedRows<'_>, rows: Range<usize>) {
-    let Saved { d_out, qkv, out, .. } = *saved;
-    let of = |part| (head.next_part(part, qkv.data.as_ptr(), qkv.columns), qkv.columns);
-    let [q, k, v] = [Part::Query, Part::Key, Part::Value].map(of);
-    let d = |part| (head.next_part(part, d_qkv.data, d_qkv.columns), d_qkv.columns);
-    let [d_q, d_k, d_v] = [Part::Query, Part::Key, Part::Value].map(d);
-    let [d_out, out] = [d_out, out]
-        .map(|view| (head.next_address(view.data.as_ptr(), view.columns), view.columns));
-    let parts = [q, k, v, d_out, out, d_q, d_k, d_v];
-    prefetch_next(head.shape.isa, &parts, rows, head.shape.words.dim);
+/// Asks for what the next head will read and write.
+fn prefetch(
+    head: &Head<'_>,
+    saved: &Saved<'_>,
+    d_qkv: &Parts<&SharedRows<'_>>,
+    queries: &Range<usize>,
+) {
+    let Parts { queries: q, keys: k, values: v } = saved.qkv.map(Address::of);
+    let Parts { queries: d_q, keys: d_k, values: d_v } = d_qkv.map(Address::of_shared);
+    let whole = |view| Part { matrix: Address::of(view), start: 0 };
+    let of_queries = [q, whole(saved.d_out), whole(saved.out), d_q];
+    head.prefetch(queries, &of_queries, &[k, v, d_k, d_v]);
 }
 
 /// Packed operands and sums of one head; sums have rows of the head dimension, padded.
@@ -172,36 +173,30 @@ impl<'s> Work<'s> {
         }
     }
 
-    fn pack_keys_and_values(&mut self, head: &Head<'_>, qkv: View<'_>) {
-        let (words, all) = (self.words, 0..head.length());
-        let keys = head.rows(Part::Key, qkv, &all, 1.0);
+    fn pack_keys_and_values(&mut self, head: &Head<'_>, qkv: &Parts<View<'_>>) {
+        let (words, keys) = (self.words, head.all_rows(qkv.keys));
         words.pack_turned(keys, self.panel_rows, self.key_panels);
         words.pack_down(keys, self.keys);
-        let values = head.rows(Part::Value, qkv, &all, 1.0);
-        words.pack_turned(values, self.panel_rows, self.value_panels);
+        words.pack_turned(head.all_rows(qkv.values), self.panel_rows, self.value_panels);
     }
 
     /// Packs what belongs to the queries of a tile.
     fn pack_queries(&mut self, head: &Head<'_>, saved: &Saved<'_>, queries: &Range<usize>) {
         let words = self.words;
         let Saved { d_out, qkv, out, log_sum_exp } = *saved;
+        let (first, rows) = (head.query_row(queries.start), queries.len());
         // Scores are in base 2, as in the forward pass.
-        let source = head.rows(Part::Query, qkv, queries, head.config.scale * LOG2_E);
+        let source = head.rows(qkv.queries, first, rows, head.config.scale * LOG2_E);
         words.pack_along(source, self.queries);
-        let token = head.tokens.start + queries.start;
-        let [d_out, out] = [d_out, out].map(|view| Rows {
-            data: &view.data[token * view.columns + head.columns().start..],
-            stride: view.columns,
-            factor: 1.0,
-            ..source
-        });
+        let [d_out, out] =
+            [d_out, out].map(|matrix| head.rows(Part { matrix, start: 0 }, first, rows, 1.0));
         words.pack_along(d_out, self.d_out);
         if words.paired() {
             words.pack_down(source, self.queries_down);
             words.pack_down(d_out, self.d_out_down);
         }
         dot_rows(words.isa, out, d_out, self.deltas);
-        let saved = log_sum_exp.data[token * log_sum_exp.columns + head.head..].iter();
+        let saved = log_sum_exp.data[first * log_sum_exp.columns + head.head..].iter();
         for (normaliser, saved) in
             self.normalisers.iter_mut().zip(saved.step_by(log_sum_exp.columns))
         {
@@ -280,22 +275,24 @@ impl<'s> Work<'s> {
     }
 }
 
-/// Writes packed rows, times `factor`, to the columns of the head.
+/// Writes packed rows, times `factor`, to the head's columns from row `first` on.
 fn write(
     head: &Head<'_>,
-    d_qkv: &SharedRows<'_>,
-    part: Part,
-    positions: Range<usize>,
+    part: Part<&SharedRows<'_>>,
+    first: usize,
+    rows: usize,
     source: &[f32],
     factor: f32,
 ) {
     const ROWS: usize = 64;
-    let width = padded(head.shape.words.dim);
-    let factors = [factor; ROWS];
-    let tokens = head.tokens.start + positions.start..head.tokens.start + positions.end;
-    for (token, source) in tokens.clone().step_by(ROWS).zip(source.chunks(ROWS * width)) {
-        let factors = &factors[..(tokens.end - token).min(ROWS)];
-        // SAFETY: these columns of these tokens belong to this work item alone.
-        unsafe { write_rows(head.shape.isa, source, factors, d_qkv, token, head.part(part)) };
+    let (width, factors, end) = (padded(head.shape.words.dim), [factor; ROWS], first + rows);
+    let Range { start, end: column_end } = head.columns();
+    let columns = part.start + start..part.start + column_end;
+    for (first, source) in (first..end).step_by(ROWS).zip(source.chunks(ROWS * width)) {
+        let factors = &factors[..(end - first).min(ROWS)];
+        // SAFETY: these columns of these rows belong to this work item alone.
+        unsafe {
+            write_rows(head.shape.isa, source, factors, part.matrix, first, columns.clone());
+        }
     }
 }

@@ -1,6 +1,6 @@
-use super::operands::{Words, prefetch_next, write_rows};
+use super::operands::{Words, write_rows};
 use super::rows::SoftmaxTile;
-use super::{Head, KEYS, Part, bias};
+use super::{Address, Head, KEYS, Part, Parts, bias};
 use crate::View;
 use crate::parallel::SharedRows;
 use crate::simd::dispatch;
@@ -12,7 +12,7 @@ use std::ops::Range;
 pub(super) fn forward(
     head: &Head<'_>,
     buckets: &[u32],
-    qkv: View<'_>,
+    qkv: &Parts<View<'_>>,
     out: &SharedRows<'_>,
     log_sum_exp: &SharedRows<'_>,
     scratch: &mut Scratch,
@@ -22,28 +22,25 @@ pub(super) fn forward(
     work.pack_keys_and_values(head, qkv);
     bias::by_distance(head, buckets, LOG2_E, work.offsets);
     for queries in head.query_tiles() {
-        if head.next_follows {
-            let [q, k, v] = [Part::Query, Part::Key, Part::Value]
-                .map(|part| (head.next_part(part, qkv.data.as_ptr(), qkv.columns), qkv.columns));
-            let out = (head.next_address(out.data, out.columns), out.columns);
-            prefetch_next(isa, &[q, k, v, out], queries.clone(), head.shape.words.dim);
-        }
+        let Parts { queries: q, keys: k, values: v } = qkv.map(Address::of);
+        let out_part = Part { matrix: Address::of_shared(out), start: 0 };
+        head.prefetch(&queries, &[q, out_part], &[k, v]);
         work.pack_queries(head, qkv, &queries);
         let mut seen_any = false;
         for keys in head.key_tiles(&queries, KEYS) {
             work.tile(head, &queries, &keys, seen_any);
             seen_any = true;
         }
-        let token = head.tokens.start + queries.start;
-        for (row, token) in (0..queries.len()).zip(token..) {
+        let first = head.query_row(queries.start);
+        for row in 0..queries.len() {
             // SAFETY: this number belongs to this work item alone.
-            let normaliser = unsafe { log_sum_exp.part(token, head.head..head.head + 1) };
+            let normaliser = unsafe { log_sum_exp.part(first + row, head.head..head.head + 1) };
             normaliser[0] = (work.maxima[row] + work.sums[row].log2()) * LN_2;
             work.sums[row] = 1.0 / work.sums[row];
         }
         let factors = &work.sums[..queries.len()];
-        // SAFETY: these columns of these tokens belong to this work item alone.
-        unsafe { write_rows(isa, work.mixed, factors, out, token, head.columns()) };
+        // SAFETY: these columns of these rows belong to this work item alone.
+        unsafe { write_rows(isa, work.mixed, factors, out, first, head.columns()) };
     }
 }
 
@@ -102,20 +99,18 @@ impl<'s> Work<'s> {
         }
     }
 
-    fn pack_keys_and_values(&mut self, head: &Head<'_>, qkv: View<'_>) {
-        let all = 0..head.length();
-        let keys = head.rows(Part::Key, qkv, &all, 1.0);
-        self.words.pack_turned(keys, self.key_rows, self.keys);
-        self.words.pack_down(head.rows(Part::Value, qkv, &all, 1.0), self.values);
+    fn pack_keys_and_values(&mut self, head: &Head<'_>, qkv: &Parts<View<'_>>) {
+        self.words.pack_turned(head.all_rows(qkv.keys), self.key_rows, self.keys);
+        self.words.pack_down(head.all_rows(qkv.values), self.values);
     }
 
     /// Packs the queries of a tile and forgets the sums of the one before.
     ///
     /// Scores are in base 2: the factor `log2 e` goes into the queries, so that the softmax needs no
     /// further multiplication.
-    fn pack_queries(&mut self, head: &Head<'_>, qkv: View<'_>, queries: &Range<usize>) {
-        let factor = head.config.scale * LOG2_E;
-        self.words.pack_along(head.rows(Part::Query, qkv, queries, factor), self.queries);
+    fn pack_queries(&mut self, head: &Head<'_>, qkv: &Parts<View<'_>>, queries: &Range<usize>) {
+        let (factor, first) = (head.config.scale * LOG2_E, head.query_row(queries.start));
+        self.words.pack_along(head.rows(qkv.queries, first, queries.len(), factor), self.queries);
         self.maxima.fill(f32::NEG_INFINITY);
         self.sums.fill(0.0);
     }

@@ -1,5 +1,6 @@
 //! Operands of the products of one head: rows of wide matrices packed into words, sums written back.
 
+use super::{Address, Part};
 use crate::Isa;
 use crate::micro::{Multiply, MultiplyPairs};
 use crate::pack::Format;
@@ -271,22 +272,24 @@ impl Kernel for WriteRows<'_, '_> {
     }
 }
 
-/// Asks for the parts of rows that the next head of the same sequence will read or write.
+/// Asks for `dim` numbers from column `column` of each part on, in some rows.
 ///
 /// Rows lie pages apart, where the processor does not look ahead by itself.
-pub(super) fn prefetch_next(
+pub(super) fn prefetch_rows(
     isa: Isa,
-    parts: &[(*const f32, usize)],
-    rows: Range<usize>,
+    parts: &[Part<Address>],
+    first: usize,
+    rows: usize,
+    column: usize,
     dim: usize,
 ) {
-    dispatch(isa, Prefetch { parts, rows, dim });
+    dispatch(isa, Prefetch { parts, rows: first..first + rows, column, dim });
 }
 
 struct Prefetch<'a> {
-    /// First number of the first row, and the distance of rows.
-    parts: &'a [(*const f32, usize)],
+    parts: &'a [Part<Address>],
     rows: Range<usize>,
+    column: usize,
     dim: usize,
 }
 
@@ -296,9 +299,10 @@ impl Kernel for Prefetch<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         for row in self.rows {
-            for &(first, stride) in self.parts {
+            for &Part { matrix: Address(data, columns), start } in self.parts {
+                let first = row * columns + start + self.column;
                 for line in (0..self.dim).step_by(16) {
-                    S::prefetch(first.wrapping_add(row * stride + line));
+                    S::prefetch(data.wrapping_add(first + line));
                 }
             }
         }

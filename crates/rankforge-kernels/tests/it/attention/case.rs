@@ -2,14 +2,17 @@
 
 use crate::support::{EPS, assert_close, devices, random, rounded, wide};
 use rankforge_kernels::ops::{
-    Attention, Dropout, RelativeBias, attention, attention_backward, dropout, relative_bucket,
+    Attention, Dropout, Qkv, RelativeBias, attention, attention_backward, dropout, relative_bucket,
 };
-use rankforge_kernels::{Buffer, Device, Precision, Ragged};
+use rankforge_kernels::{Buffer, Device, Indices, Precision, Ragged};
 use std::f32::consts::LOG2_E;
+use std::ops::Range;
 
 /// A configuration with its numbers; `Case::default()` is plain attention.
 pub(super) struct Case {
     pub(super) lengths: Vec<usize>,
+    /// Tokens that ask, one of each sequence; `None` is all.
+    pub(super) asks: Option<Vec<u32>>,
     pub(super) heads: usize,
     pub(super) dim: usize,
     pub(super) window: Option<usize>,
@@ -34,6 +37,7 @@ impl Case {
         let tokens: usize = lengths.iter().sum();
         Case {
             lengths: lengths.to_vec(),
+            asks: None,
             heads,
             dim,
             window: None,
@@ -66,48 +70,94 @@ impl Case {
         f64::from((1.0 / (self.dim as f64).sqrt()) as f32)
     }
 
-    /// Output and normalisers of the operation, then with `backward` its gradients.
+    /// Output and normalisers of the operation, then with `backward` its gradients; zeros in the
+    /// rows of tokens that do not ask.
     pub(super) fn run(&self, device: &Device, backward: bool) -> [Vec<f32>; 4] {
         let (tokens, hidden, heads) = (self.tokens(), self.hidden(), self.heads);
         let ragged = Ragged::from_lengths(self.lengths.iter().copied());
         let buckets = self.bias.map_or(0, |(buckets, _)| buckets);
         let table = Buffer::upload(device, buckets, heads, &self.table);
+        let asks = self.asks.as_ref().map(|asks| Indices::new(asks));
+        let bias = |(_, max_distance)| RelativeBias { table: table.view(), max_distance };
         let config = Attention {
             ragged: &ragged,
+            queries: asks.as_ref(),
             heads,
             scale: self.scale() as f32,
             window: self.window,
             causal: self.causal,
-            bias: self
-                .bias
-                .map(|(_, max_distance)| RelativeBias { table: table.view(), max_distance }),
+            bias: self.bias.map(bias),
             dropout: self.dropout,
             precision: self.precision,
         };
-        let qkv = Buffer::upload(device, tokens, 3 * hidden, &self.qkv);
+        let all: Vec<u32> = (0..tokens as u32).collect();
+        let rows = self.asks.as_ref().unwrap_or(&all);
+        let part = |data: &[f32], rows: &[u32], columns: Range<usize>| {
+            let (width, count) = (data.len() / tokens.max(1), columns.len());
+            let row = |&row: &u32| data[row as usize * width..][columns.clone()].to_vec();
+            Buffer::upload(
+                device,
+                rows.len(),
+                count,
+                &rows.iter().flat_map(row).collect::<Vec<_>>(),
+            )
+        };
         // What was there before must not matter.
         let nan =
             |rows, columns| Buffer::upload(device, rows, columns, &vec![f32::NAN; rows * columns]);
-        let (mut out, mut normalisers) = (nan(tokens, hidden), nan(tokens, heads));
-        attention(&config, qkv.view(), out.view_mut(), normalisers.view_mut());
+        let (mut out, mut normalisers) = (nan(rows.len(), hidden), nan(rows.len(), heads));
+        let qkv = part(&self.qkv, &all, 0..3 * hidden);
+        let queries = part(&self.qkv, rows, 0..hidden);
+        let keys_values = part(&self.qkv, &all, hidden..3 * hidden);
+        let operands = || match asks {
+            None => Qkv::Together(qkv.view()),
+            Some(_) => Qkv::Apart { queries: queries.view(), keys_values: keys_values.view() },
+        };
+        attention(&config, operands(), out.view_mut(), normalisers.view_mut());
         let mut d_qkv = nan(tokens, 3 * hidden);
+        let (mut d_queries, mut d_keys_values) = (nan(rows.len(), hidden), nan(tokens, 2 * hidden));
         let mut d_table = Buffer::zeros(device, buckets, heads);
         if backward {
-            let d_out = Buffer::upload(device, tokens, hidden, &self.d_out);
+            let d_out = part(&self.d_out, rows, 0..hidden);
+            let gradients = match asks {
+                None => Qkv::Together(d_qkv.view_mut()),
+                Some(_) => Qkv::Apart {
+                    queries: d_queries.view_mut(),
+                    keys_values: d_keys_values.view_mut(),
+                },
+            };
             // Parameter gradients are added to what is there.
             d_table.view_mut().fill(1.0);
             attention_backward(
                 &config,
                 d_out.view(),
-                qkv.view(),
+                operands(),
                 out.view(),
                 normalisers.view(),
-                d_qkv.view_mut(),
+                gradients,
                 self.bias.map(|_| d_table.view_mut()),
             );
         }
         let d_table = d_table.view().to_vec().iter().map(|x| x - 1.0).collect();
-        [out.view().to_vec(), normalisers.view().to_vec(), d_qkv.view().to_vec(), d_table]
+        let mut results =
+            [out.view().to_vec(), normalisers.view().to_vec(), d_qkv.view().to_vec(), d_table];
+        if asks.is_some() {
+            let spread = |source: &[f32], target: &mut [f32], rows: &[u32], first: usize| {
+                let (width, count) = (target.len() / tokens, source.len() / rows.len());
+                for (&row, source) in rows.iter().zip(source.chunks(count)) {
+                    target[row as usize * width + first..][..count].copy_from_slice(source);
+                }
+            };
+            for (result, width) in results.iter_mut().zip([hidden, heads]) {
+                let mut all = vec![0.0; tokens * width];
+                spread(result, &mut all, rows, 0);
+                *result = all;
+            }
+            results[2].fill(0.0);
+            spread(&d_queries.view().to_vec(), &mut results[2], rows, 0);
+            spread(&d_keys_values.view().to_vec(), &mut results[2], &all, hidden);
+        }
+        results
     }
 
     /// Dropout factors by the documented index, from the public operation.

@@ -1,0 +1,214 @@
+//! The first half of a block: attention, of every token or of those that the head reads.
+
+use super::dropped;
+use crate::Positions;
+use crate::pass::{Pass, Readout, Site, place};
+use crate::workspace::{BlockActivations, EncoderGradients};
+use rankforge_kernels::ops::{self, Attention, Epilogue, Qkv, RelativeBias};
+use rankforge_kernels::{Arena, Indices, View};
+
+/// `attended = input + dropout(W (attention of (first norm? (input))))`; with a readout in the
+/// last block, its rows only.
+pub(super) fn attention(
+    pass: &Pass<'_>,
+    index: usize,
+    input: View<'_>,
+    saved: &mut BlockActivations,
+) {
+    let Pass { config, parameters, batch, .. } = *pass;
+    let (block, tokens, h) =
+        (&pass.transformer.blocks[index], batch.ragged.tokens(), config.hidden_size);
+    if let Some(norm) = block.first_norm {
+        let out = saved.attention_input.reshape(tokens, h).view_mut();
+        let statistics = saved.first_statistics.reshape(tokens, 2).view_mut();
+        norm.forward(parameters, input, out, statistics);
+    }
+    attend(pass, index, input, saved);
+    let residual = match pass.readout_at(index) {
+        None => input,
+        Some(Readout { rows, .. }) => {
+            let residual = saved.input_readout.reshape(rows.len(), h);
+            ops::gather(input, rows, false, residual.view_mut());
+            residual.view()
+        }
+    };
+    let dropout =
+        pass.dropout(config.attention_output_dropout, place(index, Site::AttentionOutput));
+    let epilogue = Epilogue { dropout, residual: Some(residual), ..Epilogue::default() };
+    let attended = saved.attended.reshape(residual.rows(), h).view_mut();
+    block.attention_output.forward(pass, saved.context.view(), epilogue, attended);
+}
+
+/// `context = attention of x`, the first norm's output or the block's input: every token asks, or
+/// with a readout in the last block its tokens.
+fn attend(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut BlockActivations) {
+    let (config, ragged, block) =
+        (pass.config, &pass.batch.ragged, &pass.transformer.blocks[index]);
+    let (tokens, heads, h) = (ragged.tokens(), config.heads, config.hidden_size);
+    let BlockActivations { attention_input, qkv, queries, queries_input, .. } = saved;
+    let x = if block.first_norm.is_some() { attention_input.view() } else { input };
+    let attention = attention_config(pass, index);
+    let qkv = match attention.queries {
+        None => {
+            let qkv = qkv.reshape(tokens, 3 * h);
+            block.qkv.forward(pass, x, Epilogue::default(), qkv.view_mut());
+            if let Some(rotary) = &block.rotary {
+                ops::rotary(rotary, ragged, None, 2 * heads, qkv.view_mut());
+            }
+            Qkv::Together(qkv.view())
+        }
+        Some(rows) => {
+            let [for_queries, for_others] = [block.qkv.part(0..h), block.qkv.part(h..3 * h)];
+            let (queries_input, queries) =
+                (queries_input.reshape(rows.len(), h), queries.reshape(rows.len(), h));
+            ops::gather(x, rows, false, queries_input.view_mut());
+            let epilogue = Epilogue::default();
+            for_queries.forward(pass, queries_input.view(), epilogue, queries.view_mut());
+            let keys_values = qkv.reshape(tokens, 2 * h);
+            for_others.forward(pass, x, Epilogue::default(), keys_values.view_mut());
+            if let Some(rotary) = &block.rotary {
+                ops::rotary(rotary, ragged, Some(rows), heads, queries.view_mut());
+                ops::rotary(rotary, ragged, None, heads, keys_values.view_mut());
+            }
+            Qkv::Apart { queries: queries.view(), keys_values: keys_values.view() }
+        }
+    };
+    let rows = attention.queries.map_or(tokens, Indices::len);
+    let context = saved.context.reshape(rows, h).view_mut();
+    let log_sum_exp = saved.log_sum_exp.reshape(rows, heads).view_mut();
+    ops::attention(&attention, qkv, context, log_sum_exp);
+}
+
+/// Backward of [`attention`]: turns the gradient of `attended` in `d.hidden` into that of `input`.
+pub(super) fn attention_backward(
+    pass: &Pass<'_>,
+    index: usize,
+    input: View<'_>,
+    saved: &BlockActivations,
+    d: &mut EncoderGradients,
+    gradients: &mut Arena,
+) {
+    let Pass { config, transformer, parameters, batch, .. } = *pass;
+    let (block, tokens, h) =
+        (&transformer.blocks[index], batch.ragged.tokens(), config.hidden_size);
+    let dropout =
+        pass.dropout(config.attention_output_dropout, place(index, Site::AttentionOutput));
+    let d_output = dropped(dropout, &d.hidden, &mut d.other);
+    block.attention_output.backward_weight(pass, d_output, saved.context.view(), gradients);
+    let d_context = d.context.reshape(d_output.rows(), h);
+    block.attention_output.backward_input(pass, d_output, false, d_context.view_mut());
+    attend_backward(pass, index, input, saved, d, gradients);
+
+    if let Some(Readout { rows, .. }) = pass.readout_at(index) {
+        let all = d.other.reshape(tokens, h);
+        all.view_mut().fill(0.0);
+        ops::gather_backward(d.hidden.view(), rows, all.view_mut());
+        d.swap();
+    }
+    match block.first_norm {
+        None => attend_backward_input(pass, index, true, d),
+        Some(norm) => {
+            attend_backward_input(pass, index, false, d);
+            let (statistics, d_input) = (saved.first_statistics.view(), d.hidden.view_mut());
+            norm.backward(parameters, d.other.view(), input, statistics, true, d_input, gradients);
+        }
+    }
+}
+
+/// Backward of [`attend`] to the products of queries, keys and values, whose gradients are left in
+/// `d.qkv` and `d.queries`, and to their weights; needs that of the context in `d.context`.
+fn attend_backward(
+    pass: &Pass<'_>,
+    index: usize,
+    input: View<'_>,
+    saved: &BlockActivations,
+    d: &mut EncoderGradients,
+    gradients: &mut Arena,
+) {
+    let (config, ragged, block) =
+        (pass.config, &pass.batch.ragged, &pass.transformer.blocks[index]);
+    let (tokens, heads, h) = (ragged.tokens(), config.heads, config.hidden_size);
+    let attention = attention_config(pass, index);
+    let EncoderGradients { context: d_context, qkv: d_qkv, queries: d_queries, .. } = d;
+    let (context, log_sum_exp) = (saved.context.view(), saved.log_sum_exp.view());
+    let (qkv, d_all) = match attention.queries {
+        None => {
+            let d_qkv = d_qkv.reshape(tokens, 3 * h).view_mut();
+            (Qkv::Together(saved.qkv.view()), Qkv::Together(d_qkv))
+        }
+        Some(rows) => {
+            let (queries, keys_values) = (saved.queries.view(), saved.qkv.view());
+            let d_queries = d_queries.reshape(rows.len(), h).view_mut();
+            let d_keys_values = d_qkv.reshape(tokens, 2 * h).view_mut();
+            let d_all = Qkv::Apart { queries: d_queries, keys_values: d_keys_values };
+            (Qkv::Apart { queries, keys_values }, d_all)
+        }
+    };
+    let d_bias = pass.transformer.relative_bias.map(|table| gradients.view_mut(table));
+    let d_out = d_context.view();
+    ops::attention_backward(&attention, d_out, qkv, context, log_sum_exp, d_all, d_bias);
+
+    let x = if block.first_norm.is_some() { saved.attention_input.view() } else { input };
+    match attention.queries {
+        None => {
+            if let Some(rotary) = &block.rotary {
+                ops::rotary_backward(rotary, ragged, None, 2 * heads, d_qkv.view_mut());
+            }
+            block.qkv.backward_weight(pass, d_qkv.view(), x, gradients);
+        }
+        Some(rows) => {
+            if let Some(rotary) = &block.rotary {
+                ops::rotary_backward(rotary, ragged, Some(rows), heads, d_queries.view_mut());
+                ops::rotary_backward(rotary, ragged, None, heads, d_qkv.view_mut());
+            }
+            let [for_queries, for_others] = [block.qkv.part(0..h), block.qkv.part(h..3 * h)];
+            let queries_input = saved.queries_input.view();
+            for_queries.backward_weight(pass, d_queries.view(), queries_input, gradients);
+            for_others.backward_weight(pass, d_qkv.view(), x, gradients);
+        }
+    }
+}
+
+/// Backward of [`attend`] from the products to `x`: added to `d.hidden` when `accumulate`, else in
+/// `d.other`.
+fn attend_backward_input(
+    pass: &Pass<'_>,
+    index: usize,
+    accumulate: bool,
+    d: &mut EncoderGradients,
+) {
+    let (tokens, h) = (pass.batch.ragged.tokens(), pass.config.hidden_size);
+    let block = &pass.transformer.blocks[index];
+    let EncoderGradients { hidden, other, context, qkv, queries, .. } = d;
+    let d_x = if accumulate { hidden } else { other.reshape(tokens, h) };
+    let Some(Readout { rows, .. }) = pass.readout_at(index) else {
+        return block.qkv.backward_input(pass, qkv.view(), accumulate, d_x.view_mut());
+    };
+    let [for_queries, for_others] = [block.qkv.part(0..h), block.qkv.part(h..3 * h)];
+    for_others.backward_input(pass, qkv.view(), accumulate, d_x.view_mut());
+    let d_rows = context.reshape(rows.len(), h);
+    for_queries.backward_input(pass, queries.view(), false, d_rows.view_mut());
+    ops::gather_backward(d_rows.view(), rows, d_x.view_mut());
+}
+
+fn attention_config<'a>(pass: &Pass<'a>, index: usize) -> Attention<'a> {
+    let config = pass.config;
+    let head_dim = config.hidden_size / config.heads;
+    let bias = pass.transformer.relative_bias.map(|table| match config.positions {
+        Positions::LearnedWithRelativeBias { max_distance, .. } => {
+            RelativeBias { table: pass.parameters.view(table), max_distance }
+        }
+        ref other => unreachable!("a table of relative offsets with positions {other:?}"),
+    });
+    Attention {
+        ragged: &pass.batch.ragged,
+        queries: pass.readout_at(index).map(|readout| &readout.rows),
+        heads: config.heads,
+        scale: 1.0 / (head_dim as f32).sqrt(),
+        window: config.blocks[index].window,
+        causal: false,
+        bias,
+        dropout: pass.dropout(config.attention_dropout, place(index, Site::Probabilities)),
+        precision: pass.precision,
+    }
+}

@@ -137,9 +137,9 @@ struct MiningArgs {
     #[arg(long)]
     output_scores: bool,
 
-    /// Most texts or pairs in a batch [default: as many as 8192 tokens allow]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    batch_size: Option<usize>,
+    /// Most texts or pairs in a batch
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_one)]
+    batch_size: usize,
 
     /// Questions in a search
     #[arg(long, value_name = "N", default_value_t = 16384, allow_negative_numbers = true)]
@@ -194,7 +194,7 @@ impl MiningArgs {
             include_positives: self.include_positives,
             output_format: self.output_format,
             output_scores: self.output_scores,
-            batch_size: self.batch_size.unwrap_or(usize::MAX),
+            batch_size: self.batch_size,
             faiss_batch_size: self.faiss_batch_size,
             use_faiss: self.use_faiss,
             use_multi_process: self.use_multi_process,

@@ -43,7 +43,7 @@ pub struct MiningOptions {
     pub output_format: OutputFormat,
     /// Add the scores, or put them in the place of the labels.
     pub output_scores: bool,
-    /// Most texts or pairs in a batch of either encoder; by default, only the tokens are bounded.
+    /// Most texts or pairs in a batch of either encoder.
     pub batch_size: usize,
     /// Anchors in a search.
     pub faiss_batch_size: i64,
@@ -83,7 +83,7 @@ impl Default for MiningOptions {
             include_positives: false,
             output_format: OutputFormat::Triplet,
             output_scores: false,
-            batch_size: usize::MAX,
+            batch_size: 32,
             faiss_batch_size: 16384,
             use_faiss: false,
             use_multi_process: false,

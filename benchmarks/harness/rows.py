@@ -14,7 +14,7 @@ def modernbert(precision, target):
     # ModernBERT's own default is no dropout.
     models = {"model": "modernbert-base", "undropped": "modernbert-base"}
     title = f"train, ModernBERT-base shape, batch 8, {precision}"
-    return Training(f"train-modernbert-{precision}", title, precision, target, batch_size=8, steps=12, **models)
+    return Training(f"train-modernbert-{precision}", title, precision, target, batch_size=8, steps=12, fresh=True, **models)
 
 
 def all_rows():

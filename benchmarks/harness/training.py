@@ -14,7 +14,7 @@ MAX_LENGTH = 512
 COMPARED_STEPS = 4
 COMPARED_ROWS = 2
 
-# Relative differences of losses. Step by step without dropout: in fp32, rounding that AdamW's first, sign-like steps carry on;
+# Differences of losses relative to them, or to a tenth of the first. Step by step without dropout: in fp32, rounding that AdamW's first, sign-like steps carry on;
 # in bf16, 8 bits of mantissa in every product. Over a whole run with dropout: other masks and another order of the same rows.
 STEP_TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}
 MEAN_TOLERANCE = 0.05
@@ -46,6 +46,7 @@ class Training:
         model: The model's name, for `Models.made`.
         undropped: The same model without dropout, for the step by step comparison.
         similar: Train on sentence pairs in the place of question and passage pairs.
+        fresh: The weights are random, so the losses of the first steps leap with the order of the rows and their mean is not compared.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Training:
     batch_size: int
     steps: int
     similar: bool = False
+    fresh: bool = False
     memory_target: float | None = None
     unit: str = "pairs/s"
 
@@ -88,7 +90,9 @@ class Training:
         expect_tokens(self.few_tokens * COMPARED_STEPS, ours["tokens"], theirs["tokens"])
         if len(ours["losses"]) != COMPARED_STEPS or len(theirs["losses"]) != COMPARED_STEPS:
             raise RowFailed(f"expected {COMPARED_STEPS} losses of each side, got {ours['losses']} and {theirs['losses']}")
-        worst = max(abs(a - b) / abs(b) for a, b in zip(ours["losses"], theirs["losses"]))
+        # A loss that has fallen far is off by what rounding did to logits of the size they had at first.
+        least = theirs["losses"][0] / 10
+        worst = max(abs(a - b) / max(abs(b), least) for a, b in zip(ours["losses"], theirs["losses"]))
         tolerance = STEP_TOLERANCE[self.precision]
         if not worst <= tolerance:
             raise RowFailed(f"losses without dropout differ by {worst:.1e}, more than {tolerance:.0e}: {ours['losses']} and {theirs['losses']}")
@@ -106,6 +110,8 @@ class Training:
             raise RowFailed(f"{len(ours['losses'])} steps here, {len(theirs['losses'])} there")
         means = statistics.mean(ours["losses"]), statistics.mean(theirs["losses"])
         difference = abs(means[0] - means[1]) / means[1]
+        if self.fresh:
+            return f"same {self.tokens} tokens, mean losses {means[0]:.4f} and {means[1]:.4f} (rows in another order)"
         if not difference <= MEAN_TOLERANCE:
             raise RowFailed(f"mean losses {means[0]:.4f} and {means[1]:.4f} differ by {difference:.1%}, more than {MEAN_TOLERANCE:.0%}")
         return f"same {self.tokens} tokens, mean losses {means[0]:.4f} and {means[1]:.4f} (within {MEAN_TOLERANCE:.0%})"

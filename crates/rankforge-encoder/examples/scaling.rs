@@ -1,6 +1,6 @@
 //! Time per token against the tokens of a batch, the length of its sequences, and threads: one line of JSON for each point.
 //!
-//!     cargo run --release -p rankforge-encoder --example scaling > scaling.jsonl
+//!     cargo run --release -p rankforge-encoder --example scaling -- [part of a model's name] > scaling.jsonl
 //!     python3 benchmarks/draw.py scaling.jsonl docs/scaling.svg
 
 use rankforge_encoder::kernels::{Arena, Device, Precision};
@@ -13,31 +13,38 @@ use std::time::Instant;
 
 /// Tokens of the batches in the first sweep, in sequences of `LENGTH`, and of every batch in the second.
 const TOKENS: [usize; 8] = [64, 128, 256, 512, 1024, 2048, 4096, 8192];
-const LENGTHS: [usize; 8] = TOKENS;
+const LENGTHS: [usize; 5] = [64, 256, 1024, 4096, 8192];
 const LENGTH: usize = 64;
 const MOST: usize = 8192;
 
-/// Calls of each point; the quickest counts.
-const CALLS: usize = 2;
+/// Seconds of calls of each point; the quickest counts.
+const SECONDS: f64 = 1.0;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let models = [("MiniLM-L6", mini_lm()), ("ModernBERT-base, 3 of 22 blocks", modern_bert())];
-    for (name, config) in &models {
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    for (name, config) in models.iter().filter(|(name, _)| name.contains(&wanted)) {
         let task = Task::SequenceClassification { num_labels: 1 };
         let architecture = Architecture::from_config(config, Path::new("config.json"), &task)?;
         for threads in [1, 2] {
             let device = Device::cpu(Some(threads))?;
-            let mut model = Model::new(&device, architecture.clone(), 1);
+            let model = Model::new(&device, architecture.clone(), 1);
+            let gradients = Arena::zeros(&device, model.parameters().layout().clone());
+            let mut bench = Bench { model, gradients, workspace: Workspace::new(&device) };
+            // The first call brings the memory of all others.
+            let batch = bench.batch(MOST, LENGTH);
+            bench.train(&batch);
             for precision in [Precision::Float32, Precision::BFloat16] {
-                model.set_precision(precision);
+                bench.model.set_precision(precision);
                 let series = format!("{precision}, {threads} threads");
                 for tokens in TOKENS {
                     let name = format!("{name}, sequences of {LENGTH}");
-                    measure(&model, tokens, LENGTH, &name, "tokens of the batch", &series, tokens)?;
+                    bench.measure(tokens, LENGTH, &name, "tokens of the batch", &series, tokens)?;
                 }
-                for length in LENGTHS {
+                // The longest take minutes on one thread.
+                for length in LENGTHS.into_iter().filter(|_| threads > 1) {
                     let name = format!("{name}, batches of {MOST} tokens");
-                    measure(&model, MOST, length, &name, "length", &series, length)?;
+                    bench.measure(MOST, length, &name, "length", &series, length)?;
                 }
             }
         }
@@ -67,54 +74,67 @@ fn modern_bert() -> Value {
     })
 }
 
-/// Times inference and a training step, and writes both points.
-fn measure(
-    model: &Model,
-    tokens: usize,
-    length: usize,
-    panel: &str,
-    axis: &str,
-    series: &str,
-    x: usize,
-) -> Result<(), Box<dyn Error>> {
-    let sequence = |index: usize| Tokens {
-        ids: (0..length)
-            .map(|token| (1000 + (index * 7919 + token * 104_729) % 29_000) as u32)
-            .collect(),
-        type_ids: vec![0; length],
-        truncated: 0,
-    };
-    let sequences: Vec<Tokens> = (0..tokens / length).map(sequence).collect();
-    let batch = Batch::new(&sequences, &model.architecture().encoder);
-    let mut workspace = Workspace::new(model.device());
-    let inference = quickest(|| {
-        model.forward(&batch, Mode::Inference, false, &mut workspace);
-    });
-    let mut gradients = Arena::zeros(model.device(), model.parameters().layout().clone());
-    let mode = Mode::Training { seed: 1, step: 1, part: 0 };
-    let training = quickest(|| {
-        let outputs = model.forward(&batch, mode, true, &mut workspace);
-        let ones = Outputs { values: vec![1.0; outputs.values.len()], ..outputs };
-        model.backward(&ones, &batch, mode, &mut workspace, &mut gradients);
-    });
-    let mut out = std::io::stdout().lock();
-    for (pass, seconds) in [("inference", inference), ("forward and backward", training)] {
-        let point = json!({
-            "panel": format!("{panel}: {pass}"), "series": series, "x_axis": axis,
-            "y_axis": "microseconds a token", "x": x, "y": seconds * 1e6 / tokens as f64,
-        });
-        writeln!(out, "{point}")?;
-    }
-    Ok(())
+/// A model with the memory of its passes.
+struct Bench {
+    model: Model,
+    gradients: Arena,
+    workspace: Workspace,
 }
 
-/// Seconds of the quickest call, after one that brings the memory.
+impl Bench {
+    fn batch(&self, tokens: usize, length: usize) -> Batch {
+        let id = |index: usize| (1000 + index * 7919 % 29_000) as u32;
+        let sequence = |index: usize| Tokens {
+            ids: (index * length..(index + 1) * length).map(id).collect(),
+            type_ids: vec![0; length],
+            truncated: 0,
+        };
+        let sequences: Vec<Tokens> = (0..tokens / length).map(sequence).collect();
+        Batch::new(&sequences, &self.model.architecture().encoder)
+    }
+
+    /// Forward with dropout, and backward.
+    fn train(&mut self, batch: &Batch) {
+        let mode = Mode::Training { seed: 1, step: 1, part: 0 };
+        let outputs = self.model.forward(batch, mode, true, &mut self.workspace);
+        let ones = Outputs { values: vec![1.0; outputs.values.len()], ..outputs };
+        self.model.backward(&ones, batch, mode, &mut self.workspace, &mut self.gradients);
+    }
+
+    /// Times inference and a training step, and writes both points.
+    fn measure(
+        &mut self,
+        tokens: usize,
+        length: usize,
+        panel: &str,
+        axis: &str,
+        series: &str,
+        x: usize,
+    ) -> Result<(), Box<dyn Error>> {
+        let batch = self.batch(tokens, length);
+        let inference = quickest(|| {
+            self.model.forward(&batch, Mode::Inference, false, &mut self.workspace);
+        });
+        let training = quickest(|| self.train(&batch));
+        let mut out = std::io::stdout().lock();
+        for (pass, seconds) in [("inference", inference), ("forward and backward", training)] {
+            let point = json!({
+                "panel": format!("{panel}: {pass}"), "series": series, "x_axis": axis,
+                "y_axis": "microseconds a token", "x": x, "y": seconds * 1e6 / tokens as f64,
+            });
+            writeln!(out, "{point}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Seconds of the quickest call.
 fn quickest(mut work: impl FnMut()) -> f64 {
-    work();
-    let time = |_| {
-        let begun = Instant::now();
+    let (begun, mut best) = (Instant::now(), f64::MAX);
+    while begun.elapsed().as_secs_f64() < SECONDS {
+        let call = Instant::now();
         work();
-        begun.elapsed().as_secs_f64()
-    };
-    (0..CALLS).map(time).fold(f64::MAX, f64::min)
+        best = best.min(call.elapsed().as_secs_f64());
+    }
+    best
 }

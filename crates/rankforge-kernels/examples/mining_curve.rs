@@ -1,7 +1,7 @@
-//! Seconds of the search for the nearest rows, against the rows of the corpus: one line of JSON for each size.
+//! Seconds of the search for the nearest rows, against the rows of the corpus: one line of JSON for each point.
 //!
 //!     cargo run --release -p rankforge-kernels --example mining_curve -- [THREADS] > curve.jsonl
-//!     python3 benchmarks/draw_mining_curve.py curve.jsonl docs/mining-curve.svg
+//!     python3 benchmarks/draw.py curve.jsonl docs/mining-curve.svg
 
 use rankforge_kernels::ops::{Similarity, top_k};
 use rankforge_kernels::{Buffer, Device};
@@ -20,7 +20,7 @@ const DIMENSION: usize = 256;
 /// Mining's width: 20 candidates and the positive.
 const NEIGHBOURS: usize = 21;
 
-/// Searches of each size; the quickest and the slowest are told.
+/// Searches of each size: the quickest, the one between, and the slowest are told.
 const REPEATS: usize = 3;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -29,6 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let largest = SIZES[SIZES.len() - 1];
     let queries = Buffer::upload(&device, QUERIES, DIMENSION, &directions(1, QUERIES));
     let numbers = directions(2, largest);
+    let (threads, isa) = (device.threads(), device.isa());
+    let panel = format!("{QUERIES} queries, {DIMENSION} dimensions, {threads} threads, {isa}");
     for rows in SIZES {
         let corpus = Buffer::upload(&device, rows, DIMENSION, &numbers[..rows * DIMENSION]);
         let mut seconds = Vec::new();
@@ -44,15 +46,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         seconds.sort_by(f64::total_cmp);
         let nanoseconds = |seconds: f64| seconds * 1e9 / (QUERIES as f64 * rows as f64);
-        writeln!(
-            std::io::stdout(),
-            r#"{{"rows": {rows}, "queries": {QUERIES}, "dimension": {DIMENSION}, "threads": {}, "instruction_set": "{}", "least": {:.4}, "median": {:.4}, "most": {:.4}}}"#,
-            device.threads(),
-            device.isa(),
-            nanoseconds(seconds[0]),
-            nanoseconds(seconds[REPEATS / 2]),
-            nanoseconds(seconds[REPEATS - 1]),
-        )?;
+        for (series, seconds) in ["least", "median", "most"].into_iter().zip(&seconds) {
+            writeln!(
+                std::io::stdout(),
+                r#"{{"panel": "{panel}", "series": "{series} of {REPEATS}", "x_axis": "rows of the corpus", "y_axis": "nanoseconds a query and row", "x": {rows}, "y": {:.4}}}"#,
+                nanoseconds(*seconds),
+            )?;
+        }
     }
     Ok(())
 }

@@ -225,14 +225,9 @@ impl Turn<'_> {
 fn to_words<S: Simd>(format: Format, numbers: &[f32], words: &mut [f32]) {
     match format {
         Format::Exact => words.copy_from_slice(numbers),
-        Format::RoundedBf16 => {
+        Format::RoundedBf16 | Format::RoundedF16 => {
             for (numbers, words) in numbers.chunks(S::LANES).zip(words.chunks_mut(S::LANES)) {
-                store_up_to::<S>(S::round_bf16(load_up_to::<S>(numbers)), words);
-            }
-        }
-        Format::RoundedF16 => {
-            for (numbers, words) in numbers.chunks(S::LANES).zip(words.chunks_mut(S::LANES)) {
-                store_up_to::<S>(S::round_f16(load_up_to::<S>(numbers)), words);
+                store_up_to::<S>(rounded::<S>(format, load_up_to::<S>(numbers)), words);
             }
         }
         Format::Bf16Pairs => {
@@ -242,5 +237,16 @@ fn to_words<S: Simd>(format: Format, numbers: &[f32], words: &mut [f32]) {
                 store_up_to::<S>(pairs, words);
             }
         }
+    }
+}
+
+/// Numbers of a vector that are rounded as `format` says, where a word is one number.
+#[inline(always)]
+pub(crate) fn rounded<S: Simd>(format: Format, numbers: S::V) -> S::V {
+    match format {
+        Format::Exact => numbers,
+        Format::RoundedBf16 => S::round_bf16(numbers),
+        Format::RoundedF16 => S::round_f16(numbers),
+        Format::Bf16Pairs => unreachable!("a pair is of two vectors"),
     }
 }

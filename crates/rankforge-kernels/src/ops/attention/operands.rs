@@ -3,7 +3,7 @@
 use super::{Address, Part};
 use crate::Isa;
 use crate::micro::{Multiply, MultiplyPairs};
-use crate::pack::Format;
+use crate::pack::{Format, rounded};
 use crate::parallel::SharedRows;
 use crate::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
 use crate::tile::{Left, PANEL, Right, Shape, pack_panels, padded, product};
@@ -127,17 +127,6 @@ impl Words {
         } else {
             product::<Multiply>(self.isa, shape, left, right, accumulate, out, stride);
         }
-    }
-}
-
-/// Numbers of a vector that are rounded as `format` says, where a word is one number.
-#[inline(always)]
-pub(super) fn rounded<S: Simd>(format: Format, numbers: S::V) -> S::V {
-    match format {
-        Format::Exact => numbers,
-        Format::RoundedBf16 => S::round_bf16(numbers),
-        Format::RoundedF16 => S::round_f16(numbers),
-        Format::Bf16Pairs => unreachable!("a pair is of two vectors"),
     }
 }
 

@@ -1,9 +1,9 @@
 //! What happens to each row of a score tile between the products.
 
 use super::Head;
-use super::operands::{load_at, rounded};
+use super::operands::load_at;
 use crate::math::exp2;
-use crate::pack::Format;
+use crate::pack::{Format, rounded};
 use crate::simd::{Kernel, Simd, store_up_to};
 use std::ops::Range;
 

@@ -37,10 +37,15 @@ def scaled(scale, full, least):
 
 @dataclasses.dataclass
 class Run:
-    """One process of one side: `amount / seconds` is its rate."""
+    """One process of one side: `amount / seconds` is its rate.
+
+    Attributes:
+        step_seconds: Mean of the training steps after the first, which touches all memory for the first time; None elsewhere.
+    """
 
     seconds: float
     measured: Measured
+    step_seconds: float | None = None
 
 
 @dataclasses.dataclass
@@ -50,7 +55,7 @@ class Result:
     Attributes:
         amount: Pairs, texts or processes that a run works through.
         unit: What the rate counts.
-        operations: Useful operations of a run in its matrix products, or None.
+        operations: Useful operations in the matrix products of a run, of a mean step in training, or None.
         details: The size of the work and what the checks found.
         failure: Why the row failed, or None.
     """
@@ -75,6 +80,11 @@ class Result:
     def ratios(self):
         """How many times faster rankforge was, for each pair of runs."""
         return [theirs.seconds / ours.seconds for ours, theirs in zip(self.ours, self.theirs)]
+
+    def step_ratios(self):
+        """The same for the training steps after the first; empty elsewhere."""
+        pairs = zip(self.ours, self.theirs)
+        return [theirs.step_seconds / ours.step_seconds for ours, theirs in pairs if ours.step_seconds and theirs.step_seconds]
 
     def memory_ratios(self):
         """How many times less memory rankforge took, for each pair of runs."""

@@ -19,11 +19,12 @@ class RowFailed(Exception):
 
 @dataclasses.dataclass
 class Measured:
-    """What a whole process took."""
+    """What a whole process took, and the seconds after which each line of its standard error came."""
 
     wall_seconds: float
     cpu_seconds: float
     memory_mib: float
+    line_seconds: list[float]
 
 
 @dataclasses.dataclass

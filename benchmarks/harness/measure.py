@@ -1,4 +1,4 @@
-"""Runs one command; writes its exit status, wall time, processor time and peak memory to a JSON file.
+"""Runs one command; writes its exit status, wall time, processor time, peak memory and when each line of its standard error came to a JSON file.
 
     python -I -S measure.py RESULT.json STDOUT STDERR COMMAND ...
 
@@ -15,9 +15,16 @@ import time
 def main():
     result, stdout, stderr, *command = sys.argv[1:]
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    files = [(os.POSIX_SPAWN_OPEN, 1, stdout, flags, 0o644), (os.POSIX_SPAWN_OPEN, 2, stderr, flags, 0o644)]
+    read_end, write_end = os.pipe()
+    actions = [(os.POSIX_SPAWN_OPEN, 1, stdout, flags, 0o644), (os.POSIX_SPAWN_DUP2, write_end, 2)]
     begun = time.monotonic()
-    process = os.posix_spawnp(command[0], command, os.environ, file_actions=files)
+    process = os.posix_spawnp(command[0], command, os.environ, file_actions=actions)
+    os.close(write_end)
+    line_seconds = []
+    with open(read_end, "rb") as lines, open(stderr, "wb") as written:
+        for line in lines:
+            line_seconds.append(time.monotonic() - begun)
+            written.write(line)
     _, status, usage = os.wait4(process, 0)
     wall = time.monotonic() - begun
     figures = {
@@ -25,6 +32,7 @@ def main():
         "wall_seconds": wall,
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "memory_mib": usage.ru_maxrss / 1024,
+        "line_seconds": line_seconds,
     }
     with open(result, "w") as target:
         json.dump(figures, target)

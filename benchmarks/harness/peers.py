@@ -13,15 +13,20 @@ from harness.data import read_rows, write_rows
 
 
 def train(job):
-    """Trains a reranker; seconds as the Trainer counts them, the loss of each step, and the real tokens that went in."""
+    """Trains a reranker; seconds as the Trainer counts them, when each step ended, its loss, and the real tokens that went in."""
     import datasets
     import torch
+    import transformers
     from sentence_transformers.cross_encoder import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
     torch.set_num_threads(job["threads"])
     model = CrossEncoder(job["model"], num_labels=1, max_length=job["max_length"], device="cpu")
-    tokens = []
+    tokens, step_ends = [], []
+
+    class StepEnds(transformers.TrainerCallback):
+        def on_step_end(self, *_, **__):
+            step_ends.append(time.monotonic())
 
     def count(module, inputs):
         # The model card's example scores are computed too, but not while training.
@@ -38,11 +43,11 @@ def train(job):
         disable_tqdm=True,
     )
     rows = datasets.Dataset.from_list(read_rows(job["pairs"]))
-    trainer = CrossEncoderTrainer(model=model, args=arguments, train_dataset=rows, loss=BinaryCrossEntropyLoss(model))
+    trainer = CrossEncoderTrainer(model=model, args=arguments, train_dataset=rows, loss=BinaryCrossEntropyLoss(model), callbacks=[StepEnds()])
     result = trainer.train()
     model.save_pretrained(f"{job['output']}/final")
     losses = [float(record["loss"]) for record in trainer.state.log_history if "loss" in record]
-    return {"seconds": result.metrics["train_runtime"], "losses": losses, "tokens": sum(tokens)}
+    return {"seconds": result.metrics["train_runtime"], "losses": losses, "tokens": sum(tokens), "step_ends": step_ends}
 
 
 def load_reranker(job):

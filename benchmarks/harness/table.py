@@ -3,12 +3,12 @@
 import dataclasses
 import statistics
 
-HEADINGS = ("work", "rankforge", "sentence-transformers", "ratio", "to reach", "useful G/s", "check")
+HEADINGS = ("work", "rankforge", "sentence-transformers", "ratio", "of later steps", "to reach", "useful G/s", "check")
 NOTE = (
     "Figures are lowest / median / highest. Processes ran in turns, rankforge first, and a ratio is that of one such pair. Training rates "
-    "are those of the Trainer on either side, without starting and loading. Rates of `score` and `encode` hold the whole process on "
+    "are those of the Trainer on either side, without starting and loading; later steps are those after the first. Rates of `score` and `encode` hold the whole process on "
     "rankforge's side, but the call alone on the other. Useful arithmetic is that of the matrix products of real tokens (padding left "
-    "out), three times over in training, as a share of the peak measured in the same run."
+    "out), three times over in training, where it is that of the later steps, as a share of the peak measured in the same run."
 )
 
 
@@ -17,18 +17,19 @@ def lines(results, peak):
     table = []
     for result in results:
         if result.failure:
-            table.append((result.title, "", "", "", f"{result.target:g}x", "", f"FAILED: {first_line(result.failure)}"))
+            table.append((result.title, "", "", "", "", f"{result.target:g}x", "", f"FAILED: {first_line(result.failure)}"))
             continue
         ours, theirs = (f"{spread(result.rates(runs))} {result.unit}" for runs in (result.ours, result.theirs))
         if result.amount == 1:
             ours, theirs = (f"{spread([run.seconds for run in runs])} s" for runs in (result.ours, result.theirs))
         useful = useful_arithmetic(result, peak)
-        table.append((result.title, ours, theirs, spread(result.ratios()), reached(result.ratios(), result.target), useful, "same"))
+        later = spread(result.step_ratios()) if result.step_ratios() else ""
+        table.append((result.title, ours, theirs, spread(result.ratios()), later, reached(result.ratios(), result.target), useful, "same"))
         if result.memory_target:
             memory = [f"{spread([run.measured.memory_mib for run in runs])} MiB" for runs in (result.ours, result.theirs)]
             ratios = result.memory_ratios()
             title = f"peak memory of: {result.title}"
-            table.append((title, *memory, spread(ratios), reached(ratios, result.memory_target), "", "same"))
+            table.append((title, *memory, spread(ratios), "", reached(ratios, result.memory_target), "", "same"))
     return table
 
 
@@ -41,7 +42,7 @@ def useful_arithmetic(result, peak):
     """Useful G/s of rankforge's runs and their share of the peak."""
     if result.operations is None:
         return ""
-    rates = [result.operations / run.seconds / 1e9 for run in result.ours]
+    rates = [result.operations / (run.step_seconds or run.seconds) / 1e9 for run in result.ours]
     if peak is None:
         return f"{spread(rates)}, peak not measured"
     return f"{spread(rates)}, {statistics.median(rates) / peak[result.precision]:.0%} of peak"
@@ -105,6 +106,6 @@ def as_json(run, results):
     """Everything, for programs."""
     rows = []
     for result in results:
-        ratios = {"ratios": result.ratios(), "memory_ratios": result.memory_ratios()}
+        ratios = {"ratios": result.ratios(), "step_ratios": result.step_ratios(), "memory_ratios": result.memory_ratios()}
         rows.append({**dataclasses.asdict(result), **ratios})
     return {**run, "rows": rows}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import statistics
 
 from harness.arithmetic import useful_operations
@@ -63,7 +64,7 @@ class Training:
     unit: str = "pairs/s"
 
     def prepare(self, bench, folder):
-        self.steps = bench.size(self.steps, 2)
+        self.steps = bench.size(self.steps, 4)
         count = self.steps * self.batch_size
         tokenizer = pair_tokenizer(bench.models.made(self.model), MAX_LENGTH)
         if self.similar:
@@ -79,7 +80,7 @@ class Training:
         batches = [lengths[start : start + self.batch_size] for start in range(0, count, self.batch_size)]
         padded = statistics.mean(max(batch) for batch in batches)
         detail = f"{self.steps} steps of {self.batch_size} pairs of {statistics.mean(lengths):.0f} tokens, {padded:.0f} with padding"
-        return count, useful_operations(bench.models.made(self.model), lengths, training=True), detail
+        return count, useful_operations(bench.models.made(self.model), lengths, training=True) / self.steps, detail
 
     def compare_first(self, bench, folder):
         """Trains both sides without dropout on one batch that is an epoch, so that the order of its rows does not matter."""
@@ -134,13 +135,20 @@ class Training:
         history = state["log_history"]
         losses = [record["loss"] for record in history if "loss" in record]
         seconds = next(record["train_runtime"] for record in history if "train_runtime" in record)
-        return Run(seconds, measured), {"losses": losses, "tokens": state["num_input_tokens_seen"]}
+        logged = zip(measured.line_seconds, (folder / "ours.stderr").read_text().splitlines(), strict=True)
+        ends = [seconds for seconds, line in logged if re.match(r"step \d+/\d+, epoch .*: loss", line)]
+        return Run(seconds, measured, later_steps(ends)), {"losses": losses, "tokens": state["num_input_tokens_seen"]}
 
     def _theirs(self, bench, folder, model, pairs, arguments):
         folder.mkdir()
         job = {"work": "train", "model": model, "pairs": pairs, "arguments": arguments, "output": folder / "output"}
         result, measured = bench.sides.theirs({**job, "max_length": MAX_LENGTH, "precision": self.precision}, folder)
-        return Run(result["seconds"], measured), result
+        return Run(result["seconds"], measured, later_steps(result.pop("step_ends"))), result
+
+
+def later_steps(ends):
+    """Mean seconds of the steps after the first, from the times at which all ended."""
+    return (ends[-1] - ends[0]) / (len(ends) - 1)
 
 
 def expect_tokens(expected, ours, theirs):

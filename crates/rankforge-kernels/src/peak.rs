@@ -18,7 +18,7 @@ pub enum Arithmetic {
 /// held in registers, with no memory in between; a multiply-add counts as two.
 ///
 /// `None` when the device's instruction set has no instruction for this arithmetic. Takes about a
-/// third of a second; the best of several rounds is taken, so other work disturbs it little.
+/// second; the best of many rounds is taken, so other work disturbs it little.
 pub fn peak(device: &Device, arithmetic: Arithmetic) -> Option<f64> {
     let dot_products = device.isa() == Isa::Avx512Bf16;
     if arithmetic != Arithmetic::Float32 && !dot_products {
@@ -34,7 +34,7 @@ pub fn peak(device: &Device, arithmetic: Arithmetic) -> Option<f64> {
     Some((0..ROUNDS).map(|_| round(STEPS)).fold(0.0, f64::max))
 }
 
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 40;
 
 /// Multiply-adds of each sum in a round: about 20 ms.
 const STEPS: u64 = 2_000_000;

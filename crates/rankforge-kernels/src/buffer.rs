@@ -1,4 +1,5 @@
 use crate::Device;
+use crate::parallel::for_chunks;
 use std::fmt;
 use std::ops::Range;
 
@@ -35,11 +36,21 @@ impl Buffer {
         buffer
     }
 
+    /// Takes `values`, row-major, without a copy.
+    ///
+    /// # Panics
+    /// When `values` does not hold `rows * columns` numbers.
+    pub fn from_vec(device: &Device, rows: usize, columns: usize, values: Vec<f32>) -> Buffer {
+        assert_eq!(values.len(), rows * columns, "{rows} x {columns} of {} numbers", values.len());
+        Buffer { device: device.clone(), rows, columns, data: values }
+    }
+
     /// Gives the matrix a new shape; the contents are unspecified afterwards.
     pub fn reshape(&mut self, rows: usize, columns: usize) -> &mut Buffer {
         let length = rows * columns;
         if self.data.len() < length {
-            self.data.resize(length, 0.0);
+            self.data = Vec::new(); // given back before more is asked for
+            self.data = reserved(length);
         }
         self.rows = rows;
         self.columns = columns;
@@ -61,7 +72,7 @@ impl Buffer {
         &self.device
     }
 
-    /// Bytes of memory held, spare capacity included.
+    /// Bytes of memory reserved, spare capacity included; the system maps what is touched.
     pub fn capacity_in_bytes(&self) -> usize {
         self.data.capacity() * size_of::<f32>()
     }
@@ -77,6 +88,15 @@ impl Buffer {
         let data = &mut self.data[..self.rows * self.columns];
         ViewMut { device: &self.device, rows: self.rows, columns: self.columns, data }
     }
+}
+
+/// Numbers that one task fills: 1 MiB.
+const FILLED_TOGETHER: usize = 1 << 18;
+
+/// At least `length` numbers, half as many again for somewhat larger batches to come. Zeros from the
+/// allocator are mapped when they are first touched, by the threads that compute them.
+pub(crate) fn reserved(length: usize) -> Vec<f32> {
+    vec![0.0; length + length / 2]
 }
 
 /// A shared handle on a `rows x columns` matrix; what operations read.
@@ -140,6 +160,11 @@ impl<'a> View<'a> {
     /// When the shape holds another count of numbers.
     pub fn with_shape(&self, rows: usize, columns: usize) -> View<'a> {
         View::new(self.device, rows, columns, self.data)
+    }
+
+    /// Whether all numbers are as `wanted` says.
+    pub fn all(&self, wanted: impl Fn(f32) -> bool) -> bool {
+        self.data.iter().all(|number| wanted(*number))
     }
 
     /// Copies the matrix to the host, row-major.
@@ -247,7 +272,8 @@ impl<'a> ViewMut<'a> {
 
     /// Sets every number to `value`.
     pub fn fill(self, value: f32) {
-        self.data.fill(value);
+        let parallel = self.data.len() > FILLED_TOGETHER;
+        for_chunks(self.device, parallel, self.data, FILLED_TOGETHER, |_, chunk| chunk.fill(value));
     }
 }
 

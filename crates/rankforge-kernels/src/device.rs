@@ -1,4 +1,5 @@
 use crate::Precision;
+use crate::buffer::reserved;
 use crate::pack::Format;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -201,8 +202,8 @@ impl Device {
         let mut memory = choice.map(|index| free.swap_remove(index)).unwrap_or_default();
         drop(free);
         if memory.len() < length + CACHE_LINE {
-            memory.clear();
-            memory.resize(length + CACHE_LINE, 0.0);
+            drop(std::mem::take(&mut memory)); // given back before more is asked for
+            memory = reserved(length + CACHE_LINE);
         }
         let misaligned = memory.as_ptr().addr() % (CACHE_LINE * size_of::<f32>());
         let start = (CACHE_LINE - misaligned / size_of::<f32>()) % CACHE_LINE;

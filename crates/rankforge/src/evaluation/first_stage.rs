@@ -125,7 +125,7 @@ fn retrieve(
     let texts: Vec<&str> = beir.queries.values().map(String::as_str).collect();
     let queries = encoder.encode_queries(&texts, &options, reporter)?;
     let upload = |outputs: rankforge_encoder::Outputs| {
-        Buffer::upload(encoder.device(), outputs.rows, outputs.columns, &outputs.values)
+        Buffer::from_vec(encoder.device(), outputs.rows, outputs.columns, outputs.values)
     };
     let (queries, corpus) = (upload(queries), upload(corpus));
     reporter.begin("Searching", Some(queries.rows() as u64), "queries");

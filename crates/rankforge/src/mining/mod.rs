@@ -35,8 +35,8 @@ const PIECE: usize = 1024;
 /// `cross_encoder` scores them again where a margin or a score bound is set. The printed text of
 /// sentence-transformers goes to `reporter` and comes back in [`Mined`].
 ///
-/// Memory holds the embeddings and the candidates of `faiss_batch_size` anchors, never a score for
-/// each anchor and text. [`mine_hard_negatives_to`] does not hold the mined rows either.
+/// Memory holds the pairs, the embeddings, the negatives of each anchor, and the candidates of `faiss_batch_size` anchors,
+/// never a score for each anchor and text. [`mine_hard_negatives_to`] does not hold the mined rows.
 ///
 /// # Errors
 /// An empty table, fewer than two columns, cells that are not texts, options that cannot be met, or
@@ -164,7 +164,7 @@ fn embed(
                 outputs
             }
         };
-        Ok(Buffer::upload(encoder.device(), rows, columns, &values))
+        Ok(Buffer::from_vec(encoder.device(), rows, columns, values))
     };
     let corpus = side(false, &pairs.corpus)?;
     Ok(Embeddings { queries: side(true, &pairs.queries)?, corpus })

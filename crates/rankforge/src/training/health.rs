@@ -79,9 +79,9 @@ pub(super) fn check_gradients(
 ) -> Result<(), Error> {
     let untouched = (-0.0_f32).to_bits();
     for (index, entry) in gradients.layout().entries().iter().enumerate() {
-        let values = gradients.view(ParameterId(index)).to_vec();
-        let never_added = values.iter().all(|value| value.to_bits() == untouched);
-        let zero = values.iter().all(|value| *value == 0.0);
+        let values = gradients.view(ParameterId(index));
+        let never_added = values.all(|value| value.to_bits() == untouched);
+        let zero = values.all(|value| value == 0.0);
         if never_added || (zero && entry.rows > 1 && grad_norm > 0.0) {
             return Err(Error::Input(format!(
                 "parameter {} ({} x {}) received no gradient in the first step, so it could never \

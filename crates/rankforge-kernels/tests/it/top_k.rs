@@ -277,6 +277,20 @@ fn queries_and_rows_of_any_length_are_ranked() {
 }
 
 #[test]
+fn scores_near_the_least_normal_number_are_ranked() {
+    let dim = 1024;
+    let query = vec![3.2e-14; dim];
+    let mut corpus = vec![-3.2e-14; 3 * dim];
+    corpus[dim..2 * dim].fill(1.06647e-27);
+    corpus[2 * dim..].fill(0.0);
+    corpus[2 * dim..2 * dim + 700].fill(1.75862e-27);
+    for device in devices() {
+        let found = run(device, Similarity::Dot, dim, &query, &corpus, 1);
+        assert_eq!(found[0][0].index, 2, "{:?}: {found:?}", device.isa());
+    }
+}
+
+#[test]
 fn infinities_rank_as_their_scores_say() {
     let (dim, rows) = (4, 500);
     let mut corpus = random(20, rows * dim);

@@ -47,8 +47,9 @@ const TILE: usize = 16 * ROWS;
 /// Rows that a thread rounds at a time, at least.
 const CHUNK: usize = 256;
 
-/// Scores of smaller or larger queries than these leave the range where `f32` has its full precision.
-const ORDINARY: Range<f64> = 1e-28..1e37;
+/// Scores of smaller or larger queries than these, or their products of scales, leave the range
+/// where `f32` has its full precision.
+const ORDINARY: Range<f64> = 1e-20..1e37;
 
 struct Search<'a> {
     isa: Isa,

@@ -319,9 +319,10 @@ fn read_dense(config: &Value, path: &Path, reporter: &dyn Reporter) -> Result<De
 fn read_dropout(config: &Value, path: &Path) -> Result<Module, EncoderError> {
     let probability = match config.get("dropout") {
         None => Some(0.2),
-        Some(value) => value.as_f64().filter(|probability| (0.0..1.0).contains(probability)),
+        Some(value) => value.as_f64().map(|probability| probability as f32),
     };
-    probability.map(|probability| Module::Dropout(probability as f32)).ok_or_else(|| {
+    let probability = probability.filter(|probability| (0.0..1.0).contains(probability));
+    probability.map(Module::Dropout).ok_or_else(|| {
         json::field_error(path, "dropout", "a number from 0 to below 1", config.get("dropout"))
     })
 }

@@ -120,6 +120,14 @@ impl Transformer {
         let task = prepare(&mut config, &path)?;
         let architecture = Architecture::from_config(&config, &path, &task)?;
         check_vocabulary(&tokenizer, architecture.encoder.vocab_size, &path)?;
+        let (segment, segments) =
+            (tokenizer.largest_segment(), architecture.encoder.type_vocab_size);
+        // A model of one segment takes every token as of it.
+        if segments > 1 && segment as usize >= segments {
+            let message =
+                format!("the tokenizer has segment {segment} and the model embeds {segments}");
+            return Err(json::file_error(&path, message));
+        }
         let positions = architecture.encoder.max_positions;
         let stated = match module.max_seq_length {
             Some(length) => Some(length),

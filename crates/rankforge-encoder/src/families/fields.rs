@@ -89,8 +89,8 @@ impl<'a> Fields<'a> {
     pub(super) fn optional_probability(&self, name: &str) -> Result<Option<f32>, EncoderError> {
         match self.get(name) {
             None => Ok(None),
-            Some(value) => match value.as_f64() {
-                Some(number) if (0.0..1.0).contains(&number) => Ok(Some(number as f32)),
+            Some(value) => match value.as_f64().map(|number| number as f32) {
+                Some(number) if (0.0..1.0).contains(&number) => Ok(Some(number)),
                 _ => Err(self.error(name, "a probability, at least 0 and below 1")),
             },
         }

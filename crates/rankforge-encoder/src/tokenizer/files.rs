@@ -128,11 +128,13 @@ impl TokenizerFiles {
         }
     }
 
-    /// The limit that `tokenizer.json` itself has.
-    pub(super) fn stored_truncation(&self) -> Option<usize> {
+    /// The limit that `tokenizer.json` itself has, and whether it cuts off the start of a text.
+    pub(super) fn stored_truncation(&self) -> Option<(usize, bool)> {
         let json: Value = serde_json::from_str(&self.json).ok()?;
-        let length = json.get("truncation")?.get("max_length")?.as_u64()?;
-        usize::try_from(length).ok()
+        let truncation = json.get("truncation")?;
+        let length = usize::try_from(truncation.get("max_length")?.as_u64()?).ok()?;
+        let left = truncation.get("direction").is_some_and(|side| side == "Left");
+        Some((length, left))
     }
 
     /// The same files with a normalizer that lower-cases first; `None` when there is one already.
@@ -187,14 +189,16 @@ impl TokenizerFiles {
         max_length: Option<usize>,
     ) -> Result<(), EncoderError> {
         let path = directory.join("tokenizer.json");
-        if max_length == self.stored_truncation() {
+        let stored = self.stored_truncation();
+        if max_length == stored.map(|(length, _)| length) {
             return json::write_bytes(&path, self.json.as_bytes());
         }
         let mut json: Value =
             serde_json::from_str(&self.json).expect("this text was parsed before");
+        let left = stored.is_some_and(|(_, left)| left);
         json["truncation"] = match max_length {
             Some(length) => json!({
-                "direction": "Right",
+                "direction": if left { "Left" } else { "Right" },
                 "max_length": length,
                 "strategy": "LongestFirst",
                 "stride": 0,
@@ -256,14 +260,15 @@ impl TokenizerFiles {
 
     fn read_side(&self) -> Result<bool, EncoderError> {
         const FIELD: &str = "truncation_side";
-        let Some(config) = &self.config else {
-            return Ok(false);
-        };
-        match json::optional_str(config, FIELD, &self.config_path)? {
-            None | Some("right") => Ok(false),
+        let config = self.config.as_ref();
+        let side = config.map(|config| json::optional_str(config, FIELD, &self.config_path));
+        match side.transpose()?.flatten() {
+            // transformers, too, falls back to what `tokenizer.json` says.
+            None => Ok(self.stored_truncation().is_some_and(|(_, left)| left)),
+            Some("right") => Ok(false),
             Some("left") => Ok(true),
             Some(_) => {
-                let got = config.get(FIELD);
+                let got = config.and_then(|config| config.get(FIELD));
                 Err(json::field_error(&self.config_path, FIELD, "\"left\" or \"right\"", got))
             }
         }

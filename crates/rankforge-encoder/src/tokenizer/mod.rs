@@ -23,6 +23,8 @@ pub struct Tokenizer {
     templates: [Option<Template>; 2],
     files: Arc<TokenizerFiles>,
     max_length: Option<usize>,
+    /// Whether the start of a text is cut off and not its end.
+    truncates_left: bool,
     special_tokens: bool,
     vocab_size: usize,
 }
@@ -115,12 +117,20 @@ impl Tokenizer {
         }
     }
 
+    /// The largest segment that reaches the model.
+    pub(crate) fn largest_segment(&self) -> u32 {
+        let templates = self.templates.iter().flatten().filter(|_| self.files.has_segments());
+        templates.map(Template::largest_segment).max().unwrap_or(0)
+    }
+
     /// The same tokenizer as static embedding models use it: no special tokens, and the
     /// truncation that `tokenizer.json` itself asks for, if any.
     pub(crate) fn into_static(mut self) -> Tokenizer {
         self.special_tokens = false;
         self.templates = templates(&self.inner, false);
-        self.max_length = self.files.stored_truncation();
+        let stored = self.files.stored_truncation();
+        self.max_length = stored.map(|(length, _)| length);
+        self.truncates_left = stored.is_some_and(|(_, left)| left);
         self
     }
 
@@ -143,12 +153,15 @@ impl Tokenizer {
             .map_err(|error| files.error(format!("not a usable tokenizer: {error}")))?;
         inner.with_padding(None);
         inner.with_truncation(None).expect("no truncation is always valid");
-        let largest = inner.get_vocab(true).into_values().max();
+        let templates = templates(&inner, true);
+        let special = templates.iter().flatten().filter_map(Template::largest_id);
+        let largest = inner.get_vocab(true).into_values().chain(special).max();
         let vocab_size = largest.map_or(0, |id| id as usize + 1);
         let max_length = files.max_length()?;
         Ok(Tokenizer {
             words: Words::of(&inner).map(Arc::new),
-            templates: templates(&inner, true),
+            templates,
+            truncates_left: files.truncates_left(),
             inner: Arc::new(inner),
             files: Arc::new(files),
             max_length,
@@ -184,7 +197,7 @@ impl Tokenizer {
             None => usize::MAX,
         };
         let (keep_first, keep_second) = longest_first(first.len(), second_length, room);
-        let left = self.files.truncates_left();
+        let left = self.truncates_left;
         let first = cut(&first, keep_first, left);
         let second = second.as_ref().map(|second| cut(second, keep_second, left));
         let (ids, mut type_ids) = self.fill_template(first, second)?;

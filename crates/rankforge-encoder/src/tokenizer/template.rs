@@ -40,6 +40,17 @@ impl Template {
         (texts == 1 + usize::from(pair)).then_some(template)
     }
 
+    /// The largest id of a special token.
+    pub(super) fn largest_id(&self) -> Option<u32> {
+        self.special.iter().flatten().map(|(id, _)| *id).max()
+    }
+
+    /// The largest segment of a special token or a text.
+    pub(super) fn largest_segment(&self) -> u32 {
+        let special = self.special.iter().flatten().map(|(_, segment)| *segment);
+        special.chain(self.segments).max().unwrap_or(0)
+    }
+
     /// Ids and segments of a whole sequence.
     pub(super) fn fill(&self, first: &[u32], second: Option<&[u32]>) -> (Vec<u32>, Vec<u32>) {
         let special: usize = self.special.iter().map(Vec::len).sum();

@@ -175,6 +175,42 @@ fn a_static_model_keeps_the_limit_in_its_tokenizer() {
 }
 
 #[test]
+fn a_static_model_cuts_the_side_that_its_tokenizer_says() {
+    let copy = Copy::of("static_v6");
+    let truncation = json!({
+        "direction": "Left", "max_length": 2, "strategy": "LongestFirst", "stride": 0,
+    });
+    copy.set("tokenizer.json", "truncation", truncation);
+    let whole = load("static_v6");
+    let stored = DualEncoder::load(copy.path(), &options(), &Silent).expect("model");
+    assert_eq!(encode(&stored, &["sun moon star"]), encode(&whole, &["moon star"]));
+    let one = LoadOptions { max_length: Some(1), ..options() };
+    let shorter = DualEncoder::load(copy.path(), &one, &Silent).expect("model");
+    let folder = tempfile::tempdir().expect("temporary directory");
+    let path = folder.path().join("saved");
+    shorter.save(&path, None).expect("saved");
+    let again = DualEncoder::load(&path, &options(), &Silent).expect("model");
+    assert_eq!(encode(&again, &["sun moon star"]), encode(&whole, &["star"]));
+}
+
+#[test]
+fn special_tokens_and_segments_without_an_embedding_are_refused() {
+    let special =
+        |id: u32| json!({ "type": "BertProcessing", "sep": ["[SEP]", id], "cls": ["[CLS]", id] });
+    let segments = json!({
+        "type": "TemplateProcessing", "special_tokens": {},
+        "single": [{ "Sequence": { "id": "A", "type_id": 0 } }],
+        "pair": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 2 } }],
+    });
+    for (processor, expected) in [(special(9999), "10000 ids"), (segments, "segment 2")] {
+        let copy = Copy::of("st_old");
+        copy.set("tokenizer.json", "post_processor", processor);
+        let error = DualEncoder::load(copy.path(), &options(), &Silent).err().expect("an error");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn a_fresh_static_model_has_a_row_for_each_token() {
     let tokenizer = Tokenizer::load(&fixture("base")).expect("tokenizer");
     let model = DualEncoder::new_static(tokenizer.clone(), 64, &options());

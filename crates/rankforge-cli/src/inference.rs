@@ -4,7 +4,7 @@ use crate::console::Console;
 use crate::failure::Mistake;
 use rankforge::encoder::{
     CrossEncoder, DualEncoder, EncoderError, LoadOptions, Model, OutputActivation, PredictOptions,
-    Silent,
+    Reporter, Silent,
 };
 use rankforge::{Precision, UnknownPrecision};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// How a model reads its texts.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct InferenceArgs {
-    /// Most texts or pairs in a batch [default: as many as the tokens allow]
+    /// Most texts or pairs in a batch [default: as many as the tokens allow]; a static embedding model has no batches
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) batch_size: Option<usize>,
 
@@ -59,6 +59,14 @@ impl PrecisionArgs {
             self.precision
         );
         Err(Mistake::usage(message).hint("leave --precision out").into())
+    }
+
+    /// Says how matrix products are computed, where that is not the default.
+    pub(crate) fn tell(self, model: &Model, console: &Console) {
+        if self.precision != Precision::Float32 {
+            let products = model.device().product_path(self.precision);
+            console.progress.message(&format!("matrix products: {products}"));
+        }
     }
 }
 
@@ -114,7 +122,9 @@ impl RerankerArgs {
             precision: self.inference.precision.precision,
             ..console.load_options()?
         };
-        Ok(CrossEncoder::load(&self.model, &options, &*console.progress)?)
+        let model = CrossEncoder::load(&self.model, &options, &*console.progress)?;
+        self.inference.precision.tell(model.model(), console);
+        Ok(model)
     }
 
     /// How it predicts.

@@ -4,6 +4,7 @@ use crate::batch::plan;
 use crate::{
     Batch, EncoderError, Input, Mode, Model, Outputs, Reporter, Tokenizer, Tokens, Workspace,
 };
+use rankforge_kernels::Precision;
 
 /// Inputs that are tokenised together; what bounds the memory for tokens.
 const BLOCK: usize = 4096;
@@ -26,7 +27,7 @@ impl Inference<'_> {
     /// Outputs of `inputs`, in their order.
     ///
     /// # Errors
-    /// Batch size or token budget 0, or a text the tokenizer refuses.
+    /// Batch size or token budget 0, a text the tokenizer refuses, or outputs that are not finite.
     pub(crate) fn run(
         &self,
         inputs: &[Input<'_>],
@@ -47,7 +48,8 @@ impl Inference<'_> {
         let mut values = vec![0.0; inputs.len() * columns];
         let mut workspace = Workspace::new(self.model.device());
         let progress = Progress::begin(reporter, self.task, inputs.len(), self.unit);
-        for (block, rows) in inputs.chunks(BLOCK).zip(values.chunks_mut(BLOCK * columns)) {
+        let blocks = inputs.chunks(BLOCK).zip(values.chunks_mut(BLOCK * columns));
+        for (number, (block, rows)) in blocks.enumerate() {
             let tokens = self.tokenise(block, prompt)?;
             let mut order: Vec<usize> = (0..tokens.len()).collect();
             order.sort_by_key(|&index| std::cmp::Reverse(tokens[index].ids.len()));
@@ -59,12 +61,30 @@ impl Inference<'_> {
                 batch.prompt_tokens = prompt_tokens;
                 let outputs = self.model.forward(&batch, Mode::Inference, false, &mut workspace);
                 for (row, &index) in run.iter().enumerate() {
+                    self.check_finite(outputs.row(row), number * BLOCK + index)?;
                     rows[index * columns..][..columns].copy_from_slice(outputs.row(row));
                 }
                 progress.advance(run.len());
             }
         }
         Ok(Outputs { rows: inputs.len(), columns, values })
+    }
+
+    /// Refuses outputs that no score or vector can be made of.
+    fn check_finite(&self, outputs: &[f32], index: usize) -> Result<(), EncoderError> {
+        let Some(value) = outputs.iter().find(|value| !value.is_finite()) else {
+            return Ok(());
+        };
+        let why = match self.model.precision() {
+            Precision::Float16 => {
+                "; fp16 ends at 65,504, beyond which numbers overflow: use bf16 or fp32"
+            }
+            Precision::Float32 | Precision::BFloat16 => "",
+        };
+        Err(EncoderError::Input(format!(
+            "expected finite outputs, but the model gives {value} for input {}{why}",
+            index + 1
+        )))
     }
 
     fn tokenise(

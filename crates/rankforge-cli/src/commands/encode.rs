@@ -90,6 +90,8 @@ pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
         limit: args.limit,
     };
     let reader = RowReader::open(&selection.location(args.input.clone()), CHUNK)?;
+    // Before the writer, whose temporary file an unheeded Ctrl-C would leave behind.
+    let graceful = Graceful::begin();
     let mut writer = EmbeddingsWriter::create(&args.output)?;
     let load = LoadOptions {
         max_length: args.inference.max_length,
@@ -98,6 +100,7 @@ pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
     };
     let model = DualEncoder::load(&args.model, &load, &*console.progress)?;
     args.inference.precision.check(&[model.model()])?;
+    args.inference.precision.tell(model.model(), console);
     let options = EncodeOptions {
         batch_size: args.inference.batch_size.unwrap_or(usize::MAX),
         max_tokens: args.inference.max_tokens,
@@ -106,7 +109,6 @@ pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
         normalize_embeddings: args.normalize_embeddings,
         truncate_dim: args.truncate_dim,
     };
-    let graceful = Graceful::begin();
     for chunk in reader {
         graceful.check()?;
         let rows = chunk?;

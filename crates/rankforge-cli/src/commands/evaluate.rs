@@ -20,8 +20,6 @@ use std::sync::{Mutex, PoisonError};
 
 /// Documents that the first stage hands over, unless a flag says otherwise.
 const DEPTH: usize = 30;
-/// Texts in a batch of the first stage.
-const FIRST_STAGE_BATCH: usize = 64;
 
 /// Measure a reranker
 ///
@@ -130,7 +128,11 @@ pub(crate) fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> 
         precision: args.precision.precision,
         ..console.load_options()?
     };
-    let load = || CrossEncoder::load(path, &options, &*console.progress);
+    let load = || {
+        let model = CrossEncoder::load(path, &options, &*console.progress)?;
+        args.precision.tell(model.model(), console);
+        Ok::<_, EncoderError>(model)
+    };
     let moment = Moment { output_path: args.output.as_deref(), ..Moment::OUTSIDE };
     match &args.evaluator {
         EvaluatorCommand::Correlation(data) => {
@@ -237,7 +239,7 @@ fn retrieve(data: &RerankingData, first: &Path, console: &Console) -> anyhow::Re
     let encoder = load_dual_encoder(first, data.precision, console)?;
     let depth = data.depth.unwrap_or(DEPTH);
     let progress = &*console.progress;
-    Ok(samples_from_first_stage(&beir, &encoder, depth, data.at_k, FIRST_STAGE_BATCH, progress)?)
+    Ok(samples_from_first_stage(&beir, &encoder, depth, data.at_k, usize::MAX, progress)?)
 }
 
 /// A model that scores each pair once, however often it is asked.

@@ -70,10 +70,6 @@ fn model_info(path: &Path, console: &Console) -> anyhow::Result<()> {
     let mut facts = facts;
     facts.insert("layout", layout(path).into());
     facts.insert("device", device_name(&device).into());
-    let names = ["fp32_products", "bf16_products", "fp16_products"];
-    for (name, precision) in names.into_iter().zip(Precision::ALL) {
-        facts.insert(name, device.product_path(precision).into());
-    }
     let text = || {
         let mut table = Table::new(&["property", "value"]);
         for (name, value) in &facts {
@@ -117,6 +113,12 @@ fn model_facts(
     }
     facts.insert("parameters", parameters.into());
     facts.insert("max_length", max_length.map_or(Json::Null, Into::into));
+    if architecture.has_linear_layers() {
+        let names = ["fp32_products", "bf16_products", "fp16_products"];
+        for (name, precision) in names.into_iter().zip(Precision::ALL) {
+            facts.insert(name, model.device().product_path(precision).into());
+        }
+    }
     facts
 }
 

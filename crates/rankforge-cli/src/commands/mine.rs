@@ -294,6 +294,7 @@ pub(crate) fn mine(
         .context("cannot use the cross-encoder for mining")?;
     let models = [Some(encoder.model()), reranker.as_ref().map(CrossEncoder::model)];
     sources.precision.check(&models.into_iter().flatten().collect::<Vec<_>>())?;
+    sources.precision.tell(encoder.model(), console);
     let reranker = reranker.as_ref().map(|reranker| reranker as &dyn PairScorer);
     let corpus = match sources.corpus {
         Some(path) => Some(read_texts(path, sources.corpus_column)?),

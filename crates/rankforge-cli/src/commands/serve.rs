@@ -87,10 +87,13 @@ pub(crate) fn run(args: &ServeArgs, console: &Console) -> anyhow::Result<()> {
     };
     let progress = &*console.progress;
     let model: Served = if is_cross_encoder(&args.model)? {
-        CrossEncoder::load(&args.model, &options, progress)?.into()
+        let reranker = CrossEncoder::load(&args.model, &options, progress)?;
+        args.precision.tell(reranker.model(), console);
+        reranker.into()
     } else {
         let encoder = DualEncoder::load(&args.model, &options, progress)?;
         args.precision.check(&[encoder.model()])?;
+        args.precision.tell(encoder.model(), console);
         encoder.into()
     };
     let defaults = Server::default();

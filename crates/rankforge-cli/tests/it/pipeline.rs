@@ -151,6 +151,26 @@ fn half_precision_is_refused_where_every_model_is_static() {
 }
 
 #[test]
+fn embeddings_that_are_not_numbers_are_refused() {
+    let place = Place::new();
+    place.pairs();
+    place.encoder();
+    let weights = place.path("bert/model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let data = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes[data..].fill(0xff);
+    std::fs::write(&weights, bytes).unwrap();
+    let encode = ["encode", "--model", "bert", "--input", "pairs.jsonl", "--column", "query"];
+    for (precision, way_out) in [("fp32", false), ("fp16", true)] {
+        let output = ["--output", "x.npy", "--precision", precision];
+        let error = place.fail(1, &[&encode[..], &output].concat());
+        assert!(error.contains("expected finite outputs, but the model gives NaN"), "{error}");
+        assert_eq!(error.contains("use bf16"), way_out, "{error}");
+    }
+    assert_eq!(place.list("."), ["bert", "pairs.jsonl"]);
+}
+
+#[test]
 fn embeddings_are_written_whole_or_not_at_all() {
     let place = Place::new();
     place.pairs();
@@ -190,6 +210,9 @@ fn info_describes_models_and_data() {
     let model = place.json(&["info", "static", "--json"]);
     assert_eq!(model["type"], "SentenceTransformer");
     assert_eq!(model["dimensions"], 16);
+    assert!(model.get("bf16_products").is_none(), "{model}: nothing is multiplied");
+    place.encoder();
+    let model = place.json(&["info", "bert", "--json"]);
     for precision in ["fp32", "bf16", "fp16"] {
         let products = model[format!("{precision}_products")].as_str().unwrap();
         assert!(products.starts_with(precision), "{products}");

@@ -117,8 +117,9 @@ pub(crate) fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
     trainer.card = card;
     trainer.callbacks.push(Box::new(LogLines(Arc::clone(&console.progress))));
     trainer.example_scores = Some(example_scores);
-    let output = trainer.train().map_err(|error| with_way_on(error, &args.recipe))?;
     let folder = output_dir.join("final");
+    trainer.check_destination(&folder).context("the trained model could not be saved")?;
+    let output = trainer.train().map_err(|error| with_way_on(error, args))?;
     trainer.save_model(&folder).context("the trained model cannot be saved")?;
     report(&output, &trainer, &folder, console)
 }
@@ -219,15 +220,26 @@ fn describe(train: &Rows, eval: Option<&Rows>, console: &Console) {
 }
 
 /// An interruption, with the command that goes on.
-fn with_way_on(error: rankforge::Error, recipe: &Path) -> anyhow::Error {
+fn with_way_on(error: rankforge::Error, args: &TrainArgs) -> anyhow::Error {
     match error {
         rankforge::Error::Interrupted(message) => {
-            let way_on =
-                format!("rankforge train {} --resume goes on from there", recipe.display());
+            let sets = args.sets.iter().map(|set| format!(" --set {}", quoted(set)));
+            let sets: String = sets.collect();
+            let recipe = quoted(&args.recipe.to_string_lossy());
+            let way_on = format!("rankforge train {recipe}{sets} --resume goes on from there");
             Mistake::interrupted(message).hint(way_on).into()
         }
         other => other.into(),
     }
+}
+
+/// A word for the shell, in quotes where it needs them.
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_=./,:+".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Prints what the run found.

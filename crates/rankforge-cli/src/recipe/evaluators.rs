@@ -8,6 +8,7 @@ use rankforge::data::{Location, load_rows};
 use rankforge::encoder::CrossEncoder;
 use rankforge::evaluation::{CrossEncoderCorrelationEvaluator, Evaluator};
 use serde::Deserialize;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// One of `[[evaluators]]`.
@@ -22,21 +23,21 @@ pub(crate) struct EvaluatorSection {
     #[serde(default)]
     columns: Option<Vec<String>>,
     #[serde(default)]
-    limit: Option<usize>,
+    limit: Option<NonZeroUsize>,
     #[serde(default)]
     name: String,
     #[serde(default)]
-    batch_size: Option<usize>,
+    batch_size: Option<NonZeroUsize>,
     #[serde(default)]
     write_csv: Option<bool>,
     #[serde(default)]
-    at_k: Option<usize>,
+    at_k: Option<NonZeroUsize>,
     #[serde(default)]
     always_rerank_positives: Option<bool>,
     #[serde(default)]
     first_stage: Option<PathBuf>,
     #[serde(default)]
-    depth: Option<usize>,
+    depth: Option<NonZeroUsize>,
 }
 
 /// Evaluators by the names of sentence-transformers.
@@ -68,7 +69,7 @@ impl EvaluatorSection {
             path: self.path.clone(),
             split: self.split.clone(),
             columns: self.columns.clone(),
-            limit: self.limit,
+            limit: self.limit.map(NonZeroUsize::get),
         }
     }
 
@@ -84,24 +85,24 @@ impl EvaluatorSection {
             return Err(Mistake::input(message).into());
         }
         let mut evaluator = correlation_evaluator(&self.location(), &self.name)?;
-        evaluator.batch_size = self.batch_size.unwrap_or(evaluator.batch_size);
+        evaluator.batch_size = self.batch_size.map_or(evaluator.batch_size, NonZeroUsize::get);
         evaluator.write_csv = self.write_csv.unwrap_or(evaluator.write_csv);
         Ok(Box::new(evaluator))
     }
 
     fn reranking(&self, console: &Console) -> anyhow::Result<Box<dyn Evaluator<CrossEncoder>>> {
-        let at_k = self.at_k.unwrap_or(10);
+        let at_k = self.at_k.map_or(10, NonZeroUsize::get);
         let data = RerankingData {
             location: self.location(),
             first_stage: self.first_stage.clone(),
-            depth: self.depth,
+            depth: self.depth.map(NonZeroUsize::get),
             at_k,
             precision: Precision::Float32,
         };
         let (mut evaluator, _) = reranking_evaluator(&data, &self.name, console)?;
         evaluator.always_rerank_positives =
             self.always_rerank_positives.unwrap_or(evaluator.always_rerank_positives);
-        evaluator.batch_size = self.batch_size.unwrap_or(evaluator.batch_size);
+        evaluator.batch_size = self.batch_size.map_or(evaluator.batch_size, NonZeroUsize::get);
         evaluator.write_csv = self.write_csv.unwrap_or(evaluator.write_csv);
         Ok(Box::new(evaluator))
     }

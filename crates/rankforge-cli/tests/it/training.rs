@@ -97,7 +97,9 @@ fn ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_bits() {
     };
     let interrupted = interrupt_after_first_log(&place, &train("run", &[]));
     assert_eq!(interrupted.code, 130, "{}", interrupted.stderr);
-    assert!(interrupted.stderr.contains("--resume"), "{}", interrupted.stderr);
+    let way_on = "rankforge train r.toml --set arguments.output_dir=run --set arguments.num_train_epochs=60 \
+                  --set arguments.save_steps=10000 --resume goes on from there";
+    assert!(interrupted.stderr.contains(way_on), "{}", interrupted.stderr);
     assert_eq!(interrupted.stdout, "");
     let names = place.list("run");
     assert!(names.iter().any(|name| name.starts_with("checkpoint-")), "{names:?}");
@@ -149,6 +151,39 @@ fn labels_out_of_range_stop_the_run_before_the_first_step() {
     let error = place.fail(1, &["train", "bad.toml"]);
     assert!(error.contains("33") && error.contains('3'), "{error}");
     assert!(!place.path("bad/final").exists());
+}
+
+#[test]
+fn what_would_lose_the_model_after_the_run_stops_it_before() {
+    let place = place();
+    std::fs::create_dir_all(place.path("taken/final")).unwrap();
+    place.write("taken/final/notes.txt", "not a model");
+    place.write("file", "not a folder");
+    let evaluator = "[[evaluators]]\ntype = \"CrossEncoderRerankingEvaluator\"\nbatch_size = 0";
+    place.write(
+        "zero.toml",
+        &RECIPE.replace("[[evaluators]]", evaluator).replacen(
+            "type = \"CrossEncoderRerankingEvaluator\"\npath",
+            "path",
+            1,
+        ),
+    );
+    let unmined = RECIPE.split("[mining]").next().unwrap();
+    place.labeled();
+    let labeled = unmined
+        .replace("pairs.jsonl", "labeled.jsonl")
+        .replace(", \"answer\"]", ", \"answer\", \"label\"]");
+    place.write("unmined.toml", &format!("{labeled}[arguments]\noutput_dir = \"file/run\"\n"));
+    for (recipe, set, expected) in [
+        ("r.toml", "arguments.output_dir=taken", "taken/final"),
+        ("unmined.toml", "arguments.save_strategy=no", "file/run"),
+        ("zero.toml", "arguments.seed=1", "batch_size"),
+    ] {
+        let error = place.fail(1, &["train", recipe, "--set", set, "--quiet"]);
+        assert!(error.contains(expected), "{error}");
+    }
+    assert_eq!(place.list("taken/final"), ["notes.txt"]);
+    assert!(place.list("taken").iter().all(|name| !name.starts_with("checkpoint")));
 }
 
 #[test]

@@ -25,7 +25,11 @@ const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("dataloader_multiprocessing_context", "null", "there are no worker processes"),
     ("dataloader_in_order", "true", "batches always come in order"),
     ("full_determinism", "false", "the same seed always gives the same bits"),
-    ("logging_nan_inf_filter", "true", "a loss that is not finite always stops the run"),
+    (
+        "logging_nan_inf_filter",
+        "true",
+        "a loss that is not finite stops the run, or in fp16 skips the step",
+    ),
     ("use_cpu", "false", "training runs on the CPU"),
     ("no_cuda", "false", "training runs on the CPU"),
     ("use_mps_device", "false", "training runs on the CPU"),
@@ -50,6 +54,12 @@ const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("do_predict", "false", "the command says what is done"),
     ("skip_memory_metrics", "true", "memory is not logged"),
     ("use_cache", "false", "encoders have no cache"),
+    ("half_precision_backend", "\"auto\"", "there is one way to compute in half precision"),
+    ("fp16_opt_level", "\"O1\"", "there is one way to compute in half precision"),
+    ("jit_mode_eval", "false", "there is no graph to trace"),
+    ("torchdynamo", "null", "there is no graph to compile"),
+    ("tpu_num_cores", "null", "training runs on the CPU"),
+    ("past_index", "-1", "encoders have no past states"),
     ("optim_args", "null", "AdamW has its own arguments"),
 ];
 

@@ -9,7 +9,8 @@ const SMALLEST_SCALE: f32 = 1e-4;
 /// ones do not round to zero, and divided by `scale` before they are used.
 ///
 /// Rules and defaults are those of `torch.amp.GradScaler` as accelerate makes it; the names in
-/// `scaler.json` are those of its `state_dict`.
+/// `scaler.json` are those of its `state_dict`. A skipped step counts for neither AdamW nor the
+/// schedule, as with `adamw_torch`; with the fused one the Trainer's schedule goes on.
 ///
 /// # Paper
 /// Micikevicius et al. 2018, "Mixed Precision Training", arXiv:1710.03740.

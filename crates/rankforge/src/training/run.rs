@@ -112,6 +112,10 @@ impl<'a, M: Trainable> Run<'a, M> {
             length.max_steps,
             arguments.learning_rate,
         )?;
+        // Where nothing can be written, hours of training would be lost.
+        let output_dir = &arguments.output_dir;
+        std::fs::create_dir_all(output_dir)
+            .map_err(|source| Error::Io { path: output_dir.clone(), source })?;
         let parameters = model.model().parameters();
         let run = Run {
             optimizer: Optimizer::new(model.model(), arguments)?,
@@ -309,15 +313,21 @@ impl<'a, M: Trainable> Run<'a, M> {
                 self.model.tokenizer().max_length().unwrap_or(usize::MAX)
             ));
         }
+        if self.position.skipped_steps > 0 {
+            self.reporter.warning(&format!(
+                "{} of {} steps were skipped, as their loss or gradients overflowed in fp16",
+                self.position.skipped_steps, self.state.global_step
+            ));
+        }
         let best = self.state.best_model_checkpoint.as_ref();
         if let Some(best) = best.filter(|_| self.arguments.load_best_model_at_end) {
             self.model.load_parameters(best)?;
             self.reporter.message(&format!("took the best parameters, of {}", best.display()));
         }
-        let output_dir = &self.arguments.output_dir;
-        std::fs::create_dir_all(output_dir)
-            .map_err(|source| Error::Io { path: output_dir.clone(), source })?;
-        checkpoint::write_json(&output_dir.join("trainer_state.json"), &*self.state)?;
+        checkpoint::write_json(
+            &self.arguments.output_dir.join("trainer_state.json"),
+            &*self.state,
+        )?;
         self.write_plot()?;
         self.callbacks.iter_mut().for_each(|callback| callback.on_train_end(self.state));
         Ok(TrainOutput { global_step: self.state.global_step, training_loss, metrics })
@@ -331,11 +341,11 @@ impl<'a, M: Trainable> Run<'a, M> {
 }
 
 impl<M: Trainable> Trainer<'_, M> {
-    /// Writes the model with its card to `directory`, in place of an earlier model there.
+    /// Checks before the training that [`Trainer::save_model`] may write to `directory` after it.
     ///
     /// # Errors
-    /// When `directory` holds something else than a model, or a file cannot be written.
-    pub fn save_model(&self, directory: &std::path::Path) -> Result<(), Error> {
+    /// When `directory` holds something else than a model.
+    pub fn check_destination(&self, directory: &std::path::Path) -> Result<(), Error> {
         let replaceable =
             ["config.json", "modules.json"].iter().any(|f| directory.join(f).exists());
         let empty =
@@ -346,6 +356,15 @@ impl<M: Trainable> Trainer<'_, M> {
                 message: "expected an empty folder or an earlier model, got other files".to_owned(),
             });
         }
+        Ok(())
+    }
+
+    /// Writes the model with its card to `directory`, in place of an earlier model there.
+    ///
+    /// # Errors
+    /// When `directory` holds something else than a model, or a file cannot be written.
+    pub fn save_model(&self, directory: &std::path::Path) -> Result<(), Error> {
+        self.check_destination(directory)?;
         let card = self.model_card()?;
         checkpoint::write_directory(directory, |folder| {
             Ok(self.model.save_files(folder, Some(&card))?)

@@ -198,6 +198,7 @@ fn a_skipped_step_changes_the_loss_scale_and_nothing_else() {
     let skipped: Vec<_> = messages.iter().filter(|text| text.contains("is skipped")).collect();
     assert_eq!(skipped.len(), 3, "{messages:?}");
     assert!(skipped[0].starts_with("step 1 is skipped: its gradient norm is "), "{messages:?}");
+    assert!(reporter.warned("3 of 3 steps were skipped"));
 }
 
 #[test]

@@ -82,6 +82,8 @@ def choose_rows(parser, names):
 
 
 def main():
+    if sys.version_info < (3, 11):
+        sys.exit(f"the pinned packages need Python 3.11 or later, this is {sys.version.split()[0]}; name another one with PYTHON=...")
     parser, options = read_options()
     rows = choose_rows(parser, options.rows)
     environment.enter(options.environment)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import subprocess
 import sys
 import tempfile
 
@@ -110,9 +111,10 @@ def measure(bench, row, runs):
                     result.details.append(row.check(our_output, their_output))
                 rates = result.rates([ours]) + result.rates([theirs])
                 report(f"{row.name}, run {number + 1} of {runs}: {rates[0]:.4g} and {rates[1]:.4g} {row.unit}")
-        except RowFailed as failure:
-            result.failure = str(failure)
-            report(f"{row.name}: FAILED: {failure}")
+        except (RowFailed, OSError, ValueError, KeyError, subprocess.CalledProcessError) as failure:
+            # Whatever it was, the rows measured before and after are worth their time.
+            result.failure = str(failure) if isinstance(failure, RowFailed) else f"{type(failure).__name__}: {failure}"
+            report(f"{row.name}: FAILED: {result.failure}")
     return result
 
 

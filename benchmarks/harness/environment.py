@@ -37,8 +37,11 @@ def make(folder):
     partial = folder.with_name(folder.name + ".partial")
     print(f"installing {REQUIREMENTS.name} into {folder} (several GB, once)", file=sys.stderr, flush=True)
     shutil.rmtree(partial, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "venv", str(partial)], check=True)
-    subprocess.run([str(partial / "bin/python"), "-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS)], check=True)
+    pip = [str(partial / "bin/python"), "-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS)]
+    for command in ([sys.executable, "-m", "venv", str(partial)], pip):
+        if subprocess.run(command).returncode != 0:
+            shutil.rmtree(partial, ignore_errors=True)
+            sys.exit(f"{' '.join(command)} failed; on Debian, venv needs the package python3-venv")
     partial.rename(folder)
 
 
@@ -64,7 +67,7 @@ def build():
     if (ROOT / "crates/rankforge-kernels/examples/peak.rs").exists():
         command = ["cargo", "build", "--release", "--locked", "--package", "rankforge-kernels", "--example", "peak"]
         subprocess.run(command, check=True, cwd=ROOT)
-    return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/rankforge"
+    return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release/rankforge"
 
 
 def peak(binary, threads):
@@ -75,6 +78,7 @@ def peak(binary, threads):
     """
     program = binary.parent / "examples/peak"
     if not program.exists():
+        print(f"the peak is not measured: there is no {program}", file=sys.stderr, flush=True)
         return None
     command = [str(program), "--json", "--threads", str(threads)]
     rates = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)

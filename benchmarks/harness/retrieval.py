@@ -107,7 +107,8 @@ class Encode:
         if first.shape != second.shape:
             raise RowFailed(f"embeddings of shape {first.shape} here, {second.shape} there")
         blocks = range(0, len(first), 4096)
-        worst = max(float(numpy.abs(first[start : start + 4096] - second[start : start + 4096]).max()) for start in blocks)
+        # numpy's maximum, unlike Python's, is no number where one of the differences is none.
+        worst = float(numpy.max([numpy.abs(first[start : start + 4096] - second[start : start + 4096]).max() for start in blocks]))
         if not worst <= EMBEDDING_TOLERANCE:
             raise RowFailed(f"embeddings differ by {worst:.1e}, more than {EMBEDDING_TOLERANCE:.0e}")
         return f"embeddings within {worst:.1e} (at most {EMBEDDING_TOLERANCE:.0e})"

@@ -6,7 +6,7 @@ import statistics
 HEADINGS = ("work", "rankforge", "sentence-transformers", "ratio", "of later steps", "to reach", "useful G/s", "check")
 NOTE = (
     "Figures are lowest / median / highest. Processes ran in turns, rankforge first, and a ratio is that of one such pair. Training rates "
-    "are those of the Trainer on either side, without starting and loading; later steps are those after the first. Rates of `score` and `encode` hold the whole process on "
+    "are those of the Trainer on either side, without starting and loading; later steps are those after the first, with other rows on either side. Rates of `score` and `encode` hold the whole process on "
     "rankforge's side, but the call alone on the other. Useful arithmetic is that of the matrix products of real tokens (padding left "
     "out), three times over in training, where it is that of the later steps, as a share of the peak measured in the same run."
 )

@@ -192,5 +192,7 @@ fn select(mut candidates: Vec<Neighbour>, query: usize, settings: &Settings) -> 
         return places.into_iter().map(|place| candidates[place]).collect();
     }
     candidates.truncate(wanted);
+    // Those of every query are kept, with what was held for all candidates.
+    candidates.shrink_to_fit();
     candidates
 }

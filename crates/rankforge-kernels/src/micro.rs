@@ -1,6 +1,6 @@
 //! The register-blocked core of every matrix product: a few rows times two vectors of columns.
 
-use crate::simd::{Simd, load_up_to, store_up_to};
+use crate::simd::Simd;
 
 /// What a product does with each pair of factors.
 pub(crate) trait Combine {
@@ -149,17 +149,51 @@ impl Block {
                 left = left.wrapping_add(self.word_stride);
                 right = right.wrapping_add(self.right_stride);
             }
+            if self.columns == VECTORS * S::LANES {
+                self.put::<S, ROWS, VECTORS, true>(sums);
+            } else {
+                self.put::<S, ROWS, VECTORS, false>(sums);
+            }
+        }
+    }
+
+    /// Writes the sums, or adds them to what is there; `WHOLE` when all vectors are.
+    ///
+    /// Loops without a choice inside are short enough to be unrolled. Otherwise the sums would go through memory, to be
+    /// told apart by an index, which costs as much as several words of the product.
+    ///
+    /// # Safety
+    /// As for [`Block::of_height`] with `ROWS` rows.
+    #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "as for `sum`")]
+    unsafe fn put<S: Simd, const ROWS: usize, const VECTORS: usize, const WHOLE: bool>(
+        &self,
+        mut sums: [[S::V; VECTORS]; ROWS],
+    ) {
+        let last = VECTORS - 1;
+        let count = if WHOLE { S::LANES } else { self.columns - last * S::LANES };
+        let at = |row: usize, vector: usize| {
+            let out = self.out.wrapping_add(row * self.out_stride + vector * S::LANES);
+            let count = if vector == last { count } else { S::LANES };
+            // SAFETY: inside the block the caller promised, and only one of these slices is alive.
+            unsafe { std::slice::from_raw_parts_mut(out, count) }
+        };
+        if self.accumulate {
             for row in 0..ROWS {
                 for vector in 0..VECTORS {
-                    let start = vector * S::LANES;
-                    let out = self.out.add(row * self.out_stride + start);
-                    let count = (self.columns - start).min(S::LANES);
-                    let out = std::slice::from_raw_parts_mut(out, count);
-                    let mut sum = sums[row][vector];
-                    if self.accumulate {
-                        sum = S::add(load_up_to::<S>(out), sum);
-                    }
-                    store_up_to::<S>(sum, out);
+                    let out = at(row, vector);
+                    let whole = WHOLE || vector < last;
+                    let before = if whole { S::load(out) } else { S::load_partial(out, 0.0) };
+                    sums[row][vector] = S::add(before, sums[row][vector]);
+                }
+            }
+        }
+        for row in 0..ROWS {
+            for vector in 0..VECTORS {
+                if WHOLE || vector < last {
+                    S::store(sums[row][vector], at(row, vector));
+                } else {
+                    S::store_partial(sums[row][vector], at(row, vector));
                 }
             }
         }

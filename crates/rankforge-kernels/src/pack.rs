@@ -135,6 +135,10 @@ impl ToWords for ToPairs {
     }
 }
 
+/// Depths between the row that is packed and the one that is asked for: parts of rows lie pages apart, where the processor
+/// does not look ahead by itself.
+const AHEAD: usize = 16;
+
 impl PackPanels<'_> {
     /// Neighbouring rows are neighbours in memory: read along them, for all panels at once.
     #[inline(always)]
@@ -148,6 +152,11 @@ impl PackPanels<'_> {
         for (word, depth) in (start..end).step_by(W::PER_WORD).enumerate() {
             let row = at(depth);
             let next = if W::PER_WORD == 2 && depth + 1 < end { at(depth + 1) } else { &[] };
+            for coming in depth + AHEAD..(depth + AHEAD + W::PER_WORD).min(end) {
+                for line in (0..row.len()).step_by(16) {
+                    S::prefetch(at(coming)[line..].as_ptr());
+                }
+            }
             for (panel, first) in (0..row.len()).step_by(width).enumerate() {
                 let target = &mut self.packed[(panel * words + word) * width..][..width];
                 for (group, target) in (first..).step_by(S::LANES).zip(target.chunks_mut(S::LANES))

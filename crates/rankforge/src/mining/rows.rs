@@ -1,6 +1,6 @@
 use super::OutputFormat;
 use super::pairs::Pairs;
-use super::search::Found;
+use super::search::{Found, FoundFor};
 use super::settings::Settings;
 use crate::Error;
 use rankforge_data::{Rows, Value};
@@ -22,10 +22,10 @@ pub(super) struct Scores {
 pub(super) fn emit(
     pairs: &Pairs<'_>,
     queries: Range<usize>,
-    found: &[Found],
+    found: &Found,
     settings: &Settings,
 ) -> Result<Rows, Error> {
-    let found = queries.clone().zip(&found[queries]);
+    let found = queries.map(|query| (query, found.of(query)));
     Ok(Rows::new(match settings.output_format {
         OutputFormat::LabeledPair => labeled_pairs(pairs, found, settings),
         _ => one_row_for_each_positive(pairs, found, settings),
@@ -33,7 +33,7 @@ pub(super) fn emit(
 }
 
 /// The scores behind the rows.
-pub(super) fn scores(pairs: &Pairs<'_>, found: &[Found], settings: &Settings) -> Scores {
+pub(super) fn scores(pairs: &Pairs<'_>, found: &Found, settings: &Settings) -> Scores {
     let wanted = settings.num_negatives;
     let maximum_possible = match settings.output_format {
         OutputFormat::Triplet => pairs.count() * wanted,
@@ -42,12 +42,13 @@ pub(super) fn scores(pairs: &Pairs<'_>, found: &[Found], settings: &Settings) ->
         OutputFormat::NTupleScores => unreachable!("an alias, resolved before"),
     };
     let (mut positive, mut negative, mut difference) = (Vec::new(), Vec::new(), Vec::new());
-    for found in found {
-        positive.extend_from_slice(&found.positives);
+    for query in 0..found.len() {
+        let found = found.of(query);
+        positive.extend_from_slice(found.positives);
         if settings.output_format == OutputFormat::NTuple && found.negatives.len() < wanted {
             continue;
         }
-        for score in &found.positives {
+        for score in found.positives {
             negative.extend(found.negatives.iter().map(|text| text.score));
             difference.extend(found.negatives.iter().map(|text| score - text.score));
         }
@@ -67,7 +68,7 @@ fn score(score: f32) -> Value {
 
 fn labeled_pairs<'a>(
     pairs: &Pairs<'_>,
-    found: impl Iterator<Item = (usize, &'a Found)>,
+    found: impl Iterator<Item = (usize, FoundFor<'a>)>,
     settings: &Settings,
 ) -> Vec<Column> {
     let (mut anchors, mut texts, mut labels) = (Vec::new(), Vec::new(), Vec::new());
@@ -92,7 +93,7 @@ fn labeled_pairs<'a>(
 /// Triplets, n-tuples and labeled lists: rows of a positive and some or all of its negatives.
 fn one_row_for_each_positive<'a>(
     pairs: &Pairs<'_>,
-    found: impl Iterator<Item = (usize, &'a Found)>,
+    found: impl Iterator<Item = (usize, FoundFor<'a>)>,
     settings: &Settings,
 ) -> Vec<Column> {
     let format = settings.output_format;
@@ -110,9 +111,9 @@ fn one_row_for_each_positive<'a>(
             OutputFormat::Triplet => found.negatives.chunks(1).collect(),
             OutputFormat::NTuple if found.negatives.len() < settings.num_negatives => Vec::new(),
             _ if found.negatives.is_empty() => Vec::new(),
-            _ => vec![&found.negatives[..]],
+            _ => vec![found.negatives],
         };
-        for (positive, positive_score) in pairs.positives[query].iter().zip(&found.positives) {
+        for (positive, positive_score) in pairs.positives[query].iter().zip(found.positives) {
             for group in &groups {
                 let negatives =
                     || group.iter().map(|found| text(pairs.corpus[found.index as usize]));

@@ -18,12 +18,45 @@ const RESCORED: usize = 1024;
 /// Queries whose positives are gathered at a time.
 const GATHERED: usize = 1024;
 
-/// What was found for a query.
+/// What was found for all queries, end to end: lists of their own would take several times the memory of what they hold.
+#[derive(Default)]
 pub(super) struct Found {
+    positives: Vec<f32>,
+    negatives: Vec<Neighbour>,
+    /// Where the positives and the negatives of each query end.
+    ends: Vec<[usize; 2]>,
+}
+
+/// What was found for a query.
+#[derive(Clone, Copy)]
+pub(super) struct FoundFor<'a> {
     /// Scores of its positives.
-    pub(super) positives: Vec<f32>,
+    pub(super) positives: &'a [f32],
     /// Its negatives, by falling score; fewer than asked for when the filters left no more.
-    pub(super) negatives: Vec<Neighbour>,
+    pub(super) negatives: &'a [Neighbour],
+}
+
+impl Found {
+    /// Number of queries.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// What was found for one of them.
+    pub(super) fn of(&self, query: usize) -> FoundFor<'_> {
+        let starts = query.checked_sub(1).map_or([0, 0], |before| self.ends[before]);
+        let ends = self.ends[query];
+        FoundFor {
+            positives: &self.positives[starts[0]..ends[0]],
+            negatives: &self.negatives[starts[1]..ends[1]],
+        }
+    }
+
+    fn push(&mut self, positives: &[f32], negatives: &[Neighbour]) {
+        self.positives.extend_from_slice(positives);
+        self.negatives.extend_from_slice(negatives);
+        self.ends.push([self.positives.len(), self.negatives.len()]);
+    }
 }
 
 /// Candidates dropped by each filter.
@@ -49,12 +82,12 @@ pub(super) fn search(
     cross_encoder: Option<&dyn PairScorer>,
     settings: &Settings,
     reporter: &dyn Reporter,
-) -> Result<(Vec<Found>, Dropped), Error> {
+) -> Result<(Found, Dropped), Error> {
     let count = pairs.queries.len();
     let width = settings.range_max + pairs.max_positives;
     let similarity = encoder.similarity();
     let mut dropped = Dropped::default();
-    let mut all = Vec::with_capacity(count);
+    let mut all = Found::default();
     reporter.begin("Computing similarity scores", Some(count as u64), "queries");
     for start in (0..count).step_by(settings.chunk) {
         let chunk = start..(start + settings.chunk).min(count);
@@ -82,8 +115,7 @@ pub(super) fn search(
             }
             candidates.retain(|candidate| candidate.score != f32::NEG_INFINITY);
             filter(&mut candidates, &positives, width, settings, &mut dropped);
-            let negatives = select(candidates, query, settings);
-            all.push(Found { positives, negatives });
+            all.push(&positives, &select(candidates, query, settings));
         }
     }
     reporter.end();
@@ -192,7 +224,5 @@ fn select(mut candidates: Vec<Neighbour>, query: usize, settings: &Settings) -> 
         return places.into_iter().map(|place| candidates[place]).collect();
     }
     candidates.truncate(wanted);
-    // Those of every query are kept, with what was held for all candidates.
-    candidates.shrink_to_fit();
     candidates
 }

@@ -25,6 +25,9 @@ pub struct AdamW {
 /// `θ ← θ - lr · (m / (1-β₁ᵗ)) / (sqrt(v / (1-β₂ᵗ)) + ε)`; one fused pass, as PyTorch's `adamw_torch_fused`,
 /// which also leaves the gradients at zero for the next step.
 ///
+/// Before step 1 the moments are zero, so it only writes them: memory that is read before it is written to costs the system two
+/// visits a page and a word with every other core.
+///
 /// # Shapes
 /// All four of the same shape.
 ///
@@ -83,6 +86,7 @@ fn tree_sum(device: &Device, parallel: bool, x: &[f32]) -> f64 {
 /// What a step multiplies by, computed in f64.
 #[derive(Clone, Copy)]
 struct Factors {
+    first_step: bool,
     gradient_scale: f32,
     keep: f32,
     new_first: f32,
@@ -98,6 +102,7 @@ impl Factors {
     fn of(config: &AdamW) -> Factors {
         let step = config.step as f64;
         Factors {
+            first_step: config.step == 1,
             gradient_scale: config.gradient_scale,
             keep: (1.0 - config.learning_rate * config.weight_decay) as f32,
             new_first: (1.0 - config.beta1) as f32,
@@ -126,6 +131,13 @@ impl Kernel for Update<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
+        if self.factors.first_step { self.steps::<S, true>() } else { self.steps::<S, false>() }
+    }
+}
+
+impl Update<'_> {
+    #[inline(always)]
+    fn steps<S: Simd, const FIRST: bool>(self) {
         let f = self.factors;
         // Embeddings that no text had yet: 0 is added to 0, and 0 / (0 + ε) taken off.
         let rests = f.keep == 1.0 && f.epsilon > 0.0;
@@ -133,10 +145,11 @@ impl Kernel for Update<'_> {
             self.first_moment.chunks_mut(STRETCH).zip(self.second_moment.chunks_mut(STRETCH));
         let values = self.gradients.chunks_mut(STRETCH).zip(self.parameters.chunks_mut(STRETCH));
         for ((gradient, parameter), (first, second)) in values.zip(state) {
-            if rests && all_zero(gradient) && all_zero(first) && all_zero(second) {
+            let at_rest = |moment: &[f32]| FIRST || all_zero(moment);
+            if rests && all_zero(gradient) && at_rest(first) && at_rest(second) {
                 continue;
             }
-            f.update::<S>(gradient, parameter, first, second);
+            f.update::<S, FIRST>(gradient, parameter, first, second);
         }
     }
 }
@@ -148,7 +161,7 @@ fn all_zero(numbers: &[f32]) -> bool {
 
 impl Factors {
     #[inline(always)]
-    fn update<S: Simd>(
+    fn update<S: Simd, const FIRST: bool>(
         self,
         gradients: &mut [f32],
         parameters: &mut [f32],
@@ -160,9 +173,10 @@ impl Factors {
         let values = gradients.chunks_mut(S::LANES).zip(parameters.chunks_mut(S::LANES));
         for ((gradient, parameter), (first, second)) in values.zip(state) {
             let g = S::mul(load_up_to::<S>(gradient), splat(self.gradient_scale));
-            let m = load_up_to::<S>(first);
+            let m = if FIRST { splat(0.0) } else { load_up_to::<S>(first) };
             let m = S::mul_add(S::sub(g, m), splat(self.new_first), m);
-            let v = S::mul(load_up_to::<S>(second), splat(self.beta2));
+            let v = if FIRST { splat(0.0) } else { load_up_to::<S>(second) };
+            let v = S::mul(v, splat(self.beta2));
             let v = S::mul_add(S::mul(g, g), splat(self.new_second), v);
             let root = S::mul(S::sqrt(v), splat(self.second_correction));
             let change =

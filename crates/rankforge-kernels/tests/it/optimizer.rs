@@ -111,6 +111,24 @@ fn only_what_a_step_cannot_change_is_passed_over() {
     }
 }
 
+/// Reading fresh memory before it is written to is what made the first step of a large model slow.
+#[test]
+fn the_first_step_does_not_read_the_moments() {
+    const COUNT: usize = 1000;
+    for device in devices() {
+        let after = |before: f32| {
+            let mut parameters = Buffer::upload(device, 1, COUNT, &random(1, COUNT));
+            let mut gradients = Buffer::upload(device, 1, COUNT, &random(2, COUNT));
+            let [mut first, mut second] =
+                [(); 2].map(|()| Buffer::upload(device, 1, COUNT, &[before; COUNT]));
+            let moments = (first.view_mut(), second.view_mut());
+            adamw(&CONFIG, gradients.view_mut(), parameters.view_mut(), moments.0, moments.1);
+            [parameters, first, second].map(|buffer| buffer.view().to_vec())
+        };
+        assert_eq!(after(0.0), after(7.0), "{device:?}");
+    }
+}
+
 #[test]
 fn adamw_is_the_same_bits_for_any_number_of_threads() {
     assert_same_bits_for_any_threads("adamw", |device| run(device, 100_003).concat());

@@ -2,7 +2,7 @@ use crate::Outputs;
 use crate::layers::{Linear, Norm};
 use crate::pass::{HEAD, Pass};
 use crate::workspace::buffers;
-use rankforge_kernels::ops::{self, Activation, Epilogue, Pooling};
+use rankforge_kernels::ops::{self, Activation, Epilogue, Pooling, Store};
 use rankforge_kernels::{Arena, ArenaLayout, Buffer, Device, View};
 
 /// One step from hidden states to outputs; classification heads and sentence-transformers modules
@@ -291,11 +291,11 @@ fn stage_backward(
             let d_sum = d_sum.reshape(input.rows(), outputs);
             let d_output = d_output.view();
             ops::activate_backward(activation, d_output, saved.saved.view(), d_sum.view_mut());
-            linear.backward_weight(pass, d_sum.view(), input, gradients);
-            linear.backward_input(pass, d_sum.view(), false, d_input.view_mut());
+            let d_x = d_input.view_mut();
+            linear.backward(pass, d_sum.view(), input, gradients, Store::Write, d_x);
             if let Some(projection) = parameters.residual {
-                projection.backward_weight(pass, d_output, input, gradients);
-                projection.backward_input(pass, d_output, true, d_input.view_mut());
+                let d_x = d_input.view_mut();
+                projection.backward(pass, d_output, input, gradients, Store::Add, d_x);
             } else if residual {
                 ops::add(d_output, d_input.view_mut());
             }

@@ -1,6 +1,6 @@
 use crate::pass::Pass;
 use crate::{EncoderConfig, NormPlace};
-use rankforge_kernels::ops::{self, Epilogue, Rotary};
+use rankforge_kernels::ops::{self, Epilogue, InputGradient, Rotary, Store, WeightGradient};
 use rankforge_kernels::{Arena, ArenaLayout, Device, ParameterId, View, ViewMut};
 use std::ops::Range;
 use std::sync::Arc;
@@ -58,43 +58,32 @@ impl Linear {
         ops::linear(x, weight, pass.precision, Epilogue { bias, ..epilogue }, out);
     }
 
-    /// Adds the layer's gradients; needs the input.
-    pub(crate) fn backward_weight(
+    /// Adds the layer's gradients and stores that of the input, `x`, in `d_x`.
+    pub(crate) fn backward(
         &self,
         pass: &Pass<'_>,
         d_out: View<'_>,
         x: View<'_>,
         gradients: &mut Arena,
-    ) {
-        let precision = pass.precision;
-        match self.bias {
-            None => {
-                let d_weight = gradients.view_mut(self.weight);
-                let outputs = self.outputs(d_weight.rows());
-                let d_weight = d_weight.slice_rows(outputs);
-                ops::linear_backward_weight(d_out, x, precision, d_weight, None);
-            }
-            Some(bias) => {
-                let [d_weight, d_bias] = gradients.views_mut([self.weight, bias]);
-                let (all, outputs) = (d_weight.rows(), self.outputs(d_weight.rows()));
-                let d_weight = d_weight.slice_rows(outputs.clone());
-                let d_bias = d_bias.with_shape(all, 1).slice_rows(outputs);
-                let d_bias = d_bias.with_shape(1, d_weight.rows());
-                ops::linear_backward_weight(d_out, x, precision, d_weight, Some(d_bias));
-            }
-        }
-    }
-
-    /// The gradient of the input, added to `d_x` when `accumulate`.
-    pub(crate) fn backward_input(
-        &self,
-        pass: &Pass<'_>,
-        d_out: View<'_>,
-        accumulate: bool,
+        store: Store<'_>,
         d_x: ViewMut<'_>,
     ) {
-        let weight = self.weight(pass.parameters);
-        ops::linear_backward_input(d_out, weight, pass.precision, accumulate, d_x);
+        let input = InputGradient { weight: self.weight(pass.parameters), store, d_x };
+        let (d_weight, d_bias) = match self.bias {
+            None => (gradients.view_mut(self.weight), None),
+            Some(bias) => {
+                let [d_weight, d_bias] = gradients.views_mut([self.weight, bias]);
+                (d_weight, Some(d_bias))
+            }
+        };
+        let (all, outputs) = (d_weight.rows(), self.outputs(d_weight.rows()));
+        let d_weight = d_weight.slice_rows(outputs.clone());
+        let d_bias = d_bias.map(|d_bias| {
+            let d_bias = d_bias.with_shape(all, 1).slice_rows(outputs);
+            d_bias.with_shape(1, d_weight.rows())
+        });
+        let weight = WeightGradient { x, d_weight, d_bias };
+        ops::linear_backward(d_out, pass.precision, Some(input), Some(weight));
     }
 }
 

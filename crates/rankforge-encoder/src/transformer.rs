@@ -17,7 +17,7 @@ use crate::pass::{EMBEDDING, Pass, Site, place};
 use crate::workspace::{BlockActivations, EncoderActivations, EncoderGradients};
 use crate::{Mlp, NormPlace};
 use attention::{attention, attention_backward};
-use rankforge_kernels::ops::{self, Dropout, Epilogue};
+use rankforge_kernels::ops::{self, Dropout, Epilogue, Store};
 use rankforge_kernels::{Arena, Buffer, View};
 
 /// The last hidden states, `T x H`, or `B x H` with a readout. With `keep`, the activations hold what [`backward`] needs;
@@ -135,9 +135,9 @@ fn embed_backward(
     let Pass { config, transformer, batch, .. } = *pass;
     let (tokens, width) = (batch.ragged.tokens(), config.embedding_size);
     if let Some(projection) = transformer.projection {
+        let (d_hidden, x) = (d.hidden.view(), activations.embedded.view());
         let d_embedded = d.other.reshape(tokens, width).view_mut();
-        projection.backward_weight(pass, d.hidden.view(), activations.embedded.view(), gradients);
-        projection.backward_input(pass, d.hidden.view(), false, d_embedded);
+        projection.backward(pass, d_hidden, x, gradients, Store::Write, d_embedded);
         d.swap();
     }
     if let Some(dropout) = pass.dropout(config.embedding_dropout, EMBEDDING) {
@@ -228,29 +228,42 @@ fn mlp_backward(
     }
     let dropout = pass.dropout(config.mlp_output_dropout, place(index, Site::MlpOutput));
     let d_output = dropped(dropout, &d.hidden, &mut d.other);
-    block.mlp_output.backward_weight(pass, d_output, saved.mlp_hidden.view(), gradients);
-    let d_hidden = d.mlp_hidden.reshape(tokens, f);
-    block.mlp_output.backward_input(pass, d_output, false, d_hidden.view_mut());
-    if let Some(dropout) = pass.dropout(config.mlp_dropout, place(index, Site::MlpHidden)) {
-        ops::dropout(dropout, d_hidden.view_mut());
-    }
-    let (d_hidden, sum) = (d_hidden.view(), saved.mlp_sum.view());
+    let (hidden, sum) = (saved.mlp_hidden.view(), saved.mlp_sum.view());
     let d_sum = d.mlp_sum.reshape(tokens, sum.columns());
-    match config.mlp {
-        Mlp::Plain(function) => ops::activate_backward(function, d_hidden, sum, d_sum.view_mut()),
-        Mlp::Gated(gate) => ops::gated_backward(gate, d_hidden, sum, d_sum.view_mut()),
+    let output = block.mlp_output;
+    let dropout = pass.dropout(config.mlp_dropout, place(index, Site::MlpHidden));
+    match (config.mlp, dropout) {
+        // The slopes are taken while the product is in cache.
+        (Mlp::Plain(function), None) => {
+            let store = Store::Slopes(function, sum);
+            output.backward(pass, d_output, hidden, gradients, store, d_sum.view_mut());
+        }
+        (mlp, dropout) => {
+            let d_hidden = d.mlp_hidden.reshape(tokens, f);
+            let d_x = d_hidden.view_mut();
+            output.backward(pass, d_output, hidden, gradients, Store::Write, d_x);
+            if let Some(dropout) = dropout {
+                ops::dropout(dropout, d_hidden.view_mut());
+            }
+            let (d_hidden, d_sum) = (d_hidden.view(), d_sum.view_mut());
+            match mlp {
+                Mlp::Plain(function) => ops::activate_backward(function, d_hidden, sum, d_sum),
+                Mlp::Gated(gate) => ops::gated_backward(gate, d_hidden, sum, d_sum),
+            }
+        }
     }
-    let d_sum = d_sum.view();
-    block.mlp_input.backward_weight(pass, d_sum, saved.middle.view(), gradients);
+    let (d_sum, middle) = (d_sum.view(), saved.middle.view());
     let (x, statistics) = (saved.attended.view(), &saved.middle_statistics);
     match config.norm_place {
         NormPlace::Post => {
-            block.mlp_input.backward_input(pass, d_sum, true, d.hidden.view_mut());
+            let d_x = d.hidden.view_mut();
+            block.mlp_input.backward(pass, d_sum, middle, gradients, Store::Add, d_x);
             norm_backward(pass, block.middle_norm, x, statistics, d, gradients);
         }
         NormPlace::Pre => {
             let d_middle = d.other.reshape(tokens, h);
-            block.mlp_input.backward_input(pass, d_sum, false, d_middle.view_mut());
+            let d_x = d_middle.view_mut();
+            block.mlp_input.backward(pass, d_sum, middle, gradients, Store::Write, d_x);
             let (d_middle, d_x) = (d_middle.view(), d.hidden.view_mut());
             let norm = block.middle_norm;
             norm.backward(parameters, d_middle, x, statistics.view(), true, d_x, gradients);

@@ -4,9 +4,9 @@
 //! rate at which numbers come from memory; `attention` has a suite of its own. Each figure is the best of half a second of calls.
 
 use rankforge_kernels::ops::{
-    Activation, AdamW, Dropout, Epilogue, Gate, activate, activate_backward, adamw, dropout, gated,
-    gated_backward, gather, gather_backward, layer_norm, layer_norm_backward, linear,
-    linear_backward_input, linear_backward_weight, scale, sum_of_squares,
+    Activation, AdamW, Dropout, Epilogue, Gate, InputGradient, Store, WeightGradient, activate,
+    activate_backward, adamw, dropout, gated, gated_backward, gather, gather_backward, layer_norm,
+    layer_norm_backward, linear, linear_backward, scale, sum_of_squares,
 };
 use rankforge_kernels::{Arithmetic, Buffer, Device, Indices, Precision, peak};
 use std::error::Error;
@@ -74,7 +74,7 @@ impl Suite {
         }
         writeln!(
             out,
-            "layer (tokens x inputs x outputs): forward, input gradient, weight gradient"
+            "layer (tokens x inputs x outputs): forward, input gradient, weight gradient, both gradients"
         )?;
         for (name, tokens, inputs, outputs) in LAYERS {
             if !self.wanted(name) {
@@ -87,7 +87,9 @@ impl Suite {
                     _ => float32,
                 };
                 let operations = 2.0 * (tokens * inputs * outputs) as f64;
-                let rates = self.layer(tokens, inputs, outputs, precision).map(|s| operations / s);
+                let mut rates =
+                    self.layer(tokens, inputs, outputs, precision).map(|s| operations / s);
+                rates[3] *= 2.0;
                 write!(out, "    {precision}")?;
                 for rate in rates {
                     write!(out, "  {:6.1} {:3.0} %", rate / 1e9, 100.0 * rate / roof)?;
@@ -104,21 +106,26 @@ impl Suite {
         inputs: usize,
         outputs: usize,
         precision: Precision,
-    ) -> [f64; 3] {
+    ) -> [f64; 4] {
         let (x, weight) = (self.buffer(tokens, inputs), self.buffer(outputs, inputs));
         let mut y = self.buffer(tokens, outputs);
         let mut d_x = self.buffer(tokens, inputs);
         let mut d_weight = self.buffer(outputs, inputs);
+        let forward = seconds(|| {
+            linear(x.view(), weight.view(), precision, Epilogue::default(), y.view_mut());
+        });
+        let mut backward = |of_input: bool, of_weight: bool| {
+            let (weight, x) = (weight.view(), x.view());
+            let input = InputGradient { weight, store: Store::Write, d_x: d_x.view_mut() };
+            let weight = WeightGradient { x, d_weight: d_weight.view_mut(), d_bias: None };
+            let (input, weight) = (of_input.then_some(input), of_weight.then_some(weight));
+            linear_backward(y.view(), precision, input, weight);
+        };
         [
-            seconds(|| {
-                linear(x.view(), weight.view(), precision, Epilogue::default(), y.view_mut());
-            }),
-            seconds(|| {
-                linear_backward_input(y.view(), weight.view(), precision, false, d_x.view_mut());
-            }),
-            seconds(|| {
-                linear_backward_weight(y.view(), x.view(), precision, d_weight.view_mut(), None);
-            }),
+            forward,
+            seconds(|| backward(true, false)),
+            seconds(|| backward(false, true)),
+            seconds(|| backward(true, true)),
         ]
     }
 

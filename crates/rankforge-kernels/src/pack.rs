@@ -1,5 +1,6 @@
 //! Packing of the operands of a matrix product into words, rounded where the precision asks for it.
 
+use crate::parallel::SharedRows;
 use crate::product::Operand;
 use crate::simd::{Kernel, Simd, load_up_to, store_up_to};
 use crate::{Isa, Precision};
@@ -57,6 +58,9 @@ impl Kernel for PackRows<'_> {
     }
 }
 
+/// Most rows that [`PackPanels`] takes with an [`Aside`].
+pub(crate) const MOST_ROWS: usize = 192;
+
 /// Writes rows of an operand as panels: `width` neighbours for each word, zeros beyond the last row.
 pub(crate) struct PackPanels<'a> {
     pub(crate) operand: &'a Operand<'a>,
@@ -66,6 +70,17 @@ pub(crate) struct PackPanels<'a> {
     pub(crate) depths: &'a Range<usize>,
     /// Panels of `words x width`.
     pub(crate) packed: &'a mut [f32],
+    /// For operands whose neighbouring rows are neighbours in memory.
+    pub(crate) aside: Aside<'a>,
+}
+
+/// What else the numbers at a depth are read for, while they are in the inner cache.
+#[derive(Default)]
+pub(crate) struct Aside<'a> {
+    /// A row of these for each depth: the numbers as words along the operand's rows.
+    pub(crate) along: Option<&'a SharedRows<'a>>,
+    /// The sum of each row is added to its number here.
+    pub(crate) sums: Option<&'a mut [f32]>,
 }
 
 impl Kernel for PackPanels<'_> {
@@ -73,7 +88,7 @@ impl Kernel for PackPanels<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        if self.operand.depth_stride == 1 {
+        if self.operand.row_stride != 1 {
             let words = self.depths.len().div_ceil(self.format.per_word());
             let firsts = self.rows.clone().step_by(self.width);
             for (first, packed) in firsts.zip(self.packed.chunks_exact_mut(self.width * words)) {
@@ -136,15 +151,19 @@ impl ToWords for ToPairs {
 }
 
 /// Depths between the row that is packed and the one that is asked for: parts of rows lie pages apart, where the processor
-/// does not look ahead by itself.
-const AHEAD: usize = 16;
+/// does not look ahead by itself. More would not fit the inner cache where rows share its sets.
+const AHEAD: usize = 6;
+
+/// Depths that are summed before the sum is added: the error grows with the sum of both lengths.
+const SUMMED: usize = 64;
 
 impl PackPanels<'_> {
     /// Neighbouring rows are neighbours in memory: read along them, for all panels at once.
     #[inline(always)]
-    fn copy<S: Simd, W: ToWords>(self) {
+    fn copy<S: Simd, W: ToWords>(mut self) {
         let (Range { start, end }, width) = (self.depths.clone(), self.width);
         let words = (end - start).div_ceil(W::PER_WORD);
+        let mut block = [0.0; MOST_ROWS];
         let at = |depth: usize| {
             let row = depth * self.operand.depth_stride;
             &self.operand.data[row + self.rows.start..row + self.rows.end]
@@ -161,13 +180,63 @@ impl PackPanels<'_> {
                 let target = &mut self.packed[(panel * words + word) * width..][..width];
                 for (group, target) in (first..).step_by(S::LANES).zip(target.chunks_mut(S::LANES))
                 {
-                    let part = |row: &'_ [f32]| {
-                        let start = group.min(row.len());
-                        start..(group + target.len()).min(row.len())
-                    };
-                    store_up_to::<S>(W::words::<S>(&row[part(row)], &next[part(next)]), target);
+                    let words = W::words::<S>(part(row, group, target), part(next, group, target));
+                    store_up_to::<S>(words, target);
                 }
             }
+            self.aside.along::<S>(self.format, depth - start, self.rows.start, [row, next]);
+            self.aside.sum::<S>(&mut block, [row, next]);
+            if (word + 1).is_multiple_of(SUMMED / W::PER_WORD) || word + 1 == words {
+                self.aside.end_block::<S>(&mut block);
+            }
+        }
+    }
+}
+
+/// The numbers of a row from `start` on, at most as many as `target` has.
+#[inline(always)]
+fn part<'a>(row: &'a [f32], start: usize, target: &[f32]) -> &'a [f32] {
+    &row[start.min(row.len())..(start + target.len()).min(row.len())]
+}
+
+impl Aside<'_> {
+    /// Writes the numbers of `rows`, at depth `depth` and the next, from number `first` on of the operand's rows.
+    #[inline(always)]
+    fn along<S: Simd>(&self, format: Format, depth: usize, first: usize, rows: [&[f32]; 2]) {
+        let Some(target) = self.along else { return };
+        let first = first / format.per_word();
+        for (depth, row) in (depth..).zip(rows) {
+            if !row.is_empty() {
+                let words = first..first + row.len().div_ceil(format.per_word());
+                // SAFETY: tasks pack different rows of the operand, which are different columns here.
+                to_words::<S>(format, row, unsafe { target.part(depth, words) });
+            }
+        }
+    }
+
+    /// Adds the numbers of `rows` to the sums of a block.
+    #[inline(always)]
+    fn sum<S: Simd>(&self, block: &mut [f32; MOST_ROWS], rows: [&[f32]; 2]) {
+        if self.sums.is_none() {
+            return;
+        }
+        let [first, second] = rows;
+        for (start, block) in (0..first.len()).step_by(S::LANES).zip(block.chunks_mut(S::LANES)) {
+            let mut numbers = load_up_to::<S>(&first[start..]);
+            if start < second.len() {
+                numbers = S::add(numbers, load_up_to::<S>(&second[start..]));
+            }
+            S::store(S::add(S::load(block), numbers), block);
+        }
+    }
+
+    /// Adds the sums of a block, which begins again.
+    #[inline(always)]
+    fn end_block<S: Simd>(&mut self, block: &mut [f32; MOST_ROWS]) {
+        let Some(sums) = &mut self.sums else { return };
+        for (sum, block) in sums.chunks_mut(S::LANES).zip(block.chunks_mut(S::LANES)) {
+            store_up_to::<S>(S::add(load_up_to::<S>(sum), S::load(block)), sum);
+            block.fill(0.0);
         }
     }
 }

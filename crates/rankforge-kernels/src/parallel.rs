@@ -181,6 +181,18 @@ impl<'a> SharedRows<'a> {
         }
     }
 
+    /// Some of the rows.
+    pub(crate) fn slice_rows(&self, rows: &Range<usize>) -> SharedRows<'_> {
+        assert!(
+            rows.start <= rows.end && rows.end <= self.row_count,
+            "rows {rows:?} of {} x {}",
+            self.row_count,
+            self.columns
+        );
+        let data = self.data.wrapping_add(rows.start * self.columns);
+        SharedRows { data, row_count: rows.len(), lifetime: PhantomData, ..*self }
+    }
+
     /// All numbers of some rows.
     ///
     /// # Safety

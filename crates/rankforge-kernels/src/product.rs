@@ -7,13 +7,16 @@
 //! `depth block` words. The chain does not depend on tiles, threads or the other rows.
 
 use crate::micro::most_rows;
-use crate::pack::{Format, PackPanels, PackRows};
+use crate::pack::{Aside, Format, MOST_ROWS, PackPanels, PackRows};
 use crate::parallel::{SharedRows, for_chunks, for_each};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::{Device, Isa, Precision};
 use std::ops::Range;
-use tile::{Cut, Tile};
+use tile::Tiles;
 
+pub(crate) use gradients::{InputProduct, gradients};
+
+mod gradients;
 mod tile;
 
 /// An operand seen as `rows x depth`; one of the strides is 1.
@@ -29,7 +32,7 @@ impl<'a> Operand<'a> {
         let last = (rows.max(1) - 1) * self.row_stride + (depth.max(1) - 1) * self.depth_stride;
         let lies = self.row_stride == 1 || self.depth_stride == 1;
         assert!(
-            depth == 0 || lies && last < self.data.len(),
+            rows == 0 || depth == 0 || lies && last < self.data.len(),
             "{name} of {} numbers cannot be {rows} x {depth}",
             self.data.len()
         );
@@ -78,13 +81,16 @@ const TILE_COLUMNS: usize = 320;
 /// Rows whose distance in words is a multiple of this share cache sets.
 const ALIASING: usize = 1024;
 
+/// What is done with rows and columns of the output when they are final. Not generic: a tile is compiled once.
+pub(crate) type Finish<'a> = &'a (dyn Fn(Range<usize>, Range<usize>) + Sync);
+
 /// Computes the product into `out`, calling `finish(rows, columns)` on the thread that computed them,
 /// once for each part of `out`, when its numbers are final and still in the inner cache.
 pub(crate) fn product(
     device: &Device,
     product: &Product<'_>,
     out: &SharedRows<'_>,
-    finish: impl Fn(Range<usize>, Range<usize>) + Sync,
+    finish: Finish<'_>,
 ) {
     let (rows, columns, depth) = (out.row_count, out.columns, product.depth);
     if rows == 0 || columns == 0 {
@@ -99,33 +105,10 @@ pub(crate) fn product(
         }
         return finish(0..rows, 0..columns);
     }
-    let format = Format::of(device.isa(), product.precision);
-    let lanes = dispatch(device.isa(), Lanes);
-    let panel = 2 * lanes;
     // With few rows, packing the weight would cost more than the product: the rows are packed
     // instead and the weight is read in place. Each chain of multiply-adds is the same.
-    let swap = rows <= panel && product.right.depth_stride == 1;
-    let (panels, broadcast) =
-        if swap { (product.left, product.right) } else { (product.right, product.left) };
-    let (panel_count, broadcast_count) = if swap { (rows, columns) } else { (columns, rows) };
-    let words = depth.div_ceil(format.per_word());
-    let plan = Plan {
-        isa: device.isa(),
-        format,
-        panel,
-        most: most_rows(lanes),
-        panels: (panels, panel_count),
-        broadcast: (broadcast, broadcast_count),
-        place: Place::of(&broadcast, format),
-        depth,
-        block: words.div_ceil(words.div_ceil(DEPTH_BLOCK)),
-        swap,
-        accumulate: product.accumulate,
-        parallel: device.threads() > 1 && rows * columns * depth >= INLINE_WORK,
-    };
-    let finish = |panels: Range<usize>, broadcast: Range<usize>| {
-        if swap { finish(panels, broadcast) } else { finish(broadcast, panels) }
-    };
+    let swap = rows <= Plan::panel(device) && product.right.depth_stride == 1;
+    let plan = Plan::of(device, product, [rows, columns], swap);
     if plan.parallel {
         device.run(|| plan.run(device, out, finish));
     } else {
@@ -157,19 +140,16 @@ enum Place {
 }
 
 impl Place {
+    /// For an operand whose depth is contiguous.
     fn of(operand: &Operand<'_>, format: Format) -> Place {
-        match operand {
-            Operand { depth_stride: 1, row_stride, .. } => {
-                let aliases = row_stride.is_multiple_of(ALIASING);
-                if format == Format::Exact && !aliases { Place::Original } else { Place::Rows }
-            }
-            _ => Place::Panels,
-        }
+        let aliases = operand.row_stride.is_multiple_of(ALIASING);
+        if format == Format::Exact && !aliases { Place::Original } else { Place::Rows }
     }
 }
 
 /// One product, with the operand whose words fill vectors (`panels`) told from the one whose words
 /// are broadcast.
+#[derive(Clone, Copy)]
 struct Plan<'a> {
     isa: Isa,
     format: Format,
@@ -197,44 +177,131 @@ struct Packed<'a> {
     broadcast: &'a [f32],
 }
 
-impl Plan<'_> {
-    fn run(
-        &self,
-        device: &Device,
-        out: &SharedRows<'_>,
-        finish: impl Fn(Range<usize>, Range<usize>) + Sync,
-    ) {
-        let words = self.depth.div_ceil(self.format.per_word());
-        let panel_rows = self.panels.1.next_multiple_of(self.panel);
-        let broadcast_rows = match self.place {
-            Place::Original => 0,
-            Place::Rows => self.broadcast.1,
-            Place::Panels => self.broadcast.1.next_multiple_of(self.most),
-        };
-        let most = if self.place == Place::Panels { CACHED_WORDS } else { PACKED_WORDS };
-        let blocks = most / ((panel_rows + broadcast_rows) * self.block);
-        let chunk = (blocks.max(1) * self.block).min(words);
+/// An operand that is packed at `depths` as panels: `width` neighbours for each word. A group of panels is one task:
+/// their rows are read along, and a task is worth its start.
+struct Groups<'a> {
+    plan: &'a Plan<'a>,
+    operand: Operand<'a>,
+    rows: usize,
+    width: usize,
+    depths: &'a Range<usize>,
+    packed: SharedRows<'a>,
+}
+
+impl<'a> Groups<'a> {
+    fn of(
+        plan: &'a Plan<'a>,
+        (operand, rows): (Operand<'a>, usize),
+        width: usize,
+        depths: &'a Range<usize>,
+        packed: &'a mut [f32],
+    ) -> Groups<'a> {
+        let length = packed.len();
+        let packed = SharedRows::of_slice(packed, 1, length);
+        Groups { plan, operand, rows, width, depths, packed }
+    }
+
+    /// Rows of a whole group: of 12 and 32 it is a multiple.
+    fn group_rows(&self) -> usize {
+        MOST_ROWS / self.width * self.width
+    }
+
+    fn count(&self) -> usize {
+        self.rows.div_ceil(self.group_rows())
+    }
+
+    /// The rows of a group.
+    fn rows(&self, group: usize) -> Range<usize> {
+        let length = self.group_rows();
+        group * length..((group + 1) * length).min(self.rows)
+    }
+
+    fn pack(&self, group: usize) {
+        self.pack_with(group, Aside::default());
+    }
+
+    /// Packs a group, and what else its rows are read for.
+    fn pack_with(&self, group: usize, aside: Aside<'_>) {
+        let Groups { plan: &Plan { isa, format, .. }, ref operand, width, depths, .. } = *self;
+        let (rows, words) = (self.rows(group), depths.len().div_ceil(format.per_word()));
+        let place = rows.start * words..rows.end.next_multiple_of(width) * words;
+        // SAFETY: groups are disjoint, and each is packed by one task.
+        let packed = unsafe { self.packed.part(0, place) };
+        dispatch(isa, PackPanels { operand, format, rows, width, depths, packed, aside });
+    }
+}
+
+impl<'a> Plan<'a> {
+    /// Rows of a panel.
+    fn panel(device: &Device) -> usize {
+        2 * dispatch(device.isa(), Lanes)
+    }
+
+    /// The plan of `product` for `[rows, columns]` of the output; `swap` makes panels of the left operand.
+    fn of(device: &Device, product: &Product<'a>, size: [usize; 2], swap: bool) -> Plan<'a> {
+        let ([rows, columns], depth) = (size, product.depth);
+        let format = Format::of(device.isa(), product.precision);
+        let panel = Plan::panel(device);
+        let (left, right) = ((product.left, rows), (product.right, columns));
+        let (panels, broadcast) = if swap { (left, right) } else { (right, left) };
+        let words = depth.div_ceil(format.per_word());
+        Plan {
+            isa: device.isa(),
+            format,
+            panel,
+            most: most_rows(panel / 2),
+            panels,
+            broadcast,
+            place: Place::of(&broadcast.0, format),
+            depth,
+            block: words.div_ceil(words.div_ceil(DEPTH_BLOCK)),
+            swap,
+            accumulate: product.accumulate,
+            parallel: device.threads() > 1 && rows * columns * depth >= INLINE_WORK,
+        }
+    }
+
+    fn run(&self, device: &Device, out: &SharedRows<'_>, finish: Finish<'_>) {
+        let (panel_rows, words) = (self.panel_rows(), self.words());
+        let broadcast_rows = if self.place == Place::Rows { self.broadcast.1 } else { 0 };
+        let chunk = self.chunk(PACKED_WORDS, panel_rows + broadcast_rows);
         let mut scratch =
             device.scratch(panel_rows * chunk + broadcast_rows * self.row_stride(chunk));
         for start in (0..words).step_by(chunk) {
-            let words = chunk.min(words - start);
-            let per_word = self.format.per_word();
-            let depths = start * per_word..((start + words) * per_word).min(self.depth);
-            let (panels, broadcast) = scratch.split_at_mut(panel_rows * words);
-            self.pack_panels(device, &self.panels, self.panel, &depths, panels);
-            match self.place {
-                Place::Original => {}
-                Place::Rows => {
-                    let packed = &mut broadcast[..broadcast_rows * self.row_stride(words)];
-                    self.pack_rows(device, &depths, packed);
-                }
-                Place::Panels => {
-                    let packed = &mut broadcast[..broadcast_rows * words];
-                    self.pack_panels(device, &self.broadcast, self.most, &depths, packed);
-                }
+            let (depths, words) = self.depths(start, chunk);
+            let (panels, rows) = scratch.split_at_mut(panel_rows * words);
+            let rows = &mut rows[..broadcast_rows * self.row_stride(words)];
+            let groups = Groups::of(self, self.panels, self.panel, &depths, panels);
+            for_each(device, self.parallel, groups.count(), |group| groups.pack(group));
+            if self.place == Place::Rows {
+                self.pack_rows(device, &depths, rows);
             }
-            self.tiles(device, &Packed { depths, words, panels, broadcast }, out, &finish);
+            let packed = Packed { depths, words, panels, broadcast: rows };
+            let tiles = Tiles::of(self, &packed, out, finish);
+            for_each(device, self.parallel, tiles.count(), |task| tiles.run(task));
         }
+    }
+
+    /// Rows of the packed panels, the zeros at the end included.
+    fn panel_rows(&self) -> usize {
+        self.panels.1.next_multiple_of(self.panel)
+    }
+
+    /// Words of the whole depth.
+    fn words(&self) -> usize {
+        self.depth.div_ceil(self.format.per_word())
+    }
+
+    /// Words of a row that are packed at once: whole blocks, one at least, of about `most` words in `rows` rows.
+    fn chunk(&self, most: usize, rows: usize) -> usize {
+        let blocks = most / (rows * self.block);
+        (blocks.max(1) * self.block).min(self.words())
+    }
+
+    /// The depths of `chunk` words from word `start` on, and how many words there are.
+    fn depths(&self, start: usize, chunk: usize) -> (Range<usize>, usize) {
+        let (words, per_word) = (chunk.min(self.words() - start), self.format.per_word());
+        (start * per_word..((start + words) * per_word).min(self.depth), words)
     }
 
     /// Words from one packed row to the next: no multiple of what makes rows share cache sets.
@@ -245,25 +312,6 @@ impl Plan<'_> {
         }
     }
 
-    /// Packs an operand at `depths` as panels: `width` neighbours for each word.
-    fn pack_panels(
-        &self,
-        device: &Device,
-        (operand, count): &(Operand<'_>, usize),
-        width: usize,
-        depths: &Range<usize>,
-        packed: &mut [f32],
-    ) {
-        let (isa, format) = (self.isa, self.format);
-        let words = depths.len().div_ceil(format.per_word());
-        // Several panels at once: their rows are read along, and a task is worth its start.
-        let rows_per_task = 192usize.next_multiple_of(width);
-        for_chunks(device, self.parallel, packed, rows_per_task * words, |task, packed| {
-            let rows = task * rows_per_task..((task + 1) * rows_per_task).min(*count);
-            dispatch(isa, PackPanels { operand, format, rows, width, depths, packed });
-        });
-    }
-
     /// Packs the broadcast operand at `depths` row by row.
     fn pack_rows(&self, device: &Device, depths: &Range<usize>, packed: &mut [f32]) {
         const ROWS: usize = 16;
@@ -272,24 +320,6 @@ impl Plan<'_> {
         for_chunks(device, self.parallel, packed, ROWS * stride, |task, packed| {
             let rows = task * ROWS..((task + 1) * ROWS).min(*count);
             dispatch(self.isa, PackRows { operand, format, rows, depths, stride, packed });
-        });
-    }
-
-    /// Multiplies what was packed, tile by tile.
-    fn tiles(
-        &self,
-        device: &Device,
-        packed: &Packed<'_>,
-        out: &SharedRows<'_>,
-        finish: &(impl Fn(Range<usize>, Range<usize>) + Sync),
-    ) {
-        let across = Cut::new(self.panels.1, TILE_COLUMNS, self.panel);
-        let down = Cut::new(self.broadcast.1, TILE_ROWS, self.most);
-        // Neighbouring tasks share their packed panels, which stay in the cache.
-        for_each(device, self.parallel, across.pieces * down.pieces, |task| {
-            let panels = across.piece(task / down.pieces);
-            let broadcast = down.piece(task % down.pieces);
-            dispatch(self.isa, Tile { plan: self, packed, panels, broadcast, out, finish });
         });
     }
 

@@ -4,7 +4,7 @@ use super::dropped;
 use crate::Positions;
 use crate::pass::{Pass, Readout, Site, place};
 use crate::workspace::{BlockActivations, EncoderGradients};
-use rankforge_kernels::ops::{self, Attention, Epilogue, Qkv, RelativeBias};
+use rankforge_kernels::ops::{self, Attention, Epilogue, Qkv, RelativeBias, Store};
 use rankforge_kernels::{Arena, Indices, View};
 
 /// `attended = input + dropout(W (attention of (first norm? (input))))`; with a readout in the
@@ -94,10 +94,9 @@ pub(super) fn attention_backward(
     let dropout =
         pass.dropout(config.attention_output_dropout, place(index, Site::AttentionOutput));
     let d_output = dropped(dropout, &d.hidden, &mut d.other);
-    block.attention_output.backward_weight(pass, d_output, saved.context.view(), gradients);
-    let d_context = d.context.reshape(d_output.rows(), h);
-    block.attention_output.backward_input(pass, d_output, false, d_context.view_mut());
-    attend_backward(pass, index, input, saved, d, gradients);
+    let (context, d_context) = (saved.context.view(), d.context.reshape(d_output.rows(), h));
+    let d_context = d_context.view_mut();
+    block.attention_output.backward(pass, d_output, context, gradients, Store::Write, d_context);
 
     if let Some(Readout { rows, .. }) = pass.readout_at(index) {
         let all = d.other.reshape(tokens, h);
@@ -106,22 +105,24 @@ pub(super) fn attention_backward(
         d.swap();
     }
     match block.first_norm {
-        None => attend_backward_input(pass, index, true, d),
+        None => attend_backward(pass, index, input, saved, Store::Add, d, gradients),
         Some(norm) => {
-            attend_backward_input(pass, index, false, d);
+            let x = saved.attention_input.view();
+            attend_backward(pass, index, x, saved, Store::Write, d, gradients);
             let (statistics, d_input) = (saved.first_statistics.view(), d.hidden.view_mut());
             norm.backward(parameters, d.other.view(), input, statistics, true, d_input, gradients);
         }
     }
 }
 
-/// Backward of [`attend`] to the products of queries, keys and values, whose gradients are left in
-/// `d.qkv` and `d.queries`, and to their weights; needs that of the context in `d.context`.
+/// Backward of [`attend`], given the gradient of the context in `d.context`: that of its input, `x`, is added to
+/// `d.hidden` or written to `d.other`, as `store` says.
 fn attend_backward(
     pass: &Pass<'_>,
     index: usize,
-    input: View<'_>,
+    x: View<'_>,
     saved: &BlockActivations,
+    store: Store<'_>,
     d: &mut EncoderGradients,
     gradients: &mut Arena,
 ) {
@@ -129,7 +130,7 @@ fn attend_backward(
         (pass.config, &pass.batch.ragged, &pass.transformer.blocks[index]);
     let (tokens, heads, h) = (ragged.tokens(), config.heads, config.hidden_size);
     let attention = attention_config(pass, index);
-    let EncoderGradients { context: d_context, qkv: d_qkv, queries: d_queries, .. } = d;
+    let EncoderGradients { hidden, other, context: d_context, qkv: d_qkv, queries, .. } = d;
     let (context, log_sum_exp) = (saved.context.view(), saved.log_sum_exp.view());
     let (qkv, d_all) = match attention.queries {
         None => {
@@ -137,57 +138,32 @@ fn attend_backward(
             (Qkv::Together(saved.qkv.view()), Qkv::Together(d_qkv))
         }
         Some(rows) => {
-            let (queries, keys_values) = (saved.queries.view(), saved.qkv.view());
-            let d_queries = d_queries.reshape(rows.len(), h).view_mut();
+            let (of_queries, keys_values) = (saved.queries.view(), saved.qkv.view());
+            let d_queries = queries.reshape(rows.len(), h).view_mut();
             let d_keys_values = d_qkv.reshape(tokens, 2 * h).view_mut();
             let d_all = Qkv::Apart { queries: d_queries, keys_values: d_keys_values };
-            (Qkv::Apart { queries, keys_values }, d_all)
+            (Qkv::Apart { queries: of_queries, keys_values }, d_all)
         }
     };
     let d_bias = pass.transformer.relative_bias.map(|table| gradients.view_mut(table));
     let d_out = d_context.view();
     ops::attention_backward(&attention, d_out, qkv, context, log_sum_exp, d_all, d_bias);
 
-    let x = if block.first_norm.is_some() { saved.attention_input.view() } else { input };
-    match attention.queries {
-        None => {
-            if let Some(rotary) = &block.rotary {
-                ops::rotary_backward(rotary, ragged, None, 2 * heads, d_qkv.view_mut());
-            }
-            block.qkv.backward_weight(pass, d_qkv.view(), x, gradients);
+    let d_x = if matches!(store, Store::Add) { hidden } else { other.reshape(tokens, h) };
+    let Some(rows) = attention.queries else {
+        if let Some(rotary) = &block.rotary {
+            ops::rotary_backward(rotary, ragged, None, 2 * heads, d_qkv.view_mut());
         }
-        Some(rows) => {
-            if let Some(rotary) = &block.rotary {
-                ops::rotary_backward(rotary, ragged, Some(rows), heads, d_queries.view_mut());
-                ops::rotary_backward(rotary, ragged, None, heads, d_qkv.view_mut());
-            }
-            let [for_queries, for_others] = [block.qkv.part(0..h), block.qkv.part(h..3 * h)];
-            let queries_input = saved.queries_input.view();
-            for_queries.backward_weight(pass, d_queries.view(), queries_input, gradients);
-            for_others.backward_weight(pass, d_qkv.view(), x, gradients);
-        }
-    }
-}
-
-/// Backward of [`attend`] from the products to `x`: added to `d.hidden` when `accumulate`, else in
-/// `d.other`.
-fn attend_backward_input(
-    pass: &Pass<'_>,
-    index: usize,
-    accumulate: bool,
-    d: &mut EncoderGradients,
-) {
-    let (tokens, h) = (pass.batch.ragged.tokens(), pass.config.hidden_size);
-    let block = &pass.transformer.blocks[index];
-    let EncoderGradients { hidden, other, context, qkv, queries, .. } = d;
-    let d_x = if accumulate { hidden } else { other.reshape(tokens, h) };
-    let Some(Readout { rows, .. }) = pass.readout_at(index) else {
-        return block.qkv.backward_input(pass, qkv.view(), accumulate, d_x.view_mut());
+        return block.qkv.backward(pass, d_qkv.view(), x, gradients, store, d_x.view_mut());
     };
+    if let Some(rotary) = &block.rotary {
+        ops::rotary_backward(rotary, ragged, Some(rows), heads, queries.view_mut());
+        ops::rotary_backward(rotary, ragged, None, heads, d_qkv.view_mut());
+    }
     let [for_queries, for_others] = [block.qkv.part(0..h), block.qkv.part(h..3 * h)];
-    for_others.backward_input(pass, qkv.view(), accumulate, d_x.view_mut());
-    let d_rows = context.reshape(rows.len(), h);
-    for_queries.backward_input(pass, queries.view(), false, d_rows.view_mut());
+    for_others.backward(pass, d_qkv.view(), x, gradients, store, d_x.view_mut());
+    let (x, d_rows) = (saved.queries_input.view(), d_context.reshape(rows.len(), h));
+    for_queries.backward(pass, queries.view(), x, gradients, Store::Write, d_rows.view_mut());
     ops::gather_backward(d_rows.view(), rows, d_x.view_mut());
 }
 

@@ -1,11 +1,15 @@
 use crate::ops::activation::{Function, WithFunction};
 use crate::ops::dropout::Mask;
 use crate::ops::{Activation, Dropout};
-use crate::parallel::{SharedRows, for_each};
+use crate::parallel::SharedRows;
 use crate::product::{Operand, Product, product};
 use crate::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
 use crate::{Precision, View, ViewMut};
 use std::ops::Range;
+
+pub use backward::{InputGradient, Store, WeightGradient, linear_backward};
+
+mod backward;
 
 /// What [`linear`] does to each row block of the product while it is in cache, in this order.
 #[derive(Default)]
@@ -79,113 +83,7 @@ pub fn linear(
         right: Operand { data: weight.data, row_stride: depth, depth_stride: 1 },
         accumulate: false,
     };
-    product(x.device, &operands, &out, finish);
-}
-
-/// `d_x = d_out weight`, or `d_x += d_out weight` when `accumulate`.
-///
-/// # Shapes
-/// `d_out`: `T x N`; `weight`: `N x K`; `d_x`: `T x K`.
-///
-/// # Panics
-/// When the shapes differ from these.
-pub fn linear_backward_input(
-    d_out: View<'_>,
-    weight: View<'_>,
-    precision: Precision,
-    accumulate: bool,
-    d_x: ViewMut<'_>,
-) {
-    let (rows, depth, columns) = (d_out.rows, d_out.columns, weight.columns);
-    weight.expect_shape("weight", depth, columns);
-    d_x.expect_shape("d_x", rows, columns);
-    let operands = Product {
-        precision,
-        depth,
-        left: Operand { data: d_out.data, row_stride: depth, depth_stride: 1 },
-        right: Operand { data: weight.data, row_stride: 1, depth_stride: columns },
-        accumulate,
-    };
-    product(d_out.device, &operands, &SharedRows::new(d_x), |_, _| {});
-}
-
-/// `d_weight += d_outᵀ x` and `d_bias += column sums of d_out`.
-///
-/// # Shapes
-/// `d_out`: `T x N`; `x`: `T x K`; `d_weight`: `N x K`; `d_bias`: `1 x N`.
-///
-/// # Panics
-/// When the shapes differ from these.
-pub fn linear_backward_weight(
-    d_out: View<'_>,
-    x: View<'_>,
-    precision: Precision,
-    d_weight: ViewMut<'_>,
-    d_bias: Option<ViewMut<'_>>,
-) {
-    let (depth, rows, columns) = (d_out.rows, d_out.columns, x.columns);
-    x.expect_shape("x", depth, columns);
-    d_weight.expect_shape("d_weight", rows, columns);
-    let operands = Product {
-        precision,
-        depth,
-        left: Operand { data: d_out.data, row_stride: 1, depth_stride: rows },
-        right: Operand { data: x.data, row_stride: 1, depth_stride: columns },
-        accumulate: true,
-    };
-    product(d_out.device, &operands, &SharedRows::new(d_weight), |_, _| {});
-    if let Some(d_bias) = d_bias {
-        d_bias.expect_shape("d_bias", 1, rows);
-        add_column_sums(d_out, d_bias);
-    }
-}
-
-/// Columns of a strip of [`add_column_sums`]: four vectors of the widest instruction set.
-const STRIP: usize = 64;
-
-/// Matrices with fewer numbers are summed on the calling thread.
-const INLINE_NUMBERS: usize = 1 << 16;
-
-/// `sums += column sums of x`.
-fn add_column_sums(x: View<'_>, sums: ViewMut<'_>) {
-    let (isa, columns) = (x.device.isa(), x.columns);
-    let sums = SharedRows::new(sums);
-    let work = |strip: usize| {
-        let strip = strip * STRIP..((strip + 1) * STRIP).min(columns);
-        // SAFETY: strips are disjoint.
-        let sums = unsafe { sums.part(0, strip.clone()) };
-        dispatch(isa, ColumnSums { x, first: strip.start, sums });
-    };
-    let parallel = x.data.len() >= INLINE_NUMBERS;
-    for_each(x.device, parallel, columns.div_ceil(STRIP), work);
-}
-
-struct ColumnSums<'a> {
-    x: View<'a>,
-    first: usize,
-    sums: &'a mut [f32],
-}
-
-impl Kernel for ColumnSums<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        let width = self.sums.len();
-        // Sums of 64 rows, then sums of those: the error grows with the sum of both lengths.
-        for rows in self.x.data.chunks(64 * self.x.columns) {
-            for start in (0..width).step_by(S::LANES) {
-                let end = (start + S::LANES).min(width);
-                let mut block = S::splat(0.0);
-                for row in rows.chunks_exact(self.x.columns) {
-                    let numbers = &row[self.first + start..self.first + end];
-                    block = S::add(block, load_up_to::<S>(numbers));
-                }
-                let total = S::add(load_up_to::<S>(&self.sums[start..end]), block);
-                store_up_to::<S>(total, &mut self.sums[start..end]);
-            }
-        }
-    }
+    product(x.device, &operands, &out, &finish);
 }
 
 /// The epilogue of one tile.
@@ -217,6 +115,15 @@ impl Kernel for FinishTile<'_> {
                 // SAFETY: as above.
                 unsafe { pre_activation.part(row, self.tile.clone()) }
             });
+            let coming = first + self.rows.len() * self.columns;
+            for line in (0..out.len()).step_by(16) {
+                if let Some(residual) = self.residual {
+                    S::prefetch(residual.as_ptr().wrapping_add(coming + line));
+                }
+                if let Some(target) = self.pre_activation {
+                    S::prefetch(target.data.wrapping_add(coming + line));
+                }
+            }
             let mask = self.mask.as_mut().map(|mask| (mask, first as u64));
             let finish = FinishRow { out, bias, pre_activation, mask, residual };
             self.activation.unwrap_or(Activation::Identity).select::<S>(finish);

@@ -31,7 +31,7 @@ pub use attention::{Attention, Qkv, RelativeBias, attention, attention_backward,
 pub use dropout::{Dropout, dropout, dropout_to};
 pub use elementwise::{add, scale};
 pub use embedding::{gather, gather_backward};
-pub use linear::{Epilogue, linear, linear_backward_input, linear_backward_weight};
+pub use linear::{Epilogue, InputGradient, Store, WeightGradient, linear, linear_backward};
 pub use norm::{layer_norm, layer_norm_backward, normalize, normalize_backward};
 pub use optimizer::{AdamW, adamw, sum_of_squares};
 pub use pooling::{Pooling, pool, pool_backward, pool_embeddings};

@@ -1,23 +1,58 @@
 //! A tile of a product: the blocks it is made of, and how the output is cut into tiles.
 
-use super::{Packed, Plan};
+use super::{Finish, Packed, Plan, TILE_COLUMNS, TILE_ROWS};
 use crate::micro::{Block, Multiply, MultiplyPairs};
 use crate::pack::Format;
 use crate::parallel::SharedRows;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, dispatch};
 use std::ops::Range;
 
-/// One tile of the output.
-pub(super) struct Tile<'a, F> {
-    pub(super) plan: &'a Plan<'a>,
-    pub(super) packed: &'a Packed<'a>,
-    pub(super) panels: Range<usize>,
-    pub(super) broadcast: Range<usize>,
-    pub(super) out: &'a SharedRows<'a>,
-    pub(super) finish: &'a F,
+/// The tiles of what was packed, each of them one task.
+pub(super) struct Tiles<'a> {
+    plan: &'a Plan<'a>,
+    packed: &'a Packed<'a>,
+    out: &'a SharedRows<'a>,
+    finish: Finish<'a>,
+    across: Cut,
+    down: Cut,
 }
 
-impl<F: Fn(Range<usize>, Range<usize>)> Kernel for Tile<'_, F> {
+impl<'a> Tiles<'a> {
+    pub(super) fn of(
+        plan: &'a Plan<'a>,
+        packed: &'a Packed<'a>,
+        out: &'a SharedRows<'a>,
+        finish: Finish<'a>,
+    ) -> Tiles<'a> {
+        let across = Cut::new(plan.panels.1, TILE_COLUMNS, plan.panel);
+        let down = Cut::new(plan.broadcast.1, TILE_ROWS, plan.most);
+        Tiles { plan, packed, out, finish, across, down }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.across.pieces * self.down.pieces
+    }
+
+    /// Computes a tile. Neighbours share their packed panels, which stay in the cache.
+    pub(super) fn run(&self, task: usize) {
+        let panels = self.across.piece(task / self.down.pieces);
+        let broadcast = self.down.piece(task % self.down.pieces);
+        let &Tiles { plan, packed, out, finish, .. } = self;
+        dispatch(plan.isa, Tile { plan, packed, panels, broadcast, out, finish });
+    }
+}
+
+/// One tile of the output.
+struct Tile<'a> {
+    plan: &'a Plan<'a>,
+    packed: &'a Packed<'a>,
+    panels: Range<usize>,
+    broadcast: Range<usize>,
+    out: &'a SharedRows<'a>,
+    finish: Finish<'a>,
+}
+
+impl Kernel for Tile<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -51,14 +86,17 @@ impl<F: Fn(Range<usize>, Range<usize>)> Kernel for Tile<'_, F> {
                     unsafe { self.block::<S>(block, first, lane, height) };
                 }
                 if last {
-                    (self.finish)(self.panels.clone(), first..first + height);
+                    let (lanes, broadcast) = (self.panels.clone(), first..first + height);
+                    let (rows, columns) =
+                        if plan.swap { (lanes, broadcast) } else { (broadcast, lanes) };
+                    (self.finish)(rows, columns);
                 }
             }
         }
     }
 }
 
-impl<F> Tile<'_, F> {
+impl Tile<'_> {
     /// Computes a block and puts it at row `first` of the broadcast operand and row `lane` of the panels.
     ///
     /// # Safety
@@ -114,20 +152,21 @@ impl<F> Tile<'_, F> {
 }
 
 /// A range cut into pieces of about equal length, multiples of a unit but for the last.
-pub(super) struct Cut {
+struct Cut {
     total: usize,
     length: usize,
-    pub(super) pieces: usize,
+    pieces: usize,
 }
 
 impl Cut {
-    pub(super) fn new(total: usize, longest: usize, unit: usize) -> Cut {
+    fn new(total: usize, longest: usize, unit: usize) -> Cut {
         let pieces = total.div_ceil(longest.next_multiple_of(unit));
-        let length = total.div_ceil(pieces).next_multiple_of(unit);
+        // One unit at least, where there is nothing to cut.
+        let length = total.div_ceil(pieces.max(1)).next_multiple_of(unit).max(unit);
         Cut { total, length, pieces: total.div_ceil(length) }
     }
 
-    pub(super) fn piece(&self, index: usize) -> Range<usize> {
+    fn piece(&self, index: usize) -> Range<usize> {
         index * self.length..((index + 1) * self.length).min(self.total)
     }
 }

@@ -3,7 +3,8 @@ use crate::support::{
     random, wide,
 };
 use rankforge_kernels::ops::{
-    Activation, Dropout, Epilogue, dropout, linear, linear_backward_input, linear_backward_weight,
+    Activation, Dropout, Epilogue, InputGradient, Store, WeightGradient, activate_backward,
+    dropout, linear, linear_backward,
 };
 use rankforge_kernels::{Buffer, Device, Precision};
 
@@ -145,13 +146,9 @@ fn backward_input_is_the_product_with_the_weight() {
                 let d_out = Buffer::upload(device, rows, depth, &d_out);
                 let weight = Buffer::upload(device, depth, columns, &weight);
                 let mut d_x = Buffer::upload(device, rows, columns, &before);
-                linear_backward_input(
-                    d_out.view(),
-                    weight.view(),
-                    Precision::Float32,
-                    accumulate,
-                    d_x.view_mut(),
-                );
+                let store = if accumulate { Store::Add } else { Store::Write };
+                let input = InputGradient { weight: weight.view(), store, d_x: d_x.view_mut() };
+                linear_backward(d_out.view(), Precision::Float32, Some(input), None);
                 let start = |i: usize| if accumulate { f64::from(before[i]) } else { 0.0 };
                 let expected: Vec<f64> =
                     (0..expected.len()).map(|i| expected[i] + start(i)).collect();
@@ -178,14 +175,12 @@ fn backward_weight_adds_the_products_and_the_column_sums() {
             let x = Buffer::upload(device, depth, columns, &x);
             let mut d_weight = Buffer::upload(device, rows, columns, &before);
             let mut d_bias = Buffer::upload(device, 1, rows, &bias_before);
-            let bias = Some(d_bias.view_mut());
-            linear_backward_weight(
-                d_out.view(),
-                x.view(),
-                Precision::Float32,
-                d_weight.view_mut(),
-                bias,
-            );
+            let weight = WeightGradient {
+                x: x.view(),
+                d_weight: d_weight.view_mut(),
+                d_bias: Some(d_bias.view_mut()),
+            };
+            linear_backward(d_out.view(), Precision::Float32, None, Some(weight));
             let what = format!("{rows} x {columns} of {depth} tokens on {device:?}");
             let total: Vec<f64> =
                 (0..expected.len()).map(|i| expected[i] + f64::from(before[i])).collect();
@@ -194,6 +189,87 @@ fn backward_weight_adds_the_products_and_the_column_sums() {
             let total: Vec<f64> = (0..rows).map(|i| sums[i] + f64::from(bias_before[i])).collect();
             let allowed = |i: usize| bound(depth, sum_magnitudes[i] + 1.0);
             assert_close(&d_bias.view().to_vec(), &total, allowed, format!("bias, {what}"));
+        }
+    }
+}
+
+/// Tokens, outputs and inputs: no tokens, single numbers, rows beyond a group that is packed at once, several runs of
+/// tokens, and rows whose distance makes the product pack them.
+const LAYERS: [[usize; 3]; 8] = [
+    [0, 5, 7],
+    [1, 1, 1],
+    [3, 1, 9],
+    [9, 7, 1],
+    [33, 65, 40],
+    [70, 1024, 33],
+    [301, 389, 200],
+    [2100, 700, 390],
+];
+
+#[test]
+fn both_gradients_at_once_have_the_bits_of_each_alone() {
+    for [tokens, outputs, inputs] in LAYERS {
+        let (d_out, x) = (random(1, tokens * outputs), random(2, tokens * inputs));
+        let (weight, sum) = (random(3, outputs * inputs), random(4, tokens * inputs));
+        let before = random(5, tokens * inputs);
+        for device in devices() {
+            let d_out = Buffer::upload(device, tokens, outputs, &d_out);
+            let x = Buffer::upload(device, tokens, inputs, &x);
+            let weight = Buffer::upload(device, outputs, inputs, &weight);
+            let sum = Buffer::upload(device, tokens, inputs, &sum);
+            for precision in Precision::ALL {
+                for store in [Store::Write, Store::Add, Store::Slopes(Activation::Gelu, sum.view())]
+                {
+                    let run = |together: bool| {
+                        let mut d_x = Buffer::upload(device, tokens, inputs, &before);
+                        let mut d_weight = Buffer::zeros(device, outputs, inputs);
+                        let mut d_bias = Buffer::zeros(device, 1, outputs);
+                        let of_input =
+                            InputGradient { weight: weight.view(), store, d_x: d_x.view_mut() };
+                        let of_weight = WeightGradient {
+                            x: x.view(),
+                            d_weight: d_weight.view_mut(),
+                            d_bias: Some(d_bias.view_mut()),
+                        };
+                        if together {
+                            let (input, weight) = (Some(of_input), Some(of_weight));
+                            linear_backward(d_out.view(), precision, input, weight);
+                        } else {
+                            linear_backward(d_out.view(), precision, Some(of_input), None);
+                            linear_backward(d_out.view(), precision, None, Some(of_weight));
+                        }
+                        [d_x, d_weight, d_bias].map(|buffer| buffer.view().to_vec())
+                    };
+                    let what = format!("{tokens} x {outputs} x {inputs}, {precision}, {device:?}");
+                    assert!(run(true) == run(false), "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_slopes_are_those_of_the_activation() {
+    let [tokens, outputs, inputs] = [130, 70, 385];
+    let (d_out, weight) = (random(1, tokens * outputs), random(2, outputs * inputs));
+    let before = random(3, tokens * inputs);
+    for device in devices() {
+        let d_out = Buffer::upload(device, tokens, outputs, &d_out);
+        let weight = Buffer::upload(device, outputs, inputs, &weight);
+        let before = Buffer::upload(device, tokens, inputs, &before);
+        let run = |store: Store<'_>| {
+            let mut d_x = Buffer::zeros(device, tokens, inputs);
+            let input = InputGradient { weight: weight.view(), store, d_x: d_x.view_mut() };
+            linear_backward(d_out.view(), Precision::Float32, Some(input), None);
+            d_x
+        };
+        for function in [Activation::Identity, Activation::Gelu, Activation::Relu, Activation::Silu]
+        {
+            let mut expected = Buffer::zeros(device, tokens, inputs);
+            let d_hidden = run(Store::Write);
+            activate_backward(function, d_hidden.view(), before.view(), expected.view_mut());
+            let got = run(Store::Slopes(function, before.view()));
+            assert_eq!(got.view().to_vec(), expected.view().to_vec(), "{function:?} on {device:?}");
         }
     }
 }
@@ -219,20 +295,10 @@ fn backward_agrees_with_central_differences() {
         let d_out = Buffer::upload(device, rows, columns, &d_out);
         let mut d_x = Buffer::zeros(device, rows, depth);
         let mut d_weight = Buffer::zeros(device, columns, depth);
-        linear_backward_input(
-            d_out.view(),
-            weight.view(),
-            Precision::Float32,
-            false,
-            d_x.view_mut(),
-        );
-        linear_backward_weight(
-            d_out.view(),
-            x.view(),
-            Precision::Float32,
-            d_weight.view_mut(),
-            None,
-        );
+        let input =
+            InputGradient { weight: weight.view(), store: Store::Write, d_x: d_x.view_mut() };
+        let weight = WeightGradient { x: x.view(), d_weight: d_weight.view_mut(), d_bias: None };
+        linear_backward(d_out.view(), Precision::Float32, Some(input), Some(weight));
         // Sums of at most five products of numbers below 1.
         assert_close(&d_x.view().to_vec(), &expected_x, |_| 10.0 * EPS, "d_x");
         assert_close(&d_weight.view().to_vec(), &expected_weight, |_| 10.0 * EPS, "d_weight");
@@ -256,23 +322,14 @@ fn linear_and_its_backward_give_the_same_bits_for_any_number_of_threads() {
         };
         linear(x.view(), weight.view(), Precision::Float32, epilogue, out.view_mut());
         let mut d_x = Buffer::zeros(device, rows, depth);
-        linear_backward_input(
-            d_out.view(),
-            weight.view(),
-            Precision::Float32,
-            true,
-            d_x.view_mut(),
-        );
         let mut d_weight = Buffer::zeros(device, columns, depth);
         let mut d_bias = Buffer::zeros(device, 1, columns);
-        let bias = Some(d_bias.view_mut());
-        linear_backward_weight(
-            d_out.view(),
-            x.view(),
-            Precision::Float32,
-            d_weight.view_mut(),
-            bias,
-        );
+        let (store, d_x_view) = (Store::Slopes(Activation::Gelu, x.view()), d_x.view_mut());
+        let input = InputGradient { weight: weight.view(), store, d_x: d_x_view };
+        let (d_weight_view, d_bias_view) = (d_weight.view_mut(), Some(d_bias.view_mut()));
+        let parameters =
+            WeightGradient { x: x.view(), d_weight: d_weight_view, d_bias: d_bias_view };
+        linear_backward(d_out.view(), Precision::Float32, Some(input), Some(parameters));
         [out, d_x, d_weight, d_bias].iter().flat_map(|buffer| buffer.view().to_vec()).collect()
     });
 }

@@ -1,7 +1,9 @@
 use crate::support::{
     AWKWARD, EPS, assert_close, assert_same_bits_for_any_threads, devices, random, rounded,
 };
-use rankforge_kernels::ops::{Epilogue, linear, linear_backward_input, linear_backward_weight};
+use rankforge_kernels::ops::{
+    Epilogue, InputGradient, Store, WeightGradient, linear, linear_backward,
+};
 use rankforge_kernels::{Buffer, Device, Precision};
 
 const HALVES: [Precision; 2] = [Precision::BFloat16, Precision::Float16];
@@ -97,8 +99,11 @@ fn backward_products_are_those_of_the_rounded_operands() {
                 let mut input = Buffer::zeros(device, rows, columns);
                 let mut gradient = Buffer::upload(device, depth, columns, &before);
                 let (d, w) = (d_out.view(), weight.view());
-                linear_backward_input(d, w, precision, false, input.view_mut());
-                linear_backward_weight(d, x.view(), precision, gradient.view_mut(), None);
+                let of_input =
+                    InputGradient { weight: w, store: Store::Write, d_x: input.view_mut() };
+                let of_weight =
+                    WeightGradient { x: x.view(), d_weight: gradient.view_mut(), d_bias: None };
+                linear_backward(d, precision, Some(of_input), Some(of_weight));
                 let what = format!("{shape:?} in {precision} on {device:?}");
                 let got = input.view().to_vec();
                 assert_close(&got, &d_x, |i| bound(depth, d_x_sizes[i]), &what);
@@ -163,9 +168,11 @@ fn the_number_of_threads_does_not_change_a_bit() {
             linear(x.view(), weight.view(), precision, Epilogue::default(), out.view_mut());
             let mut d_x = Buffer::zeros(device, rows, depth);
             let (d_out, w) = (out.view(), weight.view());
-            linear_backward_input(d_out, w, precision, false, d_x.view_mut());
+            let input = InputGradient { weight: w, store: Store::Write, d_x: d_x.view_mut() };
             let mut d_weight = Buffer::zeros(device, columns, depth);
-            linear_backward_weight(d_out, x.view(), precision, d_weight.view_mut(), None);
+            let weight =
+                WeightGradient { x: x.view(), d_weight: d_weight.view_mut(), d_bias: None };
+            linear_backward(d_out, precision, Some(input), Some(weight));
             [out.view().to_vec(), d_x.view().to_vec(), d_weight.view().to_vec()].concat()
         });
     }

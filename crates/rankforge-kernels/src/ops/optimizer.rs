@@ -145,8 +145,8 @@ impl Update<'_> {
             self.first_moment.chunks_mut(STRETCH).zip(self.second_moment.chunks_mut(STRETCH));
         let values = self.gradients.chunks_mut(STRETCH).zip(self.parameters.chunks_mut(STRETCH));
         for ((gradient, parameter), (first, second)) in values.zip(state) {
-            let at_rest = |moment: &[f32]| FIRST || all_zero(moment);
-            if rests && all_zero(gradient) && at_rest(first) && at_rest(second) {
+            let rests = rests && all_zero::<S>(gradient);
+            if rests && (FIRST || all_zero::<S>(first) && all_zero::<S>(second)) {
                 continue;
             }
             f.update::<S, FIRST>(gradient, parameter, first, second);
@@ -155,8 +155,12 @@ impl Update<'_> {
 }
 
 #[inline(always)]
-fn all_zero(numbers: &[f32]) -> bool {
-    numbers.iter().all(|&x| x == 0.0)
+fn all_zero<S: Simd>(numbers: &[f32]) -> bool {
+    let mut sum = S::splat(0.0);
+    for numbers in numbers.chunks(S::LANES) {
+        sum = S::add(sum, S::abs(load_up_to::<S>(numbers)));
+    }
+    S::reduce_sum(sum) == 0.0
 }
 
 impl Factors {

@@ -25,7 +25,7 @@ pub(crate) fn exp<S: Simd>(x: S::V) -> S::V {
     let p = S::mul_add(p, r, splat(1.0));
     let p = S::mul_add(p, S::mul(r, r), S::add(r, r));
     let p = S::add(p, splat(2.0));
-    let result = S::mul(p, S::exp2_integer(S::sub(n, splat(1.0))));
+    let result = S::scale(p, S::sub(n, splat(1.0)));
     S::select_less(x, splat(EXP_UNDERFLOW), splat(0.0), result)
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn exp2<S: Simd>(x: S::V) -> S::V {
     // Almost ln 2.
     let p = S::mul_add(p, r, splat(std::f32::consts::LN_2 - 1.8e-7));
     let p = S::mul_add(p, r, splat(1.0));
-    S::mul(p, S::exp2_integer(n))
+    S::scale(p, n)
 }
 
 /// `σ(x) = 1 / (1 + e^-x)`.
@@ -99,10 +99,10 @@ pub(crate) fn normal<S: Simd>(x: S::V) -> (S::V, S::V) {
     let gaussian = exp::<S>(S::sub(splat(0.0), half_square));
     // With z = |x| / sqrt(2) and t = 1 / (1 + 0.3 z): erfc(z) = e^(-z²) t P(t), the form of
     // Abramowitz & Stegun 7.1.26; P is our own minimax fit, relative error 2e-8 where e^(-z²) > 0.
-    let t = S::div(
-        splat(1.0),
-        S::mul_add(S::abs(x), splat(0.3 * std::f32::consts::FRAC_1_SQRT_2), splat(1.0)),
-    );
+    // Beyond 30 the density is 0; in this order not-a-number goes through.
+    let magnitude = S::min(splat(30.0), S::abs(x));
+    let scale = splat(0.3 * std::f32::consts::FRAC_1_SQRT_2);
+    let t = S::reciprocal(S::mul_add(magnitude, scale, splat(1.0)));
     let p = splat(0.5 * -0.129_406_91);
     let p = S::mul_add(p, t, splat(0.5 * 0.484_953_47));
     let p = S::mul_add(p, t, splat(0.5 * -0.510_903_8));

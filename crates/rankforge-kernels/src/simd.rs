@@ -61,8 +61,13 @@ pub(crate) trait Simd: Copy {
     fn sqrt(a: Self::V) -> Self::V;
     /// To the nearest integer, ties to even.
     fn round(a: Self::V) -> Self::V;
-    /// `2^n` for integral `n` in `-126..=127`.
-    fn exp2_integer(n: Self::V) -> Self::V;
+    /// `a * 2^n` for integral `n` in `-126..=127`.
+    fn scale(a: Self::V, n: Self::V) -> Self::V;
+    /// `1 / a` within 2 ulp, for normal numbers whose inverse is one.
+    #[inline(always)]
+    fn reciprocal(a: Self::V) -> Self::V {
+        Self::div(Self::splat(1.0), a)
+    }
     fn abs(a: Self::V) -> Self::V;
     /// `|a|` with the sign of `sign`.
     fn copy_sign(a: Self::V, sign: Self::V) -> Self::V;
@@ -79,8 +84,8 @@ pub(crate) trait Simd: Copy {
     fn mul_u32(a: Self::U, b: Self::U) -> Self::U;
     fn xor_u32(a: Self::U, b: Self::U) -> Self::U;
     fn shift_right_u32<const BITS: u32>(a: Self::U) -> Self::U;
-    /// The nearest `f32` of numbers below `2^31`.
-    fn to_f32(a: Self::U) -> Self::V;
+    /// `value` where `bits` is at most `bound`, else 0.
+    fn keep_up_to(bits: Self::U, bound: u32, value: Self::V) -> Self::V;
     /// To the nearest bfloat16, ties to even, as `f32`.
     fn round_bf16(a: Self::V) -> Self::V;
     /// To the nearest half-precision number, ties to even, as `f32`; infinity from 65,520 on.
@@ -285,8 +290,8 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn exp2_integer(n: Self::V) -> Self::V {
-        map(n, |n| f32::from_bits(((n as i32 + 127) as u32) << 23))
+    fn scale(a: Self::V, n: Self::V) -> Self::V {
+        zip(a, n, |a, n| a * f32::from_bits(((n as i32 + 127) as u32) << 23))
     }
 
     #[inline(always)]
@@ -351,8 +356,14 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn to_f32(a: Self::U) -> Self::V {
-        a.map(|lane| lane as i32 as f32)
+    fn keep_up_to(bits: Self::U, bound: u32, value: Self::V) -> Self::V {
+        let mut kept = [0.0; SCALAR_LANES];
+        for lane in 0..SCALAR_LANES {
+            if bits[lane] <= bound {
+                kept[lane] = value[lane];
+            }
+        }
+        kept
     }
 
     #[inline(always)]

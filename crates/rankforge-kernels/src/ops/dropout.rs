@@ -36,7 +36,7 @@ impl Dropout {
             key: self.key,
             high: 0,
             words: words(self.key, 0),
-            threshold: (keep * f64::from(1 << 24)).round() as f32,
+            bound: ((keep * f64::from(1 << 24)).round() as u64 * 256 - 1) as u32,
             factor: (1.0 / keep) as f32,
         }
     }
@@ -105,8 +105,8 @@ pub(crate) struct Mask {
     /// Upper half of the indices that `words` are for.
     high: u32,
     words: [u32; 2],
-    /// Numbers whose 24 random bits are below are kept.
-    threshold: f32,
+    /// Numbers whose 32 random bits are at most this are kept: a multiple of 2^-24 of all.
+    bound: u32,
     factor: f32,
 }
 
@@ -115,8 +115,8 @@ impl Mask {
     #[inline(always)]
     pub(crate) fn factor(&mut self, index: u64) -> f32 {
         self.enter((index >> 32) as u32);
-        let bits = scramble_one(index as u32, self.words) >> 8;
-        if (bits as f32) < self.threshold { self.factor } else { 0.0 }
+        let bits = scramble_one(index as u32, self.words);
+        if bits <= self.bound { self.factor } else { 0.0 }
     }
 
     /// The factors of `LANES` indices from `first` on.
@@ -132,9 +132,7 @@ impl Mask {
         }
         self.enter(high);
         let bits = scramble::<S>(S::counters(first as u32), self.words);
-        let uniform = S::to_f32(S::shift_right_u32::<8>(bits));
-        let (threshold, factor) = (S::splat(self.threshold), S::splat(self.factor));
-        S::select_less(uniform, threshold, factor, S::splat(0.0))
+        S::keep_up_to(bits, self.bound, S::splat(self.factor))
     }
 
     /// Multiplies `row` by the factors of the indices from `first` on.

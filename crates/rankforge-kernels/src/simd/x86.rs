@@ -110,10 +110,10 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn exp2_integer(n: __m256) -> __m256 {
+    fn scale(a: __m256, n: __m256) -> __m256 {
         intrinsic!({
             let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+            _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased)))
         })
     }
 
@@ -187,8 +187,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn to_f32(a: __m256i) -> __m256 {
-        intrinsic!(_mm256_cvtepi32_ps(a))
+    fn keep_up_to(bits: __m256i, bound: u32, value: __m256) -> __m256 {
+        intrinsic!({
+            let smaller = _mm256_min_epu32(bits, _mm256_set1_epi32(bound.cast_signed()));
+            let kept = _mm256_cmpeq_epi32(smaller, bits);
+            _mm256_and_ps(_mm256_castsi256_ps(kept), value)
+        })
     }
 
     #[inline(always)]
@@ -313,10 +317,17 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
-    fn exp2_integer(n: __m512) -> __m512 {
+    fn scale(a: __m512, n: __m512) -> __m512 {
+        intrinsic!(_mm512_scalef_ps(a, n))
+    }
+
+    #[inline(always)]
+    fn reciprocal(a: __m512) -> __m512 {
+        // 14 bits, then one step of Newton's.
         intrinsic!({
-            let biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+            let guess = _mm512_rcp14_ps(a);
+            let error = _mm512_fnmadd_ps(a, guess, _mm512_set1_ps(1.0));
+            _mm512_fmadd_ps(guess, error, guess)
         })
     }
 
@@ -393,8 +404,11 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
-    fn to_f32(a: __m512i) -> __m512 {
-        intrinsic!(_mm512_cvtepi32_ps(a))
+    fn keep_up_to(bits: __m512i, bound: u32, value: __m512) -> __m512 {
+        intrinsic!({
+            let bound = _mm512_set1_epi32(bound.cast_signed());
+            _mm512_maskz_mov_ps(_mm512_cmple_epu32_mask(bits, bound), value)
+        })
     }
 
     #[inline(always)]

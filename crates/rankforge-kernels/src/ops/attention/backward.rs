@@ -1,8 +1,7 @@
 use super::operands::{Words, dot_rows, write_rows};
-use super::rows::{GradientTile, GradientWords};
+use super::rows::GradientTile;
 use super::{Address, Head, KEYS, Part, Parts, bias};
 use crate::View;
-use crate::pack::Format;
 use crate::parallel::SharedRows;
 use crate::simd::dispatch;
 use crate::tile::{Left, PANEL, Right, Scratch, Shape, padded};
@@ -249,6 +248,7 @@ impl<'s> Work<'s> {
         let Words { isa, format, .. } = self.words;
         let gradient = GradientTile {
             head,
+            format,
             queries: queries.clone(),
             keys: keys.clone(),
             offsets: self.offsets,
@@ -257,21 +257,10 @@ impl<'s> Work<'s> {
             scores: self.scores,
             d_scores: self.d_scores,
             stride: self.stride,
+            along: self.d_words,
             d_offsets: self.d_offsets,
         };
         dispatch(isa, gradient);
-        if format != Format::Exact {
-            let words = GradientWords {
-                format,
-                rows: queries.len(),
-                keys: keys.len(),
-                scores: self.scores,
-                d_scores: self.d_scores,
-                stride: self.stride,
-                along: self.d_words,
-            };
-            dispatch(isa, words);
-        }
     }
 }
 

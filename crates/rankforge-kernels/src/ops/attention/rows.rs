@@ -3,6 +3,7 @@
 use super::Head;
 use super::operands::load_at;
 use crate::math::exp2;
+use crate::ops::dropout::Mask;
 use crate::pack::{Format, rounded};
 use crate::simd::{Kernel, Simd, store_up_to};
 use std::ops::Range;
@@ -119,9 +120,13 @@ impl Kernel for SoftmaxTile<'_> {
 }
 
 /// Turns tiles of scores and of gradients of the dropped-out probabilities into these probabilities
-/// and the gradients of the scores.
+/// and the gradients of the scores, in words of the format.
+///
+/// Where a word is a pair, two rows become one row of words, in the place of the first: the transposed factors of
+/// the sums over queries. The gradients are written as words along the rows too.
 pub(super) struct GradientTile<'a> {
     pub(super) head: &'a Head<'a>,
+    pub(super) format: Format,
     pub(super) queries: Range<usize>,
     pub(super) keys: Range<usize>,
     /// Score offsets by distance, empty without a bias.
@@ -133,6 +138,8 @@ pub(super) struct GradientTile<'a> {
     pub(super) scores: &'a mut [f32],
     pub(super) d_scores: &'a mut [f32],
     pub(super) stride: usize,
+    /// The gradients along the rows, `stride` apart too; unused where a word is one number.
+    pub(super) along: &'a mut [f32],
     /// Gradients of the offsets, added to; empty when nobody asked.
     pub(super) d_offsets: &'a mut [f32],
 }
@@ -141,82 +148,76 @@ impl Kernel for GradientTile<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self) {
+    fn run<S: Simd>(mut self) {
         let mut mask = self.head.config.dropout.map(|dropout| dropout.mask());
-        for (row, query) in self.queries.clone().enumerate() {
-            let range = row * self.stride..row * self.stride + self.keys.len();
-            let seen = seen(self.head, query, &self.keys);
-            let scores = visible_part(&mut self.scores[range.clone()], &seen, &self.keys);
-            let d_scores = visible_part(&mut self.d_scores[range], &seen, &self.keys);
-            if scores.is_empty() {
-                continue;
+        let rows = self.queries.len();
+        for first in (0..rows).step_by(2) {
+            let pair = first..(first + 2).min(rows);
+            for row in pair.clone() {
+                self.row::<S>(row, &mut mask);
             }
-            let first = self.head.dropout_index(query) + seen.start as u64;
-            add_offsets::<S>(self.head, query, &seen, self.offsets, scores);
-            let normaliser = S::splat(self.normalisers[row]);
-            let delta = S::splat(self.deltas[row]);
-            match &mut mask {
-                None => for_vector_pairs!(S, scores, d_scores, |_, score, d| {
-                    let probability = exp2::<S>(S::sub(score, normaliser));
-                    (probability, S::mul(probability, S::sub(d, delta)))
-                }),
-                Some(mask) => for_vector_pairs!(S, scores, d_scores, |index, score, d| {
-                    let probability = exp2::<S>(S::sub(score, normaliser));
-                    let factors = mask.factors::<S>(first + index as u64);
-                    let d = S::sub(S::mul(d, factors), delta);
-                    (S::mul(probability, factors), S::mul(probability, d))
-                }),
-            }
-            if !self.d_offsets.is_empty() {
-                let nearest = self.head.length() - 1 - query + seen.start;
-                let d_offsets = &mut self.d_offsets[nearest..][..seen.len()];
-                for_vector_pairs!(S, d_offsets, d_scores, |_, sum, d| (S::add(sum, d), d));
-            }
+            self.words::<S>(pair);
         }
     }
 }
 
-/// Turns tiles of probabilities and of gradients of the scores into words of a reduced precision.
-///
-/// Rows in pairs become one row of words each, in the place of the first: the transposed factors of
-/// the sums over queries. The gradients are written as words along the rows too.
-pub(super) struct GradientWords<'a> {
-    pub(super) format: Format,
-    pub(super) rows: usize,
-    pub(super) keys: usize,
-    pub(super) scores: &'a mut [f32],
-    pub(super) d_scores: &'a mut [f32],
-    pub(super) stride: usize,
-    /// The gradients along the rows, `stride` apart too; unused where a word is one number.
-    pub(super) along: &'a mut [f32],
-}
-
-impl Kernel for GradientWords<'_> {
-    type Output = ();
-
+impl GradientTile<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self) {
-        let GradientWords { format, rows, keys, scores, d_scores, stride, along } = self;
-        if !(S::BF16_PAIRS && format == Format::Bf16Pairs) {
-            for row in 0..rows {
-                along_in_place::<S>(format, &mut scores[row * stride..][..keys]);
-                along_in_place::<S>(format, &mut d_scores[row * stride..][..keys]);
+    fn row<S: Simd>(&mut self, row: usize, mask: &mut Option<Mask>) {
+        let query = self.queries.start + row;
+        let range = row * self.stride..row * self.stride + self.keys.len();
+        let seen = seen(self.head, query, &self.keys);
+        let scores = visible_part(&mut self.scores[range.clone()], &seen, &self.keys);
+        let d_scores = visible_part(&mut self.d_scores[range], &seen, &self.keys);
+        if scores.is_empty() {
+            return;
+        }
+        let first = self.head.dropout_index(query) + seen.start as u64;
+        add_offsets::<S>(self.head, query, &seen, self.offsets, scores);
+        let normaliser = S::splat(self.normalisers[row]);
+        let delta = S::splat(self.deltas[row]);
+        match mask {
+            None => for_vector_pairs!(S, scores, d_scores, |_, score, d| {
+                let probability = exp2::<S>(S::sub(score, normaliser));
+                (probability, S::mul(probability, S::sub(d, delta)))
+            }),
+            Some(mask) => for_vector_pairs!(S, scores, d_scores, |index, score, d| {
+                let probability = exp2::<S>(S::sub(score, normaliser));
+                let factors = mask.factors::<S>(first + index as u64);
+                let d = S::sub(S::mul(d, factors), delta);
+                (S::mul(probability, factors), S::mul(probability, d))
+            }),
+        }
+        if !self.d_offsets.is_empty() {
+            let nearest = self.head.length() - 1 - query + seen.start;
+            let d_offsets = &mut self.d_offsets[nearest..][..seen.len()];
+            for_vector_pairs!(S, d_offsets, d_scores, |_, sum, d| (S::add(sum, d), d));
+        }
+    }
+
+    /// The words of two rows, or of the last of an odd number, while they are in the inner cache.
+    #[inline(always)]
+    fn words<S: Simd>(&mut self, rows: Range<usize>) {
+        let (stride, keys) = (self.stride, self.keys.len());
+        if !(S::BF16_PAIRS && self.format == Format::Bf16Pairs) {
+            for row in rows {
+                along_in_place::<S>(self.format, &mut self.scores[row * stride..][..keys]);
+                along_in_place::<S>(self.format, &mut self.d_scores[row * stride..][..keys]);
             }
             return;
         }
-        for (row, target) in (0..rows).zip(along.chunks_mut(stride)) {
-            pairs_along::<S>(&d_scores[row * stride..][..keys], target);
+        for row in rows.clone() {
+            let target = &mut self.along[row * stride..][..keys.div_ceil(2)];
+            pairs_along::<S>(&self.d_scores[row * stride..][..keys], target);
         }
-        for tile in [scores, d_scores] {
-            for (row, pair) in (0..rows).step_by(2).zip(tile.chunks_mut(2 * stride)) {
-                let (first, second) = pair.split_at_mut(stride);
-                // The last row of an odd number has zeros beside it.
-                let second = if row + 1 < rows { &second[..keys] } else { &[] };
-                for start in (0..keys).step_by(S::LANES) {
-                    let first = &mut first[start..keys];
-                    let second = load_at::<S>(second, start);
-                    store_up_to::<S>(S::pairs(load_at::<S>(first, 0), second), first);
-                }
+        for tile in [&mut *self.scores, &mut *self.d_scores] {
+            let (first, second) = tile[rows.start * stride..].split_at_mut(stride);
+            // The last row of an odd number has zeros beside it.
+            let second = if rows.len() == 2 { &second[..keys] } else { &[] };
+            for start in (0..keys).step_by(S::LANES) {
+                let first = &mut first[start..keys];
+                let second = load_at::<S>(second, start);
+                store_up_to::<S>(S::pairs(load_at::<S>(first, 0), second), first);
             }
         }
     }

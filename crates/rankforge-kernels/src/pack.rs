@@ -99,10 +99,10 @@ impl Kernel for PackPanels<'_> {
             return;
         }
         match self.format {
-            Format::Exact => self.copy::<S, ToExact>(),
-            Format::RoundedBf16 => self.copy::<S, ToBf16>(),
-            Format::RoundedF16 => self.copy::<S, ToF16>(),
-            Format::Bf16Pairs if S::BF16_PAIRS => self.copy::<S, ToPairs>(),
+            Format::Exact => self.copy_panels::<S, ToExact>(),
+            Format::RoundedBf16 => self.copy_panels::<S, ToBf16>(),
+            Format::RoundedF16 => self.copy_panels::<S, ToF16>(),
+            Format::Bf16Pairs if S::BF16_PAIRS => self.copy_panels::<S, ToPairs>(),
             Format::Bf16Pairs => unreachable!("the format is of the instruction set"),
         }
     }
@@ -157,37 +157,88 @@ const AHEAD: usize = 6;
 /// Depths that are summed before the sum is added: the error grows with the sum of both lengths.
 const SUMMED: usize = 64;
 
-impl PackPanels<'_> {
+/// Words that are written to a panel together: whole cache lines of it.
+const TOGETHER: usize = 4;
+
+impl<'a> PackPanels<'a> {
+    /// [`PackPanels::copy`] for a width that is known when it is compiled.
+    #[inline(always)]
+    fn copy_panels<S: Simd, W: ToWords>(self) {
+        match self.width {
+            12 if S::LANES == 16 => self.copy::<S, W, 12>(),
+            32 if S::LANES == 16 => self.copy::<S, W, 32>(),
+            6 if S::LANES == 8 => self.copy::<S, W, 6>(),
+            16 if S::LANES == 8 => self.copy::<S, W, 16>(),
+            width => unreachable!("panels of {width}"),
+        }
+    }
+
     /// Neighbouring rows are neighbours in memory: read along them, for all panels at once.
     #[inline(always)]
-    fn copy<S: Simd, W: ToWords>(mut self) {
-        let (Range { start, end }, width) = (self.depths.clone(), self.width);
+    fn copy<S: Simd, W: ToWords, const WIDTH: usize>(mut self) {
+        let Range { start, end } = *self.depths;
         let words = (end - start).div_ceil(W::PER_WORD);
         let mut block = [0.0; MOST_ROWS];
-        let at = |depth: usize| {
-            let row = depth * self.operand.depth_stride;
-            &self.operand.data[row + self.rows.start..row + self.rows.end]
-        };
-        for (word, depth) in (start..end).step_by(W::PER_WORD).enumerate() {
-            let row = at(depth);
-            let next = if W::PER_WORD == 2 && depth + 1 < end { at(depth + 1) } else { &[] };
-            for coming in depth + AHEAD..(depth + AHEAD + W::PER_WORD).min(end) {
-                for line in (0..row.len()).step_by(16) {
-                    S::prefetch(at(coming)[line..].as_ptr());
+        for first in (0..words).step_by(TOGETHER) {
+            let count = TOGETHER.min(words - first);
+            let mut rows = [[&[][..]; 2]; TOGETHER];
+            for (word, pair) in (first..first + count).zip(&mut rows) {
+                let depth = start + word * W::PER_WORD;
+                let next =
+                    if W::PER_WORD == 2 && depth + 1 < end { self.at(depth + 1) } else { &[] };
+                *pair = [self.at(depth), next];
+                for coming in depth + AHEAD..(depth + AHEAD + W::PER_WORD).min(end) {
+                    for line in self.at(coming).chunks(16) {
+                        S::prefetch(line.as_ptr());
+                    }
                 }
             }
-            for (panel, first) in (0..row.len()).step_by(width).enumerate() {
-                let target = &mut self.packed[(panel * words + word) * width..][..width];
-                for (group, target) in (first..).step_by(S::LANES).zip(target.chunks_mut(S::LANES))
-                {
-                    let words = W::words::<S>(part(row, group, target), part(next, group, target));
+            let rows = &rows[..count];
+            self.write::<S, W, WIDTH>(first, words, rows);
+            for (word, &pair) in (first..).zip(rows) {
+                self.aside.along::<S>(self.format, word * W::PER_WORD, self.rows.start, pair);
+            }
+            self.aside.sum::<S>(&mut block, rows);
+            if (first + TOGETHER).is_multiple_of(SUMMED / W::PER_WORD) || first + count == words {
+                self.aside.end_block::<S>(&mut block);
+            }
+        }
+    }
+
+    /// The numbers at a depth.
+    #[inline(always)]
+    fn at(&self, depth: usize) -> &'a [f32] {
+        let row = depth * self.operand.depth_stride;
+        &self.operand.data[row + self.rows.start..row + self.rows.end]
+    }
+
+    /// Writes the words of some `rows`, from word `first` of `words` on, to every panel.
+    #[inline(always)]
+    fn write<S: Simd, W: ToWords, const WIDTH: usize>(
+        &mut self,
+        first: usize,
+        words: usize,
+        rows: &[[&[f32]; 2]],
+    ) {
+        let length = rows[0][0].len();
+        // All but a last row alone, and the last panel where it is not whole.
+        let paired = W::PER_WORD == 1 || !rows[rows.len() - 1][1].is_empty();
+        let whole = if paired { length / WIDTH } else { 0 };
+        for panel in 0..length.div_ceil(WIDTH) {
+            let target = &mut self.packed[(panel * words + first) * WIDTH..];
+            for (target, [row, next]) in target.chunks_exact_mut(WIDTH).zip(rows) {
+                for group in (0..WIDTH).step_by(S::LANES) {
+                    let start = panel * WIDTH + group;
+                    let target = &mut target[group..(group + S::LANES).min(WIDTH)];
+                    let words = if panel < whole {
+                        let part = start..start + target.len();
+                        let next = if W::PER_WORD == 2 { &next[part.clone()] } else { next };
+                        W::words::<S>(&row[part], next)
+                    } else {
+                        W::words::<S>(part(row, start, target), part(next, start, target))
+                    };
                     store_up_to::<S>(words, target);
                 }
-            }
-            self.aside.along::<S>(self.format, depth - start, self.rows.start, [row, next]);
-            self.aside.sum::<S>(&mut block, [row, next]);
-            if (word + 1).is_multiple_of(SUMMED / W::PER_WORD) || word + 1 == words {
-                self.aside.end_block::<S>(&mut block);
             }
         }
     }
@@ -216,17 +267,19 @@ impl Aside<'_> {
 
     /// Adds the numbers of `rows` to the sums of a block.
     #[inline(always)]
-    fn sum<S: Simd>(&self, block: &mut [f32; MOST_ROWS], rows: [&[f32]; 2]) {
+    fn sum<S: Simd>(&self, block: &mut [f32; MOST_ROWS], rows: &[[&[f32]; 2]]) {
         if self.sums.is_none() {
             return;
         }
-        let [first, second] = rows;
-        for (start, block) in (0..first.len()).step_by(S::LANES).zip(block.chunks_mut(S::LANES)) {
-            let mut numbers = load_up_to::<S>(&first[start..]);
-            if start < second.len() {
-                numbers = S::add(numbers, load_up_to::<S>(&second[start..]));
+        let length = rows[0][0].len();
+        for (start, block) in (0..length).step_by(S::LANES).zip(block.chunks_mut(S::LANES)) {
+            let mut sum = S::load(block);
+            for row in rows.as_flattened() {
+                if start < row.len() {
+                    sum = S::add(sum, load_up_to::<S>(&row[start..]));
+                }
             }
-            S::store(S::add(S::load(block), numbers), block);
+            S::store(sum, block);
         }
     }
 

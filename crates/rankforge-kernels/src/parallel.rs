@@ -5,6 +5,7 @@ use crate::{Device, View, ViewMut};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Operations that touch fewer numbers run on the calling thread: waking another costs more.
 const INLINE_NUMBERS: usize = 1 << 15;
@@ -121,18 +122,29 @@ fn halve<P: SplitRows>(
     );
 }
 
-/// Calls `work` with each number below `count`, on all threads when `parallel`.
+/// Calls `work` with each number below `count`, in this order, on all threads when `parallel`: whoever is free takes the
+/// next, so that threads end together where the costliest come first.
 pub(crate) fn for_each(
     device: &Device,
     parallel: bool,
     count: usize,
     work: impl Fn(usize) + Sync + Send,
 ) {
-    if parallel && count > 1 && device.threads() > 1 {
-        device.run(|| (0..count).into_par_iter().with_max_len(1).for_each(work));
-    } else {
-        (0..count).for_each(work);
+    let threads = device.threads().min(count);
+    if !parallel || threads < 2 {
+        return (0..count).for_each(work);
     }
+    let next = AtomicUsize::new(0);
+    let take = |_| {
+        loop {
+            let item = next.fetch_add(1, Ordering::Relaxed);
+            if item >= count {
+                return;
+            }
+            work(item);
+        }
+    };
+    device.run(|| (0..threads).into_par_iter().with_max_len(1).for_each(take));
 }
 
 /// A matrix of which several threads write different parts that are no row ranges.

@@ -276,8 +276,11 @@ fn for_each_head(
     let parallel = config.rows() * heads * shape.longest >= INLINE_SCORES;
     let group = heads_per_item(ragged.sequences() * heads, heads, device.threads());
     let groups = heads.div_ceil(group);
-    for_each(device, parallel, ragged.sequences() * groups, |item| {
-        let (sequence, first) = (item / groups, item % groups * group);
+    // The longest first: their time goes with the square of their length.
+    let mut order: Vec<usize> = (0..ragged.sequences()).collect();
+    order.sort_by_key(|&sequence| std::cmp::Reverse(ragged.range(sequence).len()));
+    for_each(device, parallel, order.len() * groups, |item| {
+        let (sequence, first) = (order[item / groups], item % groups * group);
         let tokens = ragged.range(sequence);
         if tokens.is_empty() {
             return;

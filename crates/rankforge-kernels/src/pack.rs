@@ -2,7 +2,7 @@
 
 use crate::parallel::SharedRows;
 use crate::product::Operand;
-use crate::simd::{Kernel, Simd, load_up_to, store_up_to};
+use crate::simd::{Kernel, Simd, load_up_to, prefetch_numbers, store_up_to};
 use crate::{Isa, Precision};
 use std::ops::Range;
 
@@ -188,9 +188,8 @@ impl<'a> PackPanels<'a> {
                     if W::PER_WORD == 2 && depth + 1 < end { self.at(depth + 1) } else { &[] };
                 *pair = [self.at(depth), next];
                 for coming in depth + AHEAD..(depth + AHEAD + W::PER_WORD).min(end) {
-                    for line in self.at(coming).chunks(16) {
-                        S::prefetch(line.as_ptr());
-                    }
+                    let row = self.at(coming);
+                    prefetch_numbers::<S>(row.as_ptr(), row.len());
                 }
             }
             let rows = &rows[..count];

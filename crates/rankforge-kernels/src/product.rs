@@ -266,11 +266,11 @@ impl<'a> Plan<'a> {
         let broadcast_rows = if self.place == Place::Rows { self.broadcast.1 } else { 0 };
         let chunk = self.chunk(PACKED_WORDS, panel_rows + broadcast_rows);
         let mut scratch =
-            device.scratch(panel_rows * chunk + broadcast_rows * self.row_stride(chunk));
+            device.scratch(panel_rows * chunk + broadcast_rows * Plan::row_stride(chunk));
         for start in (0..words).step_by(chunk) {
             let (depths, words) = self.depths(start, chunk);
             let (panels, rows) = scratch.split_at_mut(panel_rows * words);
-            let rows = &mut rows[..broadcast_rows * self.row_stride(words)];
+            let rows = &mut rows[..broadcast_rows * Plan::row_stride(words)];
             let groups = Groups::of(self, self.panels, self.panel, &depths, panels);
             for_each(device, self.parallel, groups.count(), |group| groups.pack(group));
             if self.place == Place::Rows {
@@ -305,18 +305,15 @@ impl<'a> Plan<'a> {
     }
 
     /// Words from one packed row to the next: no multiple of what makes rows share cache sets.
-    fn row_stride(&self, words: usize) -> usize {
-        match self.place {
-            Place::Rows => words.next_multiple_of(16) + 16,
-            Place::Original | Place::Panels => words,
-        }
+    fn row_stride(words: usize) -> usize {
+        words.next_multiple_of(16) + 16
     }
 
     /// Packs the broadcast operand at `depths` row by row.
     fn pack_rows(&self, device: &Device, depths: &Range<usize>, packed: &mut [f32]) {
         const ROWS: usize = 16;
         let ((operand, count), format) = (&self.broadcast, self.format);
-        let stride = self.row_stride(depths.len().div_ceil(format.per_word()));
+        let stride = Plan::row_stride(depths.len().div_ceil(format.per_word()));
         for_chunks(device, self.parallel, packed, ROWS * stride, |task, packed| {
             let rows = task * ROWS..((task + 1) * ROWS).min(*count);
             dispatch(self.isa, PackRows { operand, format, rows, depths, stride, packed });
@@ -338,7 +335,7 @@ impl<'a> Plan<'a> {
                 (operand.data[offset..].as_ptr(), operand.row_stride, 1)
             }
             Place::Rows => {
-                let stride = self.row_stride(packed.words);
+                let stride = Plan::row_stride(packed.words);
                 (packed.broadcast[first * stride + start..].as_ptr(), stride, 1)
             }
             Place::Panels => {

@@ -167,6 +167,14 @@ pub(crate) fn store_up_to<S: Simd>(value: S::V, target: &mut [f32]) {
     }
 }
 
+/// [`Simd::prefetch`] of the lines of `count` numbers.
+#[inline(always)]
+pub(crate) fn prefetch_numbers<S: Simd>(first: *const f32, count: usize) {
+    for line in (0..count).step_by(16) {
+        S::prefetch(first.wrapping_add(line));
+    }
+}
+
 /// [`Simd::round_bf16`] of one number.
 #[inline(always)]
 fn round_bf16(x: f32) -> f32 {

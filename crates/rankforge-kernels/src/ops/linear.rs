@@ -3,7 +3,7 @@ use crate::ops::dropout::Mask;
 use crate::ops::{Activation, Dropout};
 use crate::parallel::SharedRows;
 use crate::product::{Operand, Product, product};
-use crate::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
+use crate::simd::{Kernel, Simd, dispatch, load_up_to, prefetch_numbers, store_up_to};
 use crate::{Precision, View, ViewMut};
 use std::ops::Range;
 
@@ -116,13 +116,11 @@ impl Kernel for FinishTile<'_> {
                 unsafe { pre_activation.part(row, self.tile.clone()) }
             });
             let coming = first + self.rows.len() * self.columns;
-            for line in (0..out.len()).step_by(16) {
-                if let Some(residual) = self.residual {
-                    S::prefetch(residual.as_ptr().wrapping_add(coming + line));
-                }
-                if let Some(target) = self.pre_activation {
-                    S::prefetch(target.data.wrapping_add(coming + line));
-                }
+            if let Some(residual) = self.residual {
+                prefetch_numbers::<S>(residual.as_ptr().wrapping_add(coming), out.len());
+            }
+            if let Some(target) = self.pre_activation {
+                prefetch_numbers::<S>(target.data.wrapping_add(coming), out.len());
             }
             let mask = self.mask.as_mut().map(|mask| (mask, first as u64));
             let finish = FinishRow { out, bias, pre_activation, mask, residual };

@@ -87,19 +87,18 @@ struct Lengths {
 impl Gradients<'_> {
     fn lengths(&self) -> Lengths {
         let weight = &self.weight;
-        let (x, down) = (weight.panel_rows(), weight.broadcast.1.next_multiple_of(weight.most));
+        let (x, down) = (weight.panel_rows(), weight.broadcast_rows());
         let chunk = weight.chunk(CACHED_WORDS, x + down);
         let (panels, along) = self.input.as_ref().map_or((0, 0), |Input { plan, .. }| {
             let tokens = (chunk * weight.format.per_word()).min(weight.depth);
-            let along = if plan.place == Place::Rows { plan.row_stride(plan.words()) } else { 0 };
+            let along = if plan.place == Place::Rows { Plan::row_stride(plan.words()) } else { 0 };
             (plan.panel_rows() * plan.words(), tokens * along)
         });
         Lengths { chunk, weight: panels, x: x * chunk, down: down * chunk, along }
     }
 
     fn run(&self, device: &Device) {
-        let lengths = self.lengths();
-        let Lengths { chunk, weight, x, down, along } = lengths;
+        let Lengths { chunk, weight, x, down, along } = self.lengths();
         let mut scratch = device.scratch(weight + x + down + along);
         let (weight, rest) = scratch.split_at_mut(weight);
         let (x, rest) = rest.split_at_mut(x);
@@ -125,8 +124,8 @@ impl Gradients<'_> {
         let plan = &self.weight;
         let (depths, words) = plan.depths(start, chunk);
         let x = &mut x[..plan.panel_rows() * words];
-        let down = &mut down[..plan.broadcast.1.next_multiple_of(plan.most) * words];
-        self.pack(device, start == 0, &depths, [&mut *weight, &mut *x, &mut *down, &mut *along]);
+        let down = &mut down[..plan.broadcast_rows() * words];
+        self.pack(device, &depths, [&mut *weight, &mut *x, &mut *down, &mut *along]);
 
         let packed = Packed { depths: depths.clone(), words, panels: x, broadcast: down };
         let tiles = Tiles::of(plan, &packed, self.d_weight, &|_, _| {});
@@ -147,11 +146,10 @@ impl Gradients<'_> {
         });
     }
 
-    /// Packs the weight, when asked to, and both operands at some tokens.
+    /// Packs both operands at some tokens, and before the first of them the weight.
     fn pack(
         &self,
         device: &Device,
-        with_weight: bool,
         tokens: &Range<usize>,
         [weight, x, down, along]: [&mut [f32]; 4],
     ) {
@@ -161,10 +159,10 @@ impl Gradients<'_> {
         let input = self.input.as_ref().map(|input| &input.plan);
         let outputs = 0..plan.broadcast.1;
         let weight = input
-            .filter(|_| with_weight)
+            .filter(|_| tokens.start == 0)
             .map(|plan| Groups::of(plan, plan.panels, plan.panel, &outputs, weight));
         let along = input.filter(|plan| plan.place == Place::Rows).map(|plan| {
-            let stride = plan.row_stride(plan.words());
+            let stride = Plan::row_stride(plan.words());
             SharedRows::of_slice(&mut along[..tokens.len() * stride], tokens.len(), stride)
         });
         let count = down.count() + x.count() + weight.as_ref().map_or(0, Groups::count);
@@ -185,6 +183,11 @@ impl Gradients<'_> {
 }
 
 impl<'a> Plan<'a> {
+    /// Rows of the broadcast operand in panels, the zeros at the end included.
+    fn broadcast_rows(&self) -> usize {
+        self.broadcast.1.next_multiple_of(self.most)
+    }
+
     /// The part of the plan for some rows of the broadcast operand, not swapped.
     fn rows(&self, rows: &Range<usize>) -> Plan<'a> {
         let mut operand = self.broadcast.0;

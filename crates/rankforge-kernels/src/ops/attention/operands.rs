@@ -5,7 +5,7 @@ use crate::Isa;
 use crate::micro::{Multiply, MultiplyPairs};
 use crate::pack::{Format, rounded};
 use crate::parallel::SharedRows;
-use crate::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
+use crate::simd::{Kernel, Simd, dispatch, load_up_to, prefetch_numbers, store_up_to};
 use crate::tile::{Left, PANEL, Right, Shape, pack_panels, padded, product};
 use std::ops::Range;
 
@@ -290,9 +290,7 @@ impl Kernel for Prefetch<'_> {
         for row in self.rows {
             for &Part { matrix: Address(data, columns), start } in self.parts {
                 let first = row * columns + start + self.column;
-                for line in (0..self.dim).step_by(16) {
-                    S::prefetch(data.wrapping_add(first + line));
-                }
+                prefetch_numbers::<S>(data.wrapping_add(first), self.dim);
             }
         }
     }

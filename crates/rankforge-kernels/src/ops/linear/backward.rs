@@ -2,7 +2,7 @@ use crate::ops::Activation;
 use crate::ops::activation::{Function, WithFunction};
 use crate::parallel::SharedRows;
 use crate::product::{InputProduct, Operand, Product, gradients, product};
-use crate::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
+use crate::simd::{Kernel, Simd, dispatch, load_up_to, prefetch_numbers, store_up_to};
 use crate::{Precision, View, ViewMut};
 use std::ops::Range;
 
@@ -130,9 +130,7 @@ impl Kernel for Slopes<'_> {
             let first = row * self.d_x.columns + self.tile.start;
             let before = &self.before[first..first + d_x.len()];
             let coming = first + self.rows.len() * self.d_x.columns;
-            for line in (0..d_x.len()).step_by(16) {
-                S::prefetch(self.before.as_ptr().wrapping_add(coming + line));
-            }
+            prefetch_numbers::<S>(self.before.as_ptr().wrapping_add(coming), d_x.len());
             self.function.select::<S>(SlopesOfRow { before, d_x });
         }
     }

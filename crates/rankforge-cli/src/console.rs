@@ -2,8 +2,8 @@
 
 use crate::progress::Progress;
 use anyhow::Context;
-use rankforge::Device;
 use rankforge::encoder::LoadOptions;
+use rankforge::{Device, Isa, Workers};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -43,12 +43,16 @@ impl Console {
         }
     }
 
-    /// Opens the device.
+    /// Opens the CPU, with the instruction set that `RANKFORGE_ISA` names or else the best one.
     ///
     /// # Errors
-    /// When `RANKFORGE_ISA` names an instruction set this machine has not.
+    /// When `RANKFORGE_ISA` names no instruction set, or one that this machine lacks.
     pub(crate) fn device(&self) -> anyhow::Result<Device> {
-        Device::cpu(self.threads).context("cannot open the CPU device")
+        let open = |isa| Device::cpu_on(isa, &Workers::new(self.threads)?);
+        match std::env::var("RANKFORGE_ISA") {
+            Ok(name) if !name.is_empty() => name.parse().and_then(open).context("RANKFORGE_ISA"),
+            _ => open(Isa::best()).context("cannot open the CPU device"),
+        }
     }
 
     /// How models are opened unless flags say otherwise.

@@ -90,7 +90,7 @@ impl Bench {
             truncated: 0,
         };
         let sequences: Vec<Tokens> = (0..tokens / length).map(sequence).collect();
-        Batch::new(&sequences, &self.model.architecture().encoder)
+        Batch::new(self.model.device(), &sequences, &self.model.architecture().encoder)
     }
 
     /// Forward with dropout, and backward.

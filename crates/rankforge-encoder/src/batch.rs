@@ -1,5 +1,5 @@
 use crate::EncoderConfig;
-use rankforge_kernels::{Indices, Ragged};
+use rankforge_kernels::{Device, Indices, Ragged};
 use std::ops::Range;
 
 /// What one sequence is made of.
@@ -38,12 +38,13 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Lays the sequences end to end; positions and segments as `config` has them.
+    /// Lays the sequences end to end on a device; positions and segments as `config` has them.
     ///
     /// # Panics
     /// When a sequence is longer than `config.max_positions` or an id is outside the vocabulary;
     /// the tokenizer truncates and the loader compares vocabularies, so both are bugs.
     pub fn new<'a>(
+        device: &Device,
         sequences: impl IntoIterator<Item = &'a Tokens>,
         config: &EncoderConfig,
     ) -> Batch {
@@ -75,10 +76,10 @@ impl Batch {
         within("token", &ids, config.vocab_size);
         within("segment", &type_ids, config.type_vocab_size);
         Batch {
-            ragged: Ragged::from_lengths(lengths),
-            ids: Indices::new(&ids),
-            type_ids: (config.type_vocab_size > 0).then(|| Indices::new(&type_ids)),
-            positions: offset.map(|_| Indices::new(&positions)),
+            ragged: Ragged::new(device, lengths),
+            ids: Indices::new(device, &ids),
+            type_ids: (config.type_vocab_size > 0).then(|| Indices::new(device, &type_ids)),
+            positions: offset.map(|_| Indices::new(device, &positions)),
             prompt_tokens: 0,
         }
     }

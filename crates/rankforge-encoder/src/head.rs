@@ -173,7 +173,7 @@ pub(crate) fn backward(
     for (index, stage) in stages.iter().enumerate().rev() {
         if let HeadStage::Pool { modes, skip_prompt } = stage {
             let ((ragged, prompt), d_output) = (pass.head_input(), d_output.view());
-            let skip = if *skip_prompt { prompt } else { 0 };
+            let skip = prompt.as_ref().filter(|_| *skip_prompt);
             for (place, &mode) in modes.iter().enumerate() {
                 let column = place * hidden.columns();
                 let d_hidden = d_hidden.view_mut();
@@ -199,7 +199,7 @@ fn pool_forward(
     saved: &mut StageActivations,
 ) {
     let (ragged, prompt) = pass.head_input();
-    let skip = if skip_prompt { prompt } else { 0 };
+    let skip = prompt.as_ref().filter(|_| skip_prompt);
     let (Input::Hidden(rows) | Input::Table(rows)) = input;
     let width = rows.columns();
     let output = saved.output.reshape(pass.batch.ragged.sequences(), modes.len() * width);

@@ -57,7 +57,8 @@ impl Inference<'_> {
             for run in plan(lengths, self.batch_size, self.max_tokens) {
                 let run = &order[run];
                 let sequences = run.iter().map(|&index| &tokens[index]);
-                let mut batch = Batch::new(sequences, &self.model.architecture().encoder);
+                let mut batch =
+                    Batch::new(self.model.device(), sequences, &self.model.architecture().encoder);
                 batch.prompt_tokens = prompt_tokens;
                 let outputs = self.model.forward(&batch, Mode::Inference, false, &mut workspace);
                 for (row, &index) in run.iter().enumerate() {

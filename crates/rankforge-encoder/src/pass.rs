@@ -45,8 +45,9 @@ impl Readout {
         };
         let rows = (0..ragged.sequences()).map(|sequence| row(ragged.range(sequence)));
         let rows = rows.collect::<Option<Vec<u32>>>()?;
-        let ragged = Ragged::from_lengths(vec![1; rows.len()]);
-        Some(Readout { rows: Indices::new(&rows), ragged })
+        let device = batch.ids.device();
+        let ragged = Ragged::new(device, vec![1; rows.len()]);
+        Some(Readout { rows: Indices::new(device, &rows), ragged })
     }
 }
 
@@ -56,12 +57,15 @@ impl<'a> Pass<'a> {
         self.readout.filter(|_| block + 1 == self.config.blocks.len())
     }
 
-    /// Lengths of what the head reads, and how many leading tokens of each a prompt has there.
-    pub(crate) fn head_input(&self) -> (&'a Ragged, usize) {
-        match self.readout {
-            Some(readout) => (&readout.ragged, 0),
-            None => (&self.batch.ragged, self.batch.prompt_tokens),
+    /// Lengths of what the head reads, and how many leading tokens of each sequence belong to a
+    /// prompt there; `None` is none.
+    pub(crate) fn head_input(&self) -> (&'a Ragged, Option<Indices>) {
+        let Batch { ragged, prompt_tokens, .. } = self.batch;
+        if let Some(readout) = self.readout {
+            return (&readout.ragged, None);
         }
+        let prompts = || vec![*prompt_tokens as u32; ragged.sequences()];
+        (ragged, (*prompt_tokens > 0).then(|| Indices::new(ragged.device(), &prompts())))
     }
 
     /// Dropout number `place` of the model, where it is on.

@@ -69,7 +69,7 @@ fn rates(
     dropout: Option<Dropout>,
 ) -> [f64; 2] {
     let Shape { heads, dim, sequences, length, window, .. } = *shape;
-    let ragged = Ragged::from_lengths(vec![length; sequences]);
+    let ragged = Ragged::new(device, vec![length; sequences]);
     let (tokens, hidden) = (ragged.tokens(), heads * dim);
     let scale = (dim as f32).powf(-0.5);
     let config = Attention {

@@ -1,10 +1,10 @@
 //! Seconds of the search for the nearest rows, against the rows of the corpus: one line of JSON for each point.
 //!
-//!     cargo run --release -p rankforge-kernels --example mining_curve -- [THREADS] > curve.jsonl
+//!     cargo run --release -p rankforge-kernels --example mining_curve -- [THREADS [ISA]] > curve.jsonl
 //!     python3 benchmarks/draw.py curve.jsonl docs/mining-curve.svg
 
-use rankforge_kernels::ops::{Similarity, top_k};
-use rankforge_kernels::{Buffer, Device};
+use rankforge_kernels::ops::{Corpus, Similarity};
+use rankforge_kernels::{Buffer, Device, Isa, Workers};
 use std::error::Error;
 use std::io::Write;
 use std::time::Instant;
@@ -24,20 +24,23 @@ const NEIGHBOURS: usize = 21;
 const REPEATS: usize = 3;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let threads = std::env::args().nth(1).map(|text| text.parse()).transpose()?;
-    let device = Device::cpu(threads)?;
+    let mut arguments = std::env::args().skip(1);
+    let threads = arguments.next().map(|text| text.parse()).transpose()?;
+    let isa = arguments.next().map_or(Ok(Isa::best()), |text| text.parse())?;
+    let workers = Workers::new(threads)?;
+    let device = Device::cpu_on(isa, &workers)?;
     let largest = SIZES[SIZES.len() - 1];
     let queries = Buffer::upload(&device, QUERIES, DIMENSION, &directions(1, QUERIES));
     let numbers = directions(2, largest);
-    let (threads, isa) = (device.threads(), device.isa());
+    let threads = workers.count();
     let panel = format!("{QUERIES} queries, {DIMENSION} dimensions, {threads} threads, {isa}");
     for rows in SIZES {
         let corpus = Buffer::upload(&device, rows, DIMENSION, &numbers[..rows * DIMENSION]);
         let mut seconds = Vec::new();
         for _ in 0..REPEATS {
             let start = Instant::now();
-            let found =
-                top_k(Similarity::Cosine, queries.view(), corpus.view(), NEIGHBOURS, &|_| ());
+            let prepared = Corpus::prepare(Similarity::Cosine, corpus.view());
+            let found = prepared.top_k(queries.view(), NEIGHBOURS, &|_| ());
             seconds.push(start.elapsed().as_secs_f64());
             assert!(
                 found.iter().all(|list| list.len() == NEIGHBOURS),

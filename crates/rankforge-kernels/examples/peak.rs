@@ -29,11 +29,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         writeln!(out, "{{{}}}", rates.each_ref().map(field).join(", "))?;
         return Ok(());
     }
-    writeln!(out, "{} threads, {}", device.threads(), device.isa())?;
+    writeln!(out, "{device:?}")?;
     for (name, rate) in rates {
         match rate {
             Some(rate) => writeln!(out, "{name}  {:7.1} G/s", rate / 1e9)?,
-            None => writeln!(out, "{name}  no instruction on {}", device.isa())?,
+            None => writeln!(out, "{name}  no instruction for it")?,
         }
     }
     Ok(())

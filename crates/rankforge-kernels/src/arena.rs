@@ -1,4 +1,5 @@
 use crate::{Device, View, ViewMut};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Which matrix of an [`Arena`]; the same in the arenas of parameters, gradients and moments.
@@ -14,17 +15,17 @@ pub struct ArenaEntry {
     pub rows: usize,
     /// Number of columns; vectors are one row.
     pub columns: usize,
-    /// Index of its first number in the arena.
-    pub offset: usize,
+    /// Index of its first element in the arena; `None` where the arena holds no memory for it.
+    pub offset: Option<usize>,
 }
 
 impl ArenaEntry {
-    /// Count of numbers.
+    /// Number of elements, whether the arena holds memory for them or not.
     pub fn len(&self) -> usize {
         self.rows * self.columns
     }
 
-    /// Whether the matrix holds no number.
+    /// Whether the matrix has no element.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -50,14 +51,34 @@ impl ArenaLayout {
     pub fn push(&mut self, name: impl Into<String>, rows: usize, columns: usize) -> ParameterId {
         let name = name.into();
         assert!(self.find(&name).is_none(), "two arena entries are named {name}");
-        self.entries.push(ArenaEntry { name, rows, columns, offset: self.len });
+        self.entries.push(ArenaEntry { name, rows, columns, offset: Some(self.len) });
         self.len += rows * columns;
         ParameterId(self.entries.len() - 1)
+    }
+
+    /// This layout with memory for those entries alone that `keep` names. Ids, names and shapes
+    /// stay, so the id of a parameter finds its gradient where there is one.
+    ///
+    /// What this layout holds no memory for stays without.
+    pub fn only(&self, keep: impl Fn(ParameterId) -> bool) -> ArenaLayout {
+        let mut layout = ArenaLayout { entries: self.entries.clone(), len: 0 };
+        for (index, entry) in layout.entries.iter_mut().enumerate() {
+            entry.offset = entry.offset.filter(|_| keep(ParameterId(index))).map(|_| layout.len);
+            if entry.offset.is_some() {
+                layout.len += entry.len();
+            }
+        }
+        layout
     }
 
     /// All entries, in order of their offsets; `ParameterId(i)` is the `i`-th.
     pub fn entries(&self) -> &[ArenaEntry] {
         &self.entries
+    }
+
+    /// Whether an arena of this layout holds memory for `id`.
+    pub fn has(&self, id: ParameterId) -> bool {
+        self.entry(id).offset.is_some()
     }
 
     /// The entry of `id`.
@@ -70,14 +91,22 @@ impl ArenaLayout {
         self.entries.iter().position(|entry| entry.name == name).map(ParameterId)
     }
 
-    /// Count of all numbers.
+    /// Number of elements that an arena of this layout holds.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether the arena holds no number.
+    /// Whether an arena of this layout holds no element.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// The entry of `id` and its place among the elements of the arena.
+    #[track_caller]
+    fn place(&self, id: ParameterId) -> (&ArenaEntry, Range<usize>) {
+        let entry = self.entry(id);
+        let Some(offset) = entry.offset else { panic!("the arena holds no {}", entry.name) };
+        (entry, offset..offset + entry.len())
     }
 }
 
@@ -106,14 +135,26 @@ impl Arena {
         &self.device
     }
 
+    /// Whether the arena holds memory for `id`.
+    pub fn has(&self, id: ParameterId) -> bool {
+        self.layout.has(id)
+    }
+
     /// The matrix `id`.
+    ///
+    /// # Panics
+    /// When the arena holds no memory for it.
+    #[track_caller]
     pub fn view(&self, id: ParameterId) -> View<'_> {
-        let entry = self.layout.entry(id);
-        let data = &self.data[entry.offset..entry.offset + entry.len()];
-        View::new(&self.device, entry.rows, entry.columns, data)
+        let (entry, place) = self.layout.place(id);
+        View::new(&self.device, entry.rows, entry.columns, &self.data[place])
     }
 
     /// The matrix `id`, to be written.
+    ///
+    /// # Panics
+    /// When the arena holds no memory for it.
+    #[track_caller]
     pub fn view_mut(&mut self, id: ParameterId) -> ViewMut<'_> {
         let [view] = self.views_mut([id]);
         view
@@ -122,7 +163,8 @@ impl Arena {
     /// Several different matrices at once, to be written.
     ///
     /// # Panics
-    /// When an id occurs twice.
+    /// When an id occurs twice, or the arena holds no memory for one.
+    #[track_caller]
     pub fn views_mut<const N: usize>(&mut self, ids: [ParameterId; N]) -> [ViewMut<'_>; N] {
         let mut order: [usize; N] = std::array::from_fn(|index| index);
         order.sort_by_key(|&index| ids[index]);
@@ -133,12 +175,12 @@ impl Arena {
         for index in order {
             assert_ne!(last, Some(ids[index]), "two exclusive views of one arena entry");
             last = Some(ids[index]);
-            let entry = self.layout.entry(ids[index]);
-            let (_, tail) = rest.split_at_mut(entry.offset - start);
-            let (data, tail) = tail.split_at_mut(entry.len());
+            let (entry, place) = self.layout.place(ids[index]);
+            let (_, tail) = rest.split_at_mut(place.start - start);
+            let (data, tail) = tail.split_at_mut(place.len());
             views[index] = Some(ViewMut::new(&self.device, entry.rows, entry.columns, data));
             rest = tail;
-            start = entry.offset + entry.len();
+            start = place.end;
         }
         views.map(|view| view.expect("every id was visited"))
     }

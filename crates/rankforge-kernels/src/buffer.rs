@@ -162,11 +162,6 @@ impl<'a> View<'a> {
         View::new(self.device, rows, columns, self.data)
     }
 
-    /// Whether all numbers are as `wanted` says.
-    pub fn all(&self, wanted: impl Fn(f32) -> bool) -> bool {
-        self.data.iter().all(|number| wanted(*number))
-    }
-
     /// Copies the matrix to the host, row-major.
     pub fn to_vec(&self) -> Vec<f32> {
         self.data.to_vec()

@@ -1,83 +1,11 @@
-use crate::Precision;
 use crate::buffer::reserved;
+use crate::isa::Isa;
 use crate::pack::Format;
+use crate::precision::Precision;
+use crate::workers::Workers;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// An instruction set the kernels are built for, chosen at run time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Isa {
-    /// Portable Rust, the reference the others are tested against.
-    Scalar,
-    /// AVX2 with fused multiply-add and half-precision conversion, 8 lanes.
-    Avx2,
-    /// AVX-512 F, BW, DQ and VL, 16 lanes.
-    Avx512,
-    /// AVX-512 with dot products of bfloat16 pairs (BF16) and of bytes (VNNI): Cooper Lake, Zen 4 and later.
-    Avx512Bf16,
-}
-
-impl Isa {
-    /// The instruction sets this machine can run, slowest first; never empty.
-    pub fn available() -> Vec<Isa> {
-        let mut found = vec![Isa::Scalar];
-        #[cfg(target_arch = "x86_64")]
-        {
-            let avx2 = is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c");
-            let avx512 = avx2
-                && is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl");
-            let dot_products =
-                is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni");
-            if avx2 {
-                found.push(Isa::Avx2);
-            }
-            if avx512 {
-                found.push(Isa::Avx512);
-            }
-            if avx512 && dot_products {
-                found.push(Isa::Avx512Bf16);
-            }
-        }
-        found
-    }
-
-    /// The fastest available instruction set.
-    pub fn best() -> Isa {
-        *Isa::available().last().expect("scalar is always available")
-    }
-}
-
-impl fmt::Display for Isa {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Isa::Scalar => "scalar",
-            Isa::Avx2 => "avx2",
-            Isa::Avx512 => "avx512",
-            Isa::Avx512Bf16 => "avx512bf16",
-        })
-    }
-}
-
-impl FromStr for Isa {
-    type Err = DeviceError;
-
-    fn from_str(name: &str) -> Result<Isa, DeviceError> {
-        match name.to_ascii_lowercase().as_str() {
-            "scalar" => Ok(Isa::Scalar),
-            "avx2" => Ok(Isa::Avx2),
-            "avx512" => Ok(Isa::Avx512),
-            "avx512bf16" => Ok(Isa::Avx512Bf16),
-            _ => Err(DeviceError::UnknownIsa { got: name.to_owned() }),
-        }
-    }
-}
 
 /// Why a device could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -89,8 +17,8 @@ pub enum DeviceError {
         /// What was asked for.
         got: String,
     },
-    /// The machine cannot run the instruction set.
-    #[error("this machine has no {isa}: RANKFORGE_ISA can be {}", available.join(" or "))]
+    /// The machine lacks the instruction set.
+    #[error("this machine lacks {isa}; it has {}", available.join(", "))]
     UnsupportedIsa {
         /// What was asked for.
         isa: Isa,
@@ -107,63 +35,63 @@ pub enum DeviceError {
     },
 }
 
-/// Where buffers live and operations run: today the CPU, with an instruction set and worker threads.
+/// Where elements are and operations run: the CPU, with an instruction set and host threads.
 ///
-/// Cloning is cheap; clones share the threads.
+/// A handle: cloning is cheap, and clones are the same device.
 #[derive(Clone)]
 pub struct Device(Arc<Cpu>);
 
 struct Cpu {
     isa: Isa,
-    pool: rayon::ThreadPool,
+    workers: Workers,
     /// Working memory given back by operations that are done.
     scratch: Mutex<Vec<Vec<f32>>>,
 }
 
 impl Device {
-    /// The CPU with the best instruction set, or the one that `RANKFORGE_ISA` names.
-    ///
-    /// `threads`: worker threads; `None` is one for each core the process may use.
+    /// The CPU with its best instruction set and new threads, `threads` as for [`Workers::new`].
     ///
     /// # Errors
-    /// When `RANKFORGE_ISA` is unknown or not supported here, or threads cannot be started.
+    /// When the threads cannot be started.
     pub fn cpu(threads: Option<usize>) -> Result<Device, DeviceError> {
-        let isa = match std::env::var("RANKFORGE_ISA") {
-            Ok(name) if !name.is_empty() => name.parse()?,
-            _ => Isa::best(),
-        };
-        let threads = threads
-            .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
-            .unwrap_or(1);
-        Device::cpu_with(isa, threads)
+        Device::cpu_on(Isa::best(), &Workers::new(threads)?)
     }
 
-    /// The CPU with a given instruction set and number of threads.
+    /// The CPU with the instruction set `isa` and `threads` new threads, at least one.
     ///
     /// # Errors
-    /// As [`Device::cpu`].
+    /// When the machine lacks the instruction set, or the threads cannot be started.
     pub fn cpu_with(isa: Isa, threads: usize) -> Result<Device, DeviceError> {
+        Device::cpu_on(isa, &Workers::new(Some(threads))?)
+    }
+
+    /// The CPU with the instruction set `isa`, computing on the threads of `workers`.
+    ///
+    /// # Errors
+    /// When the machine lacks the instruction set.
+    pub fn cpu_on(isa: Isa, workers: &Workers) -> Result<Device, DeviceError> {
         let available = Isa::available();
         if !available.contains(&isa) {
             let available = available.iter().map(Isa::to_string).collect();
             return Err(DeviceError::UnsupportedIsa { isa, available });
         }
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.max(1))
-            .thread_name(|index| format!("rankforge-{index}"))
-            .build()
-            .map_err(|error| DeviceError::Threads { threads, message: error.to_string() })?;
-        Ok(Device(Arc::new(Cpu { isa, pool, scratch: Mutex::default() })))
+        let workers = workers.clone();
+        Ok(Device(Arc::new(Cpu { isa, workers, scratch: Mutex::default() })))
     }
 
-    /// The instruction set in use.
-    pub fn isa(&self) -> Isa {
-        self.0.isa
+    /// The instruction set that operations use; `None` on a device that is not the CPU.
+    pub fn isa(&self) -> Option<Isa> {
+        Some(self.0.isa)
+    }
+
+    /// The host threads: they tokenise and read files, and on the CPU device they compute.
+    pub fn workers(&self) -> &Workers {
+        &self.0.workers
     }
 
     /// How matrix products of a precision are computed here, in words.
     pub fn product_path(&self, precision: Precision) -> String {
-        let isa = self.isa();
+        let isa = self.0.isa;
         match Format::of(isa, precision) {
             Format::Exact => format!("fp32 operands, {isa} multiply-add"),
             Format::Bf16Pairs => format!("bf16 operands, {isa} dot products of pairs (vdpbf16ps)"),
@@ -176,19 +104,20 @@ impl Device {
         }
     }
 
-    /// Number of worker threads.
-    pub fn threads(&self) -> usize {
-        self.0.pool.current_num_threads()
-    }
-
-    /// Runs `work` on the device's worker threads, so that rayon calls inside use them.
+    /// Runs host code that submits many operations, where submitting them is cheapest: on the CPU
+    /// device, on one of the workers.
     pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.0.pool.install(work)
+        self.0.workers.run(work)
     }
 
-    /// Runs `work` once on each worker thread, all at the same time.
-    pub(crate) fn broadcast<R: Send>(&self, work: impl Fn() -> R + Sync) -> Vec<R> {
-        self.0.pool.broadcast(|_| work())
+    /// The instruction set of the CPU.
+    pub(crate) fn cpu_isa(&self) -> Isa {
+        self.0.isa
+    }
+
+    /// Number of threads that compute.
+    pub(crate) fn threads(&self) -> usize {
+        self.0.workers.count()
     }
 
     /// Working memory of `length` numbers with unspecified contents, kept for the next operation
@@ -248,8 +177,15 @@ impl Drop for Scratch<'_> {
     }
 }
 
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let threads = self.0.workers.count();
+        write!(f, "cpu, {}, {threads} thread{}", self.0.isa, if threads == 1 { "" } else { "s" })
+    }
+}
+
 impl fmt::Debug for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cpu({}, {} threads)", self.isa(), self.threads())
+        write!(f, "Device({self})")
     }
 }

@@ -17,6 +17,8 @@
 mod arena;
 mod buffer;
 mod device;
+mod indices;
+mod isa;
 mod math;
 mod micro;
 pub mod ops;
@@ -28,10 +30,16 @@ mod product;
 mod ragged;
 mod simd;
 mod tile;
+mod weight;
+mod workers;
 
 pub use arena::{Arena, ArenaEntry, ArenaLayout, ParameterId};
 pub use buffer::{Buffer, View, ViewMut};
-pub use device::{Device, DeviceError, Isa};
+pub use device::{Device, DeviceError};
+pub use indices::Indices;
+pub use isa::Isa;
 pub use peak::{Arithmetic, peak};
 pub use precision::{Precision, UnknownPrecision};
-pub use ragged::{Indices, Ragged};
+pub use ragged::Ragged;
+pub use weight::{PackedWeight, Weight};
+pub use workers::Workers;

@@ -20,14 +20,14 @@ pub enum Arithmetic {
 /// `None` when the device's instruction set has no instruction for this arithmetic. Takes about a
 /// second; the best of many rounds is taken, so other work disturbs it little.
 pub fn peak(device: &Device, arithmetic: Arithmetic) -> Option<f64> {
-    let dot_products = device.isa() == Isa::Avx512Bf16;
+    let dot_products = device.cpu_isa() == Isa::Avx512Bf16;
     if arithmetic != Arithmetic::Float32 && !dot_products {
         return None;
     }
     let round = |steps: u64| -> f64 {
         let begun = Instant::now();
         let operations: Vec<u64> =
-            device.broadcast(|| dispatch(device.isa(), Steps { arithmetic, steps }));
+            device.workers().broadcast(|| dispatch(device.cpu_isa(), Steps { arithmetic, steps }));
         operations.iter().sum::<u64>() as f64 / begun.elapsed().as_secs_f64()
     };
     // The first rounds wake the threads and let the clock rise.

@@ -10,6 +10,7 @@ use crate::micro::most_rows;
 use crate::pack::{Aside, Format, MOST_ROWS, PackPanels, PackRows};
 use crate::parallel::{SharedRows, for_chunks, for_each};
 use crate::simd::{Kernel, Simd, dispatch};
+use crate::tile::Lines;
 use crate::{Device, Isa, Precision};
 use std::ops::Range;
 use tile::Tiles;
@@ -60,6 +61,9 @@ pub(crate) struct Product<'a> {
 /// Products with fewer multiply-adds run on the calling thread.
 const INLINE_WORK: usize = 1 << 22;
 
+/// Operands with fewer elements are packed by the calling thread.
+const INLINE_PACKING: usize = 1 << 15;
+
 /// Longest chain of words kept in registers: a block of the broadcast operand (12 x 512 words)
 /// fits a 32 KiB L1 cache.
 const DEPTH_BLOCK: usize = 512;
@@ -109,10 +113,69 @@ pub(crate) fn product(
     // instead and the weight is read in place. Each chain of multiply-adds is the same.
     let swap = rows <= Plan::panel(device) && product.right.depth_stride == 1;
     let plan = Plan::of(device, product, [rows, columns], swap);
-    if plan.parallel {
-        device.run(|| plan.run(device, out, finish));
-    } else {
-        plan.run(device, out, finish);
+    let panels = if swap { product.left } else { product.right };
+    plan.start(device, Panels::ToPack(panels), out, finish);
+}
+
+/// [`product`] of `left`, rows of `out` x depth, and a right operand that was packed before: in the
+/// same bits.
+pub(crate) fn product_with_packed(
+    device: &Device,
+    left: Operand<'_>,
+    right: &PackedPanels,
+    out: &SharedRows<'_>,
+    finish: Finish<'_>,
+) {
+    let (rows, columns, depth) = (out.row_count, out.columns, right.depth);
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    left.check("left", rows, depth);
+    assert_eq!(right.rows, columns, "rows of the packed operand, columns of the output");
+    if depth == 0 {
+        // SAFETY: the only part there is.
+        unsafe { out.rows(0..rows) }.fill(0.0);
+        return finish(0..rows, 0..columns);
+    }
+    let plan = Plan::new(device, right.format, depth, columns, (left, rows));
+    plan.start(device, Panels::Packed(&right.words), out, finish);
+}
+
+/// The right operand of products, packed once: panels of the whole depth.
+#[derive(Clone)]
+pub(crate) struct PackedPanels {
+    format: Format,
+    rows: usize,
+    depth: usize,
+    words: Lines,
+}
+
+impl PackedPanels {
+    /// Packs `operand`, `rows x depth`, as [`product`] packs its right operand.
+    pub(crate) fn pack(
+        device: &Device,
+        operand: Operand<'_>,
+        rows: usize,
+        depth: usize,
+        precision: Precision,
+    ) -> PackedPanels {
+        operand.check("the operand to pack", rows, depth);
+        let (isa, width) = (device.cpu_isa(), Plan::panel(device));
+        let format = Format::of(isa, precision);
+        let length = rows.next_multiple_of(width) * depth.div_ceil(format.per_word());
+        let mut words = Lines::zeros(length);
+        if length > 0 {
+            let (kind, depths) = (PanelKind { isa, format, width }, 0..depth);
+            let groups = Groups::of(kind, (operand, rows), &depths, &mut words);
+            let parallel = rows * depth >= INLINE_PACKING;
+            for_each(device, parallel, groups.count(), |group| groups.pack(group));
+        }
+        PackedPanels { format, rows, depth, words }
+    }
+
+    /// Memory of the packed words.
+    pub(crate) fn size_in_bytes(&self) -> usize {
+        self.words.len() * size_of::<f32>()
     }
 }
 
@@ -147,6 +210,24 @@ impl Place {
     }
 }
 
+/// Where the panels come from: the operand whose words fill vectors.
+#[derive(Clone, Copy)]
+enum Panels<'a> {
+    /// Packed as the product goes.
+    ToPack(Operand<'a>),
+    /// Packed before, all of its depth.
+    Packed(&'a [f32]),
+}
+
+/// How panels are made.
+#[derive(Clone, Copy)]
+struct PanelKind {
+    isa: Isa,
+    format: Format,
+    /// Rows of a panel.
+    width: usize,
+}
+
 /// One product, with the operand whose words fill vectors (`panels`) told from the one whose words
 /// are broadcast.
 #[derive(Clone, Copy)]
@@ -157,7 +238,8 @@ struct Plan<'a> {
     panel: usize,
     /// Rows of a block of the broadcast operand.
     most: usize,
-    panels: (Operand<'a>, usize),
+    /// Rows of the operand in panels.
+    panels: usize,
     broadcast: (Operand<'a>, usize),
     place: Place,
     depth: usize,
@@ -173,37 +255,38 @@ struct Plan<'a> {
 struct Packed<'a> {
     depths: Range<usize>,
     words: usize,
+    /// Panels of `panel_words` words, those of `depths` from word `panel_start` on.
     panels: &'a [f32],
+    panel_words: usize,
+    panel_start: usize,
     broadcast: &'a [f32],
 }
 
 /// An operand that is packed at `depths` as panels: `width` neighbours for each word. A group of panels is one task:
 /// their rows are read along, and a task is worth its start.
 struct Groups<'a> {
-    plan: &'a Plan<'a>,
+    kind: PanelKind,
     operand: Operand<'a>,
     rows: usize,
-    width: usize,
     depths: &'a Range<usize>,
     packed: SharedRows<'a>,
 }
 
 impl<'a> Groups<'a> {
     fn of(
-        plan: &'a Plan<'a>,
+        kind: PanelKind,
         (operand, rows): (Operand<'a>, usize),
-        width: usize,
         depths: &'a Range<usize>,
         packed: &'a mut [f32],
     ) -> Groups<'a> {
         let length = packed.len();
         let packed = SharedRows::of_slice(packed, 1, length);
-        Groups { plan, operand, rows, width, depths, packed }
+        Groups { kind, operand, rows, depths, packed }
     }
 
     /// Rows of a whole group: of 12 and 32 it is a multiple.
     fn group_rows(&self) -> usize {
-        MOST_ROWS / self.width * self.width
+        MOST_ROWS / self.kind.width * self.kind.width
     }
 
     fn count(&self) -> usize {
@@ -222,7 +305,7 @@ impl<'a> Groups<'a> {
 
     /// Packs a group, and what else its rows are read for.
     fn pack_with(&self, group: usize, aside: Aside<'_>) {
-        let Groups { plan: &Plan { isa, format, .. }, ref operand, width, depths, .. } = *self;
+        let Groups { kind: PanelKind { isa, format, width }, ref operand, depths, .. } = *self;
         let (rows, words) = (self.rows(group), depths.len().div_ceil(format.per_word()));
         let place = rows.start * words..rows.end.next_multiple_of(width) * words;
         // SAFETY: groups are disjoint, and each is packed by one task.
@@ -234,19 +317,33 @@ impl<'a> Groups<'a> {
 impl<'a> Plan<'a> {
     /// Rows of a panel.
     fn panel(device: &Device) -> usize {
-        2 * dispatch(device.isa(), Lanes)
+        2 * dispatch(device.cpu_isa(), Lanes)
     }
 
-    /// The plan of `product` for `[rows, columns]` of the output; `swap` makes panels of the left operand.
+    /// The plan of `product` for `[rows, columns]` of the output; `swap` makes panels of the left
+    /// operand.
     fn of(device: &Device, product: &Product<'a>, size: [usize; 2], swap: bool) -> Plan<'a> {
+        let format = Format::of(device.cpu_isa(), product.precision);
         let ([rows, columns], depth) = (size, product.depth);
-        let format = Format::of(device.isa(), product.precision);
+        let (panels, broadcast) =
+            if swap { (rows, (product.right, columns)) } else { (columns, (product.left, rows)) };
+        let plan = Plan::new(device, format, depth, panels, broadcast);
+        Plan { swap, accumulate: product.accumulate, ..plan }
+    }
+
+    /// The plan of a product of an operand with `panels` rows and one whose words are broadcast, to
+    /// be written with the panels along the columns of the output.
+    fn new(
+        device: &Device,
+        format: Format,
+        depth: usize,
+        panels: usize,
+        broadcast: (Operand<'a>, usize),
+    ) -> Plan<'a> {
         let panel = Plan::panel(device);
-        let (left, right) = ((product.left, rows), (product.right, columns));
-        let (panels, broadcast) = if swap { (left, right) } else { (right, left) };
         let words = depth.div_ceil(format.per_word());
         Plan {
-            isa: device.isa(),
+            isa: device.cpu_isa(),
             format,
             panel,
             most: most_rows(panel / 2),
@@ -255,36 +352,63 @@ impl<'a> Plan<'a> {
             place: Place::of(&broadcast.0, format),
             depth,
             block: words.div_ceil(words.div_ceil(DEPTH_BLOCK)),
-            swap,
-            accumulate: product.accumulate,
-            parallel: device.threads() > 1 && rows * columns * depth >= INLINE_WORK,
+            swap: false,
+            accumulate: false,
+            parallel: device.threads() > 1 && panels * broadcast.1 * depth >= INLINE_WORK,
         }
     }
 
-    fn run(&self, device: &Device, out: &SharedRows<'_>, finish: Finish<'_>) {
-        let (panel_rows, words) = (self.panel_rows(), self.words());
+    /// [`Plan::run`] on the workers, where the product is worth waking them.
+    fn start(&self, device: &Device, panels: Panels<'_>, out: &SharedRows<'_>, finish: Finish<'_>) {
+        if self.parallel {
+            device.run(|| self.run(device, panels, out, finish));
+        } else {
+            self.run(device, panels, out, finish);
+        }
+    }
+
+    fn run(&self, device: &Device, panels: Panels<'_>, out: &SharedRows<'_>, finish: Finish<'_>) {
+        let words = self.words();
+        let packed_rows = match panels {
+            Panels::ToPack(_) => self.panel_rows(),
+            Panels::Packed(_) => 0,
+        };
         let broadcast_rows = if self.place == Place::Rows { self.broadcast.1 } else { 0 };
-        let chunk = self.chunk(PACKED_WORDS, panel_rows + broadcast_rows);
+        let chunk = self.chunk(PACKED_WORDS, packed_rows + broadcast_rows);
         let mut scratch =
-            device.scratch(panel_rows * chunk + broadcast_rows * Plan::row_stride(chunk));
+            device.scratch(packed_rows * chunk + broadcast_rows * Plan::row_stride(chunk));
         for start in (0..words).step_by(chunk) {
             let (depths, words) = self.depths(start, chunk);
-            let (panels, rows) = scratch.split_at_mut(panel_rows * words);
+            let (target, rows) = scratch.split_at_mut(packed_rows * words);
             let rows = &mut rows[..broadcast_rows * Plan::row_stride(words)];
-            let groups = Groups::of(self, self.panels, self.panel, &depths, panels);
-            for_each(device, self.parallel, groups.count(), |group| groups.pack(group));
+            let (panels, panel_words, panel_start) = match panels {
+                Panels::Packed(panels) => (panels, self.words(), start),
+                Panels::ToPack(operand) => {
+                    let source = (operand, self.panels);
+                    let groups =
+                        Groups::of(self.panel_kind(self.panel), source, &depths, &mut *target);
+                    for_each(device, self.parallel, groups.count(), |group| groups.pack(group));
+                    (&*target, words, 0)
+                }
+            };
             if self.place == Place::Rows {
                 self.pack_rows(device, &depths, rows);
             }
-            let packed = Packed { depths, words, panels, broadcast: rows };
+            let packed =
+                Packed { depths, words, panels, panel_words, panel_start, broadcast: rows };
             let tiles = Tiles::of(self, &packed, out, finish);
             for_each(device, self.parallel, tiles.count(), |task| tiles.run(task));
         }
     }
 
+    /// Panels of `width` rows for this product.
+    fn panel_kind(&self, width: usize) -> PanelKind {
+        PanelKind { isa: self.isa, format: self.format, width }
+    }
+
     /// Rows of the packed panels, the zeros at the end included.
     fn panel_rows(&self) -> usize {
-        self.panels.1.next_multiple_of(self.panel)
+        self.panels.next_multiple_of(self.panel)
     }
 
     /// Words of the whole depth.
@@ -294,7 +418,7 @@ impl<'a> Plan<'a> {
 
     /// Words of a row that are packed at once: whole blocks, one at least, of about `most` words in `rows` rows.
     fn chunk(&self, most: usize, rows: usize) -> usize {
-        let blocks = most / (rows * self.block);
+        let blocks = most / (rows * self.block).max(1);
         (blocks.max(1) * self.block).min(self.words())
     }
 

@@ -1,21 +1,32 @@
+use crate::device::Device;
+use std::fmt;
 use std::ops::Range;
 
 /// The lengths of the sequences of a ragged batch: one run of tokens, no padding, no mask.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Host code reads the lengths at any time; operations read the copy on the device, which is made
+/// once, here. On the CPU the two are one.
+#[derive(Clone)]
 pub struct Ragged {
+    device: Device,
     cu_seqlens: Vec<usize>,
 }
 
 impl Ragged {
     /// From the length of each sequence; lengths may be zero.
-    pub fn from_lengths(lengths: impl IntoIterator<Item = usize>) -> Ragged {
+    pub fn new(device: &Device, lengths: impl IntoIterator<Item = usize>) -> Ragged {
         let mut cu_seqlens = vec![0];
         let mut total = 0;
         for length in lengths {
             total += length;
             cu_seqlens.push(total);
         }
-        Ragged { cu_seqlens }
+        Ragged { device: device.clone(), cu_seqlens }
+    }
+
+    /// The device that the lengths are on.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Number of sequences, `B`.
@@ -28,7 +39,7 @@ impl Ragged {
         self.cu_seqlens[self.cu_seqlens.len() - 1]
     }
 
-    /// The token rows of one sequence.
+    /// The rows of the tokens of one sequence.
     pub fn range(&self, sequence: usize) -> Range<usize> {
         self.cu_seqlens[sequence]..self.cu_seqlens[sequence + 1]
     }
@@ -38,31 +49,14 @@ impl Ragged {
         (0..self.sequences()).map(|sequence| self.range(sequence).len()).max().unwrap_or(0)
     }
 
-    /// Running token counts: `B + 1` numbers from 0 to `T`.
+    /// Cumulative sequence lengths: `B + 1` numbers from 0 to `T`.
     pub fn cu_seqlens(&self) -> &[usize] {
         &self.cu_seqlens
     }
 }
 
-/// Row numbers into a table, one for each token (word, position and segment ids).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Indices {
-    pub(crate) values: Vec<u32>,
-}
-
-impl Indices {
-    /// Copies the numbers to the device.
-    pub fn new(values: &[u32]) -> Indices {
-        Indices { values: values.to_vec() }
-    }
-
-    /// Count of numbers.
-    pub fn len(&self) -> usize {
-        self.values.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+impl fmt::Debug for Ragged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ragged({:?} on {:?})", self.cu_seqlens, self.device)
     }
 }

@@ -7,6 +7,7 @@ use crate::Isa;
 use crate::micro::{Block, Combine, most_rows};
 use crate::simd::{Kernel, Simd, dispatch};
 use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
 
 /// Columns of a packed panel; rows of panels and of score tiles are padded to multiples of half of it.
 pub(crate) const PANEL: usize = 32;
@@ -219,6 +220,36 @@ impl Kernel for PackPanels<'_> {
 struct Line([f32; LINE]);
 
 const LINE: usize = 16;
+
+/// Elements from the beginning of a line on.
+#[derive(Clone)]
+pub(crate) struct Lines {
+    lines: Vec<Line>,
+    length: usize,
+}
+
+impl Lines {
+    /// `length` zeros.
+    pub(crate) fn zeros(length: usize) -> Lines {
+        Lines { lines: vec![Line([0.0; LINE]); length.div_ceil(LINE)], length }
+    }
+}
+
+impl Deref for Lines {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: a `Line` is 16 `f32` without padding, and there are `length` of them or more.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length) }
+    }
+}
+
+impl DerefMut for Lines {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: a `Line` is 16 `f32` without padding, and there are `length` of them or more.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.length) }
+    }
+}
 
 /// Memory of one thread that only grows, aligned for vectors.
 pub(crate) struct Scratch(Vec<Line>);

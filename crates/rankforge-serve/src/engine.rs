@@ -99,7 +99,7 @@ fn gather(first: Job, jobs: &Receiver<Job>, limits: Limits, waiting: &mut Option
 
 fn forward(model: &Model, jobs: &[Job], workspace: &mut Workspace) -> Outputs {
     let sequences = jobs.iter().map(|job| &job.tokens);
-    let mut batch = Batch::new(sequences, &model.architecture().encoder);
+    let mut batch = Batch::new(model.device(), sequences, &model.architecture().encoder);
     batch.prompt_tokens = jobs[0].prompt_tokens;
     model.forward(&batch, Mode::Inference, false, workspace)
 }

@@ -43,4 +43,4 @@ pub use error::Error;
 pub use metrics::Metrics;
 pub use rankforge_data as data;
 pub use rankforge_encoder as encoder;
-pub use rankforge_kernels::{Device, Isa, Precision, UnknownPrecision};
+pub use rankforge_kernels::{Device, Isa, Precision, UnknownPrecision, Workers};

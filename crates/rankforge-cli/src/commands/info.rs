@@ -4,9 +4,9 @@ use crate::console::Console;
 use crate::failure::Mistake;
 use crate::table::{Table, shortened, thousands};
 use indexmap::IndexMap;
+use rankforge::Precision;
 use rankforge::data::{Location, RowReader, Value, splits};
 use rankforge::encoder::{CrossEncoder, DualEncoder, Model, Positions, Reporter};
-use rankforge::{Device, Precision};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 
@@ -69,7 +69,7 @@ fn model_info(path: &Path, console: &Console) -> anyhow::Result<()> {
     };
     let mut facts = facts;
     facts.insert("layout", layout(path).into());
-    facts.insert("device", device_name(&device).into());
+    facts.insert("device", device.to_string().into());
     let text = || {
         let mut table = Table::new(&["property", "value"]);
         for (name, value) in &facts {
@@ -163,12 +163,6 @@ fn layout(path: &Path) -> &'static str {
     } else {
         "weights and tokenizer only"
     }
-}
-
-/// Instruction set and threads.
-pub(crate) fn device_name(device: &Device) -> String {
-    let threads = device.threads();
-    format!("cpu, {}, {threads} thread{}", device.isa(), if threads == 1 { "" } else { "s" })
 }
 
 /// What is known of a column after reading it.

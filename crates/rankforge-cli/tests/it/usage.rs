@@ -144,3 +144,18 @@ fn flags_that_do_not_go_together_are_refused() {
     let error = place.fail(2, &[&correlation[..], &["--columns", "a,b"]].concat());
     assert!(error.contains("first text, second text, score"), "{error}");
 }
+
+#[test]
+fn the_instruction_set_comes_from_the_environment() {
+    let place = Place::new();
+    place.dual_encoder();
+    let with = |isa: &str| {
+        let mut command = place.command(&["info", "static"]);
+        finished(command.env("RANKFORGE_ISA", isa).output().unwrap())
+    };
+    let scalar = with("scalar");
+    assert_eq!(scalar.code, 0, "{}", scalar.stderr);
+    assert!(scalar.stdout.contains("cpu, scalar, 2 threads"), "{}", scalar.stdout);
+    let error = with("sse9").stderr;
+    assert!(error.contains("RANKFORGE_ISA") && error.contains("\"sse9\""), "{error}");
+}

@@ -21,7 +21,7 @@ const FORWARD: f32 = 1e-4;
 fn hidden_states_are_those_of_transformers() {
     for (family, _) in FAMILIES {
         let (model, goldens) = (classifier(&device(2), family, &json!({})), Goldens::open(family));
-        let batch = batch(&goldens.sequences, &model.architecture().encoder);
+        let batch = batch(&goldens.sequences, &model);
         let states = model.hidden_states(&batch);
         assert_eq!(states.len(), model.architecture().encoder.blocks.len() + 1);
         for (index, state) in states.iter().enumerate() {
@@ -36,7 +36,7 @@ fn hidden_states_are_those_of_transformers() {
 fn logits_are_those_of_transformers() {
     for (family, num_labels) in FAMILIES {
         let (model, goldens) = (classifier(&device(2), family, &json!({})), Goldens::open(family));
-        let batch = batch(&goldens.sequences, &model.architecture().encoder);
+        let batch = batch(&goldens.sequences, &model);
         let mut workspace = Workspace::new(model.device());
         for keep in [false, true] {
             let logits = model.forward(&batch, Mode::Inference, keep, &mut workspace);
@@ -51,7 +51,7 @@ fn logits_are_those_of_transformers() {
 fn all_gradients_are_those_of_pytorch() {
     for (family, _) in FAMILIES {
         let (model, goldens) = (classifier(&device(2), family, &json!({})), Goldens::open(family));
-        let batch = batch(&goldens.sequences, &model.architecture().encoder);
+        let batch = batch(&goldens.sequences, &model);
         let (mut workspace, mut gradients) = (Workspace::new(model.device()), zeros_like(&model));
         model.forward(&batch, Mode::Inference, true, &mut workspace);
         let d_outputs = outputs(3, goldens.get("d_logits").to_vec());
@@ -79,7 +79,7 @@ fn ten_steps_of_adamw_follow_pytorch() {
     for (family, _) in FAMILIES {
         let goldens = Goldens::open(family);
         let mut model = classifier(&device(2), family, &json!({}));
-        let batch = batch(&goldens.sequences, &model.architecture().encoder);
+        let batch = batch(&goldens.sequences, &model);
         let mut workspace = Workspace::new(model.device());
         let (mut first_moment, mut second_moment) = (zeros_like(&model), zeros_like(&model));
         for (index, &expected) in goldens.get("losses").iter().enumerate() {
@@ -138,7 +138,7 @@ fn a_bert_without_head_has_the_same_hidden_states() {
     assert!(report.fresh.is_empty(), "{report:?}");
     assert_eq!(report.left_over, ["pooler.dense.bias", "pooler.dense.weight"]);
     let goldens = Goldens::open("bert");
-    let batch = batch(&goldens.sequences, &model.architecture().encoder);
+    let batch = batch(&goldens.sequences, &model);
     for (index, state) in model.hidden_states(&batch).iter().enumerate() {
         let difference = max_difference(&state.values, goldens.get(&format!("hidden.{index}")));
         assert!(difference <= FORWARD, "hidden state {index}: off by {difference}");

@@ -1,7 +1,7 @@
 //! The tiny models and golden values of `fixtures/families`.
 
 use rankforge_encoder::kernels::{Arena, Device, Indices, Ragged};
-use rankforge_encoder::{Architecture, Batch, EncoderConfig, Model, Outputs, Task, Weights};
+use rankforge_encoder::{Architecture, Batch, Model, Outputs, Task, Weights};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -75,12 +75,14 @@ impl Goldens {
         let whole =
             |name: &str| tensors[name].iter().map(|&number| number as u32).collect::<Vec<u32>>();
         let (ids, type_ids) = (whole("ids"), whole("type_ids"));
-        let ragged = Ragged::from_lengths(whole("lengths").iter().map(|&length| length as usize));
-        let sequence = |index: usize| Sequence {
-            ids: ids[ragged.range(index)].to_vec(),
-            type_ids: type_ids[ragged.range(index)].to_vec(),
+        let mut end = 0;
+        let sequence = |length: u32| {
+            let tokens = end..end + length as usize;
+            end = tokens.end;
+            let (ids, type_ids) = (ids[tokens.clone()].to_vec(), type_ids[tokens].to_vec());
+            Sequence { ids, type_ids }
         };
-        let sequences = (0..ragged.sequences()).map(sequence).collect();
+        let sequences = whole("lengths").into_iter().map(sequence).collect();
         Goldens { tensors, sequences }
     }
 
@@ -89,20 +91,21 @@ impl Goldens {
     }
 }
 
-/// The sequences as a ragged batch.
-pub(crate) fn batch(sequences: &[Sequence], config: &EncoderConfig) -> Batch {
+/// The sequences as a ragged batch for `model`.
+pub(crate) fn batch(sequences: &[Sequence], model: &Model) -> Batch {
+    let (device, config) = (model.device(), &model.architecture().encoder);
     let ids: Vec<u32> = sequences.iter().flat_map(|sequence| sequence.ids.clone()).collect();
     let type_ids: Vec<u32> =
         sequences.iter().flat_map(|sequence| sequence.type_ids.clone()).collect();
     let positions = config.positions.offset().map(|offset| {
         let numbers = |sequence: &Sequence| offset..offset + sequence.ids.len();
         let positions = sequences.iter().flat_map(numbers).map(|number| number as u32);
-        Indices::new(&positions.collect::<Vec<u32>>())
+        Indices::new(device, &positions.collect::<Vec<u32>>())
     });
     Batch {
-        ragged: Ragged::from_lengths(sequences.iter().map(|sequence| sequence.ids.len())),
-        ids: Indices::new(&ids),
-        type_ids: (config.type_vocab_size > 0).then(|| Indices::new(&type_ids)),
+        ragged: Ragged::new(device, sequences.iter().map(|sequence| sequence.ids.len())),
+        ids: Indices::new(device, &ids),
+        type_ids: (config.type_vocab_size > 0).then(|| Indices::new(device, &type_ids)),
         positions,
         prompt_tokens: 0,
     }

@@ -73,7 +73,7 @@ fn check_directions(name: &str, mut model: Model, batch: &Batch, mode: Mode, d_o
 fn every_family_agrees_with_finite_differences_under_dropout() {
     for (family, _) in FAMILIES {
         let (model, goldens) = (classifier(&device(2), family, &dropout()), Goldens::open(family));
-        let batch = batch(&goldens.sequences, &model.architecture().encoder);
+        let batch = batch(&goldens.sequences, &model);
         let d_outputs = outputs(3, goldens.get("d_logits").to_vec());
         check_directions(family, model, &batch, TRAINING, &d_outputs);
     }
@@ -109,7 +109,7 @@ fn every_head_stage_agrees_with_finite_differences() {
     architecture.push_stage(HeadStage::Normalize, "");
     let model = Model::new(&device(2), architecture, 9);
     let goldens = Goldens::open("bert");
-    let mut batch = batch(&goldens.sequences, &model.architecture().encoder);
+    let mut batch = batch(&goldens.sequences, &model);
     batch.prompt_tokens = 2;
     let d_outputs = outputs(3, (0..12).map(|index| (index as f32).sin()).collect());
     check_directions("head", model, &batch, TRAINING, &d_outputs);
@@ -128,7 +128,7 @@ fn the_token_that_a_head_reads_needs_no_other_to_ask() {
                 let (count, hidden) = (modes.len(), architecture.encoder.hidden_size);
                 architecture.push_stage(HeadStage::Pool { modes, skip_prompt: false }, "");
                 let model = Model::new(&device(2), architecture, 9);
-                let batch = batch(&goldens.sequences, &model.architecture().encoder);
+                let batch = batch(&goldens.sequences, &model);
                 let mut workspace = Workspace::new(model.device());
                 let values = model.forward(&batch, Mode::Inference, false, &mut workspace).values;
                 let first = |index: usize| index % (count * hidden) < hidden;
@@ -159,13 +159,12 @@ fn the_token_that_a_head_reads_needs_no_other_to_ask() {
 fn gradients_add_up() {
     for (family, _) in FAMILIES {
         let (model, goldens) = (classifier(&device(1), family, &json!({})), Goldens::open(family));
-        let config = &model.architecture().encoder;
         let d_logits = outputs(3, goldens.get("d_logits").to_vec());
-        let all = batch(&goldens.sequences, config);
+        let all = batch(&goldens.sequences, &model);
         let expected = gradients(&model, &all, Mode::Inference, &d_logits).flat().to_vec();
         let (mut workspace, mut sum) = (Workspace::new(model.device()), zeros_like(&model));
         for (row, sequence) in goldens.sequences.iter().enumerate() {
-            let one = batch(std::slice::from_ref(sequence), config);
+            let one = batch(std::slice::from_ref(sequence), &model);
             model.forward(&one, Mode::Inference, true, &mut workspace);
             let d_output = outputs(1, d_logits.row(row).to_vec());
             model.backward(&d_output, &one, Mode::Inference, &mut workspace, &mut sum);

@@ -49,7 +49,7 @@ fn hidden_states_and_logits_are_within_their_roundings_of_fp32() {
     for (family, _) in FAMILIES {
         for isa in Isa::available() {
             let full = model(family, isa, Precision::Float32);
-            let batch = batch(&Goldens::open(family).sequences, &full.architecture().encoder);
+            let batch = batch(&Goldens::open(family).sequences, &full);
             let logits = |model: &Model| {
                 let mut workspace = Workspace::new(model.device());
                 model.forward(&batch, Mode::Inference, false, &mut workspace).values
@@ -84,7 +84,7 @@ fn gradients_are_within_their_roundings_of_fp32() {
         let goldens = Goldens::open(family);
         for isa in Isa::available() {
             let gradients = |model: &Model| {
-                let batch = batch(&goldens.sequences, &model.architecture().encoder);
+                let batch = batch(&goldens.sequences, model);
                 let d_outputs = outputs(3, goldens.get("d_logits").to_vec());
                 let (mut workspace, mut gradients) =
                     (Workspace::new(model.device()), zeros_like(model));

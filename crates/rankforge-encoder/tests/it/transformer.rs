@@ -27,7 +27,7 @@ fn the_same_pass_gives_the_same_bits_on_any_number_of_threads() {
         let goldens = Goldens::open(family);
         let run = |threads: usize| {
             let model = classifier(&device(threads), family, &json!({}));
-            let batch = batch(&goldens.sequences, &model.architecture().encoder);
+            let batch = batch(&goldens.sequences, &model);
             let mut workspace = Workspace::new(model.device());
             let first = bits(&model, &batch, TRAINING, &mut workspace);
             assert!(first == bits(&model, &batch, TRAINING, &mut workspace), "{family}, again");
@@ -40,8 +40,7 @@ fn the_same_pass_gives_the_same_bits_on_any_number_of_threads() {
 #[test]
 fn a_workspace_used_for_a_larger_batch_changes_nothing() {
     let (model, goldens) = (classifier(&device(1), "bert", &json!({})), Goldens::open("bert"));
-    let config = &model.architecture().encoder;
-    let (all, one) = (batch(&goldens.sequences, config), batch(&goldens.sequences[..1], config));
+    let (all, one) = (batch(&goldens.sequences, &model), batch(&goldens.sequences[..1], &model));
     let mut used = Workspace::new(model.device());
     model.forward(&all, Mode::Inference, false, &mut used);
     bits(&model, &all, TRAINING, &mut used);
@@ -56,7 +55,7 @@ fn a_workspace_used_for_a_larger_batch_changes_nothing() {
 #[test]
 fn inference_holds_one_block_and_training_all() {
     let (model, goldens) = (classifier(&device(1), "bert", &json!({})), Goldens::open("bert"));
-    let batch = batch(&goldens.sequences, &model.architecture().encoder);
+    let batch = batch(&goldens.sequences, &model);
     let (mut inference, mut training) =
         (Workspace::new(model.device()), Workspace::new(model.device()));
     let without = model.forward(&batch, Mode::Inference, false, &mut inference);
@@ -69,10 +68,9 @@ fn inference_holds_one_block_and_training_all() {
 fn sequences_of_a_batch_do_not_see_each_other() {
     for (family, _) in FAMILIES {
         let (model, goldens) = (classifier(&device(1), family, &json!({})), Goldens::open(family));
-        let config = &model.architecture().encoder;
         let mut workspace = Workspace::new(model.device());
         let mut logits = |sequences: &[_]| {
-            model.forward(&batch(sequences, config), Mode::Inference, false, &mut workspace)
+            model.forward(&batch(sequences, &model), Mode::Inference, false, &mut workspace)
         };
         let together = logits(&goldens.sequences);
         for (row, sequence) in goldens.sequences.iter().enumerate() {
@@ -89,7 +87,7 @@ fn sequences_of_a_batch_do_not_see_each_other() {
 fn dropout_is_a_function_of_seed_step_and_part() {
     let (model, goldens) =
         (classifier(&device(1), "roberta", &json!({})), Goldens::open("roberta"));
-    let batch = batch(&goldens.sequences, &model.architecture().encoder);
+    let batch = batch(&goldens.sequences, &model);
     let mut workspace = Workspace::new(model.device());
     let mut logits =
         |mode: Mode, keep: bool| model.forward(&batch, mode, keep, &mut workspace).values;
@@ -110,8 +108,8 @@ fn no_block_and_mean_pooling_is_a_static_embedding() {
     let table = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
     model.parameters_mut().view_mut(ParameterId(0)).write(&table);
     let batch = Batch {
-        ragged: Ragged::from_lengths([2, 0, 1]),
-        ids: Indices::new(&[0, 3, 1]),
+        ragged: Ragged::new(model.device(), [2, 0, 1]),
+        ids: Indices::new(model.device(), &[0, 3, 1]),
         type_ids: None,
         positions: None,
         prompt_tokens: 0,
@@ -161,8 +159,8 @@ fn head_stages_follow_their_formulas() {
     // First dense: relu([1, -2, 5, 0] + [1, 1, 0, 3]) + [1, 2, 1, 5] = [3, 2, 6, 8].
     // Second: relu([1, -1]) + [3, 6] = [4, 6]; unit length: over sqrt(52).
     let batch = Batch {
-        ragged: Ragged::from_lengths([3]),
-        ids: Indices::new(&[1, 0, 1]),
+        ragged: Ragged::new(model.device(), [3]),
+        ids: Indices::new(model.device(), &[1, 0, 1]),
         type_ids: None,
         positions: None,
         prompt_tokens: 1,
@@ -179,7 +177,7 @@ fn head_stages_follow_their_formulas() {
 fn a_batch_without_sequences_has_no_outputs() {
     for family in ["bert", "modernbert"] {
         let model = classifier(&device(2), family, &json!({}));
-        let empty = batch(&[], &model.architecture().encoder);
+        let empty = batch(&[], &model);
         let mut workspace = Workspace::new(model.device());
         let logits = model.forward(&empty, TRAINING, true, &mut workspace);
         assert_eq!((logits.rows, logits.columns, logits.values.len()), (0, 1, 0));
@@ -193,7 +191,7 @@ fn a_batch_without_sequences_has_no_outputs() {
 #[should_panic(expected = "needs a forward pass with keep")]
 fn backward_without_kept_activations_is_a_bug() {
     let (model, goldens) = (classifier(&device(1), "bert", &json!({})), Goldens::open("bert"));
-    let batch = batch(&goldens.sequences, &model.architecture().encoder);
+    let batch = batch(&goldens.sequences, &model);
     let (mut workspace, mut gradients) = (Workspace::new(model.device()), zeros_like(&model));
     let outputs = model.forward(&batch, Mode::Inference, false, &mut workspace);
     model.backward(&outputs, &batch, Mode::Inference, &mut workspace, &mut gradients);

@@ -33,18 +33,6 @@ pub enum Gate {
     SwiGlu,
 }
 
-/// `out = function(x)`, elementwise.
-///
-/// # Panics
-/// When the shapes differ.
-pub fn activate(function: Activation, x: View<'_>, out: ViewMut<'_>) {
-    out.expect_shape("out", x.rows, x.columns);
-    let isa = x.device.isa();
-    for_row_blocks(x.device, x.data.len(), 1, (x.flat(), out.flat()), |_, (x, out)| {
-        dispatch(isa, Activate { function, x: x.data, out: out.data });
-    });
-}
-
 /// `d_x = d_out * function'(x)`; `x` is the input of the forward pass.
 ///
 /// # Panics
@@ -52,7 +40,7 @@ pub fn activate(function: Activation, x: View<'_>, out: ViewMut<'_>) {
 pub fn activate_backward(function: Activation, d_out: View<'_>, x: View<'_>, d_x: ViewMut<'_>) {
     d_out.expect_shape("d_out", x.rows, x.columns);
     d_x.expect_shape("d_x", x.rows, x.columns);
-    let isa = x.device.isa();
+    let isa = x.device.cpu_isa();
     let operands = (d_out.flat(), x.flat(), d_x.flat());
     for_row_blocks(x.device, x.data.len(), 1, operands, |_, (d_out, x, d_x)| {
         let (d_out, x, d_x) = (d_out.data, x.data, d_x.data);
@@ -71,7 +59,7 @@ pub fn gated(gate: Gate, x: View<'_>, out: ViewMut<'_>) {
     x.expect_shape("x", out.rows, 2 * out.columns);
     let (device, rows, width) = (x.device, x.rows, out.columns);
     for_row_blocks(device, rows, x.columns, (x, out), |_, (x, out)| {
-        dispatch(device.isa(), Gated { gate, width, x: x.data, out: out.data });
+        dispatch(device.cpu_isa(), Gated { gate, width, x: x.data, out: out.data });
     });
 }
 
@@ -88,7 +76,7 @@ pub fn gated_backward(gate: Gate, d_out: View<'_>, x: View<'_>, d_x: ViewMut<'_>
     let (device, rows, width) = (x.device, x.rows, d_out.columns);
     for_row_blocks(device, rows, x.columns, (d_out, x, d_x), |_, (d_out, x, d_x)| {
         let (d_out, x, d_x) = (d_out.data, x.data, d_x.data);
-        dispatch(device.isa(), GatedBackward { gate, width, d_out, x, d_x });
+        dispatch(device.cpu_isa(), GatedBackward { gate, width, d_out, x, d_x });
     });
 }
 
@@ -237,30 +225,6 @@ impl Function for Sigmoid {
     #[inline(always)]
     fn value_and_slope<S: Simd>(x: S::V) -> (S::V, S::V) {
         sigmoid_and_slope::<S>(x)
-    }
-}
-
-struct Activate<'a> {
-    function: Activation,
-    x: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl Kernel for Activate<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        self.function.select::<S>(self);
-    }
-}
-
-impl<S: Simd> WithFunction<S> for Activate<'_> {
-    #[inline(always)]
-    fn run<F: Function>(self) {
-        for (x, out) in self.x.chunks(S::LANES).zip(self.out.chunks_mut(S::LANES)) {
-            store_up_to::<S>(F::value::<S>(load_up_to::<S>(x)), out);
-        }
     }
 }
 

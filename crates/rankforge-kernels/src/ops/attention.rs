@@ -146,7 +146,7 @@ impl HeadShape {
         if let Some(queries) = config.queries {
             let sequences = config.ragged.sequences();
             assert_eq!(queries.len(), sequences, "tokens that ask, one of each sequence");
-            for (sequence, &token) in queries.values.iter().enumerate() {
+            for (sequence, &token) in queries.values().iter().enumerate() {
                 let tokens = config.ragged.range(sequence);
                 assert!(tokens.contains(&(token as usize)), "token {token} asks among {tokens:?}");
             }
@@ -154,7 +154,7 @@ impl HeadShape {
         if let Some(bias) = config.bias {
             assert_eq!(bias.table.columns(), heads, "relative bias, one column for each head");
         }
-        let (isa, longest) = (out.device.isa(), config.ragged.longest());
+        let (isa, longest) = (out.device.cpu_isa(), config.ragged.longest());
         let format = Format::of(isa, config.precision);
         let words = Words { isa, format, dim: hidden / heads };
         HeadShape { isa, words, queries: QUERIES, longest }
@@ -288,7 +288,7 @@ fn for_each_head(
         let (queries, first_query) = match config.queries {
             None => (0..tokens.len(), tokens.start),
             Some(queries) => {
-                let position = queries.values[sequence] as usize - tokens.start;
+                let position = queries.values()[sequence] as usize - tokens.start;
                 (position..position + 1, sequence)
             }
         };

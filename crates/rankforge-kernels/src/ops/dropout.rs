@@ -46,7 +46,10 @@ impl Dropout {
 pub fn dropout(dropout: Dropout, x: ViewMut<'_>) {
     let device = x.device;
     for_row_blocks(device, x.data.len(), 1, x.flat(), |first, x| {
-        dispatch(device.isa(), ScaleRow { mask: dropout.mask(), first: first as u64, row: x.data });
+        dispatch(
+            device.cpu_isa(),
+            ScaleRow { mask: dropout.mask(), first: first as u64, row: x.data },
+        );
     });
 }
 
@@ -56,7 +59,7 @@ pub fn dropout(dropout: Dropout, x: ViewMut<'_>) {
 /// Both of the same shape.
 pub fn dropout_to(dropout: Dropout, x: View<'_>, out: ViewMut<'_>) {
     out.expect_shape("out", x.rows, x.columns);
-    let isa = x.device.isa();
+    let isa = x.device.cpu_isa();
     for_row_blocks(x.device, x.data.len(), 1, (x.flat(), out.flat()), |first, (x, out)| {
         let mask = dropout.mask();
         dispatch(isa, ScaleTo { mask, first: first as u64, x: x.data, out: out.data });

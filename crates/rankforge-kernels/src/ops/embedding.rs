@@ -14,9 +14,9 @@ pub fn gather(table: View<'_>, ids: &Indices, accumulate: bool, out: ViewMut<'_>
     check(ids, table.rows);
     let (rows, columns) = (out.rows, out.columns);
     assert_eq!((rows, columns), (ids.len(), table.columns), "gather of {} rows of {table:?}", rows);
-    let isa = table.device.isa();
+    let isa = table.device.cpu_isa();
     for_row_blocks(table.device, rows, columns, out, |first, out| {
-        let ids = &ids.values[first..first + out.rows];
+        let ids = &ids.values()[first..first + out.rows];
         dispatch(isa, Gather { table: table.data, ids, accumulate, columns, out: out.data });
     });
 }
@@ -39,10 +39,14 @@ pub fn gather_backward(d_out: View<'_>, ids: &Indices, d_table: ViewMut<'_>) {
     let mut order = ORDER.take();
     order.clear();
     // The token number in the lower half makes the keys distinct and the sort stable.
-    order.extend((0u64..).zip(&ids.values).map(|(token, &id)| u64::from(id) << 32 | token));
+    order.extend((0u64..).zip(ids.values()).map(|(token, &id)| u64::from(id) << 32 | token));
     order.sort_unstable();
-    let runs =
-        Runs { order: &order, isa: d_out.device.isa(), d_out, d_table: &SharedRows::new(d_table) };
+    let runs = Runs {
+        order: &order,
+        isa: d_out.device.cpu_isa(),
+        d_out,
+        d_table: &SharedRows::new(d_table),
+    };
     let (positions, strips) = (order.len().div_ceil(POSITIONS), columns.div_ceil(STRIP));
     for_each(d_out.device, rows * columns >= INLINE_NUMBERS, positions * strips, |item| {
         runs.reduce(item / strips * POSITIONS, item % strips * STRIP);
@@ -60,7 +64,7 @@ const POSITIONS: usize = 256;
 const STRIP: usize = 128;
 
 fn check(ids: &Indices, rows: usize) {
-    if let Some(largest) = ids.values.iter().max() {
+    if let Some(largest) = ids.values().iter().max() {
         assert!((*largest as usize) < rows, "id {largest} of a table of {rows} rows");
     }
 }

@@ -2,9 +2,9 @@ use crate::ops::activation::{Function, WithFunction};
 use crate::ops::dropout::Mask;
 use crate::ops::{Activation, Dropout};
 use crate::parallel::SharedRows;
-use crate::product::{Operand, Product, product};
+use crate::product::{Operand, Product, product, product_with_packed};
 use crate::simd::{Kernel, Simd, dispatch, load_up_to, prefetch_numbers, store_up_to};
-use crate::{Precision, View, ViewMut};
+use crate::{Precision, View, ViewMut, Weight};
 use std::ops::Range;
 
 pub use backward::{InputGradient, Store, WeightGradient, linear_backward};
@@ -28,22 +28,31 @@ pub struct Epilogue<'a> {
 
 /// `out = dropout(activation(x weightᵀ + bias)) + residual`.
 ///
-/// Each row of `out` has the same bits whatever the other rows are.
+/// Each row of `out` has the same bits whatever the other rows are, and whether the weight is a
+/// matrix or packed.
 ///
 /// # Shapes
 /// `x`: `T x K`; `weight`: `N x K`, as PyTorch's `Linear` stores it; `out`: `T x N`.
 ///
 /// # Panics
-/// When the shapes differ from these.
-pub fn linear(
+/// When the shapes differ from these, or the weight was packed for another precision or device.
+pub fn linear<'a>(
     x: View<'_>,
-    weight: View<'_>,
+    weight: impl Into<Weight<'a>>,
     precision: Precision,
     epilogue: Epilogue<'_>,
     out: ViewMut<'_>,
 ) {
-    let (rows, depth, columns) = (x.rows, x.columns, weight.rows);
-    weight.expect_shape("weight", columns, depth);
+    let weight = weight.into();
+    let (rows, depth, columns) = (x.rows, x.columns, weight.rows());
+    let inputs = weight.columns();
+    assert!(inputs == depth, "weight is {columns} x {inputs}, expected {columns} x {depth}");
+    if let Weight::Packed(packed) = weight {
+        assert_eq!(packed.precision(), precision, "precision of a packed weight and its product");
+        // Panels are as wide as the instruction set's vectors.
+        let alike = packed.device().isa() == x.device.isa();
+        assert!(alike, "{packed:?} for a product on {:?}", x.device);
+    }
     out.expect_shape("out", rows, columns);
     if let Some(bias) = &epilogue.bias {
         bias.expect_shape("bias", 1, columns);
@@ -54,7 +63,7 @@ pub fn linear(
     if let Some(pre_activation) = &epilogue.pre_activation {
         pre_activation.expect_shape("pre_activation", rows, columns);
     }
-    let isa = x.device.isa();
+    let isa = x.device.cpu_isa();
     let Epilogue { bias, pre_activation, activation, dropout, residual } = epilogue;
     let pre_activation = pre_activation.map(SharedRows::new);
     let out = SharedRows::new(out);
@@ -76,14 +85,17 @@ pub fn linear(
         };
         dispatch(isa, finish);
     };
-    let operands = Product {
-        precision,
-        depth,
-        left: Operand { data: x.data, row_stride: depth, depth_stride: 1 },
-        right: Operand { data: weight.data, row_stride: depth, depth_stride: 1 },
-        accumulate: false,
-    };
-    product(x.device, &operands, &out, &finish);
+    let left = Operand { data: x.data, row_stride: depth, depth_stride: 1 };
+    match weight {
+        Weight::View(weight) => {
+            let right = Operand { data: weight.data, row_stride: depth, depth_stride: 1 };
+            let operands = Product { precision, depth, left, right, accumulate: false };
+            product(x.device, &operands, &out, &finish);
+        }
+        Weight::Packed(weight) => {
+            product_with_packed(x.device, left, weight.panels(), &out, &finish);
+        }
+    }
 }
 
 /// The epilogue of one tile.

@@ -6,7 +6,7 @@
 //! | `norm` | layer norm; row normalisation to unit length |
 //! | `activation` | gelu (exact, tanh), relu, tanh, silu, sigmoid; geglu and swiglu |
 //! | `dropout` | counter-based dropout |
-//! | `elementwise` | add, scale |
+//! | `elementwise` | add; whether all elements are zero |
 //! | `rotary` | rotary position embedding |
 //! | `embedding` | gather and its gradient |
 //! | `attention` | ragged softmax attention |
@@ -26,14 +26,14 @@ mod pooling;
 mod rotary;
 mod top_k;
 
-pub use activation::{Activation, Gate, activate, activate_backward, gated, gated_backward};
+pub use activation::{Activation, Gate, activate_backward, gated, gated_backward};
 pub use attention::{Attention, Qkv, RelativeBias, attention, attention_backward, relative_bucket};
 pub use dropout::{Dropout, dropout, dropout_to};
-pub use elementwise::{add, scale};
+pub use elementwise::{Zeros, add, zeros};
 pub use embedding::{gather, gather_backward};
 pub use linear::{Epilogue, InputGradient, Store, WeightGradient, linear, linear_backward};
 pub use norm::{layer_norm, layer_norm_backward, normalize, normalize_backward};
 pub use optimizer::{AdamW, adamw, sum_of_squares};
 pub use pooling::{Pooling, pool, pool_backward, pool_embeddings};
 pub use rotary::{Rotary, rotary, rotary_backward};
-pub use top_k::{Neighbour, Similarity, pairwise_similarity, top_k};
+pub use top_k::{Corpus, CorpusRows, Neighbour, Similarity, pairwise_similarity};

@@ -35,7 +35,7 @@ pub fn layer_norm(
     if columns == 0 {
         return;
     }
-    let (isa, weight, bias) = (x.device.isa(), weight.data, bias.map(|bias| bias.data));
+    let (isa, weight, bias) = (x.device.cpu_isa(), weight.data, bias.map(|bias| bias.data));
     let operands = (x, out, statistics);
     for_row_blocks(x.device, rows, columns, operands, |_, (x, out, statistics)| {
         let (x, out, statistics) = (x.data, out.data, statistics.data);
@@ -83,7 +83,7 @@ pub fn layer_norm_backward(
         let (d_weight, d_bias) = sums.0.data.split_at_mut(columns);
         let block =
             LayerNormBackward { d_out, x, weight, statistics, accumulate, d_x, d_weight, d_bias };
-        dispatch(device.isa(), block);
+        dispatch(device.cpu_isa(), block);
     });
     let mut targets = (d_weight.data, d_bias.map(|d_bias| d_bias.data));
     for sums in scratch.chunks_exact(2 * columns) {
@@ -106,7 +106,7 @@ pub fn normalize(x: View<'_>, out: ViewMut<'_>, norms: ViewMut<'_>) {
     let (rows, columns) = (x.rows, x.columns);
     out.expect_shape("out", rows, columns);
     norms.expect_shape("norms", rows, 1);
-    let isa = x.device.isa();
+    let isa = x.device.cpu_isa();
     for_row_blocks(x.device, rows, columns, (x, out, norms), |_, (x, out, norms)| {
         dispatch(isa, Normalize { columns, x: x.data, out: out.data, norms: norms.data });
     });
@@ -124,7 +124,7 @@ pub fn normalize_backward(d_out: View<'_>, out: View<'_>, norms: View<'_>, d_x: 
     d_out.expect_shape("d_out", rows, columns);
     d_x.expect_shape("d_x", rows, columns);
     norms.expect_shape("norms", rows, 1);
-    let isa = out.device.isa();
+    let isa = out.device.cpu_isa();
     let operands = (d_out, out, norms, d_x);
     for_row_blocks(out.device, rows, columns, operands, |_, (d_out, out, norms, d_x)| {
         let (d_out, out, norms, d_x) = (d_out.data, out.data, norms.data, d_x.data);

@@ -52,7 +52,7 @@ pub fn adamw(
         let (gradients, parameters) = (block.0.data, block.1.data);
         let (first_moment, second_moment) = (block.2.data, block.3.data);
         dispatch(
-            device.isa(),
+            device.cpu_isa(),
             Update { factors, gradients, parameters, first_moment, second_moment },
         );
     });
@@ -74,7 +74,7 @@ const SUM_BLOCK: usize = 1 << 14;
 /// Sums blocks in a tree whose shape depends on the length only.
 fn tree_sum(device: &Device, parallel: bool, x: &[f32]) -> f64 {
     if x.len() <= SUM_BLOCK {
-        return dispatch(device.isa(), SumOfSquares(x));
+        return dispatch(device.cpu_isa(), SumOfSquares(x));
     }
     let (left, right) = x.split_at(x.len().div_ceil(SUM_BLOCK) / 2 * SUM_BLOCK);
     let sum = |x| tree_sum(device, parallel, x);

@@ -22,16 +22,19 @@ pub enum Pooling {
 
 /// Pools each sequence into columns `column .. column + H` of its row of `out`.
 ///
-/// The first `skip` tokens of each sequence (a prompt) are left out, as sentence-transformers 6 does
-/// for every mode. A sequence with no token left gives zeros.
+/// The first `skip[b]` tokens of sequence `b` (a prompt) are left out, as sentence-transformers 6
+/// does for every mode; `None` leaves out no token. A sequence with no token left gives zeros.
 ///
 /// # Shapes
-/// `x`: `T x H`; `out`: `B x W` with `W >= column + H`.
+/// `x`: `T x H`; `skip`: `B`; `out`: `B x W` with `W >= column + H`.
+///
+/// # Panics
+/// When the shapes differ from these.
 pub fn pool(
     mode: Pooling,
     x: View<'_>,
     ragged: &Ragged,
-    skip: usize,
+    skip: Option<&Indices>,
     column: usize,
     out: ViewMut<'_>,
 ) {
@@ -42,21 +45,21 @@ pub fn pool(
 /// [`pool`] of the rows of `table` that `ids` name, in the same bits and without the matrix of all tokens.
 ///
 /// # Shapes
-/// `table`: `V x H`; `ids`: `T`; `out`: `B x W` with `W >= column + H`.
+/// `table`: `V x H`; `ids`: `T`; `skip`: `B`; `out`: `B x W` with `W >= column + H`.
 ///
 /// # Panics
-/// When an id is not below `V`.
+/// When the shapes differ from these, or an id is not below `V`.
 pub fn pool_embeddings(
     mode: Pooling,
     table: View<'_>,
     ids: &Indices,
     ragged: &Ragged,
-    skip: usize,
+    skip: Option<&Indices>,
     column: usize,
     out: ViewMut<'_>,
 ) {
     assert_eq!(ids.len(), ragged.tokens(), "pooling of {} tokens", ragged.tokens());
-    pool_rows(mode, table, Some(&ids.values), ragged, skip, column, out);
+    pool_rows(mode, table, Some(ids.values()), ragged, skip, column, out);
 }
 
 fn pool_rows(
@@ -64,18 +67,18 @@ fn pool_rows(
     source: View<'_>,
     ids: Option<&[u32]>,
     ragged: &Ragged,
-    skip: usize,
+    skip: Option<&Indices>,
     column: usize,
     out: ViewMut<'_>,
 ) {
-    check(source.columns, ragged, column, out.as_view());
-    let (isa, width) = (source.device.isa(), source.columns);
+    check(source.columns, ragged, skip, column, out.as_view());
+    let (isa, width) = (source.device.cpu_isa(), source.columns);
     let out = SharedRows::new(out);
     let parallel = ragged.tokens() * width >= INLINE_NUMBERS;
     for_each(source.device, parallel, ragged.sequences(), |sequence| {
         // SAFETY: each sequence has its own row.
         let out = unsafe { out.part(sequence, column..column + width) };
-        let (tokens, weight) = contribution(mode, ragged.range(sequence), skip);
+        let (tokens, weight) = contribution(mode, ragged.range(sequence), skipped(skip, sequence));
         let x = match ids {
             Some(ids) => Tokens { ids: Some(&ids[tokens.clone()]), ..Tokens::of(source, tokens) },
             None => Tokens::of(source.slice_rows(tokens.clone()), tokens),
@@ -113,24 +116,27 @@ impl<'a> Tokens<'a> {
 /// first of equal maxima).
 ///
 /// # Shapes
-/// `d_out`: `B x W`; `x`, `d_x`: `T x H`.
+/// `d_out`: `B x W`; `x`, `d_x`: `T x H`; `skip`: `B`.
+///
+/// # Panics
+/// When the shapes differ from these.
 pub fn pool_backward(
     mode: Pooling,
     d_out: View<'_>,
     x: View<'_>,
     ragged: &Ragged,
-    skip: usize,
+    skip: Option<&Indices>,
     column: usize,
     d_x: ViewMut<'_>,
 ) {
-    check(x.columns, ragged, column, d_out);
+    check(x.columns, ragged, skip, column, d_out);
     assert_eq!(x.rows, ragged.tokens(), "pooling of {} tokens", ragged.tokens());
     assert_eq!((d_x.rows, d_x.columns), (x.rows, x.columns), "gradient of the pooled tokens");
-    let (isa, columns) = (x.device.isa(), column..column + x.columns);
+    let (isa, columns) = (x.device.cpu_isa(), column..column + x.columns);
     let d_x = SharedRows::new(d_x);
     for_each(x.device, x.data.len() >= INLINE_NUMBERS, ragged.sequences(), |sequence| {
         let d_out = &d_out.data[sequence * d_out.columns..][columns.clone()];
-        let (tokens, weight) = contribution(mode, ragged.range(sequence), skip);
+        let (tokens, weight) = contribution(mode, ragged.range(sequence), skipped(skip, sequence));
         // SAFETY: each sequence has its own rows.
         let d_x = unsafe { d_x.rows(tokens.clone()) };
         let x = x.slice_rows(tokens);
@@ -145,7 +151,10 @@ pub fn pool_backward(
 /// Fewer numbers than these are not worth waking another thread.
 const INLINE_NUMBERS: usize = 1 << 15;
 
-fn check(width: usize, ragged: &Ragged, column: usize, out: View<'_>) {
+fn check(width: usize, ragged: &Ragged, skip: Option<&Indices>, column: usize, out: View<'_>) {
+    if let Some(skip) = skip {
+        assert_eq!(skip.len(), ragged.sequences(), "tokens to skip, one number per sequence");
+    }
     assert!(
         out.rows == ragged.sequences() && column + width <= out.columns,
         "pooling of {} sequences of width {width} to column {column} of {out:?}",
@@ -166,6 +175,11 @@ impl Weight {
     fn of(self, index: usize) -> f32 {
         self.first.map_or(self.factor, |first| (first + index) as f32 * self.factor)
     }
+}
+
+/// Leading tokens of a sequence that are left out.
+fn skipped(skip: Option<&Indices>, sequence: usize) -> usize {
+    skip.map_or(0, |skip| skip.values()[sequence] as usize)
 }
 
 /// The tokens that count and their weights (of no meaning for `Max`).

@@ -86,7 +86,7 @@ fn rotate(
     let (device, rows, columns) = (x.device, x.rows, x.columns);
     assert_eq!(rows, tokens.map_or(ragged.tokens(), Indices::len), "rows to rotate");
     assert!(heads * head_dim <= columns, "{heads} heads of {head_dim} in {columns} columns");
-    let tokens = tokens.map(|tokens| tokens.values.as_slice());
+    let tokens = tokens.map(Indices::values);
     if let Some(tokens) = tokens {
         assert!(tokens.is_sorted(), "tokens of rows to rotate in ascending order");
     }
@@ -94,7 +94,7 @@ fn rotate(
     for_row_blocks(device, rows, columns, x, |first, x| {
         let rotate =
             Rotate { table, ragged, tokens, heads, head_dim, sign, first, columns, x: x.data };
-        dispatch(device.isa(), rotate);
+        dispatch(device.cpu_isa(), rotate);
     });
 }
 

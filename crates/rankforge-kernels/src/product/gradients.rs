@@ -4,7 +4,7 @@
 //! and down its columns, and summed for the bias: a run of tokens at a time, all of it while the numbers are in the inner
 //! cache. Then the tiles of both products for these tokens run together.
 
-use super::{CACHED_WORDS, Finish, Groups, Packed, Place, Plan, Product, Tiles, product};
+use super::{CACHED_WORDS, Finish, Groups, Operand, Packed, Place, Plan, Product, Tiles, product};
 use crate::Device;
 use crate::pack::Aside;
 use crate::parallel::{SharedRows, for_each};
@@ -37,14 +37,17 @@ pub(crate) fn gradients(
     }
     weight.left.check("d_out", outputs, tokens);
     weight.right.check("x", inputs, tokens);
+    let x = weight.right;
     let weight = Plan::of(device, weight, [outputs, inputs], false);
     let input = input.map(|InputProduct { product, out, finish }| {
         product.left.check("d_out", tokens, outputs);
         product.right.check("weight", inputs, outputs);
-        Input { plan: Plan::of(device, &product, [tokens, inputs], false), out, finish }
+        let (plan, weight) = (Plan::of(device, &product, [tokens, inputs], false), product.right);
+        Input { plan, weight, out, finish }
     });
     let gradients = Gradients {
         weight: Plan { place: Place::Panels, ..weight },
+        x,
         d_weight,
         d_bias,
         parallel: weight.parallel || input.as_ref().is_some_and(|input| input.plan.parallel),
@@ -59,12 +62,16 @@ pub(crate) fn gradients(
 
 struct Input<'a> {
     plan: Plan<'a>,
+    /// The operand in panels.
+    weight: Operand<'a>,
     out: &'a SharedRows<'a>,
     finish: Finish<'a>,
 }
 
 struct Gradients<'a> {
     weight: Plan<'a>,
+    /// The operand in panels.
+    x: Operand<'a>,
     d_weight: &'a SharedRows<'a>,
     d_bias: Option<&'a SharedRows<'a>>,
     input: Option<Input<'a>>,
@@ -127,14 +134,28 @@ impl Gradients<'_> {
         let down = &mut down[..plan.broadcast_rows() * words];
         self.pack(device, &depths, [&mut *weight, &mut *x, &mut *down, &mut *along]);
 
-        let packed = Packed { depths: depths.clone(), words, panels: x, broadcast: down };
+        let packed = Packed {
+            depths: depths.clone(),
+            words,
+            panels: x,
+            panel_words: words,
+            panel_start: 0,
+            broadcast: down,
+        };
         let tiles = Tiles::of(plan, &packed, self.d_weight, &|_, _| {});
-        let Some(Input { plan, out, finish }) = &self.input else {
+        let Some(Input { plan, out, finish, .. }) = &self.input else {
             return for_each(device, self.parallel, tiles.count(), |task| tiles.run(task));
         };
         let (first, words) = (depths.start, plan.words());
         let plan = plan.rows(&depths);
-        let packed = Packed { depths: 0..plan.depth, words, panels: weight, broadcast: along };
+        let packed = Packed {
+            depths: 0..plan.depth,
+            words,
+            panels: weight,
+            panel_words: words,
+            panel_start: 0,
+            broadcast: along,
+        };
         let out = out.slice_rows(&depths);
         let finish = |rows: Range<usize>, columns| {
             finish(rows.start + first..rows.end + first, columns);
@@ -154,14 +175,17 @@ impl Gradients<'_> {
         [weight, x, down, along]: [&mut [f32]; 4],
     ) {
         let plan = &self.weight;
-        let x = Groups::of(plan, plan.panels, plan.panel, tokens, x);
-        let down = Groups::of(plan, plan.broadcast, plan.most, tokens, down);
-        let input = self.input.as_ref().map(|input| &input.plan);
+        let x = Groups::of(plan.panel_kind(plan.panel), (self.x, plan.panels), tokens, x);
+        let down = Groups::of(plan.panel_kind(plan.most), plan.broadcast, tokens, down);
+        let input = self.input.as_ref();
         let outputs = 0..plan.broadcast.1;
-        let weight = input
-            .filter(|_| tokens.start == 0)
-            .map(|plan| Groups::of(plan, plan.panels, plan.panel, &outputs, weight));
-        let along = input.filter(|plan| plan.place == Place::Rows).map(|plan| {
+        let weight =
+            input.filter(|_| tokens.start == 0).map(|Input { plan, weight: operand, .. }| {
+                let source = (*operand, plan.panels);
+                Groups::of(plan.panel_kind(plan.panel), source, &outputs, weight)
+            });
+        let in_rows = input.map(|input| &input.plan).filter(|plan| plan.place == Place::Rows);
+        let along = in_rows.map(|plan| {
             let stride = Plan::row_stride(plan.words());
             SharedRows::of_slice(&mut along[..tokens.len() * stride], tokens.len(), stride)
         });

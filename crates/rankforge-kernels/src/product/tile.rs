@@ -24,7 +24,7 @@ impl<'a> Tiles<'a> {
         out: &'a SharedRows<'a>,
         finish: Finish<'a>,
     ) -> Tiles<'a> {
-        let across = Cut::new(plan.panels.1, TILE_COLUMNS, plan.panel);
+        let across = Cut::new(plan.panels, TILE_COLUMNS, plan.panel);
         let down = Cut::new(plan.broadcast.1, TILE_ROWS, plan.most);
         Tiles { plan, packed, out, finish, across, down }
     }
@@ -68,7 +68,9 @@ impl Kernel for Tile<'_> {
                     plan.broadcast_block(self.packed, first, start);
                 for lane in self.panels.clone().step_by(plan.panel) {
                     let columns = plan.panel.min(self.panels.end - lane);
-                    let right = &self.packed.panels[lane * words + start * plan.panel..];
+                    let place = lane * self.packed.panel_words
+                        + (self.packed.panel_start + start) * plan.panel;
+                    let right = &self.packed.panels[place..];
                     let block = Block {
                         left,
                         row_stride,

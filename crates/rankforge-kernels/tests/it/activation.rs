@@ -2,9 +2,9 @@ use crate::support::{
     AWKWARD, EPS, assert_close, assert_same_bits_for_any_threads, devices, normal_cdf, random, wide,
 };
 use rankforge_kernels::ops::{
-    Activation, Gate, activate, activate_backward, gated, gated_backward,
+    Activation, Epilogue, Gate, activate_backward, gated, gated_backward, linear,
 };
-use rankforge_kernels::{Buffer, Device};
+use rankforge_kernels::{Buffer, Device, Precision};
 use std::f64::consts::PI;
 
 const ALL: [Activation; 7] = [
@@ -68,10 +68,12 @@ fn arguments() -> Vec<f32> {
     even.chain([1e-30, -1e-30, 1e-3, -1e-3, 80.0, -80.0]).chain(random(1, 1001)).collect()
 }
 
+/// The function of each element, as the epilogue of a product with 1, which is exact.
 fn apply(device: &Device, function: Activation, x: &[f32]) -> Vec<f32> {
-    let x = Buffer::upload(device, 1, x.len(), x);
-    let mut out = Buffer::zeros(device, 1, x.columns());
-    activate(function, x.view(), out.view_mut());
+    let (one, x) = (Buffer::upload(device, 1, 1, &[1.0]), Buffer::upload(device, x.len(), 1, x));
+    let mut out = Buffer::zeros(device, 1, x.rows());
+    let epilogue = Epilogue { activation: Some(function), ..Epilogue::default() };
+    linear(one.view(), x.view(), Precision::Float32, epilogue, out.view_mut());
     out.view().to_vec()
 }
 

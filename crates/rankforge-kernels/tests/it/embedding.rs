@@ -15,7 +15,7 @@ fn gradient(device: &Device, ids: &[u32], rows: usize, columns: usize, d_out: &[
     let d_out = Buffer::upload(device, ids.len(), columns, d_out);
     let mut d_table = Buffer::zeros(device, rows, columns);
     d_table.view_mut().fill(0.5);
-    gather_backward(d_out.view(), &Indices::new(ids), d_table.view_mut());
+    gather_backward(d_out.view(), &Indices::new(device, ids), d_table.view_mut());
     d_table.view().to_vec()
 }
 
@@ -30,9 +30,9 @@ fn gather_copies_or_adds_rows() {
                 let table = Buffer::upload(device, 50, columns, &table);
                 let mut out = Buffer::zeros(device, tokens, columns);
                 out.view_mut().fill(f32::NAN);
-                gather(table.view(), &Indices::new(&ids), false, out.view_mut());
+                gather(table.view(), &Indices::new(device, &ids), false, out.view_mut());
                 assert!(out.view().to_vec().iter().eq(rows()), "{device:?}");
-                gather(table.view(), &Indices::new(&ids), true, out.view_mut());
+                gather(table.view(), &Indices::new(device, &ids), true, out.view_mut());
                 let doubled: Vec<f32> = rows().map(|x| x + x).collect();
                 assert_eq!(out.view().to_vec(), doubled, "{device:?}");
             }
@@ -72,7 +72,7 @@ fn threads_do_not_change_bits() {
 fn gather_refuses_an_id_beyond_the_table() {
     let table = Buffer::zeros(&devices()[0], 12, 3);
     let mut out = Buffer::zeros(&devices()[0], 2, 3);
-    gather(table.view(), &Indices::new(&[3, 12]), false, out.view_mut());
+    gather(table.view(), &Indices::new(&devices()[0], &[3, 12]), false, out.view_mut());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use rankforge_kernels::ops::{
     Activation, Dropout, Epilogue, InputGradient, Store, WeightGradient, activate_backward,
     dropout, linear, linear_backward,
 };
-use rankforge_kernels::{Buffer, Device, Precision};
+use rankforge_kernels::{Buffer, Device, Isa, PackedWeight, Precision};
 
 /// Shapes beyond one tile, one depth block and the threshold for threads.
 const LARGE: [[usize; 3]; 7] = [
@@ -359,4 +359,68 @@ fn a_weight_too_large_to_pack_at_once_gives_the_bits_of_its_parts() {
             }
         }
     }
+}
+
+#[test]
+fn a_packed_weight_gives_the_bits_of_the_matrix_for_every_shape_and_precision() {
+    // The last has rows too many to pack at once beside panels.
+    for shape in shapes().chain([[2, 1030, 17_000], [9000, 1000, 33]]) {
+        let [rows, depth, columns] = shape;
+        let (x, weight) = (random(1, rows * depth), random(2, columns * depth));
+        let (bias, residual) = (random(3, columns), random(4, rows * columns));
+        for device in devices() {
+            let x = Buffer::upload(device, rows, depth, &x);
+            let weight = Buffer::upload(device, columns, depth, &weight);
+            let bias = Buffer::upload(device, 1, columns, &bias);
+            let residual = Buffer::upload(device, rows, columns, &residual);
+            for precision in Precision::ALL {
+                let packed = PackedWeight::pack(weight.view(), precision);
+                assert_eq!((packed.rows(), packed.columns()), (columns, depth));
+                let run = |packed: Option<&PackedWeight>| {
+                    let mut out = Buffer::upload(device, rows, columns, &vec![7.0; rows * columns]);
+                    let epilogue = Epilogue {
+                        bias: Some(bias.view()),
+                        activation: Some(Activation::Gelu),
+                        dropout: Some(Dropout::new(0.25, 1, 2, 3, 4)),
+                        residual: Some(residual.view()),
+                        ..Epilogue::default()
+                    };
+                    match packed {
+                        Some(packed) => {
+                            linear(x.view(), packed, precision, epilogue, out.view_mut());
+                        }
+                        None => {
+                            linear(x.view(), weight.view(), precision, epilogue, out.view_mut());
+                        }
+                    }
+                    out.view().to_vec()
+                };
+                let what = format!("{shape:?} in {precision} on {device:?}");
+                assert!(run(Some(&packed)) == run(None), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_packed_weight_takes_the_memory_it_says() {
+    for device in devices() {
+        let weight = Buffer::zeros(device, 320, 768);
+        let elements = 320 * 768;
+        for precision in Precision::ALL {
+            let bytes = PackedWeight::pack(weight.view(), precision).size_in_bytes();
+            let paired = precision == Precision::BFloat16 && device.isa() == Some(Isa::Avx512Bf16);
+            assert_eq!(bytes, elements * if paired { 2 } else { 4 }, "{precision} on {device:?}");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "precision of a packed weight and its product")]
+fn a_weight_packed_in_another_precision_is_refused() {
+    let device = &devices()[0];
+    let (x, weight) = (Buffer::zeros(device, 3, 5), Buffer::zeros(device, 4, 5));
+    let packed = PackedWeight::pack(weight.view(), Precision::BFloat16);
+    let mut out = Buffer::zeros(device, 3, 4);
+    linear(x.view(), &packed, Precision::Float32, Epilogue::default(), out.view_mut());
 }

@@ -3,6 +3,7 @@
 mod activation;
 mod attention;
 mod dropout;
+mod elementwise;
 mod embedding;
 mod linear;
 mod memory;

@@ -1,7 +1,9 @@
 //! Buffers, arenas and devices.
 
 use crate::support::devices;
-use rankforge_kernels::{Arena, ArenaLayout, Buffer, Device, Isa, ParameterId};
+use rankforge_kernels::{
+    Arena, ArenaLayout, Buffer, Device, DeviceError, Isa, ParameterId, Workers,
+};
 use std::sync::Arc;
 
 fn numbers(count: usize) -> Vec<f32> {
@@ -98,6 +100,42 @@ fn one_matrix_is_not_written_twice_at_once() {
 }
 
 #[test]
+fn an_arena_of_some_parameters_keeps_ids_and_holds_only_their_memory() {
+    let (layout, [a, empty, b]) = layout();
+    let some = Arc::new(layout.only(|id| id != a));
+    assert_eq!((some.len(), layout.len()), (4, 10));
+    assert_eq!([a, empty, b].map(|id| some.has(id)), [false, true, true]);
+    assert_eq!((some.find("a"), some.entry(a).rows, some.entry(a).offset), (Some(a), 2, None));
+    for device in devices() {
+        let mut arena = Arena::zeros(device, some.clone());
+        assert_eq!([a, empty, b].map(|id| arena.has(id)), [false, true, true]);
+        let [of_b, of_empty] = arena.views_mut([b, empty]);
+        assert_eq!((of_empty.rows(), of_b.columns()), (0, 4));
+        of_b.write(&[1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(arena.flat().to_vec(), [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(arena.view(b).to_vec(), arena.flat().to_vec());
+    }
+    // Leaving out more never brings back what is left out; keeping all is the layout itself.
+    let none = some.only(|id| id == a);
+    assert!(none.is_empty() && !none.has(a) && !none.has(b));
+    assert_eq!(layout.only(|_| true), *layout);
+}
+
+#[test]
+#[should_panic(expected = "the arena holds no a")]
+fn a_parameter_that_the_arena_leaves_out_is_refused_by_name() {
+    let (layout, [a, ..]) = layout();
+    let _ = Arena::zeros(&devices()[0], Arc::new(layout.only(|id| id != a))).view(a);
+}
+
+#[test]
+#[should_panic(expected = "the arena holds no b")]
+fn a_left_out_parameter_is_not_written_beside_others() {
+    let (layout, [a, _, b]) = layout();
+    Arena::zeros(&devices()[0], Arc::new(layout.only(|id| id == a))).views_mut([a, b]);
+}
+
+#[test]
 #[should_panic(expected = "two arena entries are named a")]
 fn a_name_is_used_once() {
     let mut layout = ArenaLayout::new();
@@ -122,17 +160,37 @@ fn instruction_sets_are_read_by_name_and_others_refused() {
 fn a_device_has_the_threads_asked_for_and_an_available_instruction_set() {
     for isa in Isa::available() {
         let device = Device::cpu_with(isa, 3).expect("the machine has it");
-        assert_eq!((device.isa(), device.threads()), (isa, 3));
+        assert_eq!((device.isa(), device.workers().count()), (Some(isa), 3));
         assert!(device.same(&device.clone()));
         assert!(!device.same(&devices()[0]));
     }
     assert!(Isa::available().contains(&Isa::best()));
-    assert_eq!(Device::cpu_with(Isa::Scalar, 0).expect("at least one").threads(), 1);
+    assert_eq!(Device::cpu_with(Isa::Scalar, 0).expect("at least one").workers().count(), 1);
 }
 
 #[test]
-fn work_runs_on_the_device_threads() {
-    let device = Device::cpu_with(Isa::Scalar, 2).expect("scalar is everywhere");
-    let name = device.run(|| std::thread::current().name().map(str::to_owned));
+fn devices_share_the_workers_they_are_given_and_run_work_on_them() {
+    let workers = Workers::new(Some(2)).expect("two threads start");
+    for isa in Isa::available() {
+        let device = Device::cpu_on(isa, &workers).expect("the machine has it");
+        assert_eq!((device.isa(), device.workers().count()), (Some(isa), 2));
+        let nested = device.run(|| {
+            let outer = std::thread::current().id();
+            workers.run(|| std::thread::current().id() == outer)
+        });
+        assert!(nested, "work of a worker stays on it: both are one set of threads");
+    }
+    let name = workers.run(|| std::thread::current().name().map(str::to_owned));
     assert!(name.expect("workers are named").starts_with("rankforge-"));
+}
+
+#[test]
+fn an_instruction_set_that_the_machine_lacks_is_an_error_that_names_what_it_has() {
+    let available = ["scalar".to_owned(), "avx2".to_owned()].to_vec();
+    let error = DeviceError::UnsupportedIsa { isa: Isa::Avx512, available };
+    assert_eq!(error.to_string(), "this machine lacks avx512; it has scalar, avx2");
+    for isa in [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16] {
+        let supported = Isa::available().contains(&isa);
+        assert_eq!(Device::cpu_with(isa, 1).is_ok(), supported, "{isa}");
+    }
 }

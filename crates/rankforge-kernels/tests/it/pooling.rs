@@ -14,6 +14,9 @@ const ALL: [Pooling; 6] = [
 ];
 const LENGTHS: [usize; 13] = [0, 1, 2, 7, 8, 9, 15, 16, 17, 63, 64, 65, 1];
 
+/// Tokens to skip in each of them: none, some, all, and more than there are.
+const SKIPS: [u32; 13] = [0, 0, 1, 0, 8, 3, 20, 1, 16, 2, 0, 64, 1];
+
 /// Columns of the output beside the pooled ones: before and after.
 const BESIDE: (usize, usize) = (3, 2);
 
@@ -22,11 +25,13 @@ fn run(
     mode: Pooling,
     lengths: &[usize],
     hidden: usize,
-    skip: usize,
+    skip: Option<&[u32]>,
     x: &[f32],
     d_out: &[f32],
 ) -> [Vec<f32>; 2] {
-    let ragged = Ragged::from_lengths(lengths.iter().copied());
+    let ragged = Ragged::new(device, lengths.iter().copied());
+    let skip = skip.map(|skip| Indices::new(device, skip));
+    let skip = skip.as_ref();
     let width = BESIDE.0 + hidden + BESIDE.1;
     let x = Buffer::upload(device, ragged.tokens(), hidden, x);
     let mut out = Buffer::zeros(device, lengths.len(), width);
@@ -73,14 +78,16 @@ fn every_mode_matches_its_twin_forward_and_backward() {
         x.iter_mut().for_each(|x| *x = (*x * 8.0).round() / 8.0);
         let d_out = random(2, LENGTHS.len() * width);
         for mode in ALL {
-            for skip in [0, 1, 8] {
+            // The same number for every sequence, and a number for each.
+            let skips = [0, 1, 8].map(|skip| vec![skip; LENGTHS.len()]);
+            for skip in skips.into_iter().chain([SKIPS.to_vec()]) {
                 let (mut out, mut d_x) = (vec![9.0; d_out.len()], vec![1.0; x.len()]);
                 let mut first = 0;
                 for (sequence, &length) in LENGTHS.iter().enumerate() {
                     for column in 0..hidden {
                         let at = |token| (first + token) * hidden + column;
                         let values: Vec<f64> = (0..length).map(|t| f64::from(x[at(t)])).collect();
-                        let weights = weights(mode, &values, skip);
+                        let weights = weights(mode, &values, skip[sequence] as usize);
                         let place = sequence * width + BESIDE.0 + column;
                         out[place] = weights.iter().zip(&values).map(|(w, x)| w * x).sum();
                         for (token, weight) in weights.iter().enumerate() {
@@ -90,11 +97,15 @@ fn every_mode_matches_its_twin_forward_and_backward() {
                     first += length;
                 }
                 for device in devices() {
-                    let got = run(device, mode, &LENGTHS, hidden, skip, &x, &d_out);
-                    let what = format!("{mode:?}, {hidden} columns, skip {skip}, {device:?}");
+                    let got = run(device, mode, &LENGTHS, hidden, Some(&skip), &x, &d_out);
+                    let what = format!("{mode:?}, {hidden} columns, skip {skip:?}, {device:?}");
                     // At most 65 terms whose absolute values sum to at most sqrt(65).
                     assert_close(&got[0], &out, |_| 65.0 * EPS * 8.1, &what);
                     assert_close(&got[1], &d_x, |_| 4.0 * EPS, &what);
+                    if skip.iter().all(|&skip| skip == 0) {
+                        let none = run(device, mode, &LENGTHS, hidden, None, &x, &d_out);
+                        assert!(none == got, "no number to skip is 0 for every sequence: {what}");
+                    }
                 }
             }
         }
@@ -103,15 +114,15 @@ fn every_mode_matches_its_twin_forward_and_backward() {
 
 #[test]
 fn concatenated_modes_fill_neighbouring_columns() {
-    let ragged = Ragged::from_lengths([3, 2]);
     let x = [1.0, 10.0, 2.0, 30.0, 6.0, 20.0, 4.0, 5.0, 8.0, 7.0];
     for device in devices() {
+        let ragged = Ragged::new(device, [3, 2]);
         let x = Buffer::upload(device, 5, 2, &x);
         let mut out = Buffer::zeros(device, 2, 6);
         for (index, mode) in
             [Pooling::Mean, Pooling::Max, Pooling::LastToken].into_iter().enumerate()
         {
-            pool(mode, x.view(), &ragged, 0, 2 * index, out.view_mut());
+            pool(mode, x.view(), &ragged, None, 2 * index, out.view_mut());
         }
         let expected = [3.0, 20.0, 6.0, 30.0, 6.0, 20.0, 6.0, 6.0, 8.0, 7.0, 8.0, 7.0];
         let allowed = |_: usize| 40.0 * EPS;
@@ -121,12 +132,12 @@ fn concatenated_modes_fill_neighbouring_columns() {
 
 #[test]
 fn maximum_keeps_not_a_number_and_minus_infinity() {
-    let ragged = Ragged::from_lengths([3]);
     let infinity = f32::NEG_INFINITY;
     for device in devices() {
+        let ragged = Ragged::new(device, [3]);
         let x = Buffer::upload(device, 3, 2, &[1.0, infinity, f32::NAN, infinity, 2.0, infinity]);
         let mut out = Buffer::zeros(device, 1, 2);
-        pool(Pooling::Max, x.view(), &ragged, 0, 0, out.view_mut());
+        pool(Pooling::Max, x.view(), &ragged, None, 0, out.view_mut());
         let out = out.view().to_vec();
         assert!(out[0].is_nan() && out[1] == infinity, "{out:?} {device:?}");
     }
@@ -140,28 +151,38 @@ fn threads_do_not_change_bits() {
     let d_out = random(4, lengths.len() * (BESIDE.0 + hidden + BESIDE.1));
     for mode in ALL {
         assert_same_bits_for_any_threads(format!("{mode:?}"), |device| {
-            run(device, mode, &lengths, hidden, 2, &x, &d_out).concat()
+            run(device, mode, &lengths, hidden, Some(&[2; 7]), &x, &d_out).concat()
         });
     }
 }
 
 #[test]
 fn rows_of_a_table_are_pooled_in_the_bits_of_their_copies() {
-    let ragged = Ragged::from_lengths(LENGTHS);
+    let tokens: usize = LENGTHS.iter().sum();
     let (hidden, rows) = (37, 50);
     let table = random(31, rows * hidden);
-    let ids: Vec<u32> = (0..ragged.tokens() as u32).map(|token| token * 17 % rows as u32).collect();
-    let ids = Indices::new(&ids);
+    let ids: Vec<u32> = (0..tokens as u32).map(|token| token * 17 % rows as u32).collect();
     for mode in ALL {
         for device in devices() {
+            let (ragged, ids) = (Ragged::new(device, LENGTHS), Indices::new(device, &ids));
+            let skip = Indices::new(device, &SKIPS);
             let table = Buffer::upload(device, rows, hidden, &table);
-            let mut copies = Buffer::zeros(device, ragged.tokens(), hidden);
+            let mut copies = Buffer::zeros(device, tokens, hidden);
             gather(table.view(), &ids, false, copies.view_mut());
             let [mut expected, mut got] =
                 [(); 2].map(|()| Buffer::zeros(device, LENGTHS.len(), hidden + 5));
-            pool(mode, copies.view(), &ragged, 1, 3, expected.view_mut());
-            pool_embeddings(mode, table.view(), &ids, &ragged, 1, 3, got.view_mut());
+            pool(mode, copies.view(), &ragged, Some(&skip), 3, expected.view_mut());
+            pool_embeddings(mode, table.view(), &ids, &ragged, Some(&skip), 3, got.view_mut());
             assert_eq!(got.view().to_vec(), expected.view().to_vec(), "{mode:?} {device:?}");
         }
     }
+}
+
+#[test]
+#[should_panic(expected = "tokens to skip, one number per sequence")]
+fn another_count_of_numbers_to_skip_is_refused() {
+    let device = &devices()[0];
+    let (x, mut out) = (Buffer::zeros(device, 5, 2), Buffer::zeros(device, 2, 2));
+    let (ragged, skip) = (Ragged::new(device, [3, 2]), Indices::new(device, &[1]));
+    pool(Pooling::Mean, x.view(), &ragged, Some(&skip), 0, out.view_mut());
 }

@@ -26,8 +26,7 @@ fn twin(x: &[f64], heads: usize, head_dim: usize, theta: f64, sign: f64) -> Vec<
 
 #[test]
 fn rotary_turns_queries_and_keys_and_its_backward_turns_back() {
-    let ragged = Ragged::from_lengths(LENGTHS);
-    let tokens = ragged.tokens();
+    let tokens: usize = LENGTHS.iter().sum();
     for (heads, head_dim) in [(1, 2), (3, 8), (2, 14), (2, 32), (1, 34), (4, 64)] {
         let x = random(1, tokens * 3 * heads * head_dim);
         for (sign, turn) in [
@@ -36,6 +35,7 @@ fn rotary_turns_queries_and_keys_and_its_backward_turns_back() {
         ] {
             let expected = twin(&wide(&x), heads, head_dim, 10_000.0, sign);
             for device in devices() {
+                let ragged = Ragged::new(device, LENGTHS);
                 let table = Rotary::new(device, 64, head_dim, 10_000.0);
                 assert_eq!(table.positions(), 64);
                 let mut qkv = Buffer::upload(device, tokens, 3 * heads * head_dim, &x);
@@ -50,11 +50,11 @@ fn rotary_turns_queries_and_keys_and_its_backward_turns_back() {
 
 #[test]
 fn values_and_first_tokens_keep_their_bits() {
-    let ragged = Ragged::from_lengths(LENGTHS);
     let (heads, head_dim) = (2, 16);
     let width = heads * head_dim;
-    let x = random(2, ragged.tokens() * 3 * width);
+    let x = random(2, LENGTHS.iter().sum::<usize>() * 3 * width);
     for device in devices() {
+        let ragged = Ragged::new(device, LENGTHS);
         let mut qkv = Buffer::upload(device, ragged.tokens(), 3 * width, &x);
         let table = Rotary::new(device, 40, head_dim, 160_000.0);
         rotary(&table, &ragged, None, 2 * heads, qkv.view_mut());
@@ -72,28 +72,28 @@ fn values_and_first_tokens_keep_their_bits() {
 
 #[test]
 fn rows_of_some_tokens_turn_as_they_do_among_all() {
-    let ragged = Ragged::from_lengths(LENGTHS);
     let width = 2 * 16;
-    let x = random(2, ragged.tokens() * width);
+    let x = random(2, LENGTHS.iter().sum::<usize>() * width);
     let tokens = [0, 2, 3, 19, 20, 61, 69];
     let pick = |all: &[f32]| -> Vec<f32> {
         tokens.iter().flat_map(|&token| all[token as usize * width..][..width].to_vec()).collect()
     };
     for device in devices() {
+        let ragged = Ragged::new(device, LENGTHS);
         let table = Rotary::new(device, 40, 16, 10_000.0);
         let mut all = Buffer::upload(device, ragged.tokens(), width, &x);
         rotary(&table, &ragged, None, 1, all.view_mut());
         let mut some = Buffer::upload(device, tokens.len(), width, &pick(&x));
-        rotary(&table, &ragged, Some(&Indices::new(&tokens)), 1, some.view_mut());
+        rotary(&table, &ragged, Some(&Indices::new(device, &tokens)), 1, some.view_mut());
         assert_eq!(some.view().to_vec(), pick(&all.view().to_vec()), "{device:?}");
     }
 }
 
 #[test]
 fn rotary_gives_the_same_bits_for_any_number_of_threads() {
-    let ragged = Ragged::from_lengths([100, 3, 200, 57]);
-    let x = random(3, ragged.tokens() * 192);
+    let x = random(3, 360 * 192);
     assert_same_bits_for_any_threads("rotary", |device| {
+        let ragged = Ragged::new(device, [100, 3, 200, 57]);
         let mut qkv = Buffer::upload(device, ragged.tokens(), 192, &x);
         rotary(&Rotary::new(device, 200, 32, 10_000.0), &ragged, None, 4, qkv.view_mut());
         qkv.view().to_vec()
@@ -104,7 +104,7 @@ fn rotary_gives_the_same_bits_for_any_number_of_threads() {
 #[should_panic(expected = "sequence of 9 tokens, rotary table of 8")]
 fn a_sequence_longer_than_the_table_is_refused() {
     let device = &devices()[0];
-    let ragged = Ragged::from_lengths([9]);
+    let ragged = Ragged::new(device, [9]);
     let mut qkv = Buffer::zeros(device, 9, 24);
     rotary(&Rotary::new(device, 8, 8, 10_000.0), &ragged, None, 2, qkv.view_mut());
 }

@@ -1,7 +1,7 @@
 //! Top-k against a full ranking in `f64`.
 
 use crate::support::{AWKWARD, EPS, assert_same_bits_for_any_threads, devices, random};
-use rankforge_kernels::ops::{Neighbour, Similarity, pairwise_similarity, top_k};
+use rankforge_kernels::ops::{Corpus, Neighbour, Similarity, pairwise_similarity};
 use rankforge_kernels::{Buffer, Device, Isa};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -46,7 +46,7 @@ fn run(
     let done = |count| {
         finished.fetch_add(count, Ordering::Relaxed);
     };
-    let found = top_k(kind, queries.view(), corpus.view(), k, &done);
+    let found = Corpus::prepare(kind, corpus.view()).top_k(queries.view(), k, &done);
     assert_eq!(finished.into_inner(), q, "queries reported as done");
     found
 }
@@ -345,6 +345,26 @@ fn proposed_rows_have_the_scores_of_pairs() {
             let y = Buffer::upload(&device, 4, dim, &rows);
             let scores: Vec<f32> = found.iter().map(|row| row.score).collect();
             assert_eq!(pairwise_similarity(kind, x.view(), y.view()), scores, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_corpus_that_owns_its_rows_gives_the_neighbours_of_a_borrowed_one_at_every_search() {
+    let (dim, count, rows) = (20, 150, 2500);
+    let (queries, corpus) = (random(27, count * dim), random(28, rows * dim));
+    for kind in ALL {
+        for device in devices() {
+            let queries = Buffer::upload(device, count, dim, &queries);
+            let buffer = Buffer::upload(device, rows, dim, &corpus);
+            let borrowed = Corpus::prepare(kind, buffer.view());
+            let expected = borrowed.top_k(queries.view(), 7, &|_| ());
+            let owned = Corpus::prepare(kind, buffer.clone());
+            assert_eq!((owned.similarity(), owned.view().rows()), (kind, rows));
+            for part in [0..70, 70..150] {
+                let found = owned.top_k(queries.view().slice_rows(part.clone()), 7, &|_| ());
+                assert_eq!(found, expected[part], "{kind:?} {device:?}");
+            }
         }
     }
 }

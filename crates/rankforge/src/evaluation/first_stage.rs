@@ -5,7 +5,7 @@ use crate::{Error, Metrics};
 use rankforge_data::Beir;
 use rankforge_encoder::{EncodeOptions, Reporter};
 use rankforge_kernels::Buffer;
-use rankforge_kernels::ops::top_k;
+use rankforge_kernels::ops::{Corpus, Neighbour};
 use std::collections::HashSet;
 
 /// What a dual encoder retrieved from a collection, ready for a reranker.
@@ -128,11 +128,12 @@ fn retrieve(
         Buffer::from_vec(encoder.device(), outputs.rows, outputs.columns, outputs.values)
     };
     let (queries, corpus) = (upload(queries), upload(corpus));
+    let corpus = Corpus::prepare(encoder.similarity(), corpus);
     reporter.begin("Searching", Some(queries.rows() as u64), "queries");
     let done = |count: usize| reporter.advance(count as u64);
-    let found = top_k(encoder.similarity(), queries.view(), corpus.view(), depth, &done);
+    let found = corpus.top_k(queries.view(), depth, &done);
     reporter.end();
-    let rows = |found: Vec<rankforge_kernels::ops::Neighbour>| {
+    let rows = |found: Vec<Neighbour>| {
         found.into_iter().map(|neighbour| neighbour.index as usize).collect()
     };
     Ok(found.into_iter().map(rows).collect())

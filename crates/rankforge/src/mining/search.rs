@@ -7,8 +7,8 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::index;
 use rankforge_encoder::Reporter;
-use rankforge_kernels::Buffer;
-use rankforge_kernels::ops::{Neighbour, Similarity, pairwise_similarity, top_k};
+use rankforge_kernels::ops::{Corpus, Neighbour, gather, pairwise_similarity};
+use rankforge_kernels::{Buffer, Indices, View};
 use std::ops::Range;
 
 /// Queries whose candidates a cross-encoder scores in one call: enough to fill batches of equal lengths, and the
@@ -89,15 +89,16 @@ pub(super) fn search(
     let mut dropped = Dropped::default();
     let mut all = Found::default();
     reporter.begin("Computing similarity scores", Some(count as u64), "queries");
+    let corpus = Corpus::prepare(similarity, embeddings.corpus.view());
     for start in (0..count).step_by(settings.chunk) {
         let chunk = start..(start + settings.chunk).min(count);
         let queries = embeddings.queries.view().slice_rows(chunk.clone());
         let done = |finished: usize| reporter.advance(finished as u64);
-        let mut candidates = top_k(similarity, queries, embeddings.corpus.view(), width, &done);
+        let mut candidates = corpus.top_k(queries, width, &done);
         let mut positives = Vec::with_capacity(chunk.len());
         for start in chunk.clone().step_by(GATHERED) {
             let part = start..(start + GATHERED).min(chunk.end);
-            positives.extend(positive_scores(pairs, embeddings, similarity, part));
+            positives.extend(positive_scores(pairs, embeddings.queries.view(), &corpus, part));
         }
         if let Some(model) = cross_encoder {
             for part in (0..chunk.len()).step_by(RESCORED) {
@@ -125,27 +126,24 @@ pub(super) fn search(
 /// For each of the queries, the similarities of its positives.
 fn positive_scores(
     pairs: &Pairs<'_>,
-    embeddings: &Embeddings,
-    similarity: Similarity,
+    embeddings: View<'_>,
+    corpus: &Corpus<'_>,
     queries: Range<usize>,
 ) -> Vec<Vec<f32>> {
     let positives = &pairs.positives[queries.clone()];
-    let count: usize = positives.iter().map(Vec::len).sum();
-    let width = embeddings.corpus.columns();
-    let device = embeddings.corpus.device();
-    let gather = |source: &Buffer, rows: &mut dyn Iterator<Item = usize>| {
-        let mut values = vec![0.0; count * width];
-        for (target, row) in values.chunks_exact_mut(width).zip(rows) {
-            source.view().slice_rows(row..row + 1).read(target);
-        }
-        Buffer::upload(device, count, width, &values)
+    let rows_of = |source: View<'_>, rows: Vec<u32>| {
+        let device = source.device();
+        let mut target = Buffer::zeros(device, rows.len(), source.columns());
+        gather(source, &Indices::new(device, &rows), false, target.view_mut());
+        target
     };
-    let mut queries =
-        queries.zip(positives).flat_map(|(query, texts)| std::iter::repeat_n(query, texts.len()));
-    let mut texts = positives.iter().flatten().map(|text| *text as usize);
-    let queries = gather(&embeddings.queries, &mut queries);
-    let texts = gather(&embeddings.corpus, &mut texts);
-    let mut scores = pairwise_similarity(similarity, queries.view(), texts.view()).into_iter();
+    let of_queries = (queries.start as u32..)
+        .zip(positives)
+        .flat_map(|(query, texts)| std::iter::repeat_n(query, texts.len()));
+    let of_queries = rows_of(embeddings, of_queries.collect());
+    let texts = rows_of(corpus.view(), positives.iter().flatten().copied().collect());
+    let scores = pairwise_similarity(corpus.similarity(), of_queries.view(), texts.view());
+    let mut scores = scores.into_iter();
     positives.iter().map(|texts| scores.by_ref().take(texts.len()).collect()).collect()
 }
 

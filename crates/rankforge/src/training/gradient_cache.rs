@@ -101,7 +101,8 @@ pub fn loss_without_gradients(
 }
 
 fn ragged_batch(model: &Model, batch: &PreparedBatch, chunk: &Range<usize>) -> Batch {
-    let mut ragged = Batch::new(&batch.tokens[chunk.clone()], &model.architecture().encoder);
+    let mut ragged =
+        Batch::new(model.device(), &batch.tokens[chunk.clone()], &model.architecture().encoder);
     ragged.prompt_tokens = batch.prompt_tokens;
     ragged
 }

@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::training::run::Run;
 use rankforge_encoder::{Reporter, Trainable};
-use rankforge_kernels::{Arena, ParameterId};
+use rankforge_kernels::{Arena, ParameterId, ops};
 
 impl<M: Trainable> Run<'_, M> {
     /// The factor on the loss of the step at hand; 1 but in fp16.
@@ -77,19 +77,16 @@ pub(super) fn check_gradients(
     grad_norm: f64,
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
-    let untouched = (-0.0_f32).to_bits();
     for (index, entry) in gradients.layout().entries().iter().enumerate() {
-        let values = gradients.view(ParameterId(index));
-        let never_added = values.all(|value| value.to_bits() == untouched);
-        let zero = values.all(|value| value == 0.0);
-        if never_added || (zero && entry.rows > 1 && grad_norm > 0.0) {
+        let zeros = ops::zeros(gradients.view(ParameterId(index)));
+        if zeros.all_negative || (zeros.all && entry.rows > 1 && grad_norm > 0.0) {
             return Err(Error::Input(format!(
                 "parameter {} ({} x {}) received no gradient in the first step, so it could never \
                  be trained",
                 entry.name, entry.rows, entry.columns
             )));
         }
-        if zero && grad_norm > 0.0 {
+        if zeros.all && grad_norm > 0.0 {
             reporter.warning(&format!(
                 "the gradient of {} is exactly zero in the first step",
                 entry.name

@@ -192,8 +192,9 @@ fn named_ranges(model: &Model) -> Vec<NamedRange> {
     for (entry, spec) in entries.iter().zip(specs) {
         assert!(!spec.parts.is_empty(), "parameter {} belongs to no checkpoint tensor", spec.name);
         for part in &spec.parts {
-            let start = entry.offset + part.rows.start * entry.columns;
-            let end = entry.offset + part.rows.end * entry.columns;
+            let offset = entry.offset.expect("the arena of parameters holds all of them");
+            let start = offset + part.rows.start * entry.columns;
+            let end = offset + part.rows.end * entry.columns;
             let module = if part.module.is_empty() { "" } else { "." };
             ranges.push(NamedRange {
                 name: format!("{}{module}{}", part.module, part.name),

@@ -67,7 +67,7 @@ fn both_passes_of_gradient_caching_draw_the_same_dropout() {
     let model = model.model();
     let mode = |part| Mode::Training { seed: 7, step: 3, part: part as u64 };
     let ragged = |chunk: &std::ops::Range<usize>| {
-        Batch::new(&batch.tokens[chunk.clone()], &model.architecture().encoder)
+        Batch::new(model.device(), &batch.tokens[chunk.clone()], &model.architecture().encoder)
     };
     let mut workspaces: Vec<Workspace> = chunks.iter().map(|_| Workspace::new(&device())).collect();
     let mut outputs = Outputs { columns: 1, ..Outputs::default() };

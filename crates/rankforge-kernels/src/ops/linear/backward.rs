@@ -72,7 +72,10 @@ pub fn linear_backward(
     let d_x = SharedRows::new(d_x);
     let finish = |rows: Range<usize>, tile: Range<usize>| {
         if let Store::Slopes(function, before) = store {
-            dispatch(device.isa(), Slopes { function, before: before.data, d_x: &d_x, rows, tile });
+            dispatch(
+                device.cpu_isa(),
+                Slopes { function, before: before.data, d_x: &d_x, rows, tile },
+            );
         }
     };
     match weight {

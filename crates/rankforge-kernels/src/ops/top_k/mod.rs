@@ -16,7 +16,7 @@ mod vnni;
 
 use crate::parallel::{SharedRows, for_each};
 use crate::simd::{Kernel, Simd, dispatch};
-use crate::{Isa, View};
+use crate::{Buffer, Isa, View};
 use rayon::prelude::*;
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -43,35 +43,130 @@ pub struct Neighbour {
     pub score: f32,
 }
 
-/// The `k` best rows of `corpus` for each query, best first, ties by lower index; fewer when the
-/// corpus is smaller. Works in blocks: the score matrix never exists.
+/// The rows that are searched: borrowed, or the corpus's own.
 ///
-/// Cosines and dot products on `Isa::Avx512Bf16` are the ones of [`pairwise_similarity`], and so are the neighbours;
-/// elsewhere scores are computed in `f32`.
+/// A memory map of a file will be a third kind; nothing else has to know which of them it is.
+pub enum CorpusRows<'a> {
+    /// Borrowed.
+    View(View<'a>),
+    /// Owned.
+    Buffer(Buffer),
+}
+
+impl<'a> From<View<'a>> for CorpusRows<'a> {
+    fn from(view: View<'a>) -> CorpusRows<'a> {
+        CorpusRows::View(view)
+    }
+}
+
+impl From<Buffer> for CorpusRows<'_> {
+    fn from(buffer: Buffer) -> Self {
+        CorpusRows::Buffer(buffer)
+    }
+}
+
+/// Rows prepared for searches: what depends on them alone is computed once, however many searches
+/// follow.
 ///
-/// A score that is not a number counts as minus infinity. `done` is called with the number of
-/// queries finished since the last call, from any thread.
-///
-/// # Shapes
-/// `queries`: `Q x E`; `corpus`: `N x E`; the result has `Q` lists.
-pub fn top_k(
+/// For cosines and dot products on `Isa::Avx512Bf16` that is each row rounded to bytes and 48
+/// bytes more per row; elsewhere at most the length of each row.
+pub struct Corpus<'a> {
     similarity: Similarity,
-    queries: View<'_>,
-    corpus: View<'_>,
-    k: usize,
-    done: &(dyn Fn(usize) + Sync),
-) -> Vec<Vec<Neighbour>> {
-    assert_eq!(queries.columns, corpus.columns, "{queries:?} against {corpus:?}");
-    let k = k.min(corpus.rows);
-    if k == 0 {
-        done(queries.rows);
-        return vec![Vec::new(); queries.rows];
-    }
+    rows: CorpusRows<'a>,
+    prepared: Prepared,
+}
+
+/// What a search needs of the rows beside themselves.
+enum Prepared {
+    Scan(scan::Prepared),
     #[cfg(target_arch = "x86_64")]
-    if propose::applies(similarity, corpus) {
-        return propose::search(similarity, queries, corpus, k, done);
+    Propose(propose::Prepared),
+}
+
+impl<'a> Corpus<'a> {
+    /// Prepares `rows`, `N x E`, for searches by `similarity`.
+    ///
+    /// # Examples
+    /// ```
+    /// use rankforge_kernels::ops::{Corpus, Similarity};
+    /// use rankforge_kernels::{Buffer, Device};
+    ///
+    /// let device = Device::cpu(Some(1))?;
+    /// let rows = Buffer::upload(&device, 3, 2, &[1.0, 0.0, 0.0, 1.0, 0.6, 0.8]);
+    /// let corpus = Corpus::prepare(Similarity::Cosine, rows);
+    /// let query = Buffer::upload(&device, 1, 2, &[0.0, 2.0]);
+    /// let found = corpus.top_k(query.view(), 2, &|_| ());
+    /// assert_eq!(found[0].iter().map(|row| row.index).collect::<Vec<_>>(), [1, 2]);
+    /// # Ok::<(), rankforge_kernels::DeviceError>(())
+    /// ```
+    pub fn prepare(similarity: Similarity, rows: impl Into<CorpusRows<'a>>) -> Corpus<'a> {
+        let rows = rows.into();
+        let view = rows.view();
+        #[cfg(target_arch = "x86_64")]
+        if propose::applies(similarity, view) {
+            let prepared = Prepared::Propose(propose::Prepared::new(similarity, view));
+            return Corpus { similarity, rows, prepared };
+        }
+        let prepared = Prepared::Scan(scan::Prepared::new(similarity, view));
+        Corpus { similarity, rows, prepared }
     }
-    scan::search(similarity, queries, corpus, k, done)
+
+    /// The rows, `N x E`.
+    pub fn view(&self) -> View<'_> {
+        self.rows.view()
+    }
+
+    /// How the rows are compared with queries.
+    pub fn similarity(&self) -> Similarity {
+        self.similarity
+    }
+
+    /// The `k` best rows for each query, best first, ties by lower index; all rows when there are
+    /// fewer. Works in blocks: the score matrix never exists.
+    ///
+    /// Cosines and dot products on `Isa::Avx512Bf16` are the ones of [`pairwise_similarity`], and so
+    /// are the neighbours; elsewhere scores are computed in `f32`.
+    ///
+    /// A score that is not a number counts as minus infinity. `done` is called with the number of
+    /// queries finished since the last call, from any thread.
+    ///
+    /// Waits for the device.
+    ///
+    /// # Shapes
+    /// `queries`: `Q x E`; the result has `Q` lists.
+    ///
+    /// # Panics
+    /// When the queries have another number of columns.
+    pub fn top_k(
+        &self,
+        queries: View<'_>,
+        k: usize,
+        done: &(dyn Fn(usize) + Sync),
+    ) -> Vec<Vec<Neighbour>> {
+        let (similarity, rows) = (self.similarity, self.view());
+        assert_eq!(queries.columns, rows.columns, "{queries:?} against {rows:?}");
+        let k = k.min(rows.rows);
+        if k == 0 {
+            done(queries.rows);
+            return vec![Vec::new(); queries.rows];
+        }
+        match &self.prepared {
+            Prepared::Scan(prepared) => scan::search(prepared, similarity, queries, rows, k, done),
+            #[cfg(target_arch = "x86_64")]
+            Prepared::Propose(prepared) => {
+                propose::search(prepared, similarity, queries, rows, k, done)
+            }
+        }
+    }
+}
+
+impl CorpusRows<'_> {
+    fn view(&self) -> View<'_> {
+        match self {
+            CorpusRows::View(view) => *view,
+            CorpusRows::Buffer(buffer) => buffer.view(),
+        }
+    }
 }
 
 /// The similarity of row `i` of `a` and row `i` of `b`, for all `i`.
@@ -81,7 +176,7 @@ pub fn top_k(
 pub fn pairwise_similarity(similarity: Similarity, a: View<'_>, b: View<'_>) -> Vec<f32> {
     assert_eq!((a.rows, a.columns), (b.rows, b.columns), "pairs of rows");
     let columns = a.columns;
-    let isa = a.device.isa();
+    let isa = a.device.cpu_isa();
     by_rows(a, |row| {
         let (a, b) = (&a.data[row * columns..][..columns], &b.data[row * columns..][..columns]);
         let score = match similarity {

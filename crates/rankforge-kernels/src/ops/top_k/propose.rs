@@ -13,19 +13,20 @@ pub(super) fn applies(similarity: Similarity, corpus: View<'_>) -> bool {
     /// Sums of so many products fit 32 bits with room to spare.
     const WIDEST: usize = 1 << 14;
     matches!(similarity, Similarity::Cosine | Similarity::Dot)
-        && corpus.device.isa() == Isa::Avx512Bf16
+        && corpus.device.cpu_isa() == Isa::Avx512Bf16
         && (1..=WIDEST).contains(&corpus.columns)
 }
 
-/// [`super::top_k`] for `k` above 0 and at most the rows of the corpus.
+/// [`super::Corpus::top_k`] for `k` above 0 and at most the rows of the corpus.
 pub(super) fn search(
+    prepared: &Prepared,
     similarity: Similarity,
     queries: View<'_>,
     corpus: View<'_>,
     k: usize,
     done: &(dyn Fn(usize) + Sync),
 ) -> Vec<Vec<Neighbour>> {
-    let search = Search::new(similarity, queries, corpus, k);
+    let search = Search { isa: corpus.device.cpu_isa(), similarity, queries, corpus, k, prepared };
     by_blocks(queries, corpus, (BLOCK, TILE), done, |queries, parts| {
         let scan = |part| search.scan(queries.clone(), part);
         let mut parts = parts.into_par_iter().map(scan).collect::<Vec<_>>().into_iter();
@@ -51,16 +52,12 @@ const CHUNK: usize = 256;
 /// where `f32` has its full precision.
 const ORDINARY: Range<f64> = 1e-20..1e37;
 
-struct Search<'a> {
-    isa: Isa,
-    similarity: Similarity,
-    queries: View<'a>,
-    corpus: View<'a>,
-    k: usize,
+/// What is computed of the corpus before its first search.
+pub(super) struct Prepared {
     /// Lengths of the rows of the corpus, for cosines.
     norms: Vec<f64>,
-    /// Length that rows are divided by before rounding: for dot products that of the longest; for cosines 1, as each
-    /// is divided by its own.
+    /// Length that rows are divided by before rounding: for dot products that of the longest; for
+    /// cosines 1, as each is divided by its own.
     longest: f64,
     /// Bytes of a row, in whole groups.
     width: usize,
@@ -72,9 +69,9 @@ struct Search<'a> {
     odd: Vec<u32>,
 }
 
-impl<'a> Search<'a> {
-    fn new(similarity: Similarity, queries: View<'a>, corpus: View<'a>, k: usize) -> Search<'a> {
-        let isa = corpus.device.isa();
+impl Prepared {
+    pub(super) fn new(similarity: Similarity, corpus: View<'_>) -> Prepared {
+        let isa = corpus.device.cpu_isa();
         let mut norms = vec![0.0; corpus.rows];
         corpus.device.run(|| {
             norms.par_iter_mut().with_min_len(CHUNK).enumerate().for_each(|(row, length)| {
@@ -103,22 +100,21 @@ impl<'a> Search<'a> {
         let rows = rounded.iter().enumerate();
         let rows = rows.map(|(row, it)| if taken(row) { comparison(it) } else { never }).collect();
         let odd = (0..corpus.rows).filter(|&row| !taken(row)).map(|row| row as u32).collect();
-        Search {
-            isa,
-            similarity,
-            queries,
-            corpus,
-            k,
-            norms,
-            longest,
-            width,
-            bytes,
-            rounded,
-            rows,
-            odd,
-        }
+        Prepared { norms, longest, width, bytes, rounded, rows, odd }
     }
+}
 
+/// One search.
+struct Search<'a> {
+    isa: Isa,
+    similarity: Similarity,
+    queries: View<'a>,
+    corpus: View<'a>,
+    k: usize,
+    prepared: &'a Prepared,
+}
+
+impl Search<'_> {
     /// The candidates among the rows `part` for each of `queries`.
     fn scan(&self, queries: Range<usize>, part: Range<usize>) -> Vec<Candidates> {
         let mut block = self.block(queries.clone());
@@ -127,8 +123,9 @@ impl<'a> Search<'a> {
             let tile_end = part.end.min(tile_start + TILE);
             for panel in 0..block.panels.len() {
                 for first in (tile_start..tile_end).step_by(ROWS) {
-                    let bytes = &self.bytes[first * self.width..(first + ROWS) * self.width];
-                    let rows = self.rows[first..].first_chunk().expect("whole tiles");
+                    let bytes = &self.prepared.bytes
+                        [first * self.prepared.width..(first + ROWS) * self.prepared.width];
+                    let rows = self.prepared.rows[first..].first_chunk().expect("whole tiles");
                     let Panel { lines, thresholds, .. } = &block.panels[panel];
                     // SAFETY: `applies` asked for the instruction set.
                     if unsafe { tile(lines, thresholds, bytes, rows, &mut hits) } {
@@ -145,7 +142,7 @@ impl<'a> Search<'a> {
     fn take(&self, block: &mut Block, query: usize, panel: usize, first: usize, hits: &Hits) {
         let Panel { thresholds, scales, .. } = &mut block.panels[panel];
         for (number, mut mask) in hits.masks.into_iter().enumerate() {
-            let (index, row) = (first + number, &self.rounded[first + number]);
+            let (index, row) = (first + number, &self.prepared.rounded[first + number]);
             while mask != 0 {
                 let lane = mask.trailing_zeros() as usize;
                 mask &= mask - 1;
@@ -176,7 +173,7 @@ impl<'a> Search<'a> {
             };
             if block.ordinary[place] {
                 let inside = |index: &&u32| part.contains(&(**index as usize));
-                self.odd.iter().filter(inside).for_each(|&index| add(index));
+                self.prepared.odd.iter().filter(inside).for_each(|&index| add(index));
             } else {
                 part.clone().for_each(|row| add(row as u32));
             }
@@ -211,7 +208,7 @@ impl<'a> Search<'a> {
     /// Rounds and packs a block of queries.
     fn block(&self, queries: Range<usize>) -> Block {
         let empty = Panel {
-            lines: vec![Line([[128; GROUP]; 16]); self.width / GROUP * (QUERIES / 16)],
+            lines: vec![Line([[128; GROUP]; 16]); self.prepared.width / GROUP * (QUERIES / 16)],
             thresholds: Thresholds {
                 score: [f32::INFINITY; QUERIES],
                 length: [1.0; QUERIES],
@@ -220,14 +217,14 @@ impl<'a> Search<'a> {
             scales: [Scale { unit: 0.0, weight: 0.0, lost: 0.0, inverse: 0.0 }; QUERIES],
         };
         let mut panels = vec![empty; queries.len().div_ceil(QUERIES)];
-        let mut bytes = vec![0; self.width];
+        let mut bytes = vec![0; self.prepared.width];
         let mut ordinary = Vec::with_capacity(queries.len());
         for (place, query) in queries.clone().enumerate() {
             let source = of_row(self.queries, query);
             let length = norm(self.isa, source);
             let weight = match self.similarity {
                 Similarity::Cosine => 1.0,
-                _ => length * self.longest,
+                _ => length * self.prepared.longest,
             };
             ordinary.push(length.is_finite() && ORDINARY.contains(&weight));
             if !ordinary[place] {
@@ -262,7 +259,7 @@ impl<'a> Search<'a> {
             let row = index as usize;
             let sum = dot(source, of_row(self.corpus, row));
             let score = match self.similarity {
-                Similarity::Cosine => sum / (length * self.norms[row]),
+                Similarity::Cosine => sum / (length * self.prepared.norms[row]),
                 _ => sum,
             } as f32;
             if score.is_nan() { f32::NEG_INFINITY } else { score }

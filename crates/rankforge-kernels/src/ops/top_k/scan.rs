@@ -9,19 +9,32 @@ use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// [`super::top_k`] for `k` above 0 and at most the rows of the corpus.
+/// What is computed of the corpus before its first search.
+pub(super) struct Prepared {
+    /// One over the length of each row, for cosines; empty for other similarities.
+    factors: Vec<f32>,
+}
+
+impl Prepared {
+    pub(super) fn new(similarity: Similarity, corpus: View<'_>) -> Prepared {
+        let factors = match similarity {
+            Similarity::Cosine => reciprocal_norms(corpus),
+            _ => Vec::new(),
+        };
+        Prepared { factors }
+    }
+}
+
+/// [`super::Corpus::top_k`] for `k` above 0 and at most the rows of the corpus.
 pub(super) fn search(
+    prepared: &Prepared,
     similarity: Similarity,
     queries: View<'_>,
     corpus: View<'_>,
     k: usize,
     done: &(dyn Fn(usize) + Sync),
 ) -> Vec<Vec<Neighbour>> {
-    let corpus_factors = match similarity {
-        Similarity::Cosine => reciprocal_norms(corpus),
-        _ => Vec::new(),
-    };
-    let search = Search { similarity, queries, corpus, corpus_factors: &corpus_factors, k };
+    let search = Search { similarity, queries, corpus, corpus_factors: &prepared.factors, k };
     by_blocks(queries, corpus, (QUERIES, 1), done, |queries, parts| {
         let scan = |part| search.scan(queries.clone(), part);
         search.merge(parts.into_par_iter().map(scan).collect())
@@ -52,7 +65,7 @@ impl Search<'_> {
         thread_local! {
             static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
         }
-        let (isa, inner) = (self.corpus.device.isa(), self.corpus.columns);
+        let (isa, inner) = (self.corpus.device.cpu_isa(), self.corpus.columns);
         let columns = padded(queries.len());
         SCRATCH.with_borrow_mut(|scratch| {
             let [scaled, panels, scores, thresholds] = scratch.split([
@@ -107,7 +120,7 @@ impl Search<'_> {
         for (target, row) in target.chunks_exact_mut(columns.max(1)).zip(queries) {
             let query = &self.queries.data[row * columns..][..columns];
             let factor = match self.similarity {
-                Similarity::Cosine => (1.0 / norm(self.queries.device.isa(), query)) as f32,
+                Similarity::Cosine => (1.0 / norm(self.queries.device.cpu_isa(), query)) as f32,
                 _ => 1.0,
             };
             for (target, query) in target.iter_mut().zip(query) {
@@ -257,6 +270,6 @@ impl Kernel for Select<'_, '_> {
 
 /// One over the length of each row.
 fn reciprocal_norms(x: View<'_>) -> Vec<f32> {
-    let isa = x.device.isa();
+    let isa = x.device.cpu_isa();
     by_rows(x, |row| (1.0 / norm(isa, &x.data[row * x.columns..][..x.columns])) as f32)
 }

@@ -74,10 +74,10 @@ impl Case {
     /// rows of tokens that do not ask.
     pub(super) fn run(&self, device: &Device, backward: bool) -> [Vec<f32>; 4] {
         let (tokens, hidden, heads) = (self.tokens(), self.hidden(), self.heads);
-        let ragged = Ragged::from_lengths(self.lengths.iter().copied());
+        let ragged = Ragged::new(device, self.lengths.iter().copied());
         let buckets = self.bias.map_or(0, |(buckets, _)| buckets);
         let table = Buffer::upload(device, buckets, heads, &self.table);
-        let asks = self.asks.as_ref().map(|asks| Indices::new(asks));
+        let asks = self.asks.as_ref().map(|asks| Indices::new(device, asks));
         let bias = |(_, max_distance)| RelativeBias { table: table.view(), max_distance };
         let config = Attention {
             ragged: &ragged,

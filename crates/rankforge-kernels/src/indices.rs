@@ -1,0 +1,45 @@
+use crate::device::Device;
+use std::fmt;
+
+/// Unsigned integers on a device: rows of a table for each token, query tokens, lengths to skip.
+///
+/// Host code reads the values at any time; operations read the copy on the device, which is made
+/// once, here. On the CPU the two are one.
+#[derive(Clone)]
+pub struct Indices {
+    device: Device,
+    values: Vec<u32>,
+}
+
+impl Indices {
+    /// Copies `values` to the device.
+    pub fn new(device: &Device, values: &[u32]) -> Indices {
+        Indices { device: device.clone(), values: values.to_vec() }
+    }
+
+    /// The device that the values are on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The values, on the host.
+    pub fn values(&self) -> &[u32] {
+        &self.values
+    }
+}
+
+impl fmt::Debug for Indices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Indices({:?} on {:?})", self.values, self.device)
+    }
+}

@@ -1,4 +1,6 @@
-use crate::{Device, View, ViewMut};
+use crate::device::Device;
+use crate::storage::{PlaceMut, Storage};
+use crate::view::{View, ViewMut};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -115,14 +117,14 @@ impl ArenaLayout {
 pub struct Arena {
     device: Device,
     layout: Arc<ArenaLayout>,
-    data: Vec<f32>,
+    storage: Storage,
 }
 
 impl Arena {
     /// An arena of zeros.
     pub fn zeros(device: &Device, layout: Arc<ArenaLayout>) -> Arena {
-        let data = vec![0.0; layout.len()];
-        Arena { device: device.clone(), layout, data }
+        let storage = Storage::zeros(device, layout.len());
+        Arena { device: device.clone(), layout, storage }
     }
 
     /// Names and shapes.
@@ -147,7 +149,7 @@ impl Arena {
     #[track_caller]
     pub fn view(&self, id: ParameterId) -> View<'_> {
         let (entry, place) = self.layout.place(id);
-        View::new(&self.device, entry.rows, entry.columns, &self.data[place])
+        View::new(&self.device, entry.rows, entry.columns, self.storage.place(place))
     }
 
     /// The matrix `id`, to be written.
@@ -169,15 +171,15 @@ impl Arena {
         let mut order: [usize; N] = std::array::from_fn(|index| index);
         order.sort_by_key(|&index| ids[index]);
         let mut views: [Option<ViewMut<'_>>; N] = std::array::from_fn(|_| None);
-        let mut rest: &mut [f32] = &mut self.data;
+        let mut rest: PlaceMut<'_> = self.storage.place_mut(0..self.layout.len());
         let mut start = 0;
         let mut last = None;
         for index in order {
             assert_ne!(last, Some(ids[index]), "two exclusive views of one arena entry");
             last = Some(ids[index]);
             let (entry, place) = self.layout.place(ids[index]);
-            let (_, tail) = rest.split_at_mut(place.start - start);
-            let (data, tail) = tail.split_at_mut(place.len());
+            let (_, tail) = rest.split_at(place.start - start);
+            let (data, tail) = tail.split_at(place.len());
             views[index] = Some(ViewMut::new(&self.device, entry.rows, entry.columns, data));
             rest = tail;
             start = place.end;
@@ -187,11 +189,13 @@ impl Arena {
 
     /// All numbers as one row.
     pub fn flat(&self) -> View<'_> {
-        View::new(&self.device, 1, self.data.len(), &self.data)
+        let length = self.storage.len();
+        View::new(&self.device, 1, length, self.storage.place(0..length))
     }
 
     /// All numbers as one row, to be written.
     pub fn flat_mut(&mut self) -> ViewMut<'_> {
-        ViewMut::new(&self.device, 1, self.data.len(), &mut self.data)
+        let length = self.storage.len();
+        ViewMut::new(&self.device, 1, length, self.storage.place_mut(0..length))
     }
 }

@@ -1,11 +1,10 @@
-use crate::buffer::reserved;
-use crate::isa::Isa;
-use crate::pack::Format;
+use crate::cpu::Cpu;
+use crate::isa::{Isa, Supported};
 use crate::precision::Precision;
+use crate::reference::Reference;
 use crate::workers::Workers;
 use std::fmt;
-use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Why a device could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -35,17 +34,19 @@ pub enum DeviceError {
     },
 }
 
-/// Where elements are and operations run: the CPU, with an instruction set and host threads.
+/// Where elements are and operations run.
 ///
-/// A handle: cloning is cheap, and clones are the same device.
+/// A handle: cloning is cheap, and clones are the same device. Two CPU devices share the memory of
+/// the host, so an operation on one takes operands of the other; any other operand of another
+/// device is refused with both names.
 #[derive(Clone)]
-pub struct Device(Arc<Cpu>);
+pub struct Device(Kind);
 
-struct Cpu {
-    isa: Isa,
-    workers: Workers,
-    /// Working memory given back by operations that are done.
-    scratch: Mutex<Vec<Vec<f32>>>,
+/// The devices there are; each operation has one body for each of them.
+#[derive(Clone)]
+pub(crate) enum Kind {
+    Cpu(Arc<Cpu>),
+    Reference(Arc<Reference>),
 }
 
 impl Device {
@@ -70,117 +71,81 @@ impl Device {
     /// # Errors
     /// When the machine lacks the instruction set.
     pub fn cpu_on(isa: Isa, workers: &Workers) -> Result<Device, DeviceError> {
-        let available = Isa::available();
-        if !available.contains(&isa) {
-            let available = available.iter().map(Isa::to_string).collect();
+        let Some(supported) = Supported::check(isa) else {
+            let available = Isa::available().iter().map(Isa::to_string).collect();
             return Err(DeviceError::UnsupportedIsa { isa, available });
-        }
-        let workers = workers.clone();
-        Ok(Device(Arc::new(Cpu { isa, workers, scratch: Mutex::default() })))
+        };
+        Ok(Device(Kind::Cpu(Arc::new(Cpu::new(supported, workers.clone())))))
+    }
+
+    /// The reference device: every operation as plain scalar loops in `f64` over memory of its own.
+    ///
+    /// It is slow and says what the others must compute: tests hold each device against it, and a
+    /// new device is written from it. It has one host thread, which computes nothing.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn reference() -> Result<Device, DeviceError> {
+        let workers = Workers::new(Some(1))?;
+        Ok(Device(Kind::Reference(Arc::new(Reference { workers }))))
     }
 
     /// The instruction set that operations use; `None` on a device that is not the CPU.
     pub fn isa(&self) -> Option<Isa> {
-        Some(self.0.isa)
+        match &self.0 {
+            Kind::Cpu(cpu) => Some(cpu.isa().isa()),
+            Kind::Reference(_) => None,
+        }
     }
 
     /// The host threads: they tokenise and read files, and on the CPU device they compute.
     pub fn workers(&self) -> &Workers {
-        &self.0.workers
+        match &self.0 {
+            Kind::Cpu(cpu) => cpu.workers(),
+            Kind::Reference(reference) => &reference.workers,
+        }
     }
 
     /// How matrix products of a precision are computed here, in words.
     pub fn product_path(&self, precision: Precision) -> String {
-        let isa = self.0.isa;
-        match Format::of(isa, precision) {
-            Format::Exact => format!("fp32 operands, {isa} multiply-add"),
-            Format::Bf16Pairs => format!("bf16 operands, {isa} dot products of pairs (vdpbf16ps)"),
-            Format::RoundedBf16 => {
-                format!("bf16 operands, widened while packing, {isa} multiply-add")
-            }
-            Format::RoundedF16 => {
-                format!("fp16 operands, widened while packing, {isa} multiply-add")
-            }
+        match &self.0 {
+            Kind::Cpu(cpu) => cpu.product_path(precision),
+            Kind::Reference(_) => format!("{precision} operands, f64 loops"),
         }
     }
 
     /// Runs host code that submits many operations, where submitting them is cheapest: on the CPU
-    /// device, on one of the workers.
+    /// device, on one of the workers; elsewhere on the calling thread.
     pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.0.workers.run(work)
-    }
-
-    /// The instruction set of the CPU.
-    pub(crate) fn cpu_isa(&self) -> Isa {
-        self.0.isa
-    }
-
-    /// Number of threads that compute.
-    pub(crate) fn threads(&self) -> usize {
-        self.0.workers.count()
-    }
-
-    /// Working memory of `length` numbers with unspecified contents, kept for the next operation
-    /// when it is dropped.
-    pub(crate) fn scratch(&self, length: usize) -> Scratch<'_> {
-        let mut free = self.0.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        // The smallest that is large enough, else the largest, to grow it.
-        let fitting = (0..free.len()).filter(|&i| free[i].len() >= length + CACHE_LINE);
-        let fitting = fitting.min_by_key(|&i| free[i].len());
-        let choice = fitting.or_else(|| (0..free.len()).max_by_key(|&i| free[i].len()));
-        let mut memory = choice.map(|index| free.swap_remove(index)).unwrap_or_default();
-        drop(free);
-        if memory.len() < length + CACHE_LINE {
-            drop(std::mem::take(&mut memory)); // given back before more is asked for
-            memory = reserved(length + CACHE_LINE);
+        match &self.0 {
+            Kind::Cpu(cpu) => cpu.workers().run(work),
+            Kind::Reference(_) => work(),
         }
-        let misaligned = memory.as_ptr().addr() % (CACHE_LINE * size_of::<f32>());
-        let start = (CACHE_LINE - misaligned / size_of::<f32>()) % CACHE_LINE;
-        Scratch { device: self, memory, start, length }
     }
 
     /// Whether both handles are the same device.
     pub fn same(&self, other: &Device) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        match (&self.0, &other.0) {
+            (Kind::Cpu(a), Kind::Cpu(b)) => Arc::ptr_eq(a, b),
+            (Kind::Reference(a), Kind::Reference(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
     }
-}
 
-/// Numbers in a cache line, which is also the widest vector.
-const CACHE_LINE: usize = 16;
-
-/// Working memory of one operation, aligned to a cache line.
-pub(crate) struct Scratch<'a> {
-    device: &'a Device,
-    memory: Vec<f32>,
-    start: usize,
-    length: usize,
-}
-
-impl Deref for Scratch<'_> {
-    type Target = [f32];
-
-    fn deref(&self) -> &[f32] {
-        &self.memory[self.start..self.start + self.length]
-    }
-}
-
-impl DerefMut for Scratch<'_> {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.memory[self.start..self.start + self.length]
-    }
-}
-
-impl Drop for Scratch<'_> {
-    fn drop(&mut self) {
-        let mut free = self.device.0.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        free.push(std::mem::take(&mut self.memory));
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.0
     }
 }
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let threads = self.0.workers.count();
-        write!(f, "cpu, {}, {threads} thread{}", self.0.isa, if threads == 1 { "" } else { "s" })
+        match &self.0 {
+            Kind::Cpu(cpu) => {
+                let (isa, threads) = (cpu.isa().isa(), cpu.threads());
+                write!(f, "cpu, {isa}, {threads} thread{}", if threads == 1 { "" } else { "s" })
+            }
+            Kind::Reference(_) => f.write_str("reference"),
+        }
     }
 }
 

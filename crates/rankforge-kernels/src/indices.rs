@@ -1,4 +1,5 @@
-use crate::device::Device;
+use crate::device::{Device, Kind};
+use crate::reference::memory::Integers;
 use std::fmt;
 
 /// Unsigned integers on a device: rows of a table for each token, query tokens, lengths to skip.
@@ -9,12 +10,18 @@ use std::fmt;
 pub struct Indices {
     device: Device,
     values: Vec<u32>,
+    /// The copy of the reference device.
+    copy: Option<Integers>,
 }
 
 impl Indices {
     /// Copies `values` to the device.
     pub fn new(device: &Device, values: &[u32]) -> Indices {
-        Indices { device: device.clone(), values: values.to_vec() }
+        let copy = match device.kind() {
+            Kind::Cpu(_) => None,
+            Kind::Reference(_) => Some(Integers::copy_of(values.iter().map(|&it| u64::from(it)))),
+        };
+        Indices { device: device.clone(), values: values.to_vec(), copy }
     }
 
     /// The device that the values are on.
@@ -35,6 +42,15 @@ impl Indices {
     /// The values, on the host.
     pub fn values(&self) -> &[u32] {
         &self.values
+    }
+
+    /// The values as the reference device takes them, for an operation on `device`.
+    #[track_caller]
+    pub(crate) fn reference(&self, device: &Device) -> &Integers {
+        match &self.copy {
+            Some(copy) if self.device.same(device) => copy,
+            _ => panic!("indices on {:?} of an operation on {device:?}", self.device),
+        }
     }
 }
 

@@ -17,37 +17,71 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// The instruction sets this machine can run, slowest first; never empty.
+    /// All of them, slowest first.
+    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16];
+
+    /// The instruction sets this machine has, slowest first; never empty.
     pub fn available() -> Vec<Isa> {
-        let mut found = vec![Isa::Scalar];
-        #[cfg(target_arch = "x86_64")]
-        {
-            let avx2 = is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c");
-            let avx512 = avx2
-                && is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl");
-            let dot_products =
-                is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni");
-            if avx2 {
-                found.push(Isa::Avx2);
-            }
-            if avx512 {
-                found.push(Isa::Avx512);
-            }
-            if avx512 && dot_products {
-                found.push(Isa::Avx512Bf16);
-            }
-        }
-        found
+        Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect()
     }
 
-    /// The fastest available instruction set.
+    /// The fastest instruction set this machine has.
     pub fn best() -> Isa {
-        *Isa::available().last().expect("scalar is always available")
+        Isa::ALL.into_iter().rfind(|isa| isa.is_available()).unwrap_or(Isa::Scalar)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn is_available(self) -> bool {
+        match self {
+            Isa::Scalar => true,
+            Isa::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
+            Isa::Avx512 => {
+                Isa::Avx2.is_available()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+            Isa::Avx512Bf16 => {
+                Isa::Avx512.is_available()
+                    && is_x86_feature_detected!("avx512bf16")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn is_available(self) -> bool {
+        self == Isa::Scalar
+    }
+}
+
+/// An instruction set that this machine has: code that needs it may run.
+///
+/// Only [`Supported::check`] makes one, so whoever holds one need not ask again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Supported(Isa);
+
+impl Supported {
+    /// `isa`, where this machine has it.
+    pub(crate) fn check(isa: Isa) -> Option<Supported> {
+        isa.is_available().then_some(Supported(isa))
+    }
+
+    /// All that this machine has.
+    #[cfg(test)]
+    pub(crate) fn all() -> Vec<Supported> {
+        Isa::ALL.into_iter().filter_map(Supported::check).collect()
+    }
+
+    /// Which one it is.
+    #[inline(always)]
+    pub(crate) fn isa(self) -> Isa {
+        self.0
     }
 }
 

@@ -16,30 +16,28 @@
 
 mod arena;
 mod buffer;
+mod cpu;
 mod device;
 mod indices;
 mod isa;
-mod math;
-mod micro;
 pub mod ops;
-mod pack;
-mod parallel;
 mod peak;
 mod precision;
-mod product;
 mod ragged;
-mod simd;
-mod tile;
+mod reference;
+mod storage;
+mod view;
 mod weight;
 mod workers;
 
 pub use arena::{Arena, ArenaEntry, ArenaLayout, ParameterId};
-pub use buffer::{Buffer, View, ViewMut};
+pub use buffer::Buffer;
 pub use device::{Device, DeviceError};
 pub use indices::Indices;
 pub use isa::Isa;
 pub use peak::{Arithmetic, peak};
 pub use precision::{Precision, UnknownPrecision};
 pub use ragged::Ragged;
+pub use view::{View, ViewMut};
 pub use weight::{PackedWeight, Weight};
 pub use workers::Workers;

@@ -1,7 +1,5 @@
-use crate::simd::{Kernel, Simd, dispatch};
-use crate::{Device, Isa};
-use std::hint::black_box;
-use std::time::Instant;
+use crate::cpu;
+use crate::device::{Device, Kind};
 
 /// Multiply-adds whose peak rate can be measured: the roofs that operations are held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,101 +18,16 @@ pub enum Arithmetic {
 /// `None` when the device's instruction set has no instruction for this arithmetic. Takes about a
 /// second; the best of many rounds is taken, so other work disturbs it little.
 pub fn peak(device: &Device, arithmetic: Arithmetic) -> Option<f64> {
-    let dot_products = device.cpu_isa() == Isa::Avx512Bf16;
-    if arithmetic != Arithmetic::Float32 && !dot_products {
-        return None;
+    match device.kind() {
+        Kind::Cpu(cpu) => cpu::peak::peak(cpu, arithmetic),
+        Kind::Reference(_) => None,
     }
-    let round = |steps: u64| -> f64 {
-        let begun = Instant::now();
-        let operations: Vec<u64> =
-            device.workers().broadcast(|| dispatch(device.cpu_isa(), Steps { arithmetic, steps }));
-        operations.iter().sum::<u64>() as f64 / begun.elapsed().as_secs_f64()
-    };
-    // The first rounds wake the threads and let the clock rise.
-    Some((0..ROUNDS).map(|_| round(STEPS)).fold(0.0, f64::max))
-}
-
-const ROUNDS: usize = 40;
-
-/// Multiply-adds of each sum in a round: about 20 ms.
-const STEPS: u64 = 2_000_000;
-
-/// `steps` multiply-adds of each of as many sums as the registers hold beside the factors.
-struct Steps {
-    arithmetic: Arithmetic,
-    steps: u64,
-}
-
-impl Kernel for Steps {
-    /// Operations done.
-    type Output = u64;
-
-    #[inline(always)]
-    fn run<S: Simd>(self) -> u64 {
-        let vectors = match self.arithmetic {
-            #[cfg(target_arch = "x86_64")]
-            Arithmetic::Int8 => {
-                // SAFETY: `peak` asks for bytes only where the instruction set has their products.
-                unsafe { bytes(self.steps) }
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            Arithmetic::Int8 => unreachable!("no instruction set here multiplies bytes"),
-            Arithmetic::BFloat16 => chains::<S, 24>(self.steps, S::mul_add_pairs),
-            Arithmetic::Float32 if S::LANES == 16 => chains::<S, 24>(self.steps, S::mul_add),
-            Arithmetic::Float32 => chains::<S, 12>(self.steps, S::mul_add),
-        };
-        let products = match self.arithmetic {
-            Arithmetic::Float32 => 1,
-            Arithmetic::BFloat16 => 2,
-            Arithmetic::Int8 => 4,
-        };
-        2 * products * vectors * S::LANES as u64
-    }
-}
-
-/// Vectors multiplied and added in `steps` rounds over `N` sums.
-#[inline(always)]
-fn chains<S: Simd, const N: usize>(
-    steps: u64,
-    multiply_add: impl Fn(S::V, S::V, S::V) -> S::V,
-) -> u64 {
-    let (a, b) = (S::splat(black_box(1.0)), S::splat(black_box(1e-9)));
-    let mut sums = [S::splat(0.0); N];
-    for _ in 0..steps {
-        for sum in &mut sums {
-            *sum = multiply_add(a, b, *sum);
-        }
-    }
-    let mut lanes = [0.0; 16];
-    for sum in sums {
-        S::store(sum, &mut lanes);
-        black_box(&lanes);
-    }
-    steps * N as u64
-}
-
-/// [`chains`] of products of bytes, four to a sum.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512vnni")]
-fn bytes(steps: u64) -> u64 {
-    use std::arch::x86_64::{_mm512_dpbusd_epi32, _mm512_reduce_add_epi32, _mm512_set1_epi32};
-    const SUMS: usize = 24;
-    let (a, b) = (_mm512_set1_epi32(black_box(0x0101_0101)), _mm512_set1_epi32(black_box(0)));
-    let mut sums = [_mm512_set1_epi32(0); SUMS];
-    for _ in 0..steps {
-        for sum in &mut sums {
-            *sum = _mm512_dpbusd_epi32(*sum, a, b);
-        }
-    }
-    for sum in sums {
-        black_box(_mm512_reduce_add_epi32(sum));
-    }
-    steps * SUMS as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::Isa;
 
     #[test]
     fn every_instruction_set_has_a_peak_in_f32_and_only_one_in_the_others() {

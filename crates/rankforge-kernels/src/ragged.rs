@@ -1,4 +1,6 @@
-use crate::device::Device;
+use crate::device::{Device, Kind};
+use crate::reference::matrix::Sequences;
+use crate::reference::memory::Integers;
 use std::fmt;
 use std::ops::Range;
 
@@ -10,6 +12,8 @@ use std::ops::Range;
 pub struct Ragged {
     device: Device,
     cu_seqlens: Vec<usize>,
+    /// The copy of the reference device.
+    copy: Option<Integers>,
 }
 
 impl Ragged {
@@ -21,7 +25,13 @@ impl Ragged {
             total += length;
             cu_seqlens.push(total);
         }
-        Ragged { device: device.clone(), cu_seqlens }
+        let copy = match device.kind() {
+            Kind::Cpu(_) => None,
+            Kind::Reference(_) => {
+                Some(Integers::copy_of(cu_seqlens.iter().map(|&start| start as u64)))
+            }
+        };
+        Ragged { device: device.clone(), cu_seqlens, copy }
     }
 
     /// The device that the lengths are on.
@@ -52,6 +62,15 @@ impl Ragged {
     /// Cumulative sequence lengths: `B + 1` numbers from 0 to `T`.
     pub fn cu_seqlens(&self) -> &[usize] {
         &self.cu_seqlens
+    }
+
+    /// The lengths as the reference device takes them, for an operation on `device`.
+    #[track_caller]
+    pub(crate) fn reference(&self, device: &Device) -> Sequences<'_> {
+        match &self.copy {
+            Some(copy) if self.device.same(device) => Sequences::new(copy),
+            _ => panic!("sequences on {:?} of an operation on {device:?}", self.device),
+        }
     }
 }
 

@@ -1,7 +1,9 @@
-use crate::buffer::View;
-use crate::device::Device;
+use crate::cpu::linear as cpu;
+use crate::cpu::matmul::{Operand, PackedPanels};
+use crate::device::{Device, Kind};
 use crate::precision::Precision;
-use crate::product::{Operand, PackedPanels};
+use crate::reference::linear as reference;
+use crate::view::View;
 use std::fmt;
 
 /// The weight of a linear layer: a matrix, or one that was packed before.
@@ -34,6 +36,30 @@ impl<'a> Weight<'a> {
     }
 }
 
+impl<'a> Weight<'a> {
+    /// The weight as CPU kernels take it, for an operation on `device`.
+    pub(crate) fn host(self, device: &Device) -> cpu::Weight<'a> {
+        match self {
+            Weight::View(view) => cpu::Weight::Matrix(view.host(device)),
+            Weight::Packed(packed) => match &packed.packed {
+                Packed::Cpu(panels) => cpu::Weight::Packed(panels),
+                Packed::Reference(_) => panic!("{packed:?} for a product on {device:?}"),
+            },
+        }
+    }
+
+    /// The weight as the reference device takes it, for an operation on `device`.
+    pub(crate) fn reference(self, device: &Device) -> reference::Weight<'a> {
+        match self {
+            Weight::View(view) => reference::Weight::Matrix(view.reference(device)),
+            Weight::Packed(packed) => match &packed.packed {
+                Packed::Reference(rounded) => reference::Weight::Rounded(rounded),
+                Packed::Cpu(_) => panic!("{packed:?} for a product on {device:?}"),
+            },
+        }
+    }
+}
+
 impl<'a> From<View<'a>> for Weight<'a> {
     fn from(view: View<'a>) -> Weight<'a> {
         Weight::View(view)
@@ -62,16 +88,31 @@ pub struct PackedWeight {
     precision: Precision,
     rows: usize,
     columns: usize,
-    panels: PackedPanels,
+    packed: Packed,
+}
+
+/// What a device makes of a weight.
+#[derive(Clone)]
+enum Packed {
+    Cpu(PackedPanels),
+    Reference(reference::Rounded),
 }
 
 impl PackedWeight {
     /// Packs `weight`, `N x K`, for products in `precision` on its device.
     pub fn pack(weight: View<'_>, precision: Precision) -> PackedWeight {
-        let (device, rows, columns) = (weight.device, weight.rows, weight.columns);
-        let operand = Operand { data: weight.data, row_stride: columns, depth_stride: 1 };
-        let panels = PackedPanels::pack(device, operand, rows, columns, precision);
-        PackedWeight { device: device.clone(), precision, rows, columns, panels }
+        let (device, rows, columns) = (weight.device(), weight.rows(), weight.columns());
+        let packed = match device.kind() {
+            Kind::Cpu(cpu) => {
+                let data = weight.host(device).data;
+                let operand = Operand { data, row_stride: columns, depth_stride: 1 };
+                Packed::Cpu(PackedPanels::pack(cpu, operand, rows, columns, precision))
+            }
+            Kind::Reference(_) => {
+                Packed::Reference(reference::Rounded::of(weight.reference(device), precision))
+            }
+        };
+        PackedWeight { device: device.clone(), precision, rows, columns, packed }
     }
 
     /// The device it was packed on and for.
@@ -96,11 +137,10 @@ impl PackedWeight {
 
     /// Bytes of memory that the packed words take.
     pub fn size_in_bytes(&self) -> usize {
-        self.panels.size_in_bytes()
-    }
-
-    pub(crate) fn panels(&self) -> &PackedPanels {
-        &self.panels
+        match &self.packed {
+            Packed::Cpu(panels) => panels.size_in_bytes(),
+            Packed::Reference(rounded) => rounded.size_in_bytes(),
+        }
     }
 }
 

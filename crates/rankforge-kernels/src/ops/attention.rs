@@ -1,32 +1,19 @@
-//! Ragged softmax attention: one work item for each head of each sequence, in tiles of queries and
-//! keys that stay in cache, so the scores of a whole sequence never exist.
+//! Ragged softmax attention.
 
-mod backward;
-mod bias;
-mod forward;
-mod operands;
-mod parts;
-mod rows;
-
-pub use bias::{RelativeBias, relative_bucket};
-pub use parts::Qkv;
-
-use crate::ops::Dropout;
-use crate::pack::Format;
-use crate::parallel::{SharedRows, for_each};
-use crate::tile::{PANEL, Scratch};
-use crate::{Device, Indices, Isa, Precision, Ragged, View, ViewMut};
-use operands::{Rows, Words, prefetch_rows};
-use parts::{Address, Part, Parts};
-use std::cell::RefCell;
-use std::ops::Range;
+use crate::device::Kind;
+use crate::indices::Indices;
+use crate::ops::dropout::Dropout;
+use crate::precision::Precision;
+use crate::ragged::Ragged;
+use crate::view::{View, ViewMut};
+use crate::{cpu, reference};
 
 /// How queries see keys within their own sequence.
 #[derive(Clone, Copy)]
 pub struct Attention<'a> {
     /// Lengths of the sequences.
     pub ragged: &'a Ragged,
-    /// The tokens that ask, one of each sequence, `B`; `None` is all of them.
+    /// Query tokens, one per sequence, `B`; `None` means every token.
     pub queries: Option<&'a Indices>,
     /// Number of heads, `A`; the head dimension is `H / A`.
     pub heads: usize,
@@ -38,11 +25,26 @@ pub struct Attention<'a> {
     pub causal: bool,
     /// Added to the scaled scores.
     pub bias: Option<RelativeBias<'a>>,
-    /// On the probabilities; index is `(head * T + query token) * L + key position`, `L` the longest sequence.
+    /// On the probabilities; the index is `(head * T + query token) * L + key position`, `L` the
+    /// longest sequence.
     pub dropout: Option<Dropout>,
-    /// To which the operands of the products are rounded: queries (scaled), keys, values, probabilities and
-    /// gradients. Sums and softmax are in `f32`.
+    /// To which the operands of the products are rounded: queries (times `scale * log2 e`), keys,
+    /// values, probabilities (relative to the largest of the query) and gradients. Sums and softmax
+    /// are in `f32`.
     pub precision: Precision,
+}
+
+/// Queries, keys and values, each head by head, or the gradients of them.
+pub enum Qkv<V> {
+    /// Of all tokens, `T x 3H`.
+    Together(V),
+    /// Of the query tokens, `B x H`, and keys and values of all tokens, `T x 2H`.
+    Apart {
+        /// Queries.
+        queries: V,
+        /// Keys, then values.
+        keys_values: V,
+    },
 }
 
 /// `out = softmax(q kᵀ * scale + bias) v`, per sequence and head, without padding.
@@ -51,11 +53,11 @@ pub struct Attention<'a> {
 /// normaliser of each query and head for the backward pass.
 ///
 /// # Shapes
-/// `qkv`: apart when only some tokens ask; `out`: `T x H`; `log_sum_exp`: `T x A`; with `B` rows when
-/// only some tokens ask.
+/// `qkv`: [`Qkv::Together`] without query tokens, [`Qkv::Apart`] with them; `out`: `T x H`;
+/// `log_sum_exp`: `T x A`; both `B` rows with query tokens.
 ///
 /// # Panics
-/// When the shapes differ from these, or a token that asks is not in its sequence.
+/// When the shapes differ from these, or a query token is not in its sequence.
 ///
 /// # Paper
 /// Dao et al. 2022, arXiv:2205.14135, for the tiling and the recomputed backward.
@@ -65,14 +67,24 @@ pub fn attention(
     out: ViewMut<'_>,
     log_sum_exp: ViewMut<'_>,
 ) {
-    qkv.check(config, out.columns, View::expect_shape);
-    let shape = HeadShape::check(config, out.as_view(), log_sum_exp.as_view());
-    let (device, qkv) = (out.device, qkv.parts(out.columns));
-    let buckets = bias::buckets_by_distance(config);
-    let (out, log_sum_exp) = (SharedRows::new(out), SharedRows::new(log_sum_exp));
-    for_each_head(config, shape, device, |head, scratch| {
-        forward::forward(&head, &buckets, &qkv, &out, &log_sum_exp, scratch);
-    });
+    qkv.check(config, out.columns(), View::expect_shape);
+    check(config, out.as_view(), log_sum_exp.as_view());
+    let device = out.device();
+    match device.kind() {
+        Kind::Cpu(cpu) => {
+            let table = config.bias.map(|bias| bias.table.host(device));
+            let qkv = qkv.map(|view| view.host(device));
+            let (out, log_sum_exp) = (out.host(device), log_sum_exp.host(device));
+            cpu::attention::attention(cpu, config, table, qkv, out, log_sum_exp);
+        }
+        Kind::Reference(_) => {
+            let table = config.bias.map(|bias| bias.table.reference(device));
+            let qkv = qkv.map(|view| view.reference(device));
+            let (out, log_sum_exp) = (out.reference(device), log_sum_exp.reference(device));
+            let scores = reference::attention::Scores::new(config, table, device);
+            reference::attention::attention(&scores, qkv, out, log_sum_exp);
+        }
+    }
 }
 
 /// Backward of [`attention`]; needs its input, output and normalisers, and recomputes the
@@ -92,232 +104,143 @@ pub fn attention_backward(
     d_qkv: Qkv<ViewMut<'_>>,
     d_bias: Option<ViewMut<'_>>,
 ) {
-    qkv.check(config, out.columns, View::expect_shape);
-    d_qkv.check(config, out.columns, ViewMut::expect_shape);
-    let shape = HeadShape::check(config, out, log_sum_exp);
-    assert_eq!((d_out.rows, d_out.columns), (out.rows, out.columns), "gradient of the output");
-    let buckets = bias::buckets_by_distance(config);
-    let saved = backward::Saved { d_out, qkv: qkv.parts(out.columns), out, log_sum_exp };
-    let d_qkv = d_qkv.map(SharedRows::new);
-    let d_qkv = d_qkv.as_ref().parts(out.columns);
-    // One row of bucket sums for each head of each sequence, summed in their order afterwards.
-    let mut partials = bias::Partials::new(config, d_bias.as_ref());
-    let d_buckets = partials.shared();
-    for_each_head(config, shape, out.device, |head, scratch| {
-        backward::backward(&head, &buckets, &saved, &d_qkv, d_buckets.as_ref(), scratch);
-    });
-    if let Some(d_bias) = d_bias {
-        partials.reduce(config.heads, d_bias);
+    qkv.check(config, out.columns(), View::expect_shape);
+    d_qkv.check(config, out.columns(), ViewMut::expect_shape);
+    check(config, out, log_sum_exp);
+    d_out.expect_shape("d_out", out.rows(), out.columns());
+    if let Some(d_bias) = &d_bias {
+        let table = config.bias.expect("a gradient of the bias without a bias").table;
+        d_bias.expect_shape("d_bias", table.rows(), table.columns());
     }
+    let device = out.device();
+    match device.kind() {
+        Kind::Cpu(cpu) => {
+            let table = config.bias.map(|bias| bias.table.host(device));
+            let saved = cpu::attention::Saved {
+                d_out: d_out.host(device),
+                qkv: qkv.map(|view| view.host(device)),
+                out: out.host(device),
+                log_sum_exp: log_sum_exp.host(device),
+            };
+            let d_qkv = d_qkv.map(|view| view.host(device));
+            let d_bias = d_bias.map(|d_bias| d_bias.host(device));
+            cpu::attention::attention_backward(cpu, config, table, saved, d_qkv, d_bias);
+        }
+        Kind::Reference(_) => {
+            let table = config.bias.map(|bias| bias.table.reference(device));
+            let saved = reference::attention::Saved {
+                d_out: d_out.reference(device),
+                qkv: qkv.map(|view| view.reference(device)),
+                out: out.reference(device),
+                log_sum_exp: log_sum_exp.reference(device),
+            };
+            let d_qkv = d_qkv.map(|view| view.reference(device));
+            let d_bias = d_bias.map(|d_bias| d_bias.reference(device));
+            let scores = reference::attention::Scores::new(config, table, device);
+            reference::attention::attention_backward(&scores, saved, d_qkv, d_bias);
+        }
+    }
+}
+
+/// Learned score offsets by bucket of relative position, as T5 and MPNet have them
+/// (Raffel et al. 2020, arXiv:1910.10683, section 2.1).
+#[derive(Clone, Copy)]
+pub struct RelativeBias<'a> {
+    /// `buckets x A`.
+    pub table: View<'a>,
+    /// Distances from here on share the last bucket.
+    pub max_distance: usize,
+}
+
+/// The bucket of `key - query`, both directions, as MPNet computes it.
+///
+/// Keys before the query and the query itself use the lower half of the buckets, keys after it the
+/// upper half. Within a half, the first distances have a bucket each, the others share the rest by
+/// the logarithm of the distance.
+///
+/// # Panics
+/// With fewer than 4 buckets, or a `max_distance` that the exact buckets reach.
+pub fn relative_bucket(distance: isize, buckets: usize, max_distance: usize) -> usize {
+    let half = buckets / 2;
+    let exact = half / 2;
+    assert!(0 < exact && exact < max_distance, "{buckets} buckets up to {max_distance}");
+    let offset = if distance > 0 { half } else { 0 };
+    let distance = distance.unsigned_abs();
+    if distance < exact {
+        return offset + distance;
+    }
+    // In f32 step by step, as transformers does: near the borders the roundings decide.
+    let logarithm = f64::from(distance as f32 / exact as f32).ln() as f32;
+    let span = (max_distance as f64 / exact as f64).ln() as f32;
+    let step = (logarithm / span * (half - exact) as f32) as usize;
+    offset + (exact + step).min(half - 1)
 }
 
 impl Attention<'_> {
     /// Rows of queries, of the output and of the normalisers.
-    fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.queries.map_or(self.ragged.tokens(), Indices::len)
     }
+
+    /// The bucket of each distance `key - query` from `1 - L` to `L - 1`; empty without a bias.
+    pub(crate) fn buckets_by_distance(&self) -> Vec<u32> {
+        let Some(bias) = self.bias else { return Vec::new() };
+        let reach = self.ragged.longest() as isize;
+        let buckets = bias.table.rows();
+        let bucket = |distance| relative_bucket(distance, buckets, bias.max_distance) as u32;
+        (1 - reach..reach).map(bucket).collect()
+    }
 }
 
-/// Queries of a tile.
-const QUERIES: usize = 32;
-
-/// Keys of a tile, whole panels: shorter sequences need no second pass of the softmax, and the tile
-/// still fits L2.
-const KEYS: usize = 512;
-
-/// What all heads have in common.
-#[derive(Clone, Copy)]
-struct HeadShape {
-    isa: Isa,
-    /// Columns of one head, `D`, and what its operands are packed into.
-    words: Words,
-    /// Queries of a tile, an even number.
-    queries: usize,
-    /// Longest sequence, `L`.
-    longest: usize,
-}
-
-impl HeadShape {
-    fn check(config: &Attention<'_>, out: View<'_>, log_sum_exp: View<'_>) -> HeadShape {
-        let (rows, heads, hidden) = (config.rows(), config.heads, out.columns);
-        assert!(heads > 0 && hidden.is_multiple_of(heads), "{hidden} columns for {heads} heads");
-        assert_eq!(out.rows, rows, "output of attention");
-        assert_eq!((log_sum_exp.rows, log_sum_exp.columns), (rows, heads), "normalisers");
-        if let Some(queries) = config.queries {
-            let sequences = config.ragged.sequences();
-            assert_eq!(queries.len(), sequences, "tokens that ask, one of each sequence");
-            for (sequence, &token) in queries.values().iter().enumerate() {
-                let tokens = config.ragged.range(sequence);
-                assert!(tokens.contains(&(token as usize)), "token {token} asks among {tokens:?}");
+impl<V> Qkv<V> {
+    pub(crate) fn map<W>(self, f: impl Fn(V) -> W) -> Qkv<W> {
+        match self {
+            Qkv::Together(all) => Qkv::Together(f(all)),
+            Qkv::Apart { queries, keys_values } => {
+                Qkv::Apart { queries: f(queries), keys_values: f(keys_values) }
             }
         }
-        if let Some(bias) = config.bias {
-            assert_eq!(bias.table.columns(), heads, "relative bias, one column for each head");
-        }
-        let (isa, longest) = (out.device.cpu_isa(), config.ragged.longest());
-        let format = Format::of(isa, config.precision);
-        let words = Words { isa, format, dim: hidden / heads };
-        HeadShape { isa, words, queries: QUERIES, longest }
-    }
-}
-
-/// One head of one sequence: the work item.
-struct Head<'a> {
-    config: &'a Attention<'a>,
-    shape: HeadShape,
-    sequence: usize,
-    head: usize,
-    /// Token rows of the sequence.
-    tokens: Range<usize>,
-    /// Positions in the sequence that ask, and the row of the first among those of all sequences.
-    queries: Range<usize>,
-    first_query: usize,
-    /// Whether the next head of the sequence follows on this thread and its rows are worth asking for.
-    next_follows: bool,
-}
-
-impl Head<'_> {
-    /// Length of the sequence.
-    fn length(&self) -> usize {
-        self.tokens.len()
     }
 
-    /// The columns of the head in a `T x H` matrix.
-    fn columns(&self) -> Range<usize> {
-        self.head * self.shape.words.dim..(self.head + 1) * self.shape.words.dim
-    }
-
-    /// The row of a query position in the matrices of those that ask.
-    fn query_row(&self, position: usize) -> usize {
-        self.first_query + position - self.queries.start
-    }
-
-    /// The key positions that a query position sees; never empty.
-    #[inline(always)]
-    fn visible(&self, query: usize) -> Range<usize> {
-        let reach = self.config.window.unwrap_or(usize::MAX);
-        let after = if self.config.causal { 0 } else { reach };
-        query.saturating_sub(reach)
-            ..query.saturating_add(after).saturating_add(1).min(self.length())
-    }
-
-    /// The head's columns of `rows` rows.
-    fn rows<'q>(&self, part: Part<View<'q>>, first: usize, rows: usize, factor: f32) -> Rows<'q> {
-        let Part { matrix: View { data, columns, .. }, start } = part;
-        let first = first * columns + start + self.columns().start;
-        Rows { data: &data[first..], stride: columns, rows, dim: self.shape.words.dim, factor }
-    }
-
-    /// All rows of the sequence.
-    fn all_rows<'q>(&self, part: Part<View<'q>>) -> Rows<'q> {
-        self.rows(part, self.tokens.start, self.length(), 1.0)
-    }
-
-    /// The tiles of queries.
-    fn query_tiles(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (all, size) = (self.queries.clone(), self.shape.queries);
-        all.clone().step_by(size).map(move |first| first..(first + size).min(all.end))
-    }
-
-    /// Asks for what the next head will read and write while this one works on a tile of queries:
-    /// their rows, and as large a share of the rows of keys and values.
-    fn prefetch(
+    /// Asserts the shapes for `hidden` columns of all heads.
+    #[track_caller]
+    fn check(
         &self,
-        tile: &Range<usize>,
-        of_queries: &[Part<Address>],
-        of_keys: &[Part<Address>],
+        config: &Attention<'_>,
+        hidden: usize,
+        expect: impl Fn(&V, &str, usize, usize),
     ) {
-        if !self.next_follows {
-            return;
+        let (tokens, rows) = (config.ragged.tokens(), config.rows());
+        match self {
+            Qkv::Together(all) => {
+                assert!(config.queries.is_none(), "query tokens need queries apart");
+                expect(all, "queries, keys and values", tokens, 3 * hidden);
+            }
+            Qkv::Apart { queries, keys_values } => {
+                expect(queries, "queries", rows, hidden);
+                expect(keys_values, "keys and values", tokens, 2 * hidden);
+            }
         }
-        let keys = if self.config.queries.is_some() { 0..self.length() } else { tile.clone() };
-        let first = self.tokens.start + keys.start;
-        for (parts, first, rows) in
-            [(of_queries, self.query_row(tile.start), tile.len()), (of_keys, first, keys.len())]
-        {
-            let next = self.columns().end;
-            prefetch_rows(self.shape.isa, parts, first, rows, next, self.shape.words.dim);
-        }
-    }
-
-    /// Tiles of at most `size` keys that cover what `queries` see; each begins at a panel.
-    fn key_tiles(&self, queries: &Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
-        let end = self.visible(queries.end - 1).end;
-        let start = self.visible(queries.start).start / PANEL * PANEL;
-        (start..end).step_by(size).map(move |start| start..(start + size).min(end))
-    }
-
-    /// The first dropout index of a query position: that of key position 0.
-    #[inline(always)]
-    fn dropout_index(&self, query: usize) -> u64 {
-        let row = self.head * self.config.ragged.tokens() + self.tokens.start + query;
-        row as u64 * self.shape.longest as u64
     }
 }
 
-/// Fewer scores than these are not worth waking another thread.
-const INLINE_SCORES: usize = 1 << 12;
-
-/// Numbers of a head's rows of one operand beyond which those of the next head are not fetched ahead:
-/// they would not stay in L2.
-const PREFETCHED: usize = 1 << 14;
-
-/// Calls `work` for each head of each sequence; what they write must not overlap.
-fn for_each_head(
-    config: &Attention<'_>,
-    shape: HeadShape,
-    device: &Device,
-    work: impl Fn(Head<'_>, &mut Scratch) + Sync + Send,
-) {
-    thread_local! {
-        static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
-    }
-    let Attention { ragged, heads, .. } = *config;
-    let parallel = config.rows() * heads * shape.longest >= INLINE_SCORES;
-    let group = heads_per_item(ragged.sequences() * heads, heads, device.threads());
-    let groups = heads.div_ceil(group);
-    // The longest first: their time goes with the square of their length.
-    let mut order: Vec<usize> = (0..ragged.sequences()).collect();
-    order.sort_by_key(|&sequence| std::cmp::Reverse(ragged.range(sequence).len()));
-    for_each(device, parallel, order.len() * groups, |item| {
-        let (sequence, first) = (order[item / groups], item % groups * group);
-        let tokens = ragged.range(sequence);
-        if tokens.is_empty() {
-            return;
+/// Asserts the shapes of output and normalisers, the table's, and where the query tokens are.
+#[track_caller]
+fn check(config: &Attention<'_>, out: View<'_>, log_sum_exp: View<'_>) {
+    let (rows, heads, hidden) = (config.rows(), config.heads, out.columns());
+    assert!(heads > 0 && hidden.is_multiple_of(heads), "{hidden} columns for {heads} heads");
+    out.expect_shape("out", rows, hidden);
+    log_sum_exp.expect_shape("log_sum_exp", rows, heads);
+    if let Some(queries) = config.queries {
+        let sequences = config.ragged.sequences();
+        assert_eq!(queries.len(), sequences, "query tokens, one per sequence");
+        for (sequence, &token) in queries.values().iter().enumerate() {
+            let tokens = config.ragged.range(sequence);
+            let inside = tokens.contains(&(token as usize));
+            assert!(inside, "query token {token} is not in its sequence, {tokens:?}");
         }
-        let (queries, first_query) = match config.queries {
-            None => (0..tokens.len(), tokens.start),
-            Some(queries) => {
-                let position = queries.values()[sequence] as usize - tokens.start;
-                (position..position + 1, sequence)
-            }
-        };
-        let end = (first + group).min(heads);
-        let near = tokens.len() * shape.words.dim <= PREFETCHED;
-        SCRATCH.with_borrow_mut(|scratch| {
-            for head in first..end {
-                let next_follows = near && head + 1 < end;
-                let (tokens, queries) = (tokens.clone(), queries.clone());
-                let head = Head {
-                    config,
-                    shape,
-                    sequence,
-                    head,
-                    tokens,
-                    queries,
-                    first_query,
-                    next_follows,
-                };
-                work(head, scratch);
-            }
-        });
-    });
-}
-
-/// Heads of a sequence that one work item takes: all while there are enough items for all threads.
-///
-/// Each head is computed by itself, so this changes no bit of the results.
-fn heads_per_item(total: usize, heads: usize, threads: usize) -> usize {
-    const ITEMS_PER_THREAD: usize = 8;
-    (total / (threads * ITEMS_PER_THREAD)).clamp(1, heads)
+    }
+    if let Some(bias) = config.bias {
+        assert_eq!(bias.table.columns(), heads, "columns of the relative bias, one per head");
+    }
 }

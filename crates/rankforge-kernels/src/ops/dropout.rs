@@ -1,9 +1,13 @@
-use crate::parallel::for_row_blocks;
-use crate::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
-use crate::{View, ViewMut};
+use crate::device::Kind;
+use crate::view::{View, ViewMut};
+use crate::{cpu, reference};
 
-/// Counter-based dropout: whether number `index` is kept is a pure function of `key` and `index`,
+/// Counter-based dropout: whether element `index` is kept is a pure function of `key` and `index`,
 /// so a backward pass or a second forward pass draws the same mask without storing it.
+///
+/// Element `i` is kept when `bits(key, i) < round(2^24 (1 - p)) * 2^8`, in integers, so that every
+/// device draws the same mask. `bits` is Wellons' 32-bit hash `triple32` of the lower half of `i`,
+/// keyed by two words that [`Dropout::new`]'s mixer makes of the key and the upper half.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
     /// Probability that a number is zeroed, `0..1`; the others are scaled by `1 / (1 - p)`.
@@ -28,210 +32,40 @@ impl Dropout {
         let key = [seed, step, part, place].into_iter().fold(0, |key, value| mix(key ^ mix(value)));
         Dropout { probability, key }
     }
-
-    /// The mask as factors, to be asked for runs of indices.
-    pub(crate) fn mask(&self) -> Mask {
-        let keep = 1.0 - f64::from(self.probability);
-        Mask {
-            key: self.key,
-            high: 0,
-            words: words(self.key, 0),
-            bound: ((keep * f64::from(1 << 24)).round() as u64 * 256 - 1) as u32,
-            factor: (1.0 / keep) as f32,
-        }
-    }
 }
 
-/// `x = mask * x / (1 - p)` in place; index is `row * columns + column`. Its own backward.
+/// `x = mask * x / (1 - p)` in place; the index of an element is `row * columns + column`. Its own
+/// backward.
 pub fn dropout(dropout: Dropout, x: ViewMut<'_>) {
-    let device = x.device;
-    for_row_blocks(device, x.data.len(), 1, x.flat(), |first, x| {
-        dispatch(
-            device.cpu_isa(),
-            ScaleRow { mask: dropout.mask(), first: first as u64, row: x.data },
-        );
-    });
+    let device = x.device();
+    match device.kind() {
+        Kind::Cpu(cpu) => cpu::dropout::dropout(cpu, dropout, x.host(device)),
+        Kind::Reference(_) => reference::dropout::dropout(dropout, x.reference(device)),
+    }
 }
 
 /// `out = mask * x / (1 - p)`: [`dropout`] that leaves `x` as it is.
 ///
 /// # Shapes
 /// Both of the same shape.
+///
+/// # Panics
+/// When the shapes differ.
 pub fn dropout_to(dropout: Dropout, x: View<'_>, out: ViewMut<'_>) {
-    out.expect_shape("out", x.rows, x.columns);
-    let isa = x.device.cpu_isa();
-    for_row_blocks(x.device, x.data.len(), 1, (x.flat(), out.flat()), |first, (x, out)| {
-        let mask = dropout.mask();
-        dispatch(isa, ScaleTo { mask, first: first as u64, x: x.data, out: out.data });
-    });
-}
-
-struct ScaleTo<'a> {
-    mask: Mask,
-    first: u64,
-    x: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl Kernel for ScaleTo<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(mut self) {
-        let chunks = self.x.chunks(S::LANES).zip(self.out.chunks_mut(S::LANES));
-        for ((x, out), index) in chunks.zip((self.first..).step_by(S::LANES)) {
-            store_up_to::<S>(S::mul(load_up_to::<S>(x), self.mask.factors::<S>(index)), out);
+    out.expect_shape("out", x.rows(), x.columns());
+    let device = x.device();
+    match device.kind() {
+        Kind::Cpu(cpu) => cpu::dropout::dropout_to(cpu, dropout, x.host(device), out.host(device)),
+        Kind::Reference(_) => {
+            reference::dropout::dropout_to(dropout, x.reference(device), out.reference(device));
         }
     }
-}
-
-struct ScaleRow<'a> {
-    mask: Mask,
-    first: u64,
-    row: &'a mut [f32],
-}
-
-impl Kernel for ScaleRow<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(mut self) {
-        self.mask.scale_row::<S>(self.first, self.row);
-    }
-}
-
-/// Mask factors, `1 / (1 - p)` or 0, by index; integer arithmetic only, so that every instruction
-/// set draws the same mask.
-#[derive(Clone, Copy)]
-pub(crate) struct Mask {
-    key: u64,
-    /// Upper half of the indices that `words` are for.
-    high: u32,
-    words: [u32; 2],
-    /// Numbers whose 32 random bits are at most this are kept: a multiple of 2^-24 of all.
-    bound: u32,
-    factor: f32,
-}
-
-impl Mask {
-    /// The factor of one index.
-    #[inline(always)]
-    pub(crate) fn factor(&mut self, index: u64) -> f32 {
-        self.enter((index >> 32) as u32);
-        let bits = scramble_one(index as u32, self.words);
-        if bits <= self.bound { self.factor } else { 0.0 }
-    }
-
-    /// The factors of `LANES` indices from `first` on.
-    #[inline(always)]
-    pub(crate) fn factors<S: Simd>(&mut self, first: u64) -> S::V {
-        let high = (first >> 32) as u32;
-        if ((first + S::LANES as u64 - 1) >> 32) as u32 != high {
-            let mut lanes = [0.0; 16];
-            for (index, lane) in (first..).zip(&mut lanes[..S::LANES]) {
-                *lane = self.factor(index);
-            }
-            return S::load(&lanes);
-        }
-        self.enter(high);
-        let bits = scramble::<S>(S::counters(first as u32), self.words);
-        S::keep_up_to(bits, self.bound, S::splat(self.factor))
-    }
-
-    /// Multiplies `row` by the factors of the indices from `first` on.
-    #[inline(always)]
-    pub(crate) fn scale_row<S: Simd>(&mut self, first: u64, row: &mut [f32]) {
-        for (chunk, index) in row.chunks_mut(S::LANES).zip((first..).step_by(S::LANES)) {
-            let factors = self.factors::<S>(index);
-            if chunk.len() == S::LANES {
-                S::store(S::mul(S::load(chunk), factors), chunk);
-            } else {
-                S::store_partial(S::mul(S::load_partial(chunk, 0.0), factors), chunk);
-            }
-        }
-    }
-
-    /// Makes `words` those of the upper half `high`.
-    #[inline(always)]
-    fn enter(&mut self, high: u32) {
-        if high != self.high {
-            self.high = high;
-            self.words = words(self.key, high);
-        }
-    }
-}
-
-/// The two words of key that go with the upper half of an index.
-#[inline(never)]
-fn words(key: u64, high: u32) -> [u32; 2] {
-    let mixed = mix(key ^ mix(u64::from(high)));
-    [mixed as u32, (mixed >> 32) as u32]
 }
 
 /// The finaliser of SplitMix64 (Steele et al. 2014, OOPSLA) after one step of its counter.
-fn mix(value: u64) -> u64 {
+pub(crate) fn mix(value: u64) -> u64 {
     let mut x = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
-}
-
-/// A 32-bit mixing hash of three multiplications (Wellons' triple32) with one word of key before
-/// it and one after its first round; one word alone would give every key the same mask, permuted.
-#[inline(always)]
-fn scramble<S: Simd>(counters: S::U, words: [u32; 2]) -> S::U {
-    let x = S::xor_u32(counters, S::splat_u32(words[0]));
-    let x = S::xor_u32(x, S::shift_right_u32::<17>(x));
-    let x = S::mul_u32(x, S::splat_u32(0xed5a_d4bb));
-    let x = S::add_u32(x, S::splat_u32(words[1]));
-    let x = S::xor_u32(x, S::shift_right_u32::<11>(x));
-    let x = S::mul_u32(x, S::splat_u32(0xac4c_1b51));
-    let x = S::xor_u32(x, S::shift_right_u32::<15>(x));
-    let x = S::mul_u32(x, S::splat_u32(0x3184_8bab));
-    S::xor_u32(x, S::shift_right_u32::<14>(x))
-}
-
-/// [`scramble`] of one counter.
-fn scramble_one(counter: u32, words: [u32; 2]) -> u32 {
-    let x = counter ^ words[0];
-    let x = (x ^ (x >> 17)).wrapping_mul(0xed5a_d4bb).wrapping_add(words[1]);
-    let x = (x ^ (x >> 11)).wrapping_mul(0xac4c_1b51);
-    let x = (x ^ (x >> 15)).wrapping_mul(0x3184_8bab);
-    x ^ (x >> 14)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Isa;
-
-    #[test]
-    fn a_run_across_two_to_the_32_draws_what_single_indices_draw() {
-        let boundary = 1u64 << 32;
-        for start in [boundary - 40, boundary - 16, boundary - 1, boundary, 3 * boundary - 7] {
-            let mask = Dropout::new(0.5, 1, 2, 3, 4).mask();
-            let mut single = mask;
-            let expected: Vec<f32> = (start..start + 77).map(|i| single.factor(i)).collect();
-            assert!(expected.contains(&0.0) && expected.contains(&2.0));
-            for isa in Isa::available() {
-                let mut row = vec![1.0; 77];
-                dispatch(isa, ScaleRow { mask, first: start, row: &mut row });
-                assert_eq!(row, expected, "from {start} on {isa}");
-            }
-        }
-    }
-
-    #[test]
-    fn indices_two_to_the_32_apart_draw_independently() {
-        let mut mask = Dropout::new(0.5, 1, 2, 3, 4).mask();
-        let count = 1 << 16;
-        let mut draw = |first: u64| -> Vec<bool> {
-            (first..first + count).map(|index| mask.factor(index) == 0.0).collect()
-        };
-        let (low, high) = (draw(0), draw(1 << 32));
-        let equal = low.iter().zip(&high).filter(|(a, b)| a == b).count() as f64;
-        // Five standard deviations of a fair coin.
-        let allowed = 5.0 * 0.5 * (count as f64).sqrt();
-        assert!((equal - count as f64 / 2.0).abs() < allowed, "{equal} of {count} agree");
-    }
 }

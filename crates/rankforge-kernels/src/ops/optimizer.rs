@@ -1,6 +1,6 @@
-use crate::parallel::for_row_blocks;
-use crate::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
-use crate::{Device, View, ViewMut};
+use crate::device::Kind;
+use crate::view::{View, ViewMut};
+use crate::{cpu, reference};
 
 /// One step of AdamW with decoupled weight decay (Loshchilov & Hutter 2019, arXiv:1711.05101).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,11 +22,11 @@ pub struct AdamW {
 }
 
 /// `θ ← θ (1 - lr·wd)`, moments updated with `g·gradient_scale`, then
-/// `θ ← θ - lr · (m / (1-β₁ᵗ)) / (sqrt(v / (1-β₂ᵗ)) + ε)`; one fused pass, as PyTorch's `adamw_torch_fused`,
-/// which also leaves the gradients at zero for the next step.
+/// `θ ← θ - lr · (m / (1-β₁ᵗ)) / (sqrt(v / (1-β₂ᵗ)) + ε)`; one fused pass, as PyTorch's
+/// `adamw_torch_fused`, which also leaves the gradients at zero for the next step.
 ///
-/// Before step 1 the moments are zero, so it only writes them: memory that is read before it is written to costs the system two
-/// visits a page and a word with every other core.
+/// Before step 1 the moments are zero, so that step writes them without reading: a page that is read
+/// first costs a second page fault and a TLB shootdown when it is written.
 ///
 /// # Shapes
 /// All four of the same shape.
@@ -40,183 +40,35 @@ pub fn adamw(
     first_moment: ViewMut<'_>,
     second_moment: ViewMut<'_>,
 ) {
-    let (rows, columns) = (parameters.rows, parameters.columns);
+    let (rows, columns) = (parameters.rows(), parameters.columns());
     gradients.expect_shape("gradients", rows, columns);
     first_moment.expect_shape("first_moment", rows, columns);
     second_moment.expect_shape("second_moment", rows, columns);
     assert!(config.step > 0, "AdamW steps count from 1");
-    let factors = Factors::of(config);
-    let device = gradients.device;
-    let operands = (gradients.flat(), parameters.flat(), first_moment.flat(), second_moment.flat());
-    for_row_blocks(device, rows * columns, 1, operands, |_, block| {
-        let (gradients, parameters) = (block.0.data, block.1.data);
-        let (first_moment, second_moment) = (block.2.data, block.3.data);
-        dispatch(
-            device.cpu_isa(),
-            Update { factors, gradients, parameters, first_moment, second_moment },
-        );
-    });
+    let device = parameters.device();
+    match device.kind() {
+        Kind::Cpu(cpu) => {
+            let (gradients, parameters) = (gradients.host(device), parameters.host(device));
+            let (first, second) = (first_moment.host(device), second_moment.host(device));
+            cpu::optimizer::adamw(cpu, config, gradients, parameters, first, second);
+        }
+        Kind::Reference(_) => {
+            let gradients = gradients.reference(device);
+            let parameters = parameters.reference(device);
+            let first = first_moment.reference(device);
+            let second = second_moment.reference(device);
+            reference::optimizer::adamw(config, gradients, parameters, first, second);
+        }
+    }
 }
 
-/// `Σ x²`, summed in f64 over blocks of fixed size; not finite when any number is not.
+/// `Σ x²`, summed in f64 over blocks of fixed size; not finite when any element is not.
+///
+/// Waits for the device.
 pub fn sum_of_squares(x: View<'_>) -> f64 {
-    let parallel = x.device.threads() > 1 && x.data.len() >= 4 * SUM_BLOCK;
-    if parallel {
-        x.device.run(|| tree_sum(x.device, true, x.data))
-    } else {
-        tree_sum(x.device, false, x.data)
-    }
-}
-
-/// Numbers that are summed in one go.
-const SUM_BLOCK: usize = 1 << 14;
-
-/// Sums blocks in a tree whose shape depends on the length only.
-fn tree_sum(device: &Device, parallel: bool, x: &[f32]) -> f64 {
-    if x.len() <= SUM_BLOCK {
-        return dispatch(device.cpu_isa(), SumOfSquares(x));
-    }
-    let (left, right) = x.split_at(x.len().div_ceil(SUM_BLOCK) / 2 * SUM_BLOCK);
-    let sum = |x| tree_sum(device, parallel, x);
-    let (left, right) =
-        if parallel { rayon::join(|| sum(left), || sum(right)) } else { (sum(left), sum(right)) };
-    left + right
-}
-
-/// What a step multiplies by, computed in f64.
-#[derive(Clone, Copy)]
-struct Factors {
-    first_step: bool,
-    gradient_scale: f32,
-    keep: f32,
-    new_first: f32,
-    beta2: f32,
-    new_second: f32,
-    step_size: f32,
-    /// `1 / sqrt(1 - β₂ᵗ)`.
-    second_correction: f32,
-    epsilon: f32,
-}
-
-impl Factors {
-    fn of(config: &AdamW) -> Factors {
-        let step = config.step as f64;
-        Factors {
-            first_step: config.step == 1,
-            gradient_scale: config.gradient_scale,
-            keep: (1.0 - config.learning_rate * config.weight_decay) as f32,
-            new_first: (1.0 - config.beta1) as f32,
-            beta2: config.beta2 as f32,
-            new_second: (1.0 - config.beta2) as f32,
-            step_size: (config.learning_rate / (1.0 - config.beta1.powf(step))) as f32,
-            second_correction: (1.0 / (1.0 - config.beta2.powf(step)).sqrt()) as f32,
-            epsilon: config.epsilon as f32,
-        }
-    }
-}
-
-struct Update<'a> {
-    factors: Factors,
-    gradients: &'a mut [f32],
-    parameters: &'a mut [f32],
-    first_moment: &'a mut [f32],
-    second_moment: &'a mut [f32],
-}
-
-/// Numbers that are looked at together for whether a step can change them: part of an embedding.
-const STRETCH: usize = 128;
-
-impl Kernel for Update<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        if self.factors.first_step { self.steps::<S, true>() } else { self.steps::<S, false>() }
-    }
-}
-
-impl Update<'_> {
-    #[inline(always)]
-    fn steps<S: Simd, const FIRST: bool>(self) {
-        let f = self.factors;
-        // Embeddings that no text had yet: 0 is added to 0, and 0 / (0 + ε) taken off.
-        let rests = f.keep == 1.0 && f.epsilon > 0.0;
-        let state =
-            self.first_moment.chunks_mut(STRETCH).zip(self.second_moment.chunks_mut(STRETCH));
-        let values = self.gradients.chunks_mut(STRETCH).zip(self.parameters.chunks_mut(STRETCH));
-        for ((gradient, parameter), (first, second)) in values.zip(state) {
-            let rests = rests && all_zero::<S>(gradient);
-            if rests && (FIRST || all_zero::<S>(first) && all_zero::<S>(second)) {
-                continue;
-            }
-            f.update::<S, FIRST>(gradient, parameter, first, second);
-        }
-    }
-}
-
-#[inline(always)]
-fn all_zero<S: Simd>(numbers: &[f32]) -> bool {
-    let mut sum = S::splat(0.0);
-    for numbers in numbers.chunks(S::LANES) {
-        sum = S::add(sum, S::abs(load_up_to::<S>(numbers)));
-    }
-    S::reduce_sum(sum) == 0.0
-}
-
-impl Factors {
-    #[inline(always)]
-    fn update<S: Simd, const FIRST: bool>(
-        self,
-        gradients: &mut [f32],
-        parameters: &mut [f32],
-        first_moment: &mut [f32],
-        second_moment: &mut [f32],
-    ) {
-        let splat = S::splat;
-        let state = first_moment.chunks_mut(S::LANES).zip(second_moment.chunks_mut(S::LANES));
-        let values = gradients.chunks_mut(S::LANES).zip(parameters.chunks_mut(S::LANES));
-        for ((gradient, parameter), (first, second)) in values.zip(state) {
-            let g = S::mul(load_up_to::<S>(gradient), splat(self.gradient_scale));
-            let m = if FIRST { splat(0.0) } else { load_up_to::<S>(first) };
-            let m = S::mul_add(S::sub(g, m), splat(self.new_first), m);
-            let v = if FIRST { splat(0.0) } else { load_up_to::<S>(second) };
-            let v = S::mul(v, splat(self.beta2));
-            let v = S::mul_add(S::mul(g, g), splat(self.new_second), v);
-            let root = S::mul(S::sqrt(v), splat(self.second_correction));
-            let change =
-                S::div(S::mul(m, splat(self.step_size)), S::add(root, splat(self.epsilon)));
-            let kept = S::mul(load_up_to::<S>(parameter), splat(self.keep));
-            store_up_to::<S>(splat(0.0), gradient);
-            store_up_to::<S>(m, first);
-            store_up_to::<S>(v, second);
-            store_up_to::<S>(S::sub(kept, change), parameter);
-        }
-    }
-}
-
-struct SumOfSquares<'a>(&'a [f32]);
-
-impl Kernel for SumOfSquares<'_> {
-    type Output = f64;
-
-    #[inline(always)]
-    fn run<S: Simd>(self) -> f64 {
-        // The same 16 chains on every instruction set; squares of f32 are exact in f64.
-        let mut sums = [0.0f64; 16];
-        let (chunks, rest) = self.0.as_chunks::<16>();
-        for chunk in chunks {
-            for (sum, &x) in sums.iter_mut().zip(chunk) {
-                *sum += f64::from(x) * f64::from(x);
-            }
-        }
-        for (sum, &x) in sums.iter_mut().zip(rest) {
-            *sum += f64::from(x) * f64::from(x);
-        }
-        for half in [8, 4, 2, 1] {
-            for index in 0..half {
-                sums[index] += sums[index + half];
-            }
-        }
-        sums[0]
+    let device = x.device();
+    match device.kind() {
+        Kind::Cpu(cpu) => cpu::optimizer::sum_of_squares(cpu, x.host(device)),
+        Kind::Reference(_) => reference::optimizer::sum_of_squares(x.reference(device)),
     }
 }

@@ -1,6 +1,9 @@
-use crate::parallel::for_row_blocks;
-use crate::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
-use crate::{Buffer, Device, Indices, Ragged, ViewMut};
+use crate::buffer::Buffer;
+use crate::device::{Device, Kind};
+use crate::indices::Indices;
+use crate::ragged::Ragged;
+use crate::view::ViewMut;
+use crate::{cpu, reference};
 
 /// Cosines and sines of the rotary position embedding (Su et al. 2021, arXiv:2104.09864) in the
 /// rotate-half layout.
@@ -51,7 +54,7 @@ pub fn rotary(
     heads: usize,
     x: ViewMut<'_>,
 ) {
-    rotate(rotary, ragged, tokens, heads, 1.0, x);
+    rotate(rotary, ragged, tokens, heads, false, x);
 }
 
 /// Rotates the gradients of what [`rotary`] rotated back, in place.
@@ -68,85 +71,40 @@ pub fn rotary_backward(
     heads: usize,
     d_x: ViewMut<'_>,
 ) {
-    rotate(rotary, ragged, tokens, heads, -1.0, d_x);
+    rotate(rotary, ragged, tokens, heads, true, d_x);
 }
 
-/// Rotates by the table's angles times `sign`.
+/// Rotates by the table's angles, or back by them.
 fn rotate(
     rotary: &Rotary,
     ragged: &Ragged,
     tokens: Option<&Indices>,
     heads: usize,
-    sign: f32,
+    back: bool,
     x: ViewMut<'_>,
 ) {
     let (positions, head_dim) = (rotary.table.rows(), rotary.table.columns());
     let longest = ragged.longest();
     assert!(longest <= positions, "sequence of {longest} tokens, rotary table of {positions}");
-    let (device, rows, columns) = (x.device, x.rows, x.columns);
-    assert_eq!(rows, tokens.map_or(ragged.tokens(), Indices::len), "rows to rotate");
+    let columns = x.columns();
+    assert_eq!(x.rows(), tokens.map_or(ragged.tokens(), Indices::len), "rows to rotate");
     assert!(heads * head_dim <= columns, "{heads} heads of {head_dim} in {columns} columns");
-    let tokens = tokens.map(Indices::values);
     if let Some(tokens) = tokens {
-        assert!(tokens.is_sorted(), "tokens of rows to rotate in ascending order");
+        let ascending = tokens.values().is_sorted();
+        assert!(ascending, "tokens of rows to rotate in ascending order");
     }
-    let table = rotary.table.view().data;
-    for_row_blocks(device, rows, columns, x, |first, x| {
-        let rotate =
-            Rotate { table, ragged, tokens, heads, head_dim, sign, first, columns, x: x.data };
-        dispatch(device.cpu_isa(), rotate);
-    });
-}
-
-struct Rotate<'a> {
-    table: &'a [f32],
-    ragged: &'a Ragged,
-    /// Tokens of all rows, where they are not all tokens.
-    tokens: Option<&'a [u32]>,
-    heads: usize,
-    head_dim: usize,
-    sign: f32,
-    /// The first row of `x` among all rows.
-    first: usize,
-    columns: usize,
-    x: &'a mut [f32],
-}
-
-impl Kernel for Rotate<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        let (head_dim, half) = (self.head_dim, self.head_dim / 2);
-        let width = self.heads * head_dim;
-        if width == 0 {
-            return;
+    let (device, table) = (x.device(), rotary.table.view());
+    match device.kind() {
+        Kind::Cpu(cpu) => {
+            let (table, tokens) = (table.host(device), tokens.map(Indices::values));
+            let starts = ragged.cu_seqlens();
+            cpu::rotary::rotate(cpu, table, starts, tokens, heads, back, x.host(device));
         }
-        let starts = self.ragged.cu_seqlens();
-        let token_of = |row: usize| self.tokens.map_or(row, |tokens| tokens[row] as usize);
-        let first = token_of(self.first);
-        let mut sequence = starts.partition_point(|&start| start <= first) - 1;
-        let sign = S::splat(self.sign);
-        for (index, row) in (self.first..).zip(self.x.chunks_exact_mut(self.columns)) {
-            let token = token_of(index);
-            while starts[sequence + 1] <= token {
-                sequence += 1;
-            }
-            let position = token - starts[sequence];
-            let angles = &self.table[position * head_dim..(position + 1) * head_dim];
-            let (cosines, sines) = angles.split_at(half);
-            for head in row[..width].chunks_exact_mut(head_dim) {
-                let (left, right) = head.split_at_mut(half);
-                let angles = cosines.chunks(S::LANES).zip(sines.chunks(S::LANES));
-                let numbers = left.chunks_mut(S::LANES).zip(right.chunks_mut(S::LANES));
-                for ((cosine, sine), (left, right)) in angles.zip(numbers) {
-                    let cosine = load_up_to::<S>(cosine);
-                    let sine = S::mul(load_up_to::<S>(sine), sign);
-                    let (a, b) = (load_up_to::<S>(left), load_up_to::<S>(right));
-                    store_up_to::<S>(S::sub(S::mul(a, cosine), S::mul(b, sine)), left);
-                    store_up_to::<S>(S::mul_add(b, cosine, S::mul(a, sine)), right);
-                }
-            }
+        Kind::Reference(_) => {
+            let table = table.reference(device);
+            let tokens = tokens.map(|tokens| tokens.reference(device));
+            let (starts, x) = (ragged.reference(device), x.reference(device));
+            reference::rotary::rotate(table, starts, tokens, heads, back, x);
         }
     }
 }

@@ -113,7 +113,7 @@ fn tokens_that_ask_get_the_bits_they_would_among_all() {
 }
 
 #[test]
-#[should_panic(expected = "token 5 asks among 0..5")]
+#[should_panic(expected = "query token 5 is not in its sequence, 0..5")]
 fn a_token_of_another_sequence_must_not_ask() {
     let asks = Some(vec![5, 5]);
     Case { asks, ..Case::new(&[5, 2], 1, 8) }.run(&devices()[0], false);

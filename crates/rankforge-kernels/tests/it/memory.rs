@@ -1,8 +1,9 @@
 //! Buffers, arenas and devices.
 
 use crate::support::devices;
+use rankforge_kernels::ops::{add, gather};
 use rankforge_kernels::{
-    Arena, ArenaLayout, Buffer, Device, DeviceError, Isa, ParameterId, Workers,
+    Arena, ArenaLayout, Buffer, Device, DeviceError, Indices, Isa, ParameterId, Workers,
 };
 use std::sync::Arc;
 
@@ -18,37 +19,48 @@ fn layout() -> (Arc<ArenaLayout>, [ParameterId; 3]) {
 
 #[test]
 fn a_buffer_keeps_what_was_uploaded() {
-    let buffer = Buffer::upload(&devices()[0], 2, 3, &numbers(6));
-    assert_eq!((buffer.rows(), buffer.columns()), (2, 3));
-    assert_eq!(buffer.view().to_vec(), numbers(6));
-    assert_eq!(buffer.view().slice_rows(1..2).to_vec(), [3.0, 4.0, 5.0]);
-    assert_eq!(buffer.view().slice_rows(2..2).to_vec(), [] as [f32; 0]);
-    let mut target = [0.0; 6];
-    buffer.view().with_shape(6, 1).read(&mut target);
-    assert_eq!(target.to_vec(), numbers(6));
+    for device in devices() {
+        let buffer = Buffer::upload(device, 2, 3, &numbers(6));
+        assert_eq!((buffer.rows(), buffer.columns()), (2, 3));
+        assert_eq!(buffer.view().to_vec(), numbers(6));
+        assert_eq!(buffer.view().slice_rows(1..2).to_vec(), [3.0, 4.0, 5.0]);
+        assert_eq!(buffer.view().slice_rows(2..2).to_vec(), [] as [f32; 0]);
+        let mut target = [0.0; 6];
+        buffer.view().with_shape(6, 1).read(&mut target);
+        assert_eq!(target.to_vec(), numbers(6));
+        let mut copy = buffer.clone();
+        copy.view_mut().fill(9.0);
+        assert_eq!(buffer.view().to_vec(), numbers(6), "a copy has memory of its own");
+        let taken = Buffer::from_vec(device, 3, 2, numbers(6));
+        assert_eq!(taken.view().to_vec(), numbers(6));
+    }
 }
 
 #[test]
 fn reshaping_to_about_the_largest_shape_does_not_allocate() {
-    let mut buffer = Buffer::empty(&devices()[0]);
-    buffer.reshape(10, 10);
-    let bytes = buffer.capacity_in_bytes();
-    assert!(bytes >= 400);
-    // The last shapes are larger by less than a half.
-    for (rows, columns) in [(3, 5), (0, 7), (20, 5), (1, 100), (11, 10), (10, 14)] {
-        buffer.reshape(rows, columns);
-        assert_eq!((buffer.view().rows(), buffer.view().columns()), (rows, columns));
-        assert_eq!(buffer.view().to_vec().len(), rows * columns);
+    for device in devices() {
+        let mut buffer = Buffer::empty(device);
+        buffer.reshape(10, 10);
+        let bytes = buffer.capacity_in_bytes();
+        assert!(bytes >= 400);
+        // The last shapes are larger by less than a half.
+        for (rows, columns) in [(3, 5), (0, 7), (20, 5), (1, 100), (11, 10), (10, 14)] {
+            buffer.reshape(rows, columns);
+            assert_eq!((buffer.view().rows(), buffer.view().columns()), (rows, columns));
+            assert_eq!(buffer.view().to_vec().len(), rows * columns);
+        }
+        assert_eq!(buffer.capacity_in_bytes(), bytes);
     }
-    assert_eq!(buffer.capacity_in_bytes(), bytes);
 }
 
 #[test]
 fn writing_rows_changes_only_them() {
-    let mut buffer = Buffer::zeros(&devices()[0], 3, 2);
-    buffer.view_mut().slice_rows(1..2).write(&[5.0, 6.0]);
-    buffer.view_mut().slice_rows(2..3).fill(7.0);
-    assert_eq!(buffer.view().to_vec(), [0.0, 0.0, 5.0, 6.0, 7.0, 7.0]);
+    for device in devices() {
+        let mut buffer = Buffer::zeros(device, 3, 2);
+        buffer.view_mut().slice_rows(1..2).write(&[5.0, 6.0]);
+        buffer.view_mut().slice_rows(2..3).fill(7.0);
+        assert_eq!(buffer.view().to_vec(), [0.0, 0.0, 5.0, 6.0, 7.0, 7.0]);
+    }
 }
 
 #[test]
@@ -58,7 +70,7 @@ fn an_upload_of_another_length_is_refused() {
 }
 
 #[test]
-#[should_panic(expected = "2 x 4 view of 6 numbers")]
+#[should_panic(expected = "2 x 4 view of 6 elements")]
 fn a_shape_of_another_count_is_refused() {
     Buffer::zeros(&devices()[0], 2, 3).view().with_shape(2, 4);
 }
@@ -74,22 +86,26 @@ fn an_arena_lays_its_matrices_one_after_the_other() {
     let (layout, [a, empty, b]) = layout();
     assert_eq!((layout.len(), layout.find("b"), layout.find("c")), (10, Some(b), None));
     assert!(layout.entry(empty).is_empty());
-    let mut arena = Arena::zeros(&devices()[0], layout);
-    arena.flat_mut().write(&numbers(10));
-    assert_eq!(arena.view(a).to_vec(), numbers(6));
-    assert_eq!(arena.view(b).to_vec(), [6.0, 7.0, 8.0, 9.0]);
-    assert_eq!(arena.view(empty).rows(), 0);
+    for device in devices() {
+        let mut arena = Arena::zeros(device, layout.clone());
+        arena.flat_mut().write(&numbers(10));
+        assert_eq!(arena.view(a).to_vec(), numbers(6));
+        assert_eq!(arena.view(b).to_vec(), [6.0, 7.0, 8.0, 9.0]);
+        assert_eq!(arena.view(empty).rows(), 0);
+    }
 }
 
 #[test]
 fn several_matrices_of_an_arena_are_written_in_any_order() {
     let (layout, [a, empty, b]) = layout();
-    let mut arena = Arena::zeros(&devices()[0], layout);
-    let [view_b, _, view_a] = arena.views_mut([b, empty, a]);
-    assert_eq!((view_a.rows(), view_a.columns()), (2, 3));
-    view_b.fill(2.0);
-    view_a.fill(1.0);
-    assert_eq!(arena.flat().to_vec(), [[1.0; 6].as_slice(), &[2.0; 4]].concat());
+    for device in devices() {
+        let mut arena = Arena::zeros(device, layout.clone());
+        let [view_b, _, view_a] = arena.views_mut([b, empty, a]);
+        assert_eq!((view_a.rows(), view_a.columns()), (2, 3));
+        view_b.fill(2.0);
+        view_a.fill(1.0);
+        assert_eq!(arena.flat().to_vec(), [[1.0; 6].as_slice(), &[2.0; 4]].concat());
+    }
 }
 
 #[test]
@@ -182,6 +198,51 @@ fn devices_share_the_workers_they_are_given_and_run_work_on_them() {
     }
     let name = workers.run(|| std::thread::current().name().map(str::to_owned));
     assert!(name.expect("workers are named").starts_with("rankforge-"));
+}
+
+#[test]
+fn the_reference_device_is_no_cpu_and_runs_work_on_the_calling_thread() {
+    let device = Device::reference().expect("one thread starts");
+    assert_eq!((device.isa(), device.workers().count()), (None, 1));
+    assert_eq!(device.to_string(), "reference");
+    let caller = std::thread::current().id();
+    assert!(device.run(|| std::thread::current().id() == caller));
+    assert!(device.same(&device.clone()));
+    assert!(!device.same(&Device::reference().expect("one thread starts")));
+}
+
+#[test]
+fn cpu_devices_take_each_others_matrices() {
+    let [one, two] = [1, 2].map(|threads| Device::cpu_with(Isa::Scalar, threads).expect("scalar"));
+    let (x, mut out) = (Buffer::upload(&one, 2, 2, &numbers(4)), Buffer::zeros(&two, 2, 2));
+    add(x.view(), out.view_mut());
+    assert_eq!(out.view().to_vec(), numbers(4));
+}
+
+#[test]
+#[should_panic(
+    expected = "an operand on Device(reference) of an operation on Device(cpu, scalar, 1 thread)"
+)]
+fn an_operand_on_another_device_is_refused_with_both_names() {
+    let (cpu, reference) = (&devices()[0], Device::reference().expect("one thread starts"));
+    let (x, mut out) = (Buffer::zeros(cpu, 2, 2), Buffer::zeros(&reference, 2, 2));
+    add(x.view(), out.view_mut());
+}
+
+#[test]
+#[should_panic(expected = "an operand on Device(cpu, scalar, 1 thread) of an operation on Device")]
+fn the_reference_device_refuses_host_memory() {
+    let (cpu, reference) = (&devices()[0], Device::reference().expect("one thread starts"));
+    let (x, mut out) = (Buffer::zeros(&reference, 2, 2), Buffer::zeros(cpu, 2, 2));
+    add(x.view(), out.view_mut());
+}
+
+#[test]
+#[should_panic(expected = "indices on Device(cpu, scalar, 1 thread) of an operation on Device")]
+fn indices_on_another_device_are_refused_with_both_names() {
+    let (cpu, reference) = (&devices()[0], Device::reference().expect("one thread starts"));
+    let (table, mut out) = (Buffer::zeros(&reference, 2, 2), Buffer::zeros(&reference, 1, 2));
+    gather(table.view(), &Indices::new(cpu, &[1]), false, out.view_mut());
 }
 
 #[test]

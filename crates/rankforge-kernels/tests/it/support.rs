@@ -11,13 +11,14 @@ pub(crate) const AWKWARD: [usize; 13] = [0, 1, 7, 8, 9, 15, 16, 17, 31, 33, 63, 
 /// Machine epsilon of `f32` as `f64`.
 pub(crate) const EPS: f64 = f32::EPSILON as f64;
 
-/// Every instruction set of this machine with one and with two threads.
+/// Every instruction set of this machine with one and with two threads, then the reference device.
 pub(crate) fn devices() -> &'static [Device] {
     static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
     DEVICES.get_or_init(|| {
         let open = |isa, threads| Device::cpu_with(isa, threads).expect("the machine has it");
         let both = |isa| [open(isa, 1), open(isa, 2)];
-        Isa::available().into_iter().flat_map(both).collect()
+        let reference = Device::reference().expect("one thread starts");
+        Isa::available().into_iter().flat_map(both).chain([reference]).collect()
     })
 }
 

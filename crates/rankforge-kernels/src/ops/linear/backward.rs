@@ -1,10 +1,8 @@
-use crate::ops::Activation;
-use crate::ops::activation::{Function, WithFunction};
-use crate::parallel::SharedRows;
-use crate::product::{InputProduct, Operand, Product, gradients, product};
-use crate::simd::{Kernel, Simd, dispatch, load_up_to, prefetch_numbers, store_up_to};
-use crate::{Precision, View, ViewMut};
-use std::ops::Range;
+use crate::device::Kind;
+use crate::ops::activation::Activation;
+use crate::precision::Precision;
+use crate::view::{View, ViewMut};
+use crate::{cpu, reference};
 
 /// The gradient of the input of a linear layer, from `d_out weight`.
 pub struct InputGradient<'a> {
@@ -23,8 +21,8 @@ pub enum Store<'a> {
     Write,
     /// It is added to what is there.
     Add,
-    /// It is written times the slopes of the function that gave the input, at that function's own input, `T x K`:
-    /// the gradient of the latter.
+    /// It is multiplied by the slopes of the activation that gave the input, at that activation's
+    /// own input, `T x K`, and written: the gradient of the latter.
     Slopes(Activation, View<'a>),
 }
 
@@ -38,7 +36,7 @@ pub struct WeightGradient<'a> {
     pub d_bias: Option<ViewMut<'a>>,
 }
 
-/// Backward of [`super::linear`], given `d_out`, `T x N`; both gradients together read it once.
+/// Backward of [`linear`](crate::ops::linear), given `d_out`, `T x N`; both gradients together read it once.
 ///
 /// Each number has the same bits whether one gradient is asked for or both.
 ///
@@ -50,106 +48,82 @@ pub fn linear_backward(
     input: Option<InputGradient<'_>>,
     weight: Option<WeightGradient<'_>>,
 ) {
-    let Some(InputGradient { weight: matrix, store, d_x }) = input else {
-        if let Some(weight) = weight {
-            of_weight(d_out, precision, weight, None);
+    let (tokens, outputs) = (d_out.rows(), d_out.columns());
+    if let Some(InputGradient { weight, store, d_x }) = &input {
+        let inputs = d_x.columns();
+        weight.expect_shape("weight", outputs, inputs);
+        d_x.expect_shape("d_x", tokens, inputs);
+        if let Store::Slopes(_, before) = store {
+            before.expect_shape("the input of the activation", tokens, inputs);
         }
-        return;
-    };
-    let (device, tokens, outputs, inputs) = (d_out.device, d_out.rows, d_out.columns, d_x.columns);
-    matrix.expect_shape("weight", outputs, inputs);
-    d_x.expect_shape("d_x", tokens, inputs);
-    if let Store::Slopes(_, before) = store {
-        before.expect_shape("the input of the activation", tokens, inputs);
     }
-    let operands = Product {
-        precision,
-        depth: outputs,
-        left: Operand { data: d_out.data, row_stride: outputs, depth_stride: 1 },
-        right: Operand { data: matrix.data, row_stride: 1, depth_stride: inputs },
-        accumulate: matches!(store, Store::Add),
-    };
-    let d_x = SharedRows::new(d_x);
-    let finish = |rows: Range<usize>, tile: Range<usize>| {
-        if let Store::Slopes(function, before) = store {
-            dispatch(
-                device.cpu_isa(),
-                Slopes { function, before: before.data, d_x: &d_x, rows, tile },
-            );
+    if let Some(WeightGradient { x, d_weight, d_bias }) = &weight {
+        let inputs = x.columns();
+        x.expect_shape("x", tokens, inputs);
+        d_weight.expect_shape("d_weight", outputs, inputs);
+        if let Some(d_bias) = d_bias {
+            d_bias.expect_shape("d_bias", 1, outputs);
         }
-    };
-    match weight {
-        None => product(device, &operands, &d_x, &finish),
-        Some(weight) => {
-            let input = InputProduct { product: operands, out: &d_x, finish: &finish };
-            of_weight(d_out, precision, weight, Some(input));
+    }
+    let device = d_out.device();
+    match device.kind() {
+        Kind::Cpu(cpu) => {
+            let input = input.map(|it| it.on(|x| x.host(device), |x| x.host(device)));
+            let weight = weight.map(|it| it.on(|x| x.host(device), |x| x.host(device)));
+            cpu::linear::linear_backward(cpu, d_out.host(device), precision, input, weight);
+        }
+        Kind::Reference(_) => {
+            let input = input.map(|it| it.on(|x| x.reference(device), |x| x.reference(device)));
+            let weight = weight.map(|it| it.on(|x| x.reference(device), |x| x.reference(device)));
+            reference::linear::linear_backward(d_out.reference(device), precision, input, weight);
         }
     }
 }
 
-/// The gradients of the parameters, and that of the input when it is asked for.
-fn of_weight(
-    d_out: View<'_>,
-    precision: Precision,
-    weight: WeightGradient<'_>,
-    input: Option<InputProduct<'_>>,
-) {
-    let WeightGradient { x, d_weight, d_bias } = weight;
-    let (tokens, outputs, inputs) = (d_out.rows, d_out.columns, x.columns);
-    x.expect_shape("x", tokens, inputs);
-    d_weight.expect_shape("d_weight", outputs, inputs);
-    if let Some(d_bias) = &d_bias {
-        d_bias.expect_shape("d_bias", 1, outputs);
-    }
-    let operands = Product {
-        precision,
-        depth: tokens,
-        left: Operand { data: d_out.data, row_stride: 1, depth_stride: outputs },
-        right: Operand { data: x.data, row_stride: 1, depth_stride: inputs },
-        accumulate: true,
-    };
-    let (d_weight, d_bias) = (SharedRows::new(d_weight), d_bias.map(SharedRows::new));
-    gradients(d_out.device, &operands, &d_weight, d_bias.as_ref(), input);
+/// [`InputGradient`] with the matrices of a device: `V` are read, `M` are written.
+pub(crate) struct InputGradientOf<V, M> {
+    pub(crate) weight: V,
+    pub(crate) store: StoreOf<V>,
+    pub(crate) d_x: M,
 }
 
-/// Multiplies a tile of the gradient of an activation by the slopes.
-struct Slopes<'a> {
-    function: Activation,
-    /// The input of the activation.
-    before: &'a [f32],
-    d_x: &'a SharedRows<'a>,
-    rows: Range<usize>,
-    tile: Range<usize>,
+/// [`Store`] with the matrices of a device.
+#[derive(Clone, Copy)]
+pub(crate) enum StoreOf<V> {
+    Write,
+    Add,
+    Slopes(Activation, V),
 }
 
-impl Kernel for Slopes<'_> {
-    type Output = ();
+/// [`WeightGradient`] with the matrices of a device: `V` are read, `M` are written.
+pub(crate) struct WeightGradientOf<V, M> {
+    pub(crate) x: V,
+    pub(crate) d_weight: M,
+    pub(crate) d_bias: Option<M>,
+}
 
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        for row in self.rows.clone() {
-            // SAFETY: tiles are disjoint, and this is the only segment of this tile.
-            let d_x = unsafe { self.d_x.part(row, self.tile.clone()) };
-            let first = row * self.d_x.columns + self.tile.start;
-            let before = &self.before[first..first + d_x.len()];
-            let coming = first + self.rows.len() * self.d_x.columns;
-            prefetch_numbers::<S>(self.before.as_ptr().wrapping_add(coming), d_x.len());
-            self.function.select::<S>(SlopesOfRow { before, d_x });
-        }
+impl<'a> InputGradient<'a> {
+    fn on<V, M>(
+        self,
+        view: impl Fn(View<'a>) -> V,
+        view_mut: impl Fn(ViewMut<'a>) -> M,
+    ) -> InputGradientOf<V, M> {
+        let store = match self.store {
+            Store::Write => StoreOf::Write,
+            Store::Add => StoreOf::Add,
+            Store::Slopes(function, before) => StoreOf::Slopes(function, view(before)),
+        };
+        InputGradientOf { weight: view(self.weight), store, d_x: view_mut(self.d_x) }
     }
 }
 
-struct SlopesOfRow<'a> {
-    before: &'a [f32],
-    d_x: &'a mut [f32],
-}
-
-impl<S: Simd> WithFunction<S> for SlopesOfRow<'_> {
-    #[inline(always)]
-    fn run<F: Function>(self) {
-        for (before, d_x) in self.before.chunks(S::LANES).zip(self.d_x.chunks_mut(S::LANES)) {
-            let (_, slope) = F::value_and_slope::<S>(load_up_to::<S>(before));
-            store_up_to::<S>(S::mul(load_up_to::<S>(d_x), slope), d_x);
-        }
+impl<'a> WeightGradient<'a> {
+    fn on<V, M>(
+        self,
+        view: impl Fn(View<'a>) -> V,
+        view_mut: impl Fn(ViewMut<'a>) -> M,
+    ) -> WeightGradientOf<V, M> {
+        let (d_weight, d_bias) = (view_mut(self.d_weight), self.d_bias.map(&view_mut));
+        WeightGradientOf { x: view(self.x), d_weight, d_bias }
     }
 }

@@ -1,0 +1,62 @@
+use crate::cpu::Cpu;
+use crate::cpu::matrix::{Matrix, MatrixMut};
+use crate::cpu::parallel::for_row_blocks;
+use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
+use crate::ops::elementwise::Zeros;
+
+pub(crate) fn add(cpu: &Cpu, x: Matrix<'_>, out: MatrixMut<'_>) {
+    for_row_blocks(cpu, x.data.len(), 1, (x.flat(), out.flat()), |_, (x, out)| {
+        dispatch(cpu.isa(), Add { x: x.data, out: out.data });
+    });
+}
+
+pub(crate) fn zeros(cpu: &Cpu, x: Matrix<'_>) -> Zeros {
+    dispatch(cpu.isa(), FindZeros(x.data))
+}
+
+struct Add<'a> {
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for (x, out) in self.x.chunks(S::LANES).zip(self.out.chunks_mut(S::LANES)) {
+            store_up_to::<S>(S::add(load_up_to::<S>(out), load_up_to::<S>(x)), out);
+        }
+    }
+}
+
+struct FindZeros<'a>(&'a [f32]);
+
+/// Elements that are looked at before the search may end.
+const STRETCH: usize = 1024;
+
+impl Kernel for FindZeros<'_> {
+    type Output = Zeros;
+
+    #[inline(always)]
+    fn run<S: Simd>(self) -> Zeros {
+        let mut found = Zeros { all: true, all_negative: true };
+        for stretch in self.0.chunks(STRETCH) {
+            // Bits that any element has, and bits that all have.
+            let (mut any, mut every) = (0, u32::MAX);
+            for element in stretch {
+                any |= element.to_bits();
+                every &= element.to_bits();
+            }
+            found.all &= any << 1 == 0;
+            found.all_negative &= any == SIGN && every == SIGN;
+            if !found.all {
+                break;
+            }
+        }
+        found
+    }
+}
+
+/// The bits of -0.0.
+const SIGN: u32 = 1 << 31;

@@ -1,0 +1,111 @@
+//! Panels of an operand: `width` neighbouring rows for each word, packed by groups of panels.
+
+use crate::cpu::Cpu;
+use crate::cpu::matmul::Operand;
+use crate::cpu::matmul::pack::{Aside, Format, MOST_ROWS, PackPanels};
+use crate::cpu::matmul::plan::Plan;
+use crate::cpu::memory::Aligned;
+use crate::cpu::parallel::{INLINE_ELEMENTS, SharedRows, for_each};
+use crate::cpu::simd::dispatch;
+use crate::isa::Supported;
+use crate::precision::Precision;
+use std::ops::Range;
+
+/// The right operand of products, packed once: panels of the whole depth.
+#[derive(Clone)]
+pub(crate) struct PackedPanels {
+    pub(super) format: Format,
+    pub(super) rows: usize,
+    pub(super) depth: usize,
+    pub(super) words: Aligned,
+}
+
+impl PackedPanels {
+    /// Packs `operand`, `rows x depth`, as [`product`](super::product) packs its right operand.
+    pub(crate) fn pack(
+        cpu: &Cpu,
+        operand: Operand<'_>,
+        rows: usize,
+        depth: usize,
+        precision: Precision,
+    ) -> PackedPanels {
+        operand.check("the operand to pack", rows, depth);
+        let (isa, width) = (cpu.isa(), Plan::panel(cpu));
+        let format = Format::of(isa.isa(), precision);
+        let length = rows.next_multiple_of(width) * depth.div_ceil(format.per_word());
+        let mut words = Aligned::zeros(length);
+        if length > 0 {
+            let (kind, depths) = (PanelKind { isa, format, width }, 0..depth);
+            let groups = Groups::of(kind, (operand, rows), &depths, &mut words);
+            let parallel = rows * depth >= INLINE_ELEMENTS;
+            for_each(cpu, parallel, groups.count(), |group| groups.pack(group));
+        }
+        PackedPanels { format, rows, depth, words }
+    }
+
+    /// Memory of the packed words.
+    pub(crate) fn size_in_bytes(&self) -> usize {
+        self.words.len() * size_of::<f32>()
+    }
+}
+
+/// How panels are made.
+#[derive(Clone, Copy)]
+pub(super) struct PanelKind {
+    pub(super) isa: Supported,
+    pub(super) format: Format,
+    /// Rows of a panel.
+    pub(super) width: usize,
+}
+
+/// An operand that is packed at `depths` as panels. A group of panels is one task: their rows are
+/// read along, and a task is worth its start.
+pub(super) struct Groups<'a> {
+    kind: PanelKind,
+    operand: Operand<'a>,
+    rows: usize,
+    depths: &'a Range<usize>,
+    packed: SharedRows<'a>,
+}
+
+impl<'a> Groups<'a> {
+    pub(super) fn of(
+        kind: PanelKind,
+        (operand, rows): (Operand<'a>, usize),
+        depths: &'a Range<usize>,
+        packed: &'a mut [f32],
+    ) -> Groups<'a> {
+        let length = packed.len();
+        let packed = SharedRows::of_slice(packed, 1, length);
+        Groups { kind, operand, rows, depths, packed }
+    }
+
+    /// Rows of a whole group: of 12 and 32 it is a multiple.
+    fn group_rows(&self) -> usize {
+        MOST_ROWS / self.kind.width * self.kind.width
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.rows.div_ceil(self.group_rows())
+    }
+
+    /// The rows of a group.
+    pub(super) fn rows(&self, group: usize) -> Range<usize> {
+        let length = self.group_rows();
+        group * length..((group + 1) * length).min(self.rows)
+    }
+
+    pub(super) fn pack(&self, group: usize) {
+        self.pack_with(group, Aside::default());
+    }
+
+    /// Packs a group, and what else its rows are read for.
+    pub(super) fn pack_with(&self, group: usize, aside: Aside<'_>) {
+        let Groups { kind: PanelKind { isa, format, width }, ref operand, depths, .. } = *self;
+        let (rows, words) = (self.rows(group), depths.len().div_ceil(format.per_word()));
+        let place = rows.start * words..rows.end.next_multiple_of(width) * words;
+        // SAFETY: groups are disjoint, and each is packed by one task.
+        let packed = unsafe { self.packed.part(0, place) };
+        dispatch(isa, PackPanels { operand, format, rows, width, depths, packed, aside });
+    }
+}

@@ -1,0 +1,272 @@
+//! How a large product is computed: which operand is packed, where words are read from, and how
+//! much at a time.
+
+use crate::cpu::Cpu;
+use crate::cpu::matmul::block::most_rows;
+use crate::cpu::matmul::pack::{Format, PackRows};
+use crate::cpu::matmul::panels::{Groups, PanelKind};
+use crate::cpu::matmul::tiles::Tiles;
+use crate::cpu::matmul::{Operand, Product};
+use crate::cpu::parallel::{SharedRows, for_chunks, for_each, on_workers};
+use crate::cpu::simd::{Kernel, Simd, dispatch};
+use crate::isa::Supported;
+use std::ops::Range;
+
+/// Products with fewer multiply-adds run on the calling thread.
+const INLINE_WORK: usize = 1 << 22;
+
+/// Longest chain of words kept in registers: a block of the broadcast operand (12 x 512 words)
+/// fits a 32 KiB L1 cache.
+const DEPTH_BLOCK: usize = 512;
+
+/// Most words packed before they are used; only very large operands are packed in turns.
+const PACKED_WORDS: usize = 1 << 23;
+
+/// The same where both operands are packed, as for the gradient of a weight: their depth, the
+/// tokens, is long, and its pieces can stay in the outer cache.
+pub(super) const CACHED_WORDS: usize = 1 << 20;
+
+/// Rows of a tile: enough to use each packed panel often, few enough to balance threads.
+/// A multiple of every block's rows.
+pub(super) const TILE_ROWS: usize = 96;
+
+/// Columns of a tile: with a depth block, the packed panels stay in a 1 MiB L2 cache.
+pub(super) const TILE_COLUMNS: usize = 320;
+
+/// Rows whose distance in words is a multiple of this share cache sets.
+const ALIASING: usize = 1024;
+
+/// What is done with rows and columns of the output when they are final. Not generic: a tile is compiled once.
+pub(crate) type Finish<'a> = &'a (dyn Fn(Range<usize>, Range<usize>) + Sync);
+
+/// The lanes of an instruction set.
+struct Lanes;
+
+impl Kernel for Lanes {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self) -> usize {
+        S::LANES
+    }
+}
+
+/// Where the operand whose words are broadcast is read from.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Place {
+    /// The operand itself, its depth contiguous.
+    Original,
+    /// A packed copy, row by row.
+    Rows,
+    /// A packed copy in panels of `most` rows, word by word.
+    Panels,
+}
+
+impl Place {
+    /// For an operand whose depth is contiguous.
+    fn of(operand: &Operand<'_>, format: Format) -> Place {
+        let aliases = operand.row_stride.is_multiple_of(ALIASING);
+        if format == Format::Exact && !aliases { Place::Original } else { Place::Rows }
+    }
+}
+
+/// Where the panels come from: the operand whose words fill vectors.
+#[derive(Clone, Copy)]
+pub(super) enum Panels<'a> {
+    /// Packed as the product goes.
+    ToPack(Operand<'a>),
+    /// Packed before, all of its depth.
+    Packed(&'a [f32]),
+}
+
+/// One product, with the operand whose words fill vectors (`panels`) told from the one whose words
+/// are broadcast.
+#[derive(Clone, Copy)]
+pub(super) struct Plan<'a> {
+    pub(super) isa: Supported,
+    pub(super) format: Format,
+    /// Rows of a packed panel: two vectors.
+    pub(super) panel: usize,
+    /// Rows of a block of the broadcast operand.
+    pub(super) most: usize,
+    /// Rows of the operand in panels.
+    pub(super) panels: usize,
+    pub(super) broadcast: (Operand<'a>, usize),
+    pub(super) place: Place,
+    pub(super) depth: usize,
+    /// Words of a depth block.
+    pub(super) block: usize,
+    /// The panels are along the rows of `out`.
+    pub(super) swap: bool,
+    pub(super) accumulate: bool,
+    pub(super) parallel: bool,
+}
+
+/// The words of a run of depths, as they lie in memory.
+pub(super) struct Packed<'a> {
+    pub(super) depths: Range<usize>,
+    pub(super) words: usize,
+    /// Panels of `panel_words` words, those of `depths` from word `panel_start` on.
+    pub(super) panels: &'a [f32],
+    pub(super) panel_words: usize,
+    pub(super) panel_start: usize,
+    pub(super) broadcast: &'a [f32],
+}
+
+impl<'a> Plan<'a> {
+    /// Rows of a panel.
+    pub(super) fn panel(cpu: &Cpu) -> usize {
+        2 * dispatch(cpu.isa(), Lanes)
+    }
+
+    /// The plan of `product` for `[rows, columns]` of the output; `swap` makes panels of the left
+    /// operand.
+    pub(super) fn of(cpu: &Cpu, product: &Product<'a>, size: [usize; 2], swap: bool) -> Plan<'a> {
+        let format = Format::of(cpu.isa().isa(), product.precision);
+        let ([rows, columns], depth) = (size, product.depth);
+        let (panels, broadcast) =
+            if swap { (rows, (product.right, columns)) } else { (columns, (product.left, rows)) };
+        let plan = Plan::new(cpu, format, depth, panels, broadcast);
+        Plan { swap, accumulate: product.accumulate, ..plan }
+    }
+
+    /// The plan of a product of an operand with `panels` rows and one whose words are broadcast, to
+    /// be written with the panels along the columns of the output.
+    pub(super) fn new(
+        cpu: &Cpu,
+        format: Format,
+        depth: usize,
+        panels: usize,
+        broadcast: (Operand<'a>, usize),
+    ) -> Plan<'a> {
+        let panel = Plan::panel(cpu);
+        let words = depth.div_ceil(format.per_word());
+        Plan {
+            isa: cpu.isa(),
+            format,
+            panel,
+            most: most_rows(panel / 2),
+            panels,
+            broadcast,
+            place: Place::of(&broadcast.0, format),
+            depth,
+            block: words.div_ceil(words.div_ceil(DEPTH_BLOCK)),
+            swap: false,
+            accumulate: false,
+            parallel: cpu.threads() > 1 && panels * broadcast.1 * depth >= INLINE_WORK,
+        }
+    }
+
+    /// Computes the product, on the workers where it is worth waking them.
+    pub(super) fn run(
+        &self,
+        cpu: &Cpu,
+        panels: Panels<'_>,
+        out: &SharedRows<'_>,
+        finish: Finish<'_>,
+    ) {
+        on_workers(cpu, self.parallel, || self.run_chunks(cpu, panels, out, finish));
+    }
+
+    fn run_chunks(&self, cpu: &Cpu, panels: Panels<'_>, out: &SharedRows<'_>, finish: Finish<'_>) {
+        let words = self.words();
+        let packed_rows = match panels {
+            Panels::ToPack(_) => self.panel_rows(),
+            Panels::Packed(_) => 0,
+        };
+        let broadcast_rows = if self.place == Place::Rows { self.broadcast.1 } else { 0 };
+        let chunk = self.chunk(PACKED_WORDS, packed_rows + broadcast_rows);
+        let mut scratch =
+            cpu.scratch(packed_rows * chunk + broadcast_rows * Plan::row_stride(chunk));
+        for start in (0..words).step_by(chunk) {
+            let (depths, words) = self.depths(start, chunk);
+            let (target, rows) = scratch.split_at_mut(packed_rows * words);
+            let rows = &mut rows[..broadcast_rows * Plan::row_stride(words)];
+            let (panels, panel_words, panel_start) = match panels {
+                Panels::Packed(panels) => (panels, self.words(), start),
+                Panels::ToPack(operand) => {
+                    let source = (operand, self.panels);
+                    let groups =
+                        Groups::of(self.panel_kind(self.panel), source, &depths, &mut *target);
+                    for_each(cpu, self.parallel, groups.count(), |group| groups.pack(group));
+                    (&*target, words, 0)
+                }
+            };
+            if self.place == Place::Rows {
+                self.pack_rows(cpu, &depths, rows);
+            }
+            let packed =
+                Packed { depths, words, panels, panel_words, panel_start, broadcast: rows };
+            let tiles = Tiles::of(self, &packed, out, finish);
+            for_each(cpu, self.parallel, tiles.count(), |task| tiles.run(task));
+        }
+    }
+
+    /// Panels of `width` rows for this product.
+    pub(super) fn panel_kind(&self, width: usize) -> PanelKind {
+        PanelKind { isa: self.isa, format: self.format, width }
+    }
+
+    /// Rows of the packed panels, the zeros at the end included.
+    pub(super) fn panel_rows(&self) -> usize {
+        self.panels.next_multiple_of(self.panel)
+    }
+
+    /// Words of the whole depth.
+    pub(super) fn words(&self) -> usize {
+        self.depth.div_ceil(self.format.per_word())
+    }
+
+    /// Words of a row that are packed at once: whole blocks, one at least, of about `most` words in `rows` rows.
+    pub(super) fn chunk(&self, most: usize, rows: usize) -> usize {
+        let blocks = most / (rows * self.block).max(1);
+        (blocks.max(1) * self.block).min(self.words())
+    }
+
+    /// The depths of `chunk` words from word `start` on, and how many words there are.
+    pub(super) fn depths(&self, start: usize, chunk: usize) -> (Range<usize>, usize) {
+        let (words, per_word) = (chunk.min(self.words() - start), self.format.per_word());
+        (start * per_word..((start + words) * per_word).min(self.depth), words)
+    }
+
+    /// Words from one packed row to the next: no multiple of what makes rows share cache sets.
+    pub(super) fn row_stride(words: usize) -> usize {
+        words.next_multiple_of(16) + 16
+    }
+
+    /// Packs the broadcast operand at `depths` row by row.
+    fn pack_rows(&self, cpu: &Cpu, depths: &Range<usize>, packed: &mut [f32]) {
+        const ROWS: usize = 16;
+        let ((operand, count), format) = (&self.broadcast, self.format);
+        let stride = Plan::row_stride(depths.len().div_ceil(format.per_word()));
+        for_chunks(cpu, self.parallel, packed, ROWS * stride, |task, packed| {
+            let rows = task * ROWS..((task + 1) * ROWS).min(*count);
+            dispatch(self.isa, PackRows { operand, format, rows, depths, stride, packed });
+        });
+    }
+
+    /// Where the broadcast operand is from row `first` and word `start` on, and its strides along
+    /// the rows and along the words.
+    pub(super) fn broadcast_block(
+        &self,
+        packed: &Packed<'_>,
+        first: usize,
+        start: usize,
+    ) -> (*const f32, usize, usize) {
+        match self.place {
+            Place::Original => {
+                let operand = &self.broadcast.0;
+                let offset = first * operand.row_stride + packed.depths.start + start;
+                (operand.data[offset..].as_ptr(), operand.row_stride, 1)
+            }
+            Place::Rows => {
+                let stride = Plan::row_stride(packed.words);
+                (packed.broadcast[first * stride + start..].as_ptr(), stride, 1)
+            }
+            Place::Panels => {
+                let offset = first * packed.words + start * self.most;
+                (packed.broadcast[offset..].as_ptr(), 1, self.most)
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! A tile of a product: the blocks it is made of, and how the output is cut into tiles.
+
+use crate::cpu::matmul::block::{Block, Multiply, MultiplyPairs};
+use crate::cpu::matmul::pack::Format;
+use crate::cpu::matmul::plan::{Finish, Packed, Plan, TILE_COLUMNS, TILE_ROWS};
+use crate::cpu::parallel::SharedRows;
+use crate::cpu::simd::{Kernel, Simd, dispatch};
+use std::ops::Range;
+
+/// The tiles of what was packed, each of them one task.
+pub(super) struct Tiles<'a> {
+    plan: &'a Plan<'a>,
+    packed: &'a Packed<'a>,
+    out: &'a SharedRows<'a>,
+    finish: Finish<'a>,
+    across: Cut,
+    down: Cut,
+}
+
+impl<'a> Tiles<'a> {
+    pub(super) fn of(
+        plan: &'a Plan<'a>,
+        packed: &'a Packed<'a>,
+        out: &'a SharedRows<'a>,
+        finish: Finish<'a>,
+    ) -> Tiles<'a> {
+        let across = Cut::new(plan.panels, TILE_COLUMNS, plan.panel);
+        let down = Cut::new(plan.broadcast.1, TILE_ROWS, plan.most);
+        Tiles { plan, packed, out, finish, across, down }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.across.pieces * self.down.pieces
+    }
+
+    /// Computes a tile. Neighbours share their packed panels, which stay in the cache.
+    pub(super) fn run(&self, task: usize) {
+        let panels = self.across.piece(task / self.down.pieces);
+        let broadcast = self.down.piece(task % self.down.pieces);
+        let &Tiles { plan, packed, out, finish, .. } = self;
+        dispatch(plan.isa, Tile { plan, packed, panels, broadcast, out, finish });
+    }
+}
+
+/// One tile of the output.
+struct Tile<'a> {
+    plan: &'a Plan<'a>,
+    packed: &'a Packed<'a>,
+    panels: Range<usize>,
+    broadcast: Range<usize>,
+    out: &'a SharedRows<'a>,
+    finish: Finish<'a>,
+}
+
+impl Kernel for Tile<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let (plan, words) = (self.plan, self.packed.words);
+        for start in (0..words).step_by(plan.block) {
+            let count = plan.block.min(words - start);
+            let accumulate = plan.accumulate || self.packed.depths.start + start > 0;
+            let last = self.packed.depths.end == plan.depth && start + count == words;
+            for first in self.broadcast.clone().step_by(plan.most) {
+                let height = plan.most.min(self.broadcast.end - first);
+                let (left, row_stride, word_stride) =
+                    plan.broadcast_block(self.packed, first, start);
+                for lane in self.panels.clone().step_by(plan.panel) {
+                    let columns = plan.panel.min(self.panels.end - lane);
+                    let place = lane * self.packed.panel_words
+                        + (self.packed.panel_start + start) * plan.panel;
+                    let right = &self.packed.panels[place..];
+                    let block = Block {
+                        left,
+                        row_stride,
+                        word_stride,
+                        right: right.as_ptr(),
+                        right_stride: plan.panel,
+                        out: std::ptr::null_mut(),
+                        out_stride: self.out.columns,
+                        words: count,
+                        columns,
+                        accumulate,
+                    };
+                    // SAFETY: tiles of different tasks are disjoint parts of `out`, `check` bounded
+                    // the operands, and the packed ones have whole panels.
+                    unsafe { self.block::<S>(block, first, lane, height) };
+                }
+                if last {
+                    let (lanes, broadcast) = (self.panels.clone(), first..first + height);
+                    let (rows, columns) =
+                        if plan.swap { (lanes, broadcast) } else { (broadcast, lanes) };
+                    (self.finish)(rows, columns);
+                }
+            }
+        }
+    }
+}
+
+impl Tile<'_> {
+    /// Computes a block and puts it at row `first` of the broadcast operand and row `lane` of the panels.
+    ///
+    /// # Safety
+    /// As for [`Block::of_height`], and the place lies inside `out`.
+    #[inline(always)]
+    unsafe fn block<S: Simd>(&self, block: Block, first: usize, lane: usize, height: usize) {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            if !self.plan.swap {
+                let out = self.out.data.add(first * self.out.columns + lane);
+                self.sum::<S>(Block { out, ..block }, height);
+                return;
+            }
+            self.turned::<S>(block, first, lane, height);
+        }
+    }
+
+    /// [`Tile::block`] where the panels are along the rows of `out`.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn turned<S: Simd>(&self, block: Block, first: usize, lane: usize, height: usize) {
+        let (columns, accumulate) = (block.columns, block.accumulate);
+        let mut turned = [0.0; 12 * 32];
+        let (out, out_stride) = (turned.as_mut_ptr(), 2 * S::LANES);
+        // SAFETY: as promised by the caller.
+        unsafe {
+            self.sum::<S>(Block { out, out_stride, accumulate: false, ..block }, height);
+            for (row, numbers) in turned.chunks(out_stride).take(height).enumerate() {
+                for (column, &number) in numbers[..columns].iter().enumerate() {
+                    let place = (lane + column) * self.out.columns + first + row;
+                    let out = self.out.data.add(place);
+                    *out = if accumulate { *out + number } else { number };
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Block::of_height`].
+    #[inline(always)]
+    unsafe fn sum<S: Simd>(&self, block: Block, height: usize) {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            if S::BF16_PAIRS && self.plan.format == Format::Bf16Pairs {
+                block.of_height::<S, MultiplyPairs>(height);
+            } else {
+                block.of_height::<S, Multiply>(height);
+            }
+        }
+    }
+}
+
+/// A range cut into pieces of about equal length, multiples of a unit but for the last.
+struct Cut {
+    total: usize,
+    length: usize,
+    pieces: usize,
+}
+
+impl Cut {
+    fn new(total: usize, longest: usize, unit: usize) -> Cut {
+        let pieces = total.div_ceil(longest.next_multiple_of(unit));
+        // One unit at least, where there is nothing to cut.
+        let length = total.div_ceil(pieces.max(1)).next_multiple_of(unit).max(unit);
+        Cut { total, length, pieces: total.div_ceil(length) }
+    }
+
+    fn piece(&self, index: usize) -> Range<usize> {
+        index * self.length..((index + 1) * self.length).min(self.total)
+    }
+}

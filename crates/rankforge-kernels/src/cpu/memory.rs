@@ -1,0 +1,117 @@
+//! Working memory, aligned for vectors.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, PoisonError};
+
+/// Elements in a cache line, which is also the widest vector.
+const LINE: usize = 16;
+
+/// Elements from the beginning of a cache line on, so that no vector load at a multiple of a vector
+/// straddles two lines. The allocation only grows.
+pub(crate) struct Aligned {
+    memory: Vec<f32>,
+    /// The first element, and how many there are.
+    start: usize,
+    length: usize,
+}
+
+impl Aligned {
+    /// No element.
+    pub(crate) const fn new() -> Aligned {
+        Aligned { memory: Vec::new(), start: 0, length: 0 }
+    }
+
+    /// `length` zeros and no room for more.
+    pub(crate) fn zeros(length: usize) -> Aligned {
+        Aligned::allocate(length, length)
+    }
+
+    /// Zeros from the allocator: the system maps them when they are first touched.
+    fn allocate(length: usize, room: usize) -> Aligned {
+        let memory = vec![0.0; room + LINE];
+        let misaligned = memory.as_ptr().addr() % (LINE * size_of::<f32>());
+        let start = (LINE - misaligned / size_of::<f32>()) % LINE;
+        Aligned { memory, start, length }
+    }
+
+    /// Elements that fit without a new allocation.
+    pub(crate) fn room(&self) -> usize {
+        self.memory.len().saturating_sub(LINE)
+    }
+
+    /// Changes the number of elements, whose values are unspecified afterwards.
+    pub(crate) fn set_length(&mut self, length: usize) {
+        if self.room() < length {
+            *self = Aligned::new(); // freed before more is allocated
+            // Half as many again, for somewhat larger batches to come.
+            *self = Aligned::allocate(length, length + length / 2);
+        }
+        self.length = length;
+    }
+
+    /// Separate slices of these lengths, each aligned, with unspecified values.
+    pub(crate) fn split<const N: usize>(&mut self, lengths: [usize; N]) -> [&mut [f32]; N] {
+        self.set_length(lengths.iter().map(|length| length.next_multiple_of(LINE)).sum());
+        let mut rest: &mut [f32] = self;
+        lengths.map(|length| {
+            let lines = length.next_multiple_of(LINE);
+            let (part, tail) = std::mem::take(&mut rest).split_at_mut(lines);
+            rest = tail;
+            &mut part[..length]
+        })
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+
+    #[inline]
+    fn deref(&self) -> &[f32] {
+        &self.memory[self.start..self.start + self.length]
+    }
+}
+
+impl DerefMut for Aligned {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.memory[self.start..self.start + self.length]
+    }
+}
+
+impl Clone for Aligned {
+    fn clone(&self) -> Aligned {
+        // Another allocation begins elsewhere in its line.
+        let mut copy = Aligned::zeros(self.length);
+        copy.copy_from_slice(self);
+        copy
+    }
+}
+
+/// Working memory of one operation, which goes back to those it came from.
+pub(crate) struct Scratch<'a> {
+    pub(super) free: &'a Mutex<Vec<Aligned>>,
+    pub(super) memory: Aligned,
+}
+
+impl Deref for Scratch<'_> {
+    type Target = [f32];
+
+    #[inline]
+    fn deref(&self) -> &[f32] {
+        &self.memory
+    }
+}
+
+impl DerefMut for Scratch<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.memory
+    }
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        let memory = std::mem::replace(&mut self.memory, Aligned::new());
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+    }
+}

@@ -1,0 +1,251 @@
+//! Work over row blocks: what a block is depends on shapes only, so every block is computed the
+//! same way whatever the number of threads.
+
+use crate::cpu::Cpu;
+use crate::cpu::matrix::{Matrix, MatrixMut};
+use rayon::prelude::*;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Operations on fewer elements run on the calling thread: waking another costs more.
+pub(crate) const INLINE_ELEMENTS: usize = 1 << 15;
+
+/// About how many numbers a block of an elementwise operation touches: 64 KiB, to stay in L2.
+const BLOCK_NUMBERS: usize = 1 << 14;
+
+/// Operands that can be cut at a row.
+pub(crate) trait SplitRows: Send + Sized {
+    /// The first `rows` rows, and the others.
+    fn split_rows(self, rows: usize) -> (Self, Self);
+}
+
+impl SplitRows for Matrix<'_> {
+    fn split_rows(self, rows: usize) -> (Self, Self) {
+        let (first, second) = self.data.split_at(rows * self.columns);
+        (
+            Matrix { rows, data: first, ..self },
+            Matrix { rows: self.rows - rows, data: second, ..self },
+        )
+    }
+}
+
+impl SplitRows for MatrixMut<'_> {
+    fn split_rows(self, rows: usize) -> (Self, Self) {
+        let (first, second) = self.data.split_at_mut(rows * self.columns);
+        let columns = self.columns;
+        (
+            MatrixMut { rows, columns, data: first },
+            MatrixMut { rows: self.rows - rows, columns, data: second },
+        )
+    }
+}
+
+impl<P: SplitRows> SplitRows for Option<P> {
+    fn split_rows(self, rows: usize) -> (Self, Self) {
+        match self {
+            Some(operand) => {
+                let (first, second) = operand.split_rows(rows);
+                (Some(first), Some(second))
+            }
+            None => (None, None),
+        }
+    }
+}
+
+macro_rules! split_tuple {
+    ($($operand:ident),+) => {
+        impl<$($operand: SplitRows),+> SplitRows for ($($operand,)+) {
+            #[expect(non_snake_case, reason = "the type parameters name the variables too")]
+            fn split_rows(self, rows: usize) -> (Self, Self) {
+                let ($($operand,)+) = self;
+                $(let $operand = $operand.split_rows(rows);)+
+                (($($operand.0,)+), ($($operand.1,)+))
+            }
+        }
+    };
+}
+
+split_tuple!(P1, P2);
+split_tuple!(P1, P2, P3);
+split_tuple!(P1, P2, P3, P4);
+
+/// Runs `work` on the workers when it is `parallel`, and otherwise on the calling thread, where small
+/// work is done sooner.
+pub(crate) fn on_workers<R: Send>(cpu: &Cpu, parallel: bool, work: impl FnOnce() -> R + Send) -> R {
+    if parallel { cpu.workers().run(work) } else { work() }
+}
+
+/// Calls `work(first row, operands)` for each block of `block` rows, on all threads when `parallel`.
+pub(crate) fn for_blocks<P: SplitRows>(
+    cpu: &Cpu,
+    parallel: bool,
+    rows: usize,
+    block: usize,
+    operands: P,
+    work: impl Fn(usize, P) + Sync,
+) {
+    if parallel && rows > block && cpu.threads() > 1 {
+        cpu.workers().run(|| halve(0, rows, block, operands, &work));
+        return;
+    }
+    let (mut first, mut rest) = (0, operands);
+    while rows - first > block {
+        let (operands, tail) = rest.split_rows(block);
+        work(first, operands);
+        (first, rest) = (first + block, tail);
+    }
+    if rows > first {
+        work(first, rest);
+    }
+}
+
+/// [`for_blocks`] for operations that read and write each of `columns` numbers a row about once.
+pub(crate) fn for_row_blocks<P: SplitRows>(
+    cpu: &Cpu,
+    rows: usize,
+    columns: usize,
+    operands: P,
+    work: impl Fn(usize, P) + Sync,
+) {
+    let block = (BLOCK_NUMBERS / columns.max(1)).max(1);
+    for_blocks(cpu, rows * columns >= INLINE_ELEMENTS, rows, block, operands, work);
+}
+
+fn halve<P: SplitRows>(
+    first: usize,
+    rows: usize,
+    block: usize,
+    operands: P,
+    work: &(impl Fn(usize, P) + Sync),
+) {
+    if rows <= block {
+        return work(first, operands);
+    }
+    let half = rows.div_ceil(block) / 2 * block;
+    let (left, right) = operands.split_rows(half);
+    rayon::join(
+        || halve(first, half, block, left, work),
+        || halve(first + half, rows - half, block, right, work),
+    );
+}
+
+/// Calls `work` with each number below `count`, in this order, on all threads when `parallel`: whoever is free takes the
+/// next, so that threads end together where the costliest come first.
+pub(crate) fn for_each(
+    cpu: &Cpu,
+    parallel: bool,
+    count: usize,
+    work: impl Fn(usize) + Sync + Send,
+) {
+    let threads = cpu.threads().min(count);
+    if !parallel || threads < 2 {
+        return (0..count).for_each(work);
+    }
+    let next = AtomicUsize::new(0);
+    let take = |_| {
+        loop {
+            let item = next.fetch_add(1, Ordering::Relaxed);
+            if item >= count {
+                return;
+            }
+            work(item);
+        }
+    };
+    cpu.workers().run(|| (0..threads).into_par_iter().with_max_len(1).for_each(take));
+}
+
+/// A matrix of which several threads write different parts that are no row ranges.
+pub(crate) struct SharedRows<'a> {
+    pub(crate) data: *mut f32,
+    pub(crate) row_count: usize,
+    pub(crate) columns: usize,
+    lifetime: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: the matrix is borrowed exclusively, and `SharedRows::part` hands out parts only to callers
+// who promise that they do not overlap.
+unsafe impl Sync for SharedRows<'_> {}
+
+// SAFETY: the matrix is borrowed exclusively and `f32` may be written from any thread, so the handle
+// may move to one.
+unsafe impl Send for SharedRows<'_> {}
+
+impl<'a> SharedRows<'a> {
+    /// All rows of `matrix`.
+    pub(crate) fn new(matrix: MatrixMut<'a>) -> SharedRows<'a> {
+        SharedRows::of_slice(matrix.data, matrix.rows, matrix.columns)
+    }
+
+    /// `data` as `rows` rows of `columns` numbers.
+    pub(crate) fn of_slice(data: &'a mut [f32], rows: usize, columns: usize) -> SharedRows<'a> {
+        assert_eq!(data.len(), rows * columns, "{rows} x {columns} of {} numbers", data.len());
+        SharedRows { data: data.as_mut_ptr(), row_count: rows, columns, lifetime: PhantomData }
+    }
+
+    /// The numbers of `row` in `columns`.
+    ///
+    /// # Safety
+    /// No other part that is alive, on any thread, may overlap this one.
+    #[expect(clippy::mut_from_ref, reason = "the caller keeps the parts apart")]
+    pub(crate) unsafe fn part(&self, row: usize, columns: Range<usize>) -> &mut [f32] {
+        assert!(
+            row < self.row_count && columns.start <= columns.end && columns.end <= self.columns,
+            "row {row}, columns {columns:?} of {} x {}",
+            self.row_count,
+            self.columns
+        );
+        // SAFETY: inside the matrix as just checked; not aliased as the caller promises.
+        unsafe {
+            let start = self.data.add(row * self.columns + columns.start);
+            std::slice::from_raw_parts_mut(start, columns.len())
+        }
+    }
+
+    /// Some of the rows.
+    pub(crate) fn slice_rows(&self, rows: &Range<usize>) -> SharedRows<'_> {
+        assert!(
+            rows.start <= rows.end && rows.end <= self.row_count,
+            "rows {rows:?} of {} x {}",
+            self.row_count,
+            self.columns
+        );
+        let data = self.data.wrapping_add(rows.start * self.columns);
+        SharedRows { data, row_count: rows.len(), lifetime: PhantomData, ..*self }
+    }
+
+    /// All numbers of some rows.
+    ///
+    /// # Safety
+    /// As for [`SharedRows::part`].
+    #[expect(clippy::mut_from_ref, reason = "the caller keeps the parts apart")]
+    pub(crate) unsafe fn rows(&self, rows: Range<usize>) -> &mut [f32] {
+        assert!(
+            rows.start <= rows.end && rows.end <= self.row_count,
+            "rows {rows:?} of {} x {}",
+            self.row_count,
+            self.columns
+        );
+        // SAFETY: inside the matrix as just checked; not aliased as the caller promises.
+        unsafe {
+            let start = self.data.add(rows.start * self.columns);
+            std::slice::from_raw_parts_mut(start, rows.len() * self.columns)
+        }
+    }
+}
+
+/// Calls `work(index, chunk)` for the chunks of `data`, on all threads when `parallel`.
+pub(crate) fn for_chunks(
+    cpu: &Cpu,
+    parallel: bool,
+    data: &mut [f32],
+    size: usize,
+    work: impl Fn(usize, &mut [f32]) + Sync,
+) {
+    if parallel && data.len() > size && cpu.threads() > 1 {
+        cpu.workers()
+            .run(|| data.par_chunks_mut(size).enumerate().for_each(|(i, chunk)| work(i, chunk)));
+    } else {
+        data.chunks_mut(size).enumerate().for_each(|(index, chunk)| work(index, chunk));
+    }
+}

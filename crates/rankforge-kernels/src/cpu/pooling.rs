@@ -1,0 +1,222 @@
+use crate::cpu::Cpu;
+use crate::cpu::matrix::{Matrix, MatrixMut};
+use crate::cpu::parallel::{INLINE_ELEMENTS, SharedRows, for_each};
+use crate::cpu::simd::{Kernel, Simd, dispatch};
+use crate::ops::pooling::Pooling;
+use std::ops::Range;
+
+/// Pools rows of `source`, all of them in order or those that `ids` name; `starts` are the
+/// cumulative sequence lengths.
+pub(crate) fn pool(
+    cpu: &Cpu,
+    mode: Pooling,
+    source: Matrix<'_>,
+    ids: Option<&[u32]>,
+    starts: &[usize],
+    skip: Option<&[u32]>,
+    column: usize,
+    out: MatrixMut<'_>,
+) {
+    let (sequences, width) = (starts.len() - 1, source.columns);
+    let out = SharedRows::new(out);
+    let parallel = starts[sequences] * width >= INLINE_ELEMENTS;
+    for_each(cpu, parallel, sequences, |sequence| {
+        // SAFETY: each sequence has its own row.
+        let out = unsafe { out.part(sequence, column..column + width) };
+        let (tokens, skip) = sequence_of(starts, skip, sequence);
+        let (tokens, weight) = contribution(mode, tokens, skip);
+        let x = match ids {
+            Some(ids) => Tokens { ids: Some(&ids[tokens.clone()]), ..Tokens::of(source, tokens) },
+            None => Tokens::of(source.slice_rows(tokens.clone()), tokens),
+        };
+        if mode == Pooling::Max {
+            dispatch(cpu.isa(), Maximum { x, out });
+        } else {
+            dispatch(cpu.isa(), WeightedSum { weight, x, out });
+        }
+    });
+}
+
+pub(crate) fn pool_backward(
+    cpu: &Cpu,
+    mode: Pooling,
+    d_out: Matrix<'_>,
+    x: Matrix<'_>,
+    starts: &[usize],
+    skip: Option<&[u32]>,
+    column: usize,
+    d_x: MatrixMut<'_>,
+) {
+    let columns = column..column + x.columns;
+    let d_x = SharedRows::new(d_x);
+    for_each(cpu, x.data.len() >= INLINE_ELEMENTS, starts.len() - 1, |sequence| {
+        let d_out = &d_out.row(sequence)[columns.clone()];
+        let (tokens, skip) = sequence_of(starts, skip, sequence);
+        let (tokens, weight) = contribution(mode, tokens, skip);
+        // SAFETY: each sequence has its own rows.
+        let d_x = unsafe { d_x.rows(tokens.clone()) };
+        let x = x.slice_rows(tokens);
+        if mode == Pooling::Max {
+            dispatch(cpu.isa(), MaximumBackward { d_out, x, d_x });
+        } else {
+            dispatch(cpu.isa(), WeightedSumBackward { d_out, weight, d_x });
+        }
+    });
+}
+
+/// The tokens of a sequence: rows in their order, or those that ids name.
+#[derive(Clone, Copy)]
+struct Tokens<'a> {
+    rows: &'a [f32],
+    ids: Option<&'a [u32]>,
+    count: usize,
+    columns: usize,
+}
+
+impl<'a> Tokens<'a> {
+    fn of(rows: Matrix<'a>, tokens: Range<usize>) -> Tokens<'a> {
+        Tokens { rows: rows.data, ids: None, count: tokens.len(), columns: rows.columns }
+    }
+
+    #[inline(always)]
+    fn row(&self, token: usize) -> &'a [f32] {
+        let row = self.ids.map_or(token, |ids| ids[token] as usize);
+        &self.rows[row * self.columns..][..self.columns]
+    }
+}
+
+/// Weight of each pooled token: `factor`, or `factor * (first + i)` for the `i`-th.
+#[derive(Clone, Copy)]
+struct Weight {
+    factor: f32,
+    /// Position of the first pooled token, from 1, when positions count.
+    first: Option<usize>,
+}
+
+impl Weight {
+    #[inline(always)]
+    fn of(self, index: usize) -> f32 {
+        self.first.map_or(self.factor, |first| (first + index) as f32 * self.factor)
+    }
+}
+
+/// The tokens of a sequence, and how many leading ones are left out.
+fn sequence_of(starts: &[usize], skip: Option<&[u32]>, sequence: usize) -> (Range<usize>, usize) {
+    let skip = skip.map_or(0, |skip| skip[sequence] as usize);
+    (starts[sequence]..starts[sequence + 1], skip)
+}
+
+/// The tokens that count and their weights (of no meaning for `Max`).
+fn contribution(mode: Pooling, tokens: Range<usize>, skip: usize) -> (Range<usize>, Weight) {
+    let skip = skip.min(tokens.len());
+    let kept = tokens.start + skip..tokens.end;
+    let plain = |factor| Weight { factor, first: None };
+    let count = kept.len() as f32;
+    match mode {
+        _ if kept.is_empty() => (kept, plain(0.0)),
+        Pooling::Cls => (kept.start..kept.start + 1, plain(1.0)),
+        Pooling::LastToken => (kept.end - 1..kept.end, plain(1.0)),
+        Pooling::Max => (kept, plain(1.0)),
+        Pooling::Mean => (kept, plain(1.0 / count)),
+        Pooling::MeanSqrtLen => (kept, plain(1.0 / count.sqrt())),
+        Pooling::WeightedMean => {
+            // The sum of `skip + 1 ..= length`.
+            let sum = (skip + 1 + tokens.len()) * kept.len() / 2;
+            (kept, Weight { factor: 1.0 / sum as f32, first: Some(skip + 1) })
+        }
+    }
+}
+
+struct WeightedSum<'a> {
+    weight: Weight,
+    x: Tokens<'a>,
+    out: &'a mut [f32],
+}
+
+impl Kernel for WeightedSum<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        self.out.fill(0.0);
+        for token in 0..self.x.count {
+            let weight = self.weight.of(token);
+            for (out, x) in self.out.iter_mut().zip(self.x.row(token)) {
+                *out += weight * x;
+            }
+        }
+    }
+}
+
+struct WeightedSumBackward<'a> {
+    d_out: &'a [f32],
+    weight: Weight,
+    d_x: &'a mut [f32],
+}
+
+impl Kernel for WeightedSumBackward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for (row, d_x) in self.d_x.chunks_exact_mut(self.d_out.len().max(1)).enumerate() {
+            let weight = self.weight.of(row);
+            for (d_x, d_out) in d_x.iter_mut().zip(self.d_out) {
+                *d_x += weight * d_out;
+            }
+        }
+    }
+}
+
+struct Maximum<'a> {
+    x: Tokens<'a>,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Maximum<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        self.out.fill(if self.x.count == 0 { 0.0 } else { f32::NEG_INFINITY });
+        for token in 0..self.x.count {
+            for (out, &x) in self.out.iter_mut().zip(self.x.row(token)) {
+                // Not-a-number stays once met.
+                *out = if x > *out || x.is_nan() { x } else { *out };
+            }
+        }
+    }
+}
+
+struct MaximumBackward<'a> {
+    d_out: &'a [f32],
+    x: Matrix<'a>,
+    d_x: &'a mut [f32],
+}
+
+impl Kernel for MaximumBackward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        if self.x.rows == 0 {
+            return;
+        }
+        let columns = self.x.columns;
+        for column in (0..columns).step_by(S::LANES) {
+            let width = S::LANES.min(columns - column);
+            let (mut highest, mut place) = ([f32::NEG_INFINITY; 16], [0u32; 16]);
+            for row in 0..self.x.rows {
+                let x = &self.x.data[row * columns + column..][..width];
+                for ((highest, place), &x) in highest.iter_mut().zip(&mut place).zip(x) {
+                    if x > *highest {
+                        (*highest, *place) = (x, row as u32);
+                    }
+                }
+            }
+            for (lane, &place) in place[..width].iter().enumerate() {
+                self.d_x[place as usize * columns + column + lane] += self.d_out[column + lane];
+            }
+        }
+    }
+}

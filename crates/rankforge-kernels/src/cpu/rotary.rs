@@ -1,0 +1,77 @@
+use crate::cpu::Cpu;
+use crate::cpu::matrix::{Matrix, MatrixMut};
+use crate::cpu::parallel::for_row_blocks;
+use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
+
+/// Rotates by the angles of `table`, or `back` by them.
+pub(crate) fn rotate(
+    cpu: &Cpu,
+    table: Matrix<'_>,
+    starts: &[usize],
+    tokens: Option<&[u32]>,
+    heads: usize,
+    back: bool,
+    x: MatrixMut<'_>,
+) {
+    let (rows, columns, head_dim) = (x.rows, x.columns, table.columns);
+    let (table, sign) = (table.data, if back { -1.0 } else { 1.0 });
+    for_row_blocks(cpu, rows, columns, x, |first, x| {
+        let rotate =
+            Rotate { table, starts, tokens, heads, head_dim, sign, first, columns, x: x.data };
+        dispatch(cpu.isa(), rotate);
+    });
+}
+
+struct Rotate<'a> {
+    table: &'a [f32],
+    /// Cumulative sequence lengths.
+    starts: &'a [usize],
+    /// Tokens of all rows, where they are not all tokens.
+    tokens: Option<&'a [u32]>,
+    heads: usize,
+    head_dim: usize,
+    sign: f32,
+    /// The first row of `x` among all rows.
+    first: usize,
+    columns: usize,
+    x: &'a mut [f32],
+}
+
+impl Kernel for Rotate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let (head_dim, half) = (self.head_dim, self.head_dim / 2);
+        let width = self.heads * head_dim;
+        if width == 0 {
+            return;
+        }
+        let starts = self.starts;
+        let token_of = |row: usize| self.tokens.map_or(row, |tokens| tokens[row] as usize);
+        let first = token_of(self.first);
+        let mut sequence = starts.partition_point(|&start| start <= first) - 1;
+        let sign = S::splat(self.sign);
+        for (index, row) in (self.first..).zip(self.x.chunks_exact_mut(self.columns)) {
+            let token = token_of(index);
+            while starts[sequence + 1] <= token {
+                sequence += 1;
+            }
+            let position = token - starts[sequence];
+            let angles = &self.table[position * head_dim..(position + 1) * head_dim];
+            let (cosines, sines) = angles.split_at(half);
+            for head in row[..width].chunks_exact_mut(head_dim) {
+                let (left, right) = head.split_at_mut(half);
+                let angles = cosines.chunks(S::LANES).zip(sines.chunks(S::LANES));
+                let numbers = left.chunks_mut(S::LANES).zip(right.chunks_mut(S::LANES));
+                for ((cosine, sine), (left, right)) in angles.zip(numbers) {
+                    let cosine = load_up_to::<S>(cosine);
+                    let sine = S::mul(load_up_to::<S>(sine), sign);
+                    let (a, b) = (load_up_to::<S>(left), load_up_to::<S>(right));
+                    store_up_to::<S>(S::sub(S::mul(a, cosine), S::mul(b, sine)), left);
+                    store_up_to::<S>(S::mul_add(b, cosine, S::mul(a, sine)), right);
+                }
+            }
+        }
+    }
+}

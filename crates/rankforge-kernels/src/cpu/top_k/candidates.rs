@@ -1,0 +1,177 @@
+//! Rows that can still be among the best of a query.
+
+use crate::cpu::top_k::prune;
+use crate::cpu::top_k::vnni::{Vnni, count_at_least, keep_at_least};
+use crate::ops::top_k::{Neighbour, nearer_first};
+
+/// The rows met so far that can be among the `k` best of one query, in the order they were added in.
+///
+/// A row's score is known to lie between `least` and `most`; both are the score itself where it was computed.
+#[derive(Debug)]
+pub(super) struct Candidates {
+    vnni: Vnni,
+    k: usize,
+    length: usize,
+    /// These three have room for the same number of rows, a multiple of the lanes of a vector.
+    least: Vec<f32>,
+    most: Vec<f32>,
+    index: Vec<u32>,
+}
+
+/// Lanes of a vector.
+pub(super) const LANES: usize = 16;
+
+impl Candidates {
+    pub(super) fn new(vnni: Vnni, k: usize) -> Candidates {
+        let room = Candidates::room(k);
+        let (least, most) = (vec![0.0; room], vec![0.0; room]);
+        Candidates { vnni, k, length: 0, least, most, index: vec![0; room] }
+    }
+
+    /// Rows that fit at first: the more, the rarer a cut and the staler the threshold.
+    fn room(k: usize) -> usize {
+        (3 * k + 64).next_multiple_of(LANES)
+    }
+
+    /// The rows, in the order they were added in.
+    pub(super) fn indices(&self) -> &[u32] {
+        &self.index[..self.length]
+    }
+
+    /// Adds a row; whether the list must now be cut by [`Candidates::cut`].
+    #[inline]
+    pub(super) fn push(&mut self, index: u32, least: f32, most: f32) -> bool {
+        let place = self.length;
+        (self.index[place], self.least[place], self.most[place]) = (index, least, most);
+        self.length += 1;
+        self.length == self.index.len()
+    }
+
+    /// Puts the score of the row at `place` in the place of its bounds.
+    #[inline]
+    pub(super) fn decide(&mut self, place: usize, score: f32) {
+        (self.least[place], self.most[place]) = (score, score);
+    }
+
+    /// Drops the rows that cannot be among the best, and gives the score that rows must reach from now on. `exact`
+    /// is the score of a row.
+    pub(super) fn cut(&mut self, exact: impl Fn(u32) -> f32) -> f32 {
+        let threshold = self.cut_by_bounds();
+        let room = self.index.len();
+        if self.length <= room * 3 / 4 {
+            return threshold;
+        }
+        if room < 4 * Candidates::room(self.k) {
+            self.grow(2 * room);
+            return threshold;
+        }
+        // Bounds do not tell them apart.
+        for place in 0..self.length {
+            if self.least[place] < self.most[place] {
+                self.decide(place, exact(self.index[place]));
+            }
+        }
+        let mut known = self.known();
+        prune(&mut known, self.k);
+        let threshold = known[self.k - 1].score;
+        known.sort_unstable_by_key(|row| row.index);
+        self.length = 0;
+        for row in known {
+            self.push(row.index, row.score, row.score);
+        }
+        threshold
+    }
+
+    /// Adds the rows of a later part of the corpus.
+    pub(super) fn extend(&mut self, other: &Candidates) {
+        for place in 0..other.length {
+            if self.length == self.index.len() {
+                self.grow(2 * self.length);
+            }
+            self.push(other.index[place], other.least[place], other.most[place]);
+        }
+    }
+
+    /// The `k` best, best first; every row must be decided.
+    pub(super) fn finish(&self) -> Vec<Neighbour> {
+        let mut list = self.known();
+        prune(&mut list, self.k);
+        list.sort_unstable_by(nearer_first);
+        list.shrink_to_fit();
+        list
+    }
+
+    /// Drops the rows that `k` others are surely above, and gives the score that those reach.
+    pub(super) fn cut_by_bounds(&mut self) -> f32 {
+        if self.length < self.k {
+            return f32::NEG_INFINITY;
+        }
+        let whole = self.length.next_multiple_of(LANES);
+        self.least[self.length..whole].fill(f32::NEG_INFINITY);
+        self.most[self.length..whole].fill(f32::NEG_INFINITY);
+        let least = &self.least[..whole];
+        // Bisects over the numbers in order: `reached` is at most the k-th highest of them, `missed` above it. Any
+        // such number that parts the k highest from the others will do.
+        let (mut reached, mut missed) = (order(f32::NEG_INFINITY), order(f32::INFINITY) + 1);
+        while missed - reached > 1 {
+            let middle = reached + (missed - reached) / 2;
+            let count = count_at_least(self.vnni, least, in_order(middle));
+            if count < self.k {
+                missed = middle;
+                continue;
+            }
+            reached = middle;
+            if count == self.k {
+                break;
+            }
+        }
+        let threshold = in_order(reached);
+        if threshold > f32::NEG_INFINITY {
+            self.length = {
+                let (most, least, index) = (&mut self.most, &mut self.least, &mut self.index);
+                keep_at_least(self.vnni, threshold, most, least, index, whole)
+            };
+        }
+        threshold
+    }
+
+    fn known(&self) -> Vec<Neighbour> {
+        let pairs = self.indices().iter().zip(&self.least);
+        pairs.map(|(&index, &score)| Neighbour { index, score }).collect()
+    }
+
+    fn grow(&mut self, room: usize) {
+        self.least.resize(room, 0.0);
+        self.most.resize(room, 0.0);
+        self.index.resize(room, 0);
+    }
+}
+
+/// The place of a number among all numbers in rising order.
+fn order(value: f32) -> i64 {
+    let bits = value.to_bits() as i32;
+    i64::from(if bits < 0 { bits ^ i32::MAX } else { bits })
+}
+
+/// The number at a place, as [`order`] has it.
+fn in_order(place: i64) -> f32 {
+    let place = place as i32;
+    f32::from_bits(if place < 0 { place ^ i32::MAX } else { place } as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{in_order, order};
+
+    #[test]
+    fn numbers_have_places_in_rising_order() {
+        let numbers =
+            [f32::NEG_INFINITY, -1.5, -1e-40, -0.0, 0.0, 1e-40, 0.25, 3e38, f32::INFINITY];
+        for pair in numbers.windows(2) {
+            assert!(order(pair[0]) < order(pair[1]), "{pair:?}");
+        }
+        for number in numbers {
+            assert_eq!(in_order(order(number)).to_bits(), number.to_bits());
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Scores bounded by products of bytes; those that can be among the best are computed in `f64`.
+
+use crate::cpu::Cpu;
+use crate::cpu::matrix::Matrix;
+use crate::cpu::top_k::bytes::{ROOM, Rounded, round};
+use crate::cpu::top_k::candidates::Candidates;
+use crate::cpu::top_k::vnni::{
+    GROUP, Hits, Line, QUERIES, ROWS, Row, Thresholds, Vnni, dot, prefetch, tile,
+};
+use crate::cpu::top_k::{by_blocks, norm};
+use crate::isa::Supported;
+use crate::ops::top_k::{LEAST_NORM, Neighbour, Similarity};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// [`super::search`] by the bytes of `prepared`.
+pub(super) fn search(
+    cpu: &Cpu,
+    prepared: &Prepared,
+    similarity: Similarity,
+    queries: Matrix<'_>,
+    corpus: Matrix<'_>,
+    k: usize,
+    done: &(dyn Fn(usize) + Sync),
+) -> Vec<Vec<Neighbour>> {
+    let search = Search { isa: cpu.isa(), similarity, queries, corpus, k, prepared };
+    by_blocks(cpu, queries, corpus, (BLOCK, TILE), done, |queries, parts| {
+        let scan = |part| search.scan(queries.clone(), part);
+        let mut parts = parts.into_par_iter().map(scan).collect::<Vec<_>>().into_iter();
+        let mut lists = parts.next().unwrap_or_default();
+        for part in parts {
+            lists.iter_mut().zip(&part).for_each(|(list, part)| list.extend(part));
+        }
+        search.decide(queries.start, &mut lists);
+        lists.iter().map(Candidates::finish).collect()
+    })
+}
+
+/// Queries of a block: as many as stay in L2 while the rows that can be their best are read.
+const BLOCK: usize = 8 * QUERIES;
+
+/// Rows of the corpus that all panels of a block meet in turn.
+const TILE: usize = 16 * ROWS;
+
+/// Rows that a thread rounds at a time, at least.
+const CHUNK: usize = 256;
+
+/// Scores of smaller or larger queries than these, or their products of scales, leave the range
+/// where `f32` has its full precision.
+const ORDINARY: Range<f64> = 1e-20..1e37;
+
+/// What is computed of the corpus before its first search.
+pub(crate) struct Prepared {
+    vnni: Vnni,
+    /// Lengths of the rows of the corpus, for cosines.
+    norms: Vec<f64>,
+    /// Length that rows are divided by before rounding: for dot products that of the longest; for
+    /// cosines 1, as each is divided by its own.
+    longest: f64,
+    /// Bytes of a row, in whole groups.
+    width: usize,
+    /// The rounded rows of the corpus, filled up to whole tiles.
+    bytes: Vec<i8>,
+    rounded: Vec<Rounded>,
+    rows: Vec<Row>,
+    /// Rows with infinities or not-a-number.
+    odd: Vec<u32>,
+}
+
+impl Prepared {
+    /// Rounds the rows to bytes; `None` where the machine or the similarity has no use for them.
+    pub(super) fn new(cpu: &Cpu, similarity: Similarity, corpus: Matrix<'_>) -> Option<Prepared> {
+        /// Sums of so many products fit 32 bits with room to spare.
+        const WIDEST: usize = 1 << 14;
+        let products = matches!(similarity, Similarity::Cosine | Similarity::Dot);
+        if !products || !(1..=WIDEST).contains(&corpus.columns) {
+            return None;
+        }
+        let (isa, vnni) = (cpu.isa(), Vnni::of(cpu.isa())?);
+        let mut norms = vec![0.0; corpus.rows];
+        cpu.workers().run(|| {
+            norms.par_iter_mut().with_min_len(CHUNK).enumerate().for_each(|(row, length)| {
+                *length = norm(isa, corpus.row(row));
+            });
+        });
+        let longest = match similarity {
+            Similarity::Cosine => 1.0,
+            _ => norms.iter().filter(|norm| norm.is_finite()).fold(LEAST_NORM, |a, &b| a.max(b)),
+        };
+        let width = corpus.columns.next_multiple_of(GROUP);
+        let padded = corpus.rows.next_multiple_of(ROWS);
+        let mut bytes = vec![0; padded * width];
+        let mut rounded = vec![Rounded { scale: 1.0, sum: 0, length: 0.0, lost: 0.0 }; padded];
+        cpu.workers().run(|| {
+            let rows = bytes.par_chunks_exact_mut(width).zip(&mut rounded).zip(&norms);
+            rows.with_min_len(CHUNK).enumerate().for_each(|(row, ((bytes, rounded), &norm))| {
+                if norm.is_finite() {
+                    let divisor = if similarity == Similarity::Cosine { norm } else { longest };
+                    *rounded = round(isa, corpus.row(row), 1.0 / divisor, bytes);
+                }
+            });
+        });
+        let taken = |row: usize| norms.get(row).is_some_and(|norm| norm.is_finite());
+        let never = Row { base: f32::INFINITY, inverse_scale: 1.0, lost: 0.0, length: 0.0 };
+        let rows = rounded.iter().enumerate();
+        let rows = rows.map(|(row, it)| if taken(row) { comparison(it) } else { never }).collect();
+        let odd = (0..corpus.rows).filter(|&row| !taken(row)).map(|row| row as u32).collect();
+        Some(Prepared { vnni, norms, longest, width, bytes, rounded, rows, odd })
+    }
+}
+
+/// One search.
+struct Search<'a> {
+    isa: Supported,
+    similarity: Similarity,
+    queries: Matrix<'a>,
+    corpus: Matrix<'a>,
+    k: usize,
+    prepared: &'a Prepared,
+}
+
+impl Search<'_> {
+    /// The candidates among the rows `part` for each of `queries`.
+    fn scan(&self, queries: Range<usize>, part: Range<usize>) -> Vec<Candidates> {
+        let mut block = self.block(queries.clone());
+        let mut hits = Hits { masks: [0; ROWS], sums: [[0; QUERIES]; ROWS] };
+        for tile_start in part.clone().step_by(TILE) {
+            let tile_end = part.end.min(tile_start + TILE);
+            for panel in 0..block.panels.len() {
+                for first in (tile_start..tile_end).step_by(ROWS) {
+                    let bytes = &self.prepared.bytes
+                        [first * self.prepared.width..(first + ROWS) * self.prepared.width];
+                    let rows = self.prepared.rows[first..].first_chunk().expect("whole tiles");
+                    let Panel { lines, thresholds, .. } = &block.panels[panel];
+                    if tile(self.prepared.vnni, lines, thresholds, bytes, rows, &mut hits) {
+                        self.take(&mut block, queries.start, panel, first, &hits);
+                    }
+                }
+            }
+        }
+        self.take_odd(&mut block, queries, part);
+        block.lists
+    }
+
+    /// Adds the hits of a tile to the candidates.
+    fn take(&self, block: &mut Block, query: usize, panel: usize, first: usize, hits: &Hits) {
+        let Panel { thresholds, scales, .. } = &mut block.panels[panel];
+        for (number, mut mask) in hits.masks.into_iter().enumerate() {
+            let (index, row) = (first + number, &self.prepared.rounded[first + number]);
+            while mask != 0 {
+                let lane = mask.trailing_zeros() as usize;
+                mask &= mask - 1;
+                let scale = &scales[lane];
+                let sum = hits.sums[number][lane] - 128 * row.sum;
+                let score = sum as f32 * (row.scale * scale.unit);
+                let bound = (row.lost as f32 + scale.lost * row.length as f32) * scale.weight;
+                let place = panel * QUERIES + lane;
+                let candidates = &mut block.lists[place];
+                if candidates.push(index as u32, score - bound, score + bound) {
+                    let score = candidates.cut(self.score(query + place));
+                    thresholds.score[lane] = scale.threshold(score);
+                }
+            }
+        }
+    }
+
+    /// Adds what bytes cannot tell: rows that are not finite, and for such queries all rows.
+    fn take_odd(&self, block: &mut Block, queries: Range<usize>, part: Range<usize>) {
+        for (place, query) in queries.enumerate() {
+            let score = self.score(query);
+            let candidates = &mut block.lists[place];
+            let mut add = |index: u32| {
+                let known = score(index);
+                if candidates.push(index, known, known) {
+                    candidates.cut(&score);
+                }
+            };
+            if block.ordinary[place] {
+                let inside = |index: &&u32| part.contains(&(**index as usize));
+                self.prepared.odd.iter().filter(inside).for_each(|&index| add(index));
+            } else {
+                part.clone().for_each(|row| add(row as u32));
+            }
+        }
+    }
+
+    /// Computes the scores of all candidates of the queries from `query` on, by rows of the corpus: what several
+    /// queries need is read once.
+    fn decide(&self, query: usize, lists: &mut [Candidates]) {
+        /// Rows that stay in cache meanwhile.
+        const STRETCH: usize = 1024;
+        let scores: Vec<_> = (query..).take(lists.len()).map(|query| self.score(query)).collect();
+        let mut places = vec![0; lists.len()];
+        lists.iter_mut().for_each(|list| {
+            list.cut_by_bounds();
+        });
+        for end in (STRETCH..self.corpus.rows + STRETCH).step_by(STRETCH) {
+            for ((list, score), place) in lists.iter_mut().zip(&scores).zip(&mut places) {
+                while let Some(&index) =
+                    list.indices().get(*place).filter(|&&index| (index as usize) < end)
+                {
+                    if let Some(&next) = list.indices().get(*place + 1) {
+                        prefetch(self.corpus.row(next as usize));
+                    }
+                    list.decide(*place, score(index));
+                    *place += 1;
+                }
+            }
+        }
+    }
+
+    /// Rounds and packs a block of queries.
+    fn block(&self, queries: Range<usize>) -> Block {
+        let empty = Panel {
+            lines: vec![Line([[128; GROUP]; 16]); self.prepared.width / GROUP * (QUERIES / 16)],
+            thresholds: Thresholds {
+                score: [f32::INFINITY; QUERIES],
+                length: [1.0; QUERIES],
+                lost: [0.0; QUERIES],
+            },
+            scales: [Scale { unit: 0.0, weight: 0.0, lost: 0.0, inverse: 0.0 }; QUERIES],
+        };
+        let mut panels = vec![empty; queries.len().div_ceil(QUERIES)];
+        let mut bytes = vec![0; self.prepared.width];
+        let mut ordinary = Vec::with_capacity(queries.len());
+        for (place, query) in queries.clone().enumerate() {
+            let source = self.queries.row(query);
+            let length = norm(self.isa, source);
+            let weight = match self.similarity {
+                Similarity::Cosine => 1.0,
+                _ => length * self.prepared.longest,
+            };
+            ordinary.push(length.is_finite() && ORDINARY.contains(&weight));
+            if !ordinary[place] {
+                continue;
+            }
+            let rounded = round(self.isa, source, 1.0 / length, &mut bytes);
+            let (panel, lane) = (&mut panels[place / QUERIES], place % QUERIES);
+            let inverse = 1.0 / f64::from(rounded.scale);
+            panel.scales[lane] = Scale {
+                unit: (f64::from(rounded.scale) * weight) as f32,
+                weight: weight as f32,
+                lost: rounded.lost as f32,
+                inverse,
+            };
+            panel.thresholds.score[lane] = f32::NEG_INFINITY;
+            panel.thresholds.length[lane] = (inverse * (1.0 + ROOM)) as f32;
+            panel.thresholds.lost[lane] = (rounded.lost * inverse * (1.0 + ROOM)) as f32;
+            for (group, four) in bytes.as_chunks::<GROUP>().0.iter().enumerate() {
+                let line = &mut panel.lines[group * (QUERIES / 16) + lane / 16];
+                line.0[lane % 16] = four.map(|byte| byte as u8 ^ 128);
+            }
+        }
+        let lists = queries.map(|_| Candidates::new(self.prepared.vnni, self.k)).collect();
+        Block { panels, ordinary, lists }
+    }
+
+    /// The score of any row for a query; not-a-number counts as minus infinity.
+    fn score(&self, query: usize) -> impl Fn(u32) -> f32 {
+        let source = self.queries.row(query);
+        let length = norm(self.isa, source);
+        move |index| {
+            let row = index as usize;
+            let sum = dot(self.prepared.vnni, source, self.corpus.row(row));
+            let score = match self.similarity {
+                Similarity::Cosine => sum / (length * self.prepared.norms[row]),
+                _ => sum,
+            } as f32;
+            if score.is_nan() { f32::NEG_INFINITY } else { score }
+        }
+    }
+}
+
+/// A block of queries and their candidates.
+struct Block {
+    panels: Vec<Panel>,
+    /// Whether a query goes through the products of bytes.
+    ordinary: Vec<bool>,
+    lists: Vec<Candidates>,
+}
+
+/// The bytes of [`QUERIES`] queries and what turns sums into scores.
+#[derive(Clone)]
+struct Panel {
+    lines: Vec<Line>,
+    thresholds: Thresholds,
+    scales: [Scale; QUERIES],
+}
+
+#[derive(Clone, Copy)]
+struct Scale {
+    /// Score of a sum of 1 with a row of scale 1.
+    unit: f32,
+    /// Score of the query and a row of length 1, both in the same direction.
+    weight: f32,
+    /// Length of what rounding lost, relative to the query.
+    lost: f32,
+    /// One over the scale of the query's bytes.
+    inverse: f64,
+}
+
+impl Scale {
+    /// A score in units of the query's scale, with room for its rounding.
+    fn threshold(&self, score: f32) -> f32 {
+        let score = f64::from(score);
+        ((score - score.abs() * ROOM) / f64::from(self.weight) * self.inverse) as f32
+    }
+}
+
+/// What the comparison needs of a rounded row, with room for the rounding of the base.
+fn comparison(row: &Rounded) -> Row {
+    let base = 128.0 * f64::from(row.sum);
+    Row {
+        base: (base - 2.0 - base.abs() * ROOM) as f32,
+        inverse_scale: (1.0 / f64::from(row.scale)) as f32,
+        lost: row.lost as f32,
+        length: (row.length * (1.0 + ROOM)) as f32,
+    }
+}

@@ -1,0 +1,191 @@
+//! The best rows of a corpus for each query.
+
+use crate::buffer::Buffer;
+use crate::device::Kind;
+use crate::view::View;
+use crate::{cpu, reference};
+use std::cmp::Ordering;
+
+/// How two embeddings are compared; higher is nearer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Similarity {
+    /// Dot product over both lengths.
+    Cosine,
+    /// Dot product.
+    Dot,
+    /// Negative Euclidean distance.
+    Euclidean,
+    /// Negative Manhattan distance.
+    Manhattan,
+}
+
+/// A row of the corpus and its score.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Neighbour {
+    /// Row number in the corpus.
+    pub index: u32,
+    /// Similarity to the query.
+    pub score: f32,
+}
+
+/// The rows that are searched: borrowed, or the corpus's own.
+///
+/// A memory map of a file will be a third kind; nothing else has to know which of them it is.
+pub enum CorpusRows<'a> {
+    /// Borrowed.
+    View(View<'a>),
+    /// Owned.
+    Buffer(Buffer),
+}
+
+impl<'a> From<View<'a>> for CorpusRows<'a> {
+    fn from(view: View<'a>) -> CorpusRows<'a> {
+        CorpusRows::View(view)
+    }
+}
+
+impl From<Buffer> for CorpusRows<'_> {
+    fn from(buffer: Buffer) -> Self {
+        CorpusRows::Buffer(buffer)
+    }
+}
+
+/// Rows prepared for searches: what depends on them alone is computed once, however many searches
+/// follow.
+///
+/// For cosines and dot products on `Isa::Avx512Bf16` that is each row rounded to bytes and 48
+/// bytes more per row; elsewhere at most the length of each row.
+pub struct Corpus<'a> {
+    similarity: Similarity,
+    rows: CorpusRows<'a>,
+    prepared: Prepared,
+}
+
+/// What a device computes of the rows before the first search.
+enum Prepared {
+    Cpu(cpu::top_k::Prepared),
+    Reference,
+}
+
+impl<'a> Corpus<'a> {
+    /// Prepares `rows`, `N x E`, for searches by `similarity`.
+    ///
+    /// # Examples
+    /// ```
+    /// use rankforge_kernels::ops::{Corpus, Similarity};
+    /// use rankforge_kernels::{Buffer, Device};
+    ///
+    /// let device = Device::cpu(Some(1))?;
+    /// let rows = Buffer::upload(&device, 3, 2, &[1.0, 0.0, 0.0, 1.0, 0.6, 0.8]);
+    /// let corpus = Corpus::prepare(Similarity::Cosine, rows);
+    /// let query = Buffer::upload(&device, 1, 2, &[0.0, 2.0]);
+    /// let found = corpus.top_k(query.view(), 2, &|_| ());
+    /// assert_eq!(found[0].iter().map(|row| row.index).collect::<Vec<_>>(), [1, 2]);
+    /// # Ok::<(), rankforge_kernels::DeviceError>(())
+    /// ```
+    pub fn prepare(similarity: Similarity, rows: impl Into<CorpusRows<'a>>) -> Corpus<'a> {
+        let rows = rows.into();
+        let view = rows.view();
+        let device = view.device();
+        let prepared = match device.kind() {
+            Kind::Cpu(cpu) => {
+                Prepared::Cpu(cpu::top_k::Prepared::new(cpu, similarity, view.host(device)))
+            }
+            Kind::Reference(_) => Prepared::Reference,
+        };
+        Corpus { similarity, rows, prepared }
+    }
+
+    /// The rows, `N x E`.
+    pub fn view(&self) -> View<'_> {
+        self.rows.view()
+    }
+
+    /// How the rows are compared with queries.
+    pub fn similarity(&self) -> Similarity {
+        self.similarity
+    }
+
+    /// The `k` best rows for each query, best first, ties by lower index; all rows when there are
+    /// fewer. Works in blocks: the score matrix never exists.
+    ///
+    /// Cosines and dot products on `Isa::Avx512Bf16` are the ones of [`pairwise_similarity`], and so
+    /// are the neighbours; elsewhere scores are computed in `f32`.
+    ///
+    /// A score that is not a number counts as minus infinity. `done` is called with the number of
+    /// queries finished since the last call, from any thread.
+    ///
+    /// Waits for the device.
+    ///
+    /// # Shapes
+    /// `queries`: `Q x E`; the result has `Q` lists.
+    ///
+    /// # Panics
+    /// When the queries have another number of columns.
+    pub fn top_k(
+        &self,
+        queries: View<'_>,
+        k: usize,
+        done: &(dyn Fn(usize) + Sync),
+    ) -> Vec<Vec<Neighbour>> {
+        let (similarity, rows) = (self.similarity, self.view());
+        assert_eq!(queries.columns(), rows.columns(), "{queries:?} against {rows:?}");
+        let k = k.min(rows.rows());
+        if k == 0 {
+            done(queries.rows());
+            return vec![Vec::new(); queries.rows()];
+        }
+        let device = rows.device();
+        match (device.kind(), &self.prepared) {
+            (Kind::Cpu(cpu), Prepared::Cpu(prepared)) => {
+                let (queries, rows) = (queries.host(device), rows.host(device));
+                cpu::top_k::search(cpu, prepared, similarity, queries, rows, k, done)
+            }
+            _ => {
+                let (queries, rows) = (queries.reference(device), rows.reference(device));
+                reference::top_k::search(similarity, queries, rows, k, done)
+            }
+        }
+    }
+}
+
+impl CorpusRows<'_> {
+    fn view(&self) -> View<'_> {
+        match self {
+            CorpusRows::View(view) => *view,
+            CorpusRows::Buffer(buffer) => buffer.view(),
+        }
+    }
+}
+
+/// The similarity of row `i` of `a` and row `i` of `b`, for all `i`; sums are in `f64`.
+///
+/// Waits for the device.
+///
+/// # Shapes
+/// `a`, `b`: `B x E`; the result has `B` numbers.
+///
+/// # Panics
+/// When the shapes differ.
+pub fn pairwise_similarity(similarity: Similarity, a: View<'_>, b: View<'_>) -> Vec<f32> {
+    b.expect_shape("b", a.rows(), a.columns());
+    let device = a.device();
+    match device.kind() {
+        Kind::Cpu(cpu) => {
+            cpu::top_k::pairwise_similarity(cpu, similarity, a.host(device), b.host(device))
+        }
+        Kind::Reference(_) => {
+            let (a, b) = (a.reference(device), b.reference(device));
+            reference::top_k::pairwise_similarity(similarity, a, b)
+        }
+    }
+}
+
+/// Norms below count as this one, as in [`normalize`](crate::ops::normalize).
+pub(crate) const LEAST_NORM: f64 = 1e-12;
+
+/// By falling score, ties by lower index.
+pub(crate) fn nearer_first(a: &Neighbour, b: &Neighbour) -> Ordering {
+    // Scores are never not-a-number here.
+    b.score.partial_cmp(&a.score).unwrap_or(Ordering::Equal).then(a.index.cmp(&b.index))
+}

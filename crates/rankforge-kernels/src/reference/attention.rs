@@ -1,0 +1,237 @@
+use crate::device::Device;
+use crate::ops::attention::{Attention, Qkv, relative_bucket};
+use crate::ops::dropout::Dropout;
+use crate::reference::dropout::factor;
+use crate::reference::matrix::{Matrix, MatrixMut, Sequences};
+use crate::reference::memory::Integers;
+use crate::reference::rounding::operand;
+use std::f64::consts::{LN_2, LOG2_E};
+use std::ops::Range;
+
+/// What the scores of all heads depend on besides queries and keys.
+pub(crate) struct Scores<'a> {
+    config: &'a Attention<'a>,
+    sequences: Sequences<'a>,
+    /// Query tokens, one per sequence.
+    queries: Option<&'a Integers>,
+    /// Score offsets by bucket, `buckets x A`, and the distance from which on the last is shared.
+    bias: Option<(Matrix<'a>, usize)>,
+}
+
+/// What the forward pass was given and left, and the gradient of its output.
+pub(crate) struct Saved<'a> {
+    pub(crate) d_out: Matrix<'a>,
+    pub(crate) qkv: Qkv<Matrix<'a>>,
+    pub(crate) out: Matrix<'a>,
+    pub(crate) log_sum_exp: Matrix<'a>,
+}
+
+/// One head of one sequence, with its operands rounded: queries times `scale log2 e`, so that the
+/// scores are exponents of 2, keys and values.
+struct Head {
+    head: usize,
+    dim: usize,
+    /// Tokens of the sequence.
+    tokens: Range<usize>,
+    /// Positions of the queries in the sequence, and the row of the first among all queries.
+    queries: Range<usize>,
+    first_row: usize,
+    /// Rows of `dim` elements.
+    q: Vec<f64>,
+    k: Vec<f64>,
+    v: Vec<f64>,
+}
+
+impl<'a> Scores<'a> {
+    #[track_caller]
+    pub(crate) fn new(
+        config: &'a Attention<'a>,
+        table: Option<Matrix<'a>>,
+        device: &Device,
+    ) -> Scores<'a> {
+        Scores {
+            config,
+            sequences: config.ragged.reference(device),
+            queries: config.queries.map(|queries| queries.reference(device)),
+            bias: table.zip(config.bias).map(|(table, bias)| (table, bias.max_distance)),
+        }
+    }
+
+    /// Every head of every sequence that has tokens.
+    fn heads(&self, qkv: &Qkv<Matrix<'a>>, hidden: usize) -> impl Iterator<Item = Head> {
+        let sequences =
+            (0..self.sequences.count()).filter(|&s| !self.sequences.range(s).is_empty());
+        let heads = self.config.heads;
+        sequences.flat_map(move |sequence| {
+            (0..heads).map(move |head| self.head(qkv, hidden, sequence, head))
+        })
+    }
+
+    fn head(&self, qkv: &Qkv<Matrix<'a>>, hidden: usize, sequence: usize, head: usize) -> Head {
+        let (tokens, dim) = (self.sequences.range(sequence), hidden / self.config.heads);
+        let (queries, first_row) = match self.queries {
+            None => (0..tokens.len(), tokens.start),
+            Some(queries) => {
+                let position = queries.at(sequence) - tokens.start;
+                (position..position + 1, sequence)
+            }
+        };
+        // Each matrix, and the column where its first head begins.
+        let [(q, q_start), (k, k_start), (v, v_start)] = match *qkv {
+            Qkv::Together(all) => [(all, 0), (all, hidden), (all, 2 * hidden)],
+            Qkv::Apart { queries, keys_values } => {
+                [(queries, 0), (keys_values, 0), (keys_values, hidden)]
+            }
+        };
+        let rows = |x: Matrix<'_>, rows: Range<usize>, start: usize, factor: f32| -> Vec<f64> {
+            let columns = start + head * dim..start + (head + 1) * dim;
+            let elements = rows.flat_map(|row| columns.clone().map(move |column| (row, column)));
+            let round = |(row, column)| {
+                operand(self.config.precision, f64::from(x.load(row, column) * factor))
+            };
+            elements.map(round).collect()
+        };
+        Head {
+            head,
+            dim,
+            q: rows(q, first_row..first_row + queries.len(), q_start, self.query_factor()),
+            k: rows(k, tokens.clone(), k_start, 1.0),
+            v: rows(v, tokens.clone(), v_start, 1.0),
+            tokens,
+            queries,
+            first_row,
+        }
+    }
+
+    /// The factor on queries, in `f32` as every device takes it.
+    fn query_factor(&self) -> f32 {
+        self.config.scale * std::f32::consts::LOG2_E
+    }
+
+    /// The score of a pair of positions, in base 2; `None` where the query does not see the key.
+    fn score(&self, head: &Head, query: usize, key: usize) -> Option<f64> {
+        let near = self.config.window.is_none_or(|window| query.abs_diff(key) <= window);
+        if !near || self.config.causal && key > query {
+            return None;
+        }
+        let row = (query - head.queries.start) * head.dim;
+        let products = (0..head.dim).map(|d| head.q[row + d] * head.k[key * head.dim + d]);
+        let offset = self
+            .bucket(query, key)
+            .map_or(0.0, |(table, bucket)| table.at(bucket, head.head) * LOG2_E);
+        Some(products.sum::<f64>() + offset)
+    }
+
+    /// The row of the bias for a pair of positions.
+    fn bucket(&self, query: usize, key: usize) -> Option<(Matrix<'a>, usize)> {
+        let (table, max_distance) = self.bias?;
+        Some((table, relative_bucket(key as isize - query as isize, table.rows, max_distance)))
+    }
+
+    /// The dropout factor of a pair of positions.
+    fn mask(&self, head: &Head, query: usize, key: usize) -> f64 {
+        let row = head.head * self.sequences.tokens() + head.tokens.start + query;
+        let index = row * self.sequences.longest() + key;
+        self.config.dropout.map_or(1.0, |dropout: Dropout| factor(dropout, index as u64))
+    }
+}
+
+/// `out = Σⱼ pⱼ vⱼ` with `pⱼ = 2^sⱼ / Σⱼ 2^sⱼ` over the keys that the query sees, and
+/// `log_sum_exp = ln Σⱼ 2^sⱼ`. What is rounded to the precision is `2^(sⱼ - max s)` times its
+/// dropout factor; the sum in the denominator is of numbers without either.
+pub(crate) fn attention(
+    scores: &Scores<'_>,
+    qkv: Qkv<Matrix<'_>>,
+    mut out: MatrixMut<'_>,
+    mut log_sum_exp: MatrixMut<'_>,
+) {
+    let precision = scores.config.precision;
+    for head in scores.heads(&qkv, out.columns) {
+        for query in head.queries.clone() {
+            let row = head.first_row + query - head.queries.start;
+            let keys = 0..head.tokens.len();
+            let seen: Vec<(usize, f64)> =
+                keys.filter_map(|key| Some((key, scores.score(&head, query, key)?))).collect();
+            let highest = seen.iter().map(|&(_, s)| s).fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = seen.iter().map(|&(_, s)| (s - highest).exp2()).sum();
+            log_sum_exp.put(row, head.head, (highest + sum.log2()) * LN_2);
+            for d in 0..head.dim {
+                let mixed = seen.iter().map(|&(key, s)| {
+                    let p =
+                        operand(precision, (s - highest).exp2() * scores.mask(&head, query, key));
+                    p * head.v[key * head.dim + d]
+                });
+                out.put(row, head.head * head.dim + d, mixed.sum::<f64>() / sum);
+            }
+        }
+    }
+}
+
+/// With `pⱼ` the probabilities, `mⱼ` the dropout factors, `g` the gradient of the output `o`:
+/// `d_sⱼ = pⱼ (mⱼ g·vⱼ - g·o)`, `d_q = scale Σⱼ d_sⱼ kⱼ`, `d_kⱼ = scale Σ d_sⱼ q`,
+/// `d_vⱼ = Σ pⱼ mⱼ g`, sums of `d_kⱼ` and `d_vⱼ` over the queries; the gradient of a bucket is the
+/// sum of its `d_sⱼ`. Rounded to the precision are `g` (but not in `g·o`), `pⱼ mⱼ` and `d_sⱼ` (but
+/// not for the bucket).
+pub(crate) fn attention_backward(
+    scores: &Scores<'_>,
+    saved: Saved<'_>,
+    mut d_qkv: Qkv<MatrixMut<'_>>,
+    d_bias: Option<MatrixMut<'_>>,
+) {
+    let (precision, hidden) = (scores.config.precision, saved.out.columns);
+    let scale = f64::from(scores.config.scale);
+    let buckets = d_bias.as_ref().map_or(0, |d_bias| d_bias.rows);
+    let mut d_buckets = vec![0.0; buckets * scores.config.heads];
+    for head in scores.heads(&saved.qkv, hidden) {
+        let (dim, length, start) = (head.dim, head.tokens.len(), head.head * head.dim);
+        let (mut d_k, mut d_v) = (vec![0.0; length * dim], vec![0.0; length * dim]);
+        for query in head.queries.clone() {
+            let of_query = query - head.queries.start;
+            let row = head.first_row + of_query;
+            let raw = |d: usize| saved.d_out.at(row, start + d);
+            let g: Vec<f64> = (0..dim).map(|d| operand(precision, raw(d))).collect();
+            let delta: f64 = (0..dim).map(|d| raw(d) * saved.out.at(row, start + d)).sum();
+            let normaliser = saved.log_sum_exp.at(row, head.head) * LOG2_E;
+            let mut d_q = vec![0.0; dim];
+            for key in 0..length {
+                let Some(score) = scores.score(&head, query, key) else { continue };
+                let (p, mask) = ((score - normaliser).exp2(), scores.mask(&head, query, key));
+                let v = &head.v[key * dim..][..dim];
+                let d_p = mask * g.iter().zip(v).map(|(g, v)| g * v).sum::<f64>();
+                let d_score = p * (d_p - delta);
+                if let Some((_, bucket)) = scores.bucket(query, key).filter(|_| buckets > 0) {
+                    d_buckets[bucket * scores.config.heads + head.head] += d_score;
+                }
+                let (p, d_score) = (operand(precision, p * mask), operand(precision, d_score));
+                for d in 0..dim {
+                    d_q[d] += d_score * head.k[key * dim + d];
+                    // The queries carry `scale log2 e`.
+                    d_k[key * dim + d] += d_score * head.q[of_query * dim + d] * LN_2;
+                    d_v[key * dim + d] += p * g[d];
+                }
+            }
+            let target = match &mut d_qkv {
+                Qkv::Together(all) => all,
+                Qkv::Apart { queries, .. } => queries,
+            };
+            for (d, d_q) in d_q.into_iter().enumerate() {
+                target.put(row, start + d, d_q * scale);
+            }
+        }
+        let (target, keys) = match &mut d_qkv {
+            Qkv::Together(all) => (all, hidden),
+            Qkv::Apart { keys_values, .. } => (keys_values, 0),
+        };
+        for (key, token) in head.tokens.clone().enumerate() {
+            for d in 0..dim {
+                target.put(token, keys + start + d, d_k[key * dim + d]);
+                target.put(token, keys + hidden + start + d, d_v[key * dim + d]);
+            }
+        }
+    }
+    if let Some(mut d_bias) = d_bias {
+        for (index, (bucket, head)) in d_bias.places().enumerate() {
+            d_bias.add(bucket, head, d_buckets[index]);
+        }
+    }
+}

@@ -1,38 +1,12 @@
-use crate::cpu::Cpu;
+use crate::cpu::machine::Cpu;
+use crate::cpu::matmul;
+use crate::error::DeviceError;
 use crate::isa::{Isa, Supported};
 use crate::precision::Precision;
 use crate::reference::Reference;
 use crate::workers::Workers;
 use std::fmt;
 use std::sync::Arc;
-
-/// Why a device could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DeviceError {
-    /// The name is none of the known instruction sets.
-    #[error("unknown instruction set {got:?}: expected scalar, avx2, avx512 or avx512bf16")]
-    UnknownIsa {
-        /// What was asked for.
-        got: String,
-    },
-    /// The machine lacks the instruction set.
-    #[error("this machine lacks {isa}; it has {}", available.join(", "))]
-    UnsupportedIsa {
-        /// What was asked for.
-        isa: Isa,
-        /// What the machine has.
-        available: Vec<String>,
-    },
-    /// The worker threads could not be started.
-    #[error("cannot start {threads} worker threads: {message}")]
-    Threads {
-        /// How many were asked for.
-        threads: usize,
-        /// What the operating system said.
-        message: String,
-    },
-}
 
 /// Where elements are and operations run.
 ///
@@ -109,7 +83,7 @@ impl Device {
     /// How matrix products of a precision are computed here, in words.
     pub fn product_path(&self, precision: Precision) -> String {
         match &self.0 {
-            Kind::Cpu(cpu) => cpu.product_path(precision),
+            Kind::Cpu(cpu) => matmul::product_path(cpu.isa(), precision),
             Kind::Reference(_) => format!("{precision} operands, f64 loops"),
         }
     }

@@ -1,6 +1,4 @@
-use crate::device::DeviceError;
 use std::fmt;
-use std::str::FromStr;
 
 /// An instruction set the kernels are built for, chosen at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,19 +91,5 @@ impl fmt::Display for Isa {
             Isa::Avx512 => "avx512",
             Isa::Avx512Bf16 => "avx512bf16",
         })
-    }
-}
-
-impl FromStr for Isa {
-    type Err = DeviceError;
-
-    fn from_str(name: &str) -> Result<Isa, DeviceError> {
-        match name.to_ascii_lowercase().as_str() {
-            "scalar" => Ok(Isa::Scalar),
-            "avx2" => Ok(Isa::Avx2),
-            "avx512" => Ok(Isa::Avx512),
-            "avx512bf16" => Ok(Isa::Avx512Bf16),
-            _ => Err(DeviceError::UnknownIsa { got: name.to_owned() }),
-        }
     }
 }

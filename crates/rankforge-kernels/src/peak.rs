@@ -1,16 +1,6 @@
 use crate::cpu;
 use crate::device::{Device, Kind};
-
-/// Multiply-adds whose peak rate can be measured: the roofs that operations are held against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arithmetic {
-    /// `f32` factors and sums.
-    Float32,
-    /// Pairs of bfloat16 factors, `f32` sums.
-    BFloat16,
-    /// Four products of bytes, 32-bit sums.
-    Int8,
-}
+use crate::settings::arithmetic::Arithmetic;
 
 /// The most operations per second that all threads of the device reach together on independent sums
 /// held in registers, with no memory in between; a multiply-add counts as two.

@@ -1,4 +1,4 @@
-use crate::device::DeviceError;
+use crate::error::DeviceError;
 use std::sync::Arc;
 
 /// A handle on host threads.

@@ -1,9 +1,9 @@
-use crate::cpu::Cpu;
+use crate::cpu::machine::Cpu;
 use crate::cpu::math::{normal, sigmoid, sigmoid_and_slope, tanh};
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::for_row_blocks;
 use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
-use crate::ops::activation::{Activation, Gate};
+use crate::settings::activation::{Activation, Gate};
 
 pub(crate) fn activate_backward(
     cpu: &Cpu,

@@ -1,8 +1,8 @@
-use crate::cpu::Cpu;
+use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::for_row_blocks;
 use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
-use crate::ops::dropout::{Dropout, mix};
+use crate::settings::dropout::{Dropout, mix};
 
 pub(crate) fn dropout(cpu: &Cpu, dropout: Dropout, x: MatrixMut<'_>) {
     for_row_blocks(cpu, x.data.len(), 1, x.flat(), |first, x| {

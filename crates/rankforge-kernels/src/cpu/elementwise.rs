@@ -1,8 +1,8 @@
-use crate::cpu::Cpu;
+use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::for_row_blocks;
 use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
-use crate::ops::elementwise::Zeros;
+use crate::settings::zeros::Zeros;
 
 pub(crate) fn add(cpu: &Cpu, x: Matrix<'_>, out: MatrixMut<'_>) {
     for_row_blocks(cpu, x.data.len(), 1, (x.flat(), out.flat()), |_, (x, out)| {

@@ -1,4 +1,4 @@
-use crate::cpu::Cpu;
+use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::{INLINE_ELEMENTS, SharedRows, for_each, for_row_blocks};
 use crate::cpu::simd::{Kernel, Simd, dispatch};

@@ -1,4 +1,4 @@
-use crate::cpu::Cpu;
+use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::MatrixMut;
 use crate::cpu::parallel::for_chunks;
 

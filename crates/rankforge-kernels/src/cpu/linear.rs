@@ -1,13 +1,13 @@
-use crate::cpu::Cpu;
 use crate::cpu::activation::{Function, WithFunction};
 use crate::cpu::dropout::Mask;
+use crate::cpu::machine::Cpu;
 use crate::cpu::matmul::{Operand, PackedPanels, Product, product, product_with_packed};
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::SharedRows;
 use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, prefetch_numbers, store_up_to};
-use crate::ops::activation::Activation;
-use crate::ops::linear::EpilogueOf;
 use crate::precision::Precision;
+use crate::settings::activation::Activation;
+use crate::settings::linear::EpilogueOf;
 use std::ops::Range;
 
 pub(crate) use backward::linear_backward;

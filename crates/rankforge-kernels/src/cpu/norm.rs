@@ -1,8 +1,8 @@
-use crate::cpu::Cpu;
+use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::{INLINE_ELEMENTS, SplitRows, for_blocks, for_row_blocks};
 use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
-use crate::ops::norm::SMALLEST_NORM;
+use crate::settings::norm::SMALLEST_NORM;
 
 /// Rows whose parameter gradients are summed before they join the total.
 const BLOCK_ROWS: usize = 64;

@@ -1,8 +1,8 @@
-use crate::cpu::Cpu;
+use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::{for_row_blocks, on_workers};
 use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
-use crate::ops::optimizer::AdamW;
+use crate::settings::optimizer::AdamW;
 
 pub(crate) fn adamw(
     cpu: &Cpu,

@@ -1,7 +1,7 @@
 //! Work over row blocks: what a block is depends on shapes only, so every block is computed the
 //! same way whatever the number of threads.
 
-use crate::cpu::Cpu;
+use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use rayon::prelude::*;
 use std::marker::PhantomData;

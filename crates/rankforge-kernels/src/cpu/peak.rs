@@ -1,7 +1,7 @@
-use crate::cpu::Cpu;
+use crate::cpu::machine::Cpu;
 use crate::cpu::simd::{Kernel, Simd, dispatch};
 use crate::isa::Isa;
-use crate::peak::Arithmetic;
+use crate::settings::arithmetic::Arithmetic;
 use std::hint::black_box;
 use std::time::Instant;
 

@@ -1,30 +1,30 @@
-use crate::cpu::Cpu;
+use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::{INLINE_ELEMENTS, SharedRows, for_each};
+use crate::cpu::sequences::Sequences;
 use crate::cpu::simd::{Kernel, Simd, dispatch};
-use crate::ops::pooling::Pooling;
+use crate::settings::pooling::Pooling;
 use std::ops::Range;
 
-/// Pools rows of `source`, all of them in order or those that `ids` name; `starts` are the
-/// cumulative sequence lengths.
+/// Pools rows of `source`, all of them in order or those that `ids` name.
 pub(crate) fn pool(
     cpu: &Cpu,
     mode: Pooling,
     source: Matrix<'_>,
     ids: Option<&[u32]>,
-    starts: &[usize],
+    sequences: Sequences<'_>,
     skip: Option<&[u32]>,
     column: usize,
     out: MatrixMut<'_>,
 ) {
-    let (sequences, width) = (starts.len() - 1, source.columns);
+    let width = source.columns;
     let out = SharedRows::new(out);
-    let parallel = starts[sequences] * width >= INLINE_ELEMENTS;
-    for_each(cpu, parallel, sequences, |sequence| {
+    let parallel = sequences.tokens() * width >= INLINE_ELEMENTS;
+    for_each(cpu, parallel, sequences.count(), |sequence| {
         // SAFETY: each sequence has its own row.
         let out = unsafe { out.part(sequence, column..column + width) };
-        let (tokens, skip) = sequence_of(starts, skip, sequence);
-        let (tokens, weight) = contribution(mode, tokens, skip);
+        let skip = skip.map_or(0, |skip| skip[sequence] as usize);
+        let (tokens, weight) = contribution(mode, sequences.range(sequence), skip);
         let x = match ids {
             Some(ids) => Tokens { ids: Some(&ids[tokens.clone()]), ..Tokens::of(source, tokens) },
             None => Tokens::of(source.slice_rows(tokens.clone()), tokens),
@@ -42,17 +42,17 @@ pub(crate) fn pool_backward(
     mode: Pooling,
     d_out: Matrix<'_>,
     x: Matrix<'_>,
-    starts: &[usize],
+    sequences: Sequences<'_>,
     skip: Option<&[u32]>,
     column: usize,
     d_x: MatrixMut<'_>,
 ) {
     let columns = column..column + x.columns;
     let d_x = SharedRows::new(d_x);
-    for_each(cpu, x.data.len() >= INLINE_ELEMENTS, starts.len() - 1, |sequence| {
+    for_each(cpu, x.data.len() >= INLINE_ELEMENTS, sequences.count(), |sequence| {
         let d_out = &d_out.row(sequence)[columns.clone()];
-        let (tokens, skip) = sequence_of(starts, skip, sequence);
-        let (tokens, weight) = contribution(mode, tokens, skip);
+        let skip = skip.map_or(0, |skip| skip[sequence] as usize);
+        let (tokens, weight) = contribution(mode, sequences.range(sequence), skip);
         // SAFETY: each sequence has its own rows.
         let d_x = unsafe { d_x.rows(tokens.clone()) };
         let x = x.slice_rows(tokens);
@@ -98,12 +98,6 @@ impl Weight {
     fn of(self, index: usize) -> f32 {
         self.first.map_or(self.factor, |first| (first + index) as f32 * self.factor)
     }
-}
-
-/// The tokens of a sequence, and how many leading ones are left out.
-fn sequence_of(starts: &[usize], skip: Option<&[u32]>, sequence: usize) -> (Range<usize>, usize) {
-    let skip = skip.map_or(0, |skip| skip[sequence] as usize);
-    (starts[sequence]..starts[sequence + 1], skip)
 }
 
 /// The tokens that count and their weights (of no meaning for `Max`).

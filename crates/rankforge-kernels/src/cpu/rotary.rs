@@ -1,13 +1,14 @@
-use crate::cpu::Cpu;
+use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::for_row_blocks;
+use crate::cpu::sequences::Sequences;
 use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
 
 /// Rotates by the angles of `table`, or `back` by them.
 pub(crate) fn rotate(
     cpu: &Cpu,
     table: Matrix<'_>,
-    starts: &[usize],
+    sequences: Sequences<'_>,
     tokens: Option<&[u32]>,
     heads: usize,
     back: bool,
@@ -17,15 +18,14 @@ pub(crate) fn rotate(
     let (table, sign) = (table.data, if back { -1.0 } else { 1.0 });
     for_row_blocks(cpu, rows, columns, x, |first, x| {
         let rotate =
-            Rotate { table, starts, tokens, heads, head_dim, sign, first, columns, x: x.data };
+            Rotate { table, sequences, tokens, heads, head_dim, sign, first, columns, x: x.data };
         dispatch(cpu.isa(), rotate);
     });
 }
 
 struct Rotate<'a> {
     table: &'a [f32],
-    /// Cumulative sequence lengths.
-    starts: &'a [usize],
+    sequences: Sequences<'a>,
     /// Tokens of all rows, where they are not all tokens.
     tokens: Option<&'a [u32]>,
     heads: usize,
@@ -47,17 +47,18 @@ impl Kernel for Rotate<'_> {
         if width == 0 {
             return;
         }
-        let starts = self.starts;
         let token_of = |row: usize| self.tokens.map_or(row, |tokens| tokens[row] as usize);
         let first = token_of(self.first);
-        let mut sequence = starts.partition_point(|&start| start <= first) - 1;
+        let mut sequence = self.sequences.of_token(first);
+        let mut tokens = self.sequences.range(sequence);
         let sign = S::splat(self.sign);
         for (index, row) in (self.first..).zip(self.x.chunks_exact_mut(self.columns)) {
             let token = token_of(index);
-            while starts[sequence + 1] <= token {
+            while tokens.end <= token {
                 sequence += 1;
+                tokens = self.sequences.range(sequence);
             }
-            let position = token - starts[sequence];
+            let position = token - tokens.start;
             let angles = &self.table[position * head_dim..(position + 1) * head_dim];
             let (cosines, sines) = angles.split_at(half);
             for head in row[..width].chunks_exact_mut(head_dim) {

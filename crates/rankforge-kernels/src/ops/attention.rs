@@ -1,10 +1,11 @@
 //! Ragged softmax attention.
 
-use crate::device::Kind;
+use crate::device::{Device, Kind};
 use crate::indices::Indices;
-use crate::ops::dropout::Dropout;
 use crate::precision::Precision;
 use crate::ragged::Ragged;
+use crate::settings::attention::{AttentionOf, BiasOf, Qkv};
+use crate::settings::dropout::Dropout;
 use crate::view::{View, ViewMut};
 use crate::{cpu, reference};
 
@@ -34,19 +35,6 @@ pub struct Attention<'a> {
     pub precision: Precision,
 }
 
-/// Queries, keys and values, each head by head, or the gradients of them.
-pub enum Qkv<V> {
-    /// Of all tokens, `T x 3H`.
-    Together(V),
-    /// Of the query tokens, `B x H`, and keys and values of all tokens, `T x 2H`.
-    Apart {
-        /// Queries.
-        queries: V,
-        /// Keys, then values.
-        keys_values: V,
-    },
-}
-
 /// `out = softmax(q kᵀ * scale + bias) v`, per sequence and head, without padding.
 ///
 /// Never holds more scores than one tile of one head per thread. `log_sum_exp` keeps the softmax
@@ -67,22 +55,19 @@ pub fn attention(
     out: ViewMut<'_>,
     log_sum_exp: ViewMut<'_>,
 ) {
-    qkv.check(config, out.columns(), View::expect_shape);
+    check_qkv(&qkv, config, out.columns(), View::expect_shape);
     check(config, out.as_view(), log_sum_exp.as_view());
     let device = out.device();
     match device.kind() {
         Kind::Cpu(cpu) => {
-            let table = config.bias.map(|bias| bias.table.host(device));
-            let qkv = qkv.map(|view| view.host(device));
+            let (config, qkv) = (config.host(device), qkv.map(|view| view.host(device)));
             let (out, log_sum_exp) = (out.host(device), log_sum_exp.host(device));
-            cpu::attention::attention(cpu, config, table, qkv, out, log_sum_exp);
+            cpu::attention::attention(cpu, &config, qkv, out, log_sum_exp);
         }
         Kind::Reference(_) => {
-            let table = config.bias.map(|bias| bias.table.reference(device));
-            let qkv = qkv.map(|view| view.reference(device));
+            let (config, qkv) = (config.reference(device), qkv.map(|view| view.reference(device)));
             let (out, log_sum_exp) = (out.reference(device), log_sum_exp.reference(device));
-            let scores = reference::attention::Scores::new(config, table, device);
-            reference::attention::attention(&scores, qkv, out, log_sum_exp);
+            reference::attention::attention(&config, qkv, out, log_sum_exp);
         }
     }
 }
@@ -104,8 +89,8 @@ pub fn attention_backward(
     d_qkv: Qkv<ViewMut<'_>>,
     d_bias: Option<ViewMut<'_>>,
 ) {
-    qkv.check(config, out.columns(), View::expect_shape);
-    d_qkv.check(config, out.columns(), ViewMut::expect_shape);
+    check_qkv(&qkv, config, out.columns(), View::expect_shape);
+    check_qkv(&d_qkv, config, out.columns(), ViewMut::expect_shape);
     check(config, out, log_sum_exp);
     d_out.expect_shape("d_out", out.rows(), out.columns());
     if let Some(d_bias) = &d_bias {
@@ -115,7 +100,6 @@ pub fn attention_backward(
     let device = out.device();
     match device.kind() {
         Kind::Cpu(cpu) => {
-            let table = config.bias.map(|bias| bias.table.host(device));
             let saved = cpu::attention::Saved {
                 d_out: d_out.host(device),
                 qkv: qkv.map(|view| view.host(device)),
@@ -124,10 +108,9 @@ pub fn attention_backward(
             };
             let d_qkv = d_qkv.map(|view| view.host(device));
             let d_bias = d_bias.map(|d_bias| d_bias.host(device));
-            cpu::attention::attention_backward(cpu, config, table, saved, d_qkv, d_bias);
+            cpu::attention::attention_backward(cpu, &config.host(device), saved, d_qkv, d_bias);
         }
         Kind::Reference(_) => {
-            let table = config.bias.map(|bias| bias.table.reference(device));
             let saved = reference::attention::Saved {
                 d_out: d_out.reference(device),
                 qkv: qkv.map(|view| view.reference(device)),
@@ -136,8 +119,8 @@ pub fn attention_backward(
             };
             let d_qkv = d_qkv.map(|view| view.reference(device));
             let d_bias = d_bias.map(|d_bias| d_bias.reference(device));
-            let scores = reference::attention::Scores::new(config, table, device);
-            reference::attention::attention_backward(&scores, saved, d_qkv, d_bias);
+            let config = config.reference(device);
+            reference::attention::attention_backward(&config, saved, d_qkv, d_bias);
         }
     }
 }
@@ -152,74 +135,65 @@ pub struct RelativeBias<'a> {
     pub max_distance: usize,
 }
 
-/// The bucket of `key - query`, both directions, as MPNet computes it.
-///
-/// Keys before the query and the query itself use the lower half of the buckets, keys after it the
-/// upper half. Within a half, the first distances have a bucket each, the others share the rest by
-/// the logarithm of the distance.
-///
-/// # Panics
-/// With fewer than 4 buckets, or a `max_distance` that the exact buckets reach.
-pub fn relative_bucket(distance: isize, buckets: usize, max_distance: usize) -> usize {
-    let half = buckets / 2;
-    let exact = half / 2;
-    assert!(0 < exact && exact < max_distance, "{buckets} buckets up to {max_distance}");
-    let offset = if distance > 0 { half } else { 0 };
-    let distance = distance.unsigned_abs();
-    if distance < exact {
-        return offset + distance;
-    }
-    // In f32 step by step, as transformers does: near the borders the roundings decide.
-    let logarithm = f64::from(distance as f32 / exact as f32).ln() as f32;
-    let span = (max_distance as f64 / exact as f64).ln() as f32;
-    let step = (logarithm / span * (half - exact) as f32) as usize;
-    offset + (exact + step).min(half - 1)
-}
-
-impl Attention<'_> {
+impl<'a> Attention<'a> {
     /// Rows of queries, of the output and of the normalisers.
-    pub(crate) fn rows(&self) -> usize {
+    fn rows(&self) -> usize {
         self.queries.map_or(self.ragged.tokens(), Indices::len)
     }
 
-    /// The bucket of each distance `key - query` from `1 - L` to `L - 1`; empty without a bias.
-    pub(crate) fn buckets_by_distance(&self) -> Vec<u32> {
-        let Some(bias) = self.bias else { return Vec::new() };
-        let reach = self.ragged.longest() as isize;
-        let buckets = bias.table.rows();
-        let bucket = |distance| relative_bucket(distance, buckets, bias.max_distance) as u32;
-        (1 - reach..reach).map(bucket).collect()
+    #[track_caller]
+    fn host(&self, device: &Device) -> cpu::attention::Config<'a> {
+        let sequences = cpu::sequences::Sequences::new(self.ragged.cu_seqlens());
+        self.on(sequences, self.queries.map(Indices::values), |table| table.host(device))
+    }
+
+    #[track_caller]
+    fn reference(&self, device: &Device) -> reference::attention::Config<'a> {
+        let queries = self.queries.map(|queries| queries.reference(device));
+        self.on(self.ragged.reference(device), queries, |table| table.reference(device))
+    }
+
+    fn on<S, Q, V>(
+        &self,
+        sequences: S,
+        queries: Option<Q>,
+        view: impl Fn(View<'a>) -> V,
+    ) -> AttentionOf<S, Q, V> {
+        let bias = |bias: RelativeBias<'a>| BiasOf {
+            table: view(bias.table),
+            max_distance: bias.max_distance,
+        };
+        AttentionOf {
+            sequences,
+            queries,
+            heads: self.heads,
+            scale: self.scale,
+            window: self.window,
+            causal: self.causal,
+            bias: self.bias.map(bias),
+            dropout: self.dropout,
+            precision: self.precision,
+        }
     }
 }
 
-impl<V> Qkv<V> {
-    pub(crate) fn map<W>(self, f: impl Fn(V) -> W) -> Qkv<W> {
-        match self {
-            Qkv::Together(all) => Qkv::Together(f(all)),
-            Qkv::Apart { queries, keys_values } => {
-                Qkv::Apart { queries: f(queries), keys_values: f(keys_values) }
-            }
+/// Asserts the shapes of queries, keys and values for `hidden` columns of all heads.
+#[track_caller]
+fn check_qkv<V>(
+    qkv: &Qkv<V>,
+    config: &Attention<'_>,
+    hidden: usize,
+    expect: impl Fn(&V, &str, usize, usize),
+) {
+    let (tokens, rows) = (config.ragged.tokens(), config.rows());
+    match qkv {
+        Qkv::Together(all) => {
+            assert!(config.queries.is_none(), "query tokens need queries apart");
+            expect(all, "queries, keys and values", tokens, 3 * hidden);
         }
-    }
-
-    /// Asserts the shapes for `hidden` columns of all heads.
-    #[track_caller]
-    fn check(
-        &self,
-        config: &Attention<'_>,
-        hidden: usize,
-        expect: impl Fn(&V, &str, usize, usize),
-    ) {
-        let (tokens, rows) = (config.ragged.tokens(), config.rows());
-        match self {
-            Qkv::Together(all) => {
-                assert!(config.queries.is_none(), "query tokens need queries apart");
-                expect(all, "queries, keys and values", tokens, 3 * hidden);
-            }
-            Qkv::Apart { queries, keys_values } => {
-                expect(queries, "queries", rows, hidden);
-                expect(keys_values, "keys and values", tokens, 2 * hidden);
-            }
+        Qkv::Apart { queries, keys_values } => {
+            expect(queries, "queries", rows, hidden);
+            expect(keys_values, "keys and values", tokens, 2 * hidden);
         }
     }
 }

@@ -1,4 +1,5 @@
 use crate::device::Kind;
+use crate::settings::zeros::Zeros;
 use crate::view::{View, ViewMut};
 use crate::{cpu, reference};
 
@@ -15,16 +16,6 @@ pub fn add(x: View<'_>, out: ViewMut<'_>) {
             reference::elementwise::add(x.reference(device), out.reference(device));
         }
     }
-}
-
-/// What [`zeros`] finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Zeros {
-    /// Every element is zero, of either sign.
-    pub all: bool,
-    /// Every element has the bits of -0.0: nothing was added since it was filled with them, as no
-    /// sum with another number leaves -0.0.
-    pub all_negative: bool,
 }
 
 /// Whether all elements of `x` are zero, and whether all are negative zeros; both hold for no

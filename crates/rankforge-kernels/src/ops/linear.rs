@@ -1,7 +1,8 @@
 use crate::device::Kind;
-use crate::ops::activation::Activation;
-use crate::ops::dropout::Dropout;
 use crate::precision::Precision;
+use crate::settings::activation::Activation;
+use crate::settings::dropout::Dropout;
+use crate::settings::linear::EpilogueOf;
 use crate::view::{View, ViewMut};
 use crate::weight::Weight;
 use crate::{cpu, reference};
@@ -74,15 +75,6 @@ pub fn linear<'a>(
             reference::linear::linear(x.reference(device), weight, precision, epilogue, out);
         }
     }
-}
-
-/// [`Epilogue`] with the matrices of a device: `V` are read, `M` are written.
-pub(crate) struct EpilogueOf<V, M> {
-    pub(crate) bias: Option<V>,
-    pub(crate) pre_activation: Option<M>,
-    pub(crate) activation: Option<Activation>,
-    pub(crate) dropout: Option<Dropout>,
-    pub(crate) residual: Option<V>,
 }
 
 impl<'a> Epilogue<'a> {

@@ -14,27 +14,34 @@
 //! | `top_k` | best rows of a corpus for each query, in blocks |
 //! | `optimizer` | AdamW, sum of squares |
 
-pub(crate) mod activation;
-pub(crate) mod attention;
-pub(crate) mod dropout;
-pub(crate) mod elementwise;
-pub(crate) mod embedding;
-pub(crate) mod linear;
-pub(crate) mod norm;
-pub(crate) mod optimizer;
-pub(crate) mod pooling;
-pub(crate) mod rotary;
-pub(crate) mod top_k;
+mod activation;
+mod attention;
+mod dropout;
+mod elementwise;
+mod embedding;
+mod linear;
+mod norm;
+mod optimizer;
+mod pooling;
+mod rotary;
+mod top_k;
 
-pub use activation::{Activation, Gate, activate_backward, gated, gated_backward};
-pub use attention::{Attention, Qkv, RelativeBias, attention, attention_backward, relative_bucket};
-pub use dropout::{Dropout, dropout, dropout_to};
-pub use elementwise::{Zeros, add, zeros};
+pub use crate::settings::activation::{Activation, Gate};
+pub use crate::settings::attention::{Qkv, relative_bucket};
+pub use crate::settings::dropout::Dropout;
+pub use crate::settings::optimizer::AdamW;
+pub use crate::settings::pooling::Pooling;
+pub use crate::settings::similarity::{Neighbour, Similarity};
+pub use crate::settings::zeros::Zeros;
+pub use activation::{activate_backward, gated, gated_backward};
+pub use attention::{Attention, RelativeBias, attention, attention_backward};
+pub use dropout::{dropout, dropout_to};
+pub use elementwise::{add, zeros};
 pub use embedding::{gather, gather_backward};
 pub use linear::backward::{InputGradient, Store, WeightGradient, linear_backward};
 pub use linear::{Epilogue, linear};
 pub use norm::{layer_norm, layer_norm_backward, normalize, normalize_backward};
-pub use optimizer::{AdamW, adamw, sum_of_squares};
-pub use pooling::{Pooling, pool, pool_backward, pool_embeddings};
+pub use optimizer::{adamw, sum_of_squares};
+pub use pooling::{pool, pool_backward, pool_embeddings};
 pub use rotary::{Rotary, rotary, rotary_backward};
-pub use top_k::{Corpus, CorpusRows, Neighbour, Similarity, pairwise_similarity};
+pub use top_k::{Corpus, CorpusRows, pairwise_similarity};

@@ -2,9 +2,6 @@ use crate::device::Kind;
 use crate::view::{View, ViewMut};
 use crate::{cpu, reference};
 
-/// Smaller norms count as this one, as `torch.nn.functional.normalize` has it.
-pub(crate) const SMALLEST_NORM: f32 = 1e-12;
-
 /// `out = (x - mean) / sqrt(variance + epsilon) * weight + bias`, row by row (Ba et al. 2016, arXiv:1607.06450).
 ///
 /// `statistics` receives mean and reciprocal standard deviation of each row for the backward pass.

@@ -1,25 +1,7 @@
 use crate::device::Kind;
+use crate::settings::optimizer::AdamW;
 use crate::view::{View, ViewMut};
 use crate::{cpu, reference};
-
-/// One step of AdamW with decoupled weight decay (Loshchilov & Hutter 2019, arXiv:1711.05101).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamW {
-    /// Learning rate of this step.
-    pub learning_rate: f64,
-    /// Decay of the first moment.
-    pub beta1: f64,
-    /// Decay of the second moment.
-    pub beta2: f64,
-    /// Added to the square root of the second moment.
-    pub epsilon: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Number of this step, from 1, for bias correction.
-    pub step: u64,
-    /// Factor on the gradients: gradient clipping.
-    pub gradient_scale: f32,
-}
 
 /// `θ ← θ (1 - lr·wd)`, moments updated with `g·gradient_scale`, then
 /// `θ ← θ - lr · (m / (1-β₁ᵗ)) / (sqrt(v / (1-β₂ᵗ)) + ε)`; one fused pass, as PyTorch's

@@ -1,26 +1,11 @@
+use crate::cpu::sequences::Sequences;
 use crate::device::Kind;
 use crate::indices::Indices;
 use crate::ops::embedding::check_ids;
 use crate::ragged::Ragged;
+use crate::settings::pooling::Pooling;
 use crate::view::{View, ViewMut};
 use crate::{cpu, reference};
-
-/// How the tokens of a sequence become one vector, as in sentence-transformers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Pooling {
-    /// The first token that is not skipped.
-    Cls,
-    /// Elementwise maximum.
-    Max,
-    /// Arithmetic mean.
-    Mean,
-    /// Sum over the square root of the length.
-    MeanSqrtLen,
-    /// Mean weighted by position in the sequence: 1 for its first token, skipped or not.
-    WeightedMean,
-    /// The last token.
-    LastToken,
-}
 
 /// Pools each sequence into columns `column .. column + H` of its row of `out`.
 ///
@@ -81,7 +66,8 @@ fn pool_rows(
         Kind::Cpu(cpu) => {
             let (ids, skip) = (ids.map(Indices::values), skip.map(Indices::values));
             let (source, out) = (source.host(device), out.host(device));
-            cpu::pooling::pool(cpu, mode, source, ids, ragged.cu_seqlens(), skip, column, out);
+            let sequences = Sequences::new(ragged.cu_seqlens());
+            cpu::pooling::pool(cpu, mode, source, ids, sequences, skip, column, out);
         }
         Kind::Reference(_) => {
             let ids = ids.map(|ids| ids.reference(device));
@@ -117,8 +103,9 @@ pub fn pool_backward(
     match device.kind() {
         Kind::Cpu(cpu) => {
             let (d_out, x, d_x) = (d_out.host(device), x.host(device), d_x.host(device));
-            let (starts, skip) = (ragged.cu_seqlens(), skip.map(Indices::values));
-            cpu::pooling::pool_backward(cpu, mode, d_out, x, starts, skip, column, d_x);
+            let (sequences, skip) =
+                (Sequences::new(ragged.cu_seqlens()), skip.map(Indices::values));
+            cpu::pooling::pool_backward(cpu, mode, d_out, x, sequences, skip, column, d_x);
         }
         Kind::Reference(_) => {
             let (d_out, x) = (d_out.reference(device), x.reference(device));

@@ -1,4 +1,5 @@
 use crate::buffer::Buffer;
+use crate::cpu::sequences::Sequences;
 use crate::device::{Device, Kind};
 use crate::indices::Indices;
 use crate::ragged::Ragged;
@@ -97,14 +98,14 @@ fn rotate(
     match device.kind() {
         Kind::Cpu(cpu) => {
             let (table, tokens) = (table.host(device), tokens.map(Indices::values));
-            let starts = ragged.cu_seqlens();
-            cpu::rotary::rotate(cpu, table, starts, tokens, heads, back, x.host(device));
+            let sequences = Sequences::new(ragged.cu_seqlens());
+            cpu::rotary::rotate(cpu, table, sequences, tokens, heads, back, x.host(device));
         }
         Kind::Reference(_) => {
             let table = table.reference(device);
             let tokens = tokens.map(|tokens| tokens.reference(device));
-            let (starts, x) = (ragged.reference(device), x.reference(device));
-            reference::rotary::rotate(table, starts, tokens, heads, back, x);
+            let (sequences, x) = (ragged.reference(device), x.reference(device));
+            reference::rotary::rotate(table, sequences, tokens, heads, back, x);
         }
     }
 }

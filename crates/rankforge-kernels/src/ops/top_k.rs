@@ -2,31 +2,9 @@
 
 use crate::buffer::Buffer;
 use crate::device::Kind;
+use crate::settings::similarity::{Neighbour, Similarity};
 use crate::view::View;
 use crate::{cpu, reference};
-use std::cmp::Ordering;
-
-/// How two embeddings are compared; higher is nearer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Similarity {
-    /// Dot product over both lengths.
-    Cosine,
-    /// Dot product.
-    Dot,
-    /// Negative Euclidean distance.
-    Euclidean,
-    /// Negative Manhattan distance.
-    Manhattan,
-}
-
-/// A row of the corpus and its score.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Neighbour {
-    /// Row number in the corpus.
-    pub index: u32,
-    /// Similarity to the query.
-    pub score: f32,
-}
 
 /// The rows that are searched: borrowed, or the corpus's own.
 ///
@@ -179,13 +157,4 @@ pub fn pairwise_similarity(similarity: Similarity, a: View<'_>, b: View<'_>) -> 
             reference::top_k::pairwise_similarity(similarity, a, b)
         }
     }
-}
-
-/// Norms below count as this one, as in [`normalize`](crate::ops::normalize).
-pub(crate) const LEAST_NORM: f64 = 1e-12;
-
-/// By falling score, ties by lower index.
-pub(crate) fn nearer_first(a: &Neighbour, b: &Neighbour) -> Ordering {
-    // Scores are never not-a-number here.
-    b.score.partial_cmp(&a.score).unwrap_or(Ordering::Equal).then(a.index.cmp(&b.index))
 }

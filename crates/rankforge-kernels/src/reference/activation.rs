@@ -1,5 +1,5 @@
-use crate::ops::activation::{Activation, Gate};
 use crate::reference::matrix::{Matrix, MatrixMut};
+use crate::settings::activation::{Activation, Gate};
 use std::f64::consts::PI;
 
 /// The function and its derivative at `x`; not-a-number goes through.

@@ -1,22 +1,14 @@
-use crate::device::Device;
-use crate::ops::attention::{Attention, Qkv, relative_bucket};
-use crate::ops::dropout::Dropout;
 use crate::reference::dropout::factor;
 use crate::reference::matrix::{Matrix, MatrixMut, Sequences};
 use crate::reference::memory::Integers;
 use crate::reference::rounding::operand;
+use crate::settings::attention::{AttentionOf, BiasOf, Qkv, relative_bucket};
+use crate::settings::dropout::Dropout;
 use std::f64::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
-/// What the scores of all heads depend on besides queries and keys.
-pub(crate) struct Scores<'a> {
-    config: &'a Attention<'a>,
-    sequences: Sequences<'a>,
-    /// Query tokens, one per sequence.
-    queries: Option<&'a Integers>,
-    /// Score offsets by bucket, `buckets x A`, and the distance from which on the last is shared.
-    bias: Option<(Matrix<'a>, usize)>,
-}
+/// What is asked of attention.
+pub(crate) type Config<'a> = AttentionOf<Sequences<'a>, &'a Integers, Matrix<'a>>;
 
 /// What the forward pass was given and left, and the gradient of its output.
 pub(crate) struct Saved<'a> {
@@ -42,33 +34,19 @@ struct Head {
     v: Vec<f64>,
 }
 
-impl<'a> Scores<'a> {
-    #[track_caller]
-    pub(crate) fn new(
-        config: &'a Attention<'a>,
-        table: Option<Matrix<'a>>,
-        device: &Device,
-    ) -> Scores<'a> {
-        Scores {
-            config,
-            sequences: config.ragged.reference(device),
-            queries: config.queries.map(|queries| queries.reference(device)),
-            bias: table.zip(config.bias).map(|(table, bias)| (table, bias.max_distance)),
-        }
-    }
-
+impl<'a> Config<'a> {
     /// Every head of every sequence that has tokens.
-    fn heads(&self, qkv: &Qkv<Matrix<'a>>, hidden: usize) -> impl Iterator<Item = Head> {
+    fn each_head(&self, qkv: &Qkv<Matrix<'a>>, hidden: usize) -> impl Iterator<Item = Head> {
         let sequences =
             (0..self.sequences.count()).filter(|&s| !self.sequences.range(s).is_empty());
-        let heads = self.config.heads;
+        let heads = self.heads;
         sequences.flat_map(move |sequence| {
             (0..heads).map(move |head| self.head(qkv, hidden, sequence, head))
         })
     }
 
     fn head(&self, qkv: &Qkv<Matrix<'a>>, hidden: usize, sequence: usize, head: usize) -> Head {
-        let (tokens, dim) = (self.sequences.range(sequence), hidden / self.config.heads);
+        let (tokens, dim) = (self.sequences.range(sequence), hidden / self.heads);
         let (queries, first_row) = match self.queries {
             None => (0..tokens.len(), tokens.start),
             Some(queries) => {
@@ -86,9 +64,8 @@ impl<'a> Scores<'a> {
         let rows = |x: Matrix<'_>, rows: Range<usize>, start: usize, factor: f32| -> Vec<f64> {
             let columns = start + head * dim..start + (head + 1) * dim;
             let elements = rows.flat_map(|row| columns.clone().map(move |column| (row, column)));
-            let round = |(row, column)| {
-                operand(self.config.precision, f64::from(x.load(row, column) * factor))
-            };
+            let round =
+                |(row, column)| operand(self.precision, f64::from(x.load(row, column) * factor));
             elements.map(round).collect()
         };
         Head {
@@ -105,13 +82,13 @@ impl<'a> Scores<'a> {
 
     /// The factor on queries, in `f32` as every device takes it.
     fn query_factor(&self) -> f32 {
-        self.config.scale * std::f32::consts::LOG2_E
+        self.scale * std::f32::consts::LOG2_E
     }
 
     /// The score of a pair of positions, in base 2; `None` where the query does not see the key.
     fn score(&self, head: &Head, query: usize, key: usize) -> Option<f64> {
-        let near = self.config.window.is_none_or(|window| query.abs_diff(key) <= window);
-        if !near || self.config.causal && key > query {
+        let near = self.window.is_none_or(|window| query.abs_diff(key) <= window);
+        if !near || self.causal && key > query {
             return None;
         }
         let row = (query - head.queries.start) * head.dim;
@@ -124,7 +101,7 @@ impl<'a> Scores<'a> {
 
     /// The row of the bias for a pair of positions.
     fn bucket(&self, query: usize, key: usize) -> Option<(Matrix<'a>, usize)> {
-        let (table, max_distance) = self.bias?;
+        let BiasOf { table, max_distance } = self.bias?;
         Some((table, relative_bucket(key as isize - query as isize, table.rows, max_distance)))
     }
 
@@ -132,7 +109,7 @@ impl<'a> Scores<'a> {
     fn mask(&self, head: &Head, query: usize, key: usize) -> f64 {
         let row = head.head * self.sequences.tokens() + head.tokens.start + query;
         let index = row * self.sequences.longest() + key;
-        self.config.dropout.map_or(1.0, |dropout: Dropout| factor(dropout, index as u64))
+        self.dropout.map_or(1.0, |dropout: Dropout| factor(dropout, index as u64))
     }
 }
 
@@ -140,25 +117,25 @@ impl<'a> Scores<'a> {
 /// `log_sum_exp = ln Σⱼ 2^sⱼ`. What is rounded to the precision is `2^(sⱼ - max s)` times its
 /// dropout factor; the sum in the denominator is of numbers without either.
 pub(crate) fn attention(
-    scores: &Scores<'_>,
+    config: &Config<'_>,
     qkv: Qkv<Matrix<'_>>,
     mut out: MatrixMut<'_>,
     mut log_sum_exp: MatrixMut<'_>,
 ) {
-    let precision = scores.config.precision;
-    for head in scores.heads(&qkv, out.columns) {
+    let precision = config.precision;
+    for head in config.each_head(&qkv, out.columns) {
         for query in head.queries.clone() {
             let row = head.first_row + query - head.queries.start;
             let keys = 0..head.tokens.len();
             let seen: Vec<(usize, f64)> =
-                keys.filter_map(|key| Some((key, scores.score(&head, query, key)?))).collect();
+                keys.filter_map(|key| Some((key, config.score(&head, query, key)?))).collect();
             let highest = seen.iter().map(|&(_, s)| s).fold(f64::NEG_INFINITY, f64::max);
             let sum: f64 = seen.iter().map(|&(_, s)| (s - highest).exp2()).sum();
             log_sum_exp.put(row, head.head, (highest + sum.log2()) * LN_2);
             for d in 0..head.dim {
                 let mixed = seen.iter().map(|&(key, s)| {
                     let p =
-                        operand(precision, (s - highest).exp2() * scores.mask(&head, query, key));
+                        operand(precision, (s - highest).exp2() * config.mask(&head, query, key));
                     p * head.v[key * head.dim + d]
                 });
                 out.put(row, head.head * head.dim + d, mixed.sum::<f64>() / sum);
@@ -173,16 +150,16 @@ pub(crate) fn attention(
 /// sum of its `d_sⱼ`. Rounded to the precision are `g` (but not in `g·o`), `pⱼ mⱼ` and `d_sⱼ` (but
 /// not for the bucket).
 pub(crate) fn attention_backward(
-    scores: &Scores<'_>,
+    config: &Config<'_>,
     saved: Saved<'_>,
     mut d_qkv: Qkv<MatrixMut<'_>>,
     d_bias: Option<MatrixMut<'_>>,
 ) {
-    let (precision, hidden) = (scores.config.precision, saved.out.columns);
-    let scale = f64::from(scores.config.scale);
+    let (precision, hidden) = (config.precision, saved.out.columns);
+    let scale = f64::from(config.scale);
     let buckets = d_bias.as_ref().map_or(0, |d_bias| d_bias.rows);
-    let mut d_buckets = vec![0.0; buckets * scores.config.heads];
-    for head in scores.heads(&saved.qkv, hidden) {
+    let mut d_buckets = vec![0.0; buckets * config.heads];
+    for head in config.each_head(&saved.qkv, hidden) {
         let (dim, length, start) = (head.dim, head.tokens.len(), head.head * head.dim);
         let (mut d_k, mut d_v) = (vec![0.0; length * dim], vec![0.0; length * dim]);
         for query in head.queries.clone() {
@@ -194,13 +171,13 @@ pub(crate) fn attention_backward(
             let normaliser = saved.log_sum_exp.at(row, head.head) * LOG2_E;
             let mut d_q = vec![0.0; dim];
             for key in 0..length {
-                let Some(score) = scores.score(&head, query, key) else { continue };
-                let (p, mask) = ((score - normaliser).exp2(), scores.mask(&head, query, key));
+                let Some(score) = config.score(&head, query, key) else { continue };
+                let (p, mask) = ((score - normaliser).exp2(), config.mask(&head, query, key));
                 let v = &head.v[key * dim..][..dim];
                 let d_p = mask * g.iter().zip(v).map(|(g, v)| g * v).sum::<f64>();
                 let d_score = p * (d_p - delta);
-                if let Some((_, bucket)) = scores.bucket(query, key).filter(|_| buckets > 0) {
-                    d_buckets[bucket * scores.config.heads + head.head] += d_score;
+                if let Some((_, bucket)) = config.bucket(query, key).filter(|_| buckets > 0) {
+                    d_buckets[bucket * config.heads + head.head] += d_score;
                 }
                 let (p, d_score) = (operand(precision, p * mask), operand(precision, d_score));
                 for d in 0..dim {

@@ -1,5 +1,5 @@
-use crate::ops::dropout::{Dropout, mix};
 use crate::reference::matrix::{Matrix, MatrixMut};
+use crate::settings::dropout::{Dropout, mix};
 
 /// The factor of element `index`: `1 / (1 - p)` where it is kept, else 0.
 ///

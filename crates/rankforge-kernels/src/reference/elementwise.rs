@@ -1,5 +1,5 @@
-use crate::ops::elementwise::Zeros;
 use crate::reference::matrix::{Matrix, MatrixMut};
+use crate::settings::zeros::Zeros;
 
 /// `out += x`.
 pub(crate) fn add(x: Matrix<'_>, mut out: MatrixMut<'_>) {

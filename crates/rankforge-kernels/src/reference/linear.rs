@@ -1,11 +1,11 @@
-use crate::ops::linear::EpilogueOf;
-use crate::ops::linear::backward::{InputGradientOf, StoreOf, WeightGradientOf};
 use crate::precision::Precision;
 use crate::reference::activation::value_and_slope;
 use crate::reference::dropout::factor;
 use crate::reference::matrix::{Matrix, MatrixMut};
 use crate::reference::memory::Memory;
 use crate::reference::rounding::operands;
+use crate::settings::linear::EpilogueOf;
+use crate::settings::linear::{InputGradientOf, StoreOf, WeightGradientOf};
 
 /// The weight of a product: a matrix, or its operands, rounded before.
 #[derive(Clone, Copy)]

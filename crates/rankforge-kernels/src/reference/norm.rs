@@ -1,5 +1,5 @@
-use crate::ops::norm::SMALLEST_NORM;
 use crate::reference::matrix::{Matrix, MatrixMut};
+use crate::settings::norm::SMALLEST_NORM;
 
 /// `out = (x - mean) r weight + bias` with `r = 1 / sqrt(variance + epsilon)`, row by row; the
 /// statistics are `mean` and `r`. Nothing is written where there are no columns.

@@ -1,5 +1,5 @@
-use crate::ops::optimizer::AdamW;
 use crate::reference::matrix::{Matrix, MatrixMut};
+use crate::settings::optimizer::AdamW;
 
 /// With `g = gradient · gradient_scale`, `t` the step and both moments 0 before step 1:
 /// `m ← β₁ m + (1 - β₁) g`, `v ← β₂ v + (1 - β₂) g²`,

@@ -1,6 +1,6 @@
-use crate::ops::pooling::Pooling;
 use crate::reference::matrix::{Matrix, MatrixMut, Sequences};
 use crate::reference::memory::Integers;
+use crate::settings::pooling::Pooling;
 use std::ops::Range;
 
 /// The tokens of a sequence that count: all but the leading ones that are skipped.

@@ -1,5 +1,6 @@
-use crate::ops::top_k::{LEAST_NORM, Neighbour, Similarity, nearer_first};
 use crate::reference::matrix::Matrix;
+use crate::settings::norm::LEAST_NORM;
+use crate::settings::similarity::{Neighbour, Similarity, nearer_first};
 
 /// The similarity of row `i` of `a` and row `j` of `b`, rounded to `f32`.
 fn similarity(similarity: Similarity, a: Matrix<'_>, i: usize, b: Matrix<'_>, j: usize) -> f32 {

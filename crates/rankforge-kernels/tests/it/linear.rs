@@ -1,6 +1,6 @@
 use crate::support::{
     AWKWARD, EPS, assert_close, assert_same_bits_for_any_threads, central_difference, devices,
-    random, wide,
+    devices_for, random, wide,
 };
 use rankforge_kernels::ops::{
     Activation, Dropout, Epilogue, InputGradient, Store, WeightGradient, activate_backward,
@@ -212,7 +212,7 @@ fn both_gradients_at_once_have_the_bits_of_each_alone() {
         let (d_out, x) = (random(1, tokens * outputs), random(2, tokens * inputs));
         let (weight, sum) = (random(3, outputs * inputs), random(4, tokens * inputs));
         let before = random(5, tokens * inputs);
-        for device in devices() {
+        for device in devices_for(tokens * outputs * inputs) {
             let d_out = Buffer::upload(device, tokens, outputs, &d_out);
             let x = Buffer::upload(device, tokens, inputs, &x);
             let weight = Buffer::upload(device, outputs, inputs, &weight);
@@ -347,7 +347,7 @@ fn a_weight_of_another_depth_is_refused_with_both_shapes() {
 fn a_weight_too_large_to_pack_at_once_gives_the_bits_of_its_parts() {
     let [rows, depth, columns, part] = [70, 600, 17_000, 4_250];
     let (x, weight) = (random(1, rows * depth), random(2, columns * depth));
-    for device in devices() {
+    for device in devices_for(rows * depth * columns) {
         let whole = run(device, &x, &weight, [rows, depth, columns]);
         for first in (0..columns).step_by(part) {
             let weight = &weight[first * depth..(first + part) * depth];
@@ -368,7 +368,7 @@ fn a_packed_weight_gives_the_bits_of_the_matrix_for_every_shape_and_precision() 
         let [rows, depth, columns] = shape;
         let (x, weight) = (random(1, rows * depth), random(2, columns * depth));
         let (bias, residual) = (random(3, columns), random(4, rows * columns));
-        for device in devices() {
+        for device in devices_for(rows * depth * columns) {
             let x = Buffer::upload(device, rows, depth, &x);
             let weight = Buffer::upload(device, columns, depth, &weight);
             let bias = Buffer::upload(device, 1, columns, &bias);

@@ -22,6 +22,13 @@ pub(crate) fn devices() -> &'static [Device] {
     })
 }
 
+/// Those of [`devices`] that can do a product of so many multiply-adds in a moment: large shapes are
+/// for how the CPU packs and cuts them, and the reference device has one loop for every shape.
+pub(crate) fn devices_for(multiply_adds: usize) -> impl Iterator<Item = &'static Device> {
+    const MOST: usize = 60_000_000;
+    devices().iter().filter(move |device| device.isa().is_some() || multiply_adds <= MOST)
+}
+
 /// For each instruction set, devices with one, two and three threads.
 pub(crate) fn device_groups() -> &'static [[Device; 3]] {
     static GROUPS: OnceLock<Vec<[Device; 3]>> = OnceLock::new();

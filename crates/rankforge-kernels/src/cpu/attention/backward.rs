@@ -1,15 +1,24 @@
 use crate::cpu::attention::bias::Bias;
+use crate::cpu::attention::head::{Head, KEYS};
 use crate::cpu::attention::operands::{Words, dot_rows, write_rows};
 use crate::cpu::attention::parts::{Address, Part, Parts};
 use crate::cpu::attention::rows::GradientTile;
-use crate::cpu::attention::{Head, KEYS, Saved};
 use crate::cpu::matmul::small::{Left, PANEL, Right, Shape, padded};
 use crate::cpu::matrix::Matrix;
 use crate::cpu::memory::Aligned;
 use crate::cpu::parallel::SharedRows;
 use crate::cpu::simd::dispatch;
+use crate::settings::attention::Qkv;
 use std::f32::consts::{LN_2, LOG2_E};
 use std::ops::Range;
+
+/// What the forward pass was given and left, and the gradient of its output.
+pub(crate) struct Saved<'a> {
+    pub(crate) d_out: Matrix<'a>,
+    pub(crate) qkv: Qkv<Matrix<'a>>,
+    pub(crate) out: Matrix<'a>,
+    pub(crate) log_sum_exp: Matrix<'a>,
+}
 
 /// Gradients of one head of one sequence.
 ///

@@ -1,7 +1,7 @@
-use crate::cpu::attention::Head;
+use crate::cpu::attention::head::{Config, Head};
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::SharedRows;
-use crate::ops::attention::Attention;
+use crate::settings::attention::{BiasOf, relative_bucket};
 
 /// Score offsets, and the bucket of each distance.
 pub(super) struct Bias<'a> {
@@ -12,8 +12,11 @@ pub(super) struct Bias<'a> {
 }
 
 impl<'a> Bias<'a> {
-    pub(super) fn of(config: &Attention<'_>, table: Option<Matrix<'a>>) -> Option<Bias<'a>> {
-        table.map(|table| Bias { table, buckets: config.buckets_by_distance() })
+    pub(super) fn of(config: &Config<'a>) -> Option<Bias<'a>> {
+        let BiasOf { table, max_distance } = config.bias?;
+        let reach = config.sequences.longest() as isize;
+        let bucket = |distance| relative_bucket(distance, table.rows, max_distance) as u32;
+        Some(Bias { table, buckets: (1 - reach..reach).map(bucket).collect() })
     }
 
     /// The buckets of the distances within a sequence of `length`.
@@ -54,11 +57,11 @@ pub(super) struct Partials {
 
 impl Partials {
     /// Zeros; no row without `d_bias`.
-    pub(super) fn new(config: &Attention<'_>, d_bias: Option<&MatrixMut<'_>>) -> Partials {
+    pub(super) fn new(config: &Config<'_>, d_bias: Option<&MatrixMut<'_>>) -> Partials {
         let Some(d_bias) = d_bias else {
             return Partials { rows: 0, buckets: 0, sums: Vec::new() };
         };
-        let rows = config.ragged.sequences() * config.heads;
+        let rows = config.sequences.count() * config.heads;
         Partials { rows, buckets: d_bias.rows, sums: vec![0.0; rows * d_bias.rows] }
     }
 

@@ -1,8 +1,8 @@
 use crate::cpu::attention::bias::Bias;
+use crate::cpu::attention::head::{Head, KEYS};
 use crate::cpu::attention::operands::{Words, write_rows};
 use crate::cpu::attention::parts::{Address, Part, Parts};
 use crate::cpu::attention::rows::SoftmaxTile;
-use crate::cpu::attention::{Head, KEYS};
 use crate::cpu::matmul::small::{Left, PANEL, Shape, padded};
 use crate::cpu::matrix::Matrix;
 use crate::cpu::memory::Aligned;

@@ -2,7 +2,8 @@
 
 use crate::cpu::attention::parts::{Address, Part};
 use crate::cpu::matmul::block::{Multiply, MultiplyPairs};
-use crate::cpu::matmul::pack::{Format, rounded};
+use crate::cpu::matmul::format::Format;
+use crate::cpu::matmul::pack::rounded;
 use crate::cpu::matmul::small::{
     Left, PANEL, Right, Shape, padded, small_product, transpose_to_panels,
 };

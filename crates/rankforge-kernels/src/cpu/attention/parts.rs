@@ -1,6 +1,6 @@
 use crate::cpu::matrix::Matrix;
 use crate::cpu::parallel::SharedRows;
-use crate::ops::attention::Qkv;
+use crate::settings::attention::Qkv;
 
 /// A matrix and the column where the first head begins.
 #[derive(Clone, Copy)]

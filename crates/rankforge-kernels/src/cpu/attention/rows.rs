@@ -1,10 +1,11 @@
 //! What happens to each row of a score tile between the products.
 
-use crate::cpu::attention::Head;
+use crate::cpu::attention::head::Head;
 use crate::cpu::attention::operands::load_at;
 use crate::cpu::dropout::Mask;
 use crate::cpu::math::exp2;
-use crate::cpu::matmul::pack::{Format, rounded};
+use crate::cpu::matmul::format::Format;
+use crate::cpu::matmul::pack::rounded;
 use crate::cpu::simd::{Kernel, Simd, store_up_to};
 use std::ops::Range;
 

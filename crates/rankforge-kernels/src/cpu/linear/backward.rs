@@ -1,12 +1,12 @@
-use crate::cpu::Cpu;
 use crate::cpu::activation::{Function, WithFunction};
+use crate::cpu::machine::Cpu;
 use crate::cpu::matmul::{InputProduct, Operand, Product, gradients, product};
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::SharedRows;
 use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, prefetch_numbers, store_up_to};
-use crate::ops::activation::Activation;
-use crate::ops::linear::backward::{InputGradientOf, StoreOf, WeightGradientOf};
 use crate::precision::Precision;
+use crate::settings::activation::Activation;
+use crate::settings::linear::{InputGradientOf, StoreOf, WeightGradientOf};
 use std::ops::Range;
 
 pub(crate) fn linear_backward(

@@ -1,6 +1,6 @@
 //! The register-blocked core of every matrix product: a few rows times two vectors of columns.
 
-use crate::cpu::simd::Simd;
+use crate::cpu::simd::{Simd, load_up_to, store_up_to};
 
 /// What a product does with each pair of factors.
 pub(crate) trait Combine {
@@ -171,7 +171,9 @@ impl Block {
         mut sums: [[S::V; VECTORS]; ROWS],
     ) {
         let last = VECTORS - 1;
-        let count = if WHOLE { S::LANES } else { self.columns - last * S::LANES };
+        // The bound, which always holds, lets the compiler drop the case of a whole last vector.
+        let count =
+            if WHOLE { S::LANES } else { (self.columns - last * S::LANES).min(S::LANES - 1) };
         let at = |row: usize, vector: usize| {
             let out = self.out.wrapping_add(row * self.out_stride + vector * S::LANES);
             let count = if vector == last { count } else { S::LANES };
@@ -181,20 +183,14 @@ impl Block {
         if self.accumulate {
             for row in 0..ROWS {
                 for vector in 0..VECTORS {
-                    let out = at(row, vector);
-                    let whole = WHOLE || vector < last;
-                    let before = if whole { S::load(out) } else { S::load_partial(out, 0.0) };
+                    let before = load_up_to::<S>(at(row, vector));
                     sums[row][vector] = S::add(before, sums[row][vector]);
                 }
             }
         }
         for row in 0..ROWS {
             for vector in 0..VECTORS {
-                if WHOLE || vector < last {
-                    S::store(sums[row][vector], at(row, vector));
-                } else {
-                    S::store_partial(sums[row][vector], at(row, vector));
-                }
+                store_up_to::<S>(sums[row][vector], at(row, vector));
             }
         }
     }

@@ -4,14 +4,19 @@
 //! and down its columns, and summed for the bias: a run of tokens at a time, all of it while the numbers are in the inner
 //! cache. Then the tiles of both products for these tokens run together.
 
-use crate::cpu::Cpu;
+use crate::cpu::machine::Cpu;
+use crate::cpu::matmul::operand::{Operand, Product};
 use crate::cpu::matmul::pack::Aside;
 use crate::cpu::matmul::panels::Groups;
-use crate::cpu::matmul::plan::{CACHED_WORDS, Finish, Packed, Place, Plan};
+use crate::cpu::matmul::plan::{Finish, Packed, Place, Plan};
+use crate::cpu::matmul::product::product;
 use crate::cpu::matmul::tiles::Tiles;
-use crate::cpu::matmul::{Operand, Product, product};
 use crate::cpu::parallel::{SharedRows, for_each, on_workers};
 use std::ops::Range;
+
+/// Most words of both operands of the weight's gradient that are packed before they are used: their
+/// depth, the tokens, is long, and its pieces can stay in the outer cache.
+const CACHED_WORDS: usize = 1 << 20;
 
 /// The product that gives the gradient of the input; its left operand is the gradient of the output.
 pub(crate) struct InputProduct<'a> {

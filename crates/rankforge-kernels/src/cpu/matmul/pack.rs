@@ -1,41 +1,10 @@
 //! Packing of the operands of a matrix product into words, rounded where the precision asks for it.
 
-use crate::cpu::matmul::Operand;
+use crate::cpu::matmul::format::Format;
+use crate::cpu::matmul::operand::Operand;
 use crate::cpu::parallel::SharedRows;
 use crate::cpu::simd::{Kernel, Simd, load_up_to, prefetch_numbers, store_up_to};
-use crate::isa::Isa;
-use crate::precision::Precision;
 use std::ops::Range;
-
-/// What a packed word holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// A number as it is.
-    Exact,
-    /// A number rounded to bfloat16, as `f32`.
-    RoundedBf16,
-    /// A number rounded to half precision, as `f32`.
-    RoundedF16,
-    /// Two neighbours along the depth, each rounded to bfloat16.
-    Bf16Pairs,
-}
-
-impl Format {
-    /// What products of a precision are made of on an instruction set.
-    pub(crate) fn of(isa: Isa, precision: Precision) -> Format {
-        match precision {
-            Precision::Float32 => Format::Exact,
-            Precision::BFloat16 if isa == Isa::Avx512Bf16 => Format::Bf16Pairs,
-            Precision::BFloat16 => Format::RoundedBf16,
-            Precision::Float16 => Format::RoundedF16,
-        }
-    }
-
-    /// Numbers along the depth in a word.
-    pub(crate) fn per_word(self) -> usize {
-        if self == Format::Bf16Pairs { 2 } else { 1 }
-    }
-}
 
 /// Writes `rows` of an operand whose depth is contiguous as rows of `stride` words.
 pub(crate) struct PackRows<'a> {

@@ -1,12 +1,12 @@
 //! Panels of an operand: `width` neighbouring rows for each word, packed by groups of panels.
 
-use crate::cpu::Cpu;
-use crate::cpu::matmul::Operand;
-use crate::cpu::matmul::pack::{Aside, Format, MOST_ROWS, PackPanels};
-use crate::cpu::matmul::plan::Plan;
+use crate::cpu::machine::Cpu;
+use crate::cpu::matmul::format::Format;
+use crate::cpu::matmul::operand::Operand;
+use crate::cpu::matmul::pack::{Aside, MOST_ROWS, PackPanels};
 use crate::cpu::memory::Aligned;
 use crate::cpu::parallel::{INLINE_ELEMENTS, SharedRows, for_each};
-use crate::cpu::simd::dispatch;
+use crate::cpu::simd::{Kernel, Simd, dispatch};
 use crate::isa::Supported;
 use crate::precision::Precision;
 use std::ops::Range;
@@ -30,7 +30,7 @@ impl PackedPanels {
         precision: Precision,
     ) -> PackedPanels {
         operand.check("the operand to pack", rows, depth);
-        let (isa, width) = (cpu.isa(), Plan::panel(cpu));
+        let (isa, width) = (cpu.isa(), panel_rows(cpu.isa()));
         let format = Format::of(isa.isa(), precision);
         let length = rows.next_multiple_of(width) * depth.div_ceil(format.per_word());
         let mut words = Aligned::zeros(length);
@@ -46,6 +46,23 @@ impl PackedPanels {
     /// Memory of the packed words.
     pub(crate) fn size_in_bytes(&self) -> usize {
         self.words.len() * size_of::<f32>()
+    }
+}
+
+/// Rows of a panel of the operand whose words fill vectors: two vectors.
+pub(super) fn panel_rows(isa: Supported) -> usize {
+    2 * dispatch(isa, Lanes)
+}
+
+/// The lanes of an instruction set.
+struct Lanes;
+
+impl Kernel for Lanes {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self) -> usize {
+        S::LANES
     }
 }
 

@@ -1,14 +1,11 @@
 //! How a large product is computed: which operand is packed, where words are read from, and how
 //! much at a time.
 
-use crate::cpu::Cpu;
+use crate::cpu::machine::Cpu;
 use crate::cpu::matmul::block::most_rows;
-use crate::cpu::matmul::pack::{Format, PackRows};
-use crate::cpu::matmul::panels::{Groups, PanelKind};
-use crate::cpu::matmul::tiles::Tiles;
-use crate::cpu::matmul::{Operand, Product};
-use crate::cpu::parallel::{SharedRows, for_chunks, for_each, on_workers};
-use crate::cpu::simd::{Kernel, Simd, dispatch};
+use crate::cpu::matmul::format::Format;
+use crate::cpu::matmul::operand::{Operand, Product};
+use crate::cpu::matmul::panels::{PanelKind, panel_rows};
 use crate::isa::Supported;
 use std::ops::Range;
 
@@ -18,13 +15,6 @@ const INLINE_WORK: usize = 1 << 22;
 /// Longest chain of words kept in registers: a block of the broadcast operand (12 x 512 words)
 /// fits a 32 KiB L1 cache.
 const DEPTH_BLOCK: usize = 512;
-
-/// Most words packed before they are used; only very large operands are packed in turns.
-const PACKED_WORDS: usize = 1 << 23;
-
-/// The same where both operands are packed, as for the gradient of a weight: their depth, the
-/// tokens, is long, and its pieces can stay in the outer cache.
-pub(super) const CACHED_WORDS: usize = 1 << 20;
 
 /// Rows of a tile: enough to use each packed panel often, few enough to balance threads.
 /// A multiple of every block's rows.
@@ -38,18 +28,6 @@ const ALIASING: usize = 1024;
 
 /// What is done with rows and columns of the output when they are final. Not generic: a tile is compiled once.
 pub(crate) type Finish<'a> = &'a (dyn Fn(Range<usize>, Range<usize>) + Sync);
-
-/// The lanes of an instruction set.
-struct Lanes;
-
-impl Kernel for Lanes {
-    type Output = usize;
-
-    #[inline(always)]
-    fn run<S: Simd>(self) -> usize {
-        S::LANES
-    }
-}
 
 /// Where the operand whose words are broadcast is read from.
 #[derive(Clone, Copy, PartialEq)]
@@ -68,15 +46,6 @@ impl Place {
         let aliases = operand.row_stride.is_multiple_of(ALIASING);
         if format == Format::Exact && !aliases { Place::Original } else { Place::Rows }
     }
-}
-
-/// Where the panels come from: the operand whose words fill vectors.
-#[derive(Clone, Copy)]
-pub(super) enum Panels<'a> {
-    /// Packed as the product goes.
-    ToPack(Operand<'a>),
-    /// Packed before, all of its depth.
-    Packed(&'a [f32]),
 }
 
 /// One product, with the operand whose words fill vectors (`panels`) told from the one whose words
@@ -114,11 +83,6 @@ pub(super) struct Packed<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Rows of a panel.
-    pub(super) fn panel(cpu: &Cpu) -> usize {
-        2 * dispatch(cpu.isa(), Lanes)
-    }
-
     /// The plan of `product` for `[rows, columns]` of the output; `swap` makes panels of the left
     /// operand.
     pub(super) fn of(cpu: &Cpu, product: &Product<'a>, size: [usize; 2], swap: bool) -> Plan<'a> {
@@ -139,7 +103,7 @@ impl<'a> Plan<'a> {
         panels: usize,
         broadcast: (Operand<'a>, usize),
     ) -> Plan<'a> {
-        let panel = Plan::panel(cpu);
+        let panel = panel_rows(cpu.isa());
         let words = depth.div_ceil(format.per_word());
         Plan {
             isa: cpu.isa(),
@@ -154,51 +118,6 @@ impl<'a> Plan<'a> {
             swap: false,
             accumulate: false,
             parallel: cpu.threads() > 1 && panels * broadcast.1 * depth >= INLINE_WORK,
-        }
-    }
-
-    /// Computes the product, on the workers where it is worth waking them.
-    pub(super) fn run(
-        &self,
-        cpu: &Cpu,
-        panels: Panels<'_>,
-        out: &SharedRows<'_>,
-        finish: Finish<'_>,
-    ) {
-        on_workers(cpu, self.parallel, || self.run_chunks(cpu, panels, out, finish));
-    }
-
-    fn run_chunks(&self, cpu: &Cpu, panels: Panels<'_>, out: &SharedRows<'_>, finish: Finish<'_>) {
-        let words = self.words();
-        let packed_rows = match panels {
-            Panels::ToPack(_) => self.panel_rows(),
-            Panels::Packed(_) => 0,
-        };
-        let broadcast_rows = if self.place == Place::Rows { self.broadcast.1 } else { 0 };
-        let chunk = self.chunk(PACKED_WORDS, packed_rows + broadcast_rows);
-        let mut scratch =
-            cpu.scratch(packed_rows * chunk + broadcast_rows * Plan::row_stride(chunk));
-        for start in (0..words).step_by(chunk) {
-            let (depths, words) = self.depths(start, chunk);
-            let (target, rows) = scratch.split_at_mut(packed_rows * words);
-            let rows = &mut rows[..broadcast_rows * Plan::row_stride(words)];
-            let (panels, panel_words, panel_start) = match panels {
-                Panels::Packed(panels) => (panels, self.words(), start),
-                Panels::ToPack(operand) => {
-                    let source = (operand, self.panels);
-                    let groups =
-                        Groups::of(self.panel_kind(self.panel), source, &depths, &mut *target);
-                    for_each(cpu, self.parallel, groups.count(), |group| groups.pack(group));
-                    (&*target, words, 0)
-                }
-            };
-            if self.place == Place::Rows {
-                self.pack_rows(cpu, &depths, rows);
-            }
-            let packed =
-                Packed { depths, words, panels, panel_words, panel_start, broadcast: rows };
-            let tiles = Tiles::of(self, &packed, out, finish);
-            for_each(cpu, self.parallel, tiles.count(), |task| tiles.run(task));
         }
     }
 
@@ -232,17 +151,6 @@ impl<'a> Plan<'a> {
     /// Words from one packed row to the next: no multiple of what makes rows share cache sets.
     pub(super) fn row_stride(words: usize) -> usize {
         words.next_multiple_of(16) + 16
-    }
-
-    /// Packs the broadcast operand at `depths` row by row.
-    fn pack_rows(&self, cpu: &Cpu, depths: &Range<usize>, packed: &mut [f32]) {
-        const ROWS: usize = 16;
-        let ((operand, count), format) = (&self.broadcast, self.format);
-        let stride = Plan::row_stride(depths.len().div_ceil(format.per_word()));
-        for_chunks(cpu, self.parallel, packed, ROWS * stride, |task, packed| {
-            let rows = task * ROWS..((task + 1) * ROWS).min(*count);
-            dispatch(self.isa, PackRows { operand, format, rows, depths, stride, packed });
-        });
     }
 
     /// Where the broadcast operand is from row `first` and word `start` on, and its strides along

@@ -1,7 +1,7 @@
 //! A tile of a product: the blocks it is made of, and how the output is cut into tiles.
 
 use crate::cpu::matmul::block::{Block, Multiply, MultiplyPairs};
-use crate::cpu::matmul::pack::Format;
+use crate::cpu::matmul::format::Format;
 use crate::cpu::matmul::plan::{Finish, Packed, Plan, TILE_COLUMNS, TILE_ROWS};
 use crate::cpu::parallel::SharedRows;
 use crate::cpu::simd::{Kernel, Simd, dispatch};

@@ -1,6 +1,6 @@
 //! The vectors of AVX2 and AVX-512.
 
-use super::{Kernel, Simd};
+use crate::cpu::simd::vector::{Kernel, Simd};
 use std::arch::x86_64::*;
 use std::mem::transmute;
 

@@ -1,8 +1,8 @@
 //! Rows that can still be among the best of a query.
 
-use crate::cpu::top_k::prune;
+use crate::cpu::top_k::blocks::prune;
 use crate::cpu::top_k::vnni::{Vnni, count_at_least, keep_at_least};
-use crate::ops::top_k::{Neighbour, nearer_first};
+use crate::settings::similarity::{Neighbour, nearer_first};
 
 /// The rows met so far that can be among the `k` best of one query, in the order they were added in.
 ///

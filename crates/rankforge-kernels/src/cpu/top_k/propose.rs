@@ -1,15 +1,17 @@
 //! Scores bounded by products of bytes; those that can be among the best are computed in `f64`.
 
-use crate::cpu::Cpu;
+use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::Matrix;
+use crate::cpu::top_k::blocks::by_blocks;
 use crate::cpu::top_k::bytes::{ROOM, Rounded, round};
 use crate::cpu::top_k::candidates::Candidates;
+use crate::cpu::top_k::exact::norm;
 use crate::cpu::top_k::vnni::{
     GROUP, Hits, Line, QUERIES, ROWS, Row, Thresholds, Vnni, dot, prefetch, tile,
 };
-use crate::cpu::top_k::{by_blocks, norm};
 use crate::isa::Supported;
-use crate::ops::top_k::{LEAST_NORM, Neighbour, Similarity};
+use crate::settings::norm::LEAST_NORM;
+use crate::settings::similarity::{Neighbour, Similarity};
 use rayon::prelude::*;
 use std::ops::Range;
 

@@ -1,6 +1,6 @@
 //! Every score in `f32`, in tiles that stay in cache.
 
-use crate::cpu::Cpu;
+use crate::cpu::machine::Cpu;
 use crate::cpu::matmul::block::{AbsoluteDifference, Multiply, SquaredDifference};
 use crate::cpu::matmul::small::{
     Left, PANEL, Right, Shape, padded, small_product, transpose_to_panels,
@@ -8,9 +8,10 @@ use crate::cpu::matmul::small::{
 use crate::cpu::matrix::Matrix;
 use crate::cpu::memory::Aligned;
 use crate::cpu::simd::{Kernel, Simd, dispatch};
-use crate::cpu::top_k::{by_blocks, by_rows, norm, prune};
+use crate::cpu::top_k::blocks::{by_blocks, prune};
+use crate::cpu::top_k::exact::{by_rows, norm};
 use crate::isa::Supported;
-use crate::ops::top_k::{Neighbour, Similarity, nearer_first};
+use crate::settings::similarity::{Neighbour, Similarity, nearer_first};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! What the search by bytes does with vectors of AVX-512: products with `vpdpbusd`, comparison of the sums with
 //! thresholds, selection in lists of bounds, and the `f64` product that decides.
 
-use crate::cpu::top_k::{SUMS, total};
+use crate::cpu::top_k::exact::{SUMS, total};
 use crate::isa::{Isa, Supported};
 use std::arch::x86_64::*;
 

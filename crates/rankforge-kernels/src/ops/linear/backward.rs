@@ -1,6 +1,7 @@
 use crate::device::Kind;
-use crate::ops::activation::Activation;
 use crate::precision::Precision;
+use crate::settings::activation::Activation;
+use crate::settings::linear::{InputGradientOf, StoreOf, WeightGradientOf};
 use crate::view::{View, ViewMut};
 use crate::{cpu, reference};
 
@@ -78,28 +79,6 @@ pub fn linear_backward(
             reference::linear::linear_backward(d_out.reference(device), precision, input, weight);
         }
     }
-}
-
-/// [`InputGradient`] with the matrices of a device: `V` are read, `M` are written.
-pub(crate) struct InputGradientOf<V, M> {
-    pub(crate) weight: V,
-    pub(crate) store: StoreOf<V>,
-    pub(crate) d_x: M,
-}
-
-/// [`Store`] with the matrices of a device.
-#[derive(Clone, Copy)]
-pub(crate) enum StoreOf<V> {
-    Write,
-    Add,
-    Slopes(Activation, V),
-}
-
-/// [`WeightGradient`] with the matrices of a device: `V` are read, `M` are written.
-pub(crate) struct WeightGradientOf<V, M> {
-    pub(crate) x: V,
-    pub(crate) d_weight: M,
-    pub(crate) d_bias: Option<M>,
 }
 
 impl<'a> InputGradient<'a> {

@@ -1,0 +1,45 @@
+use crate::cpu::memory::{Aligned, Scratch};
+use crate::isa::Supported;
+use crate::workers::Workers;
+use std::sync::{Mutex, PoisonError};
+
+/// What kernels run on: an instruction set, threads, and working memory.
+pub(crate) struct Cpu {
+    isa: Supported,
+    workers: Workers,
+    /// Working memory given back by operations that are done.
+    free: Mutex<Vec<Aligned>>,
+}
+
+impl Cpu {
+    pub(crate) fn new(isa: Supported, workers: Workers) -> Cpu {
+        Cpu { isa, workers, free: Mutex::default() }
+    }
+
+    pub(crate) fn isa(&self) -> Supported {
+        self.isa
+    }
+
+    pub(crate) fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    /// Number of threads.
+    pub(crate) fn threads(&self) -> usize {
+        self.workers.count()
+    }
+
+    /// Working memory of `length` elements with unspecified contents, kept for the next operation
+    /// when it is dropped.
+    pub(crate) fn scratch(&self, length: usize) -> Scratch<'_> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        // The smallest that is large enough, else the largest, to grow it.
+        let fitting = (0..free.len()).filter(|&i| free[i].room() >= length);
+        let fitting = fitting.min_by_key(|&i| free[i].room());
+        let choice = fitting.or_else(|| (0..free.len()).max_by_key(|&i| free[i].room()));
+        let mut memory = choice.map(|index| free.swap_remove(index)).unwrap_or(Aligned::new());
+        drop(free);
+        memory.set_length(length);
+        Scratch { free: &self.free, memory }
+    }
+}

@@ -1,0 +1,43 @@
+use crate::cpu::machine::Cpu;
+use crate::cpu::matrix::Matrix;
+use crate::settings::similarity::{Neighbour, nearer_first};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Calls `search` for each block of at most `block` queries with the parts of the corpus that threads may take in
+/// parallel: one where there are blocks enough, and otherwise several, of a multiple of `multiple` rows.
+pub(super) fn by_blocks(
+    cpu: &Cpu,
+    queries: Matrix<'_>,
+    corpus: Matrix<'_>,
+    (block, multiple): (usize, usize),
+    done: &(dyn Fn(usize) + Sync),
+    search: impl Fn(Range<usize>, Vec<Range<usize>>) -> Vec<Vec<Neighbour>> + Sync,
+) -> Vec<Vec<Neighbour>> {
+    /// Fewer rows of the corpus than these are not worth a part of their own.
+    const LEAST_PART: usize = 2048;
+    let blocks = queries.rows.div_ceil(block);
+    // The order of neighbours is total, so the parts can be merged in any way with the same result.
+    let parts = (4 * cpu.threads()).div_ceil(blocks.max(1));
+    let part = corpus.rows.div_ceil(parts).max(LEAST_PART).next_multiple_of(multiple);
+    let search_block = |number: usize| {
+        let queries = number * block..((number + 1) * block).min(queries.rows);
+        let parts = (0..corpus.rows).step_by(part);
+        let parts = parts.map(|start| start..(start + part).min(corpus.rows)).collect();
+        let lists = search(queries.clone(), parts);
+        done(queries.len());
+        lists
+    };
+    let found: Vec<Vec<Vec<Neighbour>>> = cpu
+        .workers()
+        .run(|| (0..blocks).into_par_iter().with_max_len(1).map(search_block).collect());
+    found.into_iter().flatten().collect()
+}
+
+/// Cuts `list` to its `k` nearest, the farthest of them last.
+pub(super) fn prune(list: &mut Vec<Neighbour>, k: usize) {
+    if list.len() > k {
+        list.select_nth_unstable_by(k - 1, nearer_first);
+        list.truncate(k);
+    }
+}

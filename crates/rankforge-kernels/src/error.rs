@@ -1,0 +1,44 @@
+use crate::isa::Isa;
+use std::str::FromStr;
+
+/// Why a device could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// The name is none of the known instruction sets.
+    #[error("unknown instruction set {got:?}: expected scalar, avx2, avx512 or avx512bf16")]
+    UnknownIsa {
+        /// What was asked for.
+        got: String,
+    },
+    /// The machine lacks the instruction set.
+    #[error("this machine lacks {isa}; it has {}", available.join(", "))]
+    UnsupportedIsa {
+        /// What was asked for.
+        isa: Isa,
+        /// What the machine has.
+        available: Vec<String>,
+    },
+    /// The worker threads could not be started.
+    #[error("cannot start {threads} worker threads: {message}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the operating system said.
+        message: String,
+    },
+}
+
+impl FromStr for Isa {
+    type Err = DeviceError;
+
+    fn from_str(name: &str) -> Result<Isa, DeviceError> {
+        match name.to_ascii_lowercase().as_str() {
+            "scalar" => Ok(Isa::Scalar),
+            "avx2" => Ok(Isa::Avx2),
+            "avx512" => Ok(Isa::Avx512),
+            "avx512bf16" => Ok(Isa::Avx512Bf16),
+            _ => Err(DeviceError::UnknownIsa { got: name.to_owned() }),
+        }
+    }
+}

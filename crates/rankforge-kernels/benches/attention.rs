@@ -1,10 +1,13 @@
-//! Rates of attention by shape: `cargo bench -p rankforge-kernels --bench attention -- [threads] [filter]`.
+//! Rates of attention by shape, forward and backward.
 //!
-//! G/s of the useful products, 2 forward and 5 backward (the recomputed scores count), for each precision,
-//! without and with dropout. Each figure is the best of a third of a second of calls.
+//!     cargo bench -p rankforge-kernels --bench attention -- [THREADS] [ISA] [FILTER]
+//!
+//! Rates are in G multiply-add operations per second: 2 products forward and 5 backward, recomputed
+//! scores included, for each precision, without and with dropout. Each is the best of a third of a
+//! second of calls.
 
 use rankforge_kernels::ops::{Attention, Dropout, Qkv, attention, attention_backward};
-use rankforge_kernels::{Buffer, Device, Precision, Ragged};
+use rankforge_kernels::{Buffer, Device, Isa, Precision, Ragged, Workers};
 use std::error::Error;
 use std::io::Write;
 use std::time::Instant;
@@ -39,8 +42,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let threads = arguments.iter().find_map(|argument| argument.parse().ok());
-    let filter = arguments.iter().find(|argument| argument.parse::<usize>().is_err());
-    let device = Device::cpu(threads)?;
+    let isa = arguments.iter().find_map(|argument| argument.parse().ok());
+    let filter = arguments
+        .iter()
+        .find(|argument| argument.parse::<usize>().is_err() && argument.parse::<Isa>().is_err());
+    let device = Device::cpu_on(isa.unwrap_or(Isa::best()), &Workers::new(threads)?)?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{device:?}; G/s forward, backward, then both with dropout")?;
     for shape in &SHAPES {

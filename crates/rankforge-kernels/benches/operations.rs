@@ -1,14 +1,17 @@
-//! Rates of single operations beside their roofs: `cargo bench -p rankforge-kernels --bench operations -- [threads] [filter]`.
+//! Rates of single operations, absolute and in percent of a roof.
 //!
-//! Matrix products are held against the peak arithmetic measured first, everything else against the
-//! rate at which numbers come from memory; `attention` has a suite of its own. Each figure is the best of half a second of calls.
+//!     cargo bench -p rankforge-kernels --bench operations -- [THREADS] [ISA] [FILTER]
+//!
+//! The roof of matrix products is the peak arithmetic, measured first; that of everything else is
+//! the rate at which memory is read and written. The bench `attention` measures attention. Each
+//! figure is the best of half a second of calls.
 
 use rankforge_kernels::ops::{
     Activation, AdamW, Dropout, Epilogue, Gate, InputGradient, Store, WeightGradient,
     activate_backward, adamw, add, dropout, gated, gated_backward, gather, gather_backward,
     layer_norm, layer_norm_backward, linear, linear_backward, sum_of_squares,
 };
-use rankforge_kernels::{Arithmetic, Buffer, Device, Indices, Precision, peak};
+use rankforge_kernels::{Arithmetic, Buffer, Device, Indices, Isa, Precision, Workers, peak};
 use std::error::Error;
 use std::io::Write;
 use std::time::Instant;
@@ -18,8 +21,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let threads = arguments.iter().find_map(|argument| argument.parse().ok());
-    let filter = arguments.iter().find(|argument| argument.parse::<usize>().is_err());
-    let suite = Suite { device: Device::cpu(threads)?, filter: filter.cloned() };
+    let isa = arguments.iter().find_map(|argument| argument.parse().ok());
+    let filter = arguments
+        .iter()
+        .find(|argument| argument.parse::<usize>().is_err() && argument.parse::<Isa>().is_err());
+    let device = Device::cpu_on(isa.unwrap_or(Isa::best()), &Workers::new(threads)?)?;
+    let suite = Suite { device, filter: filter.cloned() };
     let mut out = std::io::stdout().lock();
     writeln!(out, "{:?}; every figure: G/s, and percent of the roof", suite.device)?;
     suite.products(&mut out)?;
@@ -74,7 +81,7 @@ impl Suite {
         }
         writeln!(
             out,
-            "layer (tokens x inputs x outputs): forward, input gradient, weight gradient, both gradients"
+            "layer (tokens x inputs x outputs): forward, input gradient, weight gradient, both"
         )?;
         for (name, tokens, inputs, outputs) in LAYERS {
             if !self.wanted(name) {
@@ -129,14 +136,14 @@ impl Suite {
         ]
     }
 
-    /// Operations that touch each number a few times, in numbers read or written.
+    /// Operations that touch each element a few times, in elements read or written per second.
     fn memory(&self, out: &mut impl Write) -> Written {
         let (large, mut sum) = (self.buffer(1 << 14, 1 << 11), self.buffer(1 << 14, 1 << 11));
         let numbers = (3 * large.rows() * large.columns()) as f64;
         let roof = numbers / seconds(|| add(large.view(), sum.view_mut()));
         writeln!(
             out,
-            "\nnumbers read and written; roof (33 million numbers added to as many): {:.2}",
+            "\nelements read and written; roof (33 million elements added to as many): {:.2}",
             roof / 1e9
         )?;
         let (tokens, hidden, width) = (2880, 384, 1536);

@@ -1,6 +1,7 @@
-//! Seconds of the search for the nearest rows, against the rows of the corpus: one line of JSON for each point.
+//! Time of a nearest-neighbour search against the rows of the corpus, one line of JSON per point.
 //!
-//!     cargo run --release -p rankforge-kernels --example mining_curve -- [THREADS [ISA]] > curve.jsonl
+//!     cargo run --release -p rankforge-kernels --example mining_curve -- [THREADS [ISA]] \
+//!         > curve.jsonl
 //!     python3 benchmarks/draw.py curve.jsonl docs/mining-curve.svg
 
 use rankforge_kernels::ops::{Corpus, Similarity};
@@ -12,15 +13,15 @@ use std::time::Instant;
 /// Rows of the corpus.
 const SIZES: [usize; 6] = [10_000, 25_000, 54_612, 100_000, 200_000, 400_000];
 
-/// Queries of a search: a block of mining's.
+/// Queries of a search, as many as in a chunk of mining.
 const QUERIES: usize = 16_384;
 
 const DIMENSION: usize = 256;
 
-/// Mining's width: 20 candidates and the positive.
+/// Neighbours that mining asks for: 20 candidates and the positive.
 const NEIGHBOURS: usize = 21;
 
-/// Searches of each size: the quickest, the one between, and the slowest are told.
+/// Searches of each size; the quickest, the median and the slowest are printed.
 const REPEATS: usize = 3;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -50,17 +51,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         seconds.sort_by(f64::total_cmp);
         let nanoseconds = |seconds: f64| seconds * 1e9 / (QUERIES as f64 * rows as f64);
         for (series, seconds) in ["least", "median", "most"].into_iter().zip(&seconds) {
-            writeln!(
-                std::io::stdout(),
-                r#"{{"panel": "{panel}", "series": "{series} of {REPEATS}", "x_axis": "rows of the corpus", "y_axis": "nanoseconds a query and row", "x": {rows}, "y": {:.4}}}"#,
-                nanoseconds(*seconds),
-            )?;
+            let y = nanoseconds(*seconds);
+            let (x_axis, y_axis) = ("rows of the corpus", "nanoseconds a query and row");
+            let series = format!("{series} of {REPEATS}");
+            let mut out = std::io::stdout().lock();
+            write!(out, r#"{{"panel": "{panel}", "series": "{series}", "x_axis": "{x_axis}", "#)?;
+            writeln!(out, r#""y_axis": "{y_axis}", "x": {rows}, "y": {y:.4}}}"#)?;
         }
     }
     Ok(())
 }
 
-/// Sums of four uniform numbers, around one of 2,000 centres: near rows exist, as among texts.
+/// Rows around 2,000 centres, so that some are near each other, as texts are.
 fn directions(seed: u64, rows: usize) -> Vec<f32> {
     const CENTRES: usize = 2_000;
     let centres = noise(7, CENTRES * DIMENSION);

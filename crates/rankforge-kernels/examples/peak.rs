@@ -1,11 +1,14 @@
-//! Measures the machine's peak arithmetic: `peak [--threads N] [--json]`, in G operations a second.
+//! Measures the machine's peak arithmetic, in G operations per second.
+//!
+//!     cargo run --release -p rankforge-kernels --example peak -- \
+//!         [--threads N] [--isa NAME] [--json]
 
-use rankforge_kernels::{Arithmetic, Device, peak};
+use rankforge_kernels::{Arithmetic, Device, Isa, Workers, peak};
 use std::error::Error;
 use std::io::Write;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let (mut json, mut threads) = (false, None);
+    let (mut json, mut threads, mut isa) = (false, None, Isa::best());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -13,10 +16,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--threads" => {
                 threads = Some(arguments.next().ok_or("--threads: expected a number")?.parse()?);
             }
-            other => return Err(format!("expected --threads N or --json, got {other:?}").into()),
+            "--isa" => isa = arguments.next().ok_or("--isa: expected a name")?.parse()?,
+            other => {
+                let expected = "--threads N, --isa NAME or --json";
+                return Err(format!("expected {expected}, got {other:?}").into());
+            }
         }
     }
-    let device = Device::cpu(threads)?;
+    let device = Device::cpu_on(isa, &Workers::new(threads)?)?;
     let rates =
         [("fp32", Arithmetic::Float32), ("bf16", Arithmetic::BFloat16), ("int8", Arithmetic::Int8)];
     let rates = rates.map(|(name, arithmetic)| (name, peak(&device, arithmetic)));

@@ -11,7 +11,7 @@ pub struct ParameterId(pub usize);
 /// Name, shape and place of one matrix in an arena.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArenaEntry {
-    /// What errors call it.
+    /// Its name, for errors and checkpoints.
     pub name: String,
     /// Number of rows.
     pub rows: usize,
@@ -58,10 +58,9 @@ impl ArenaLayout {
         ParameterId(self.entries.len() - 1)
     }
 
-    /// This layout with memory for those entries alone that `keep` names. Ids, names and shapes
-    /// stay, so the id of a parameter finds its gradient where there is one.
-    ///
-    /// What this layout holds no memory for stays without.
+    /// This layout with memory for the entries alone that `keep` selects: gradients and moments of
+    /// the trainable parameters, say. Ids, names and shapes stay, so the id of a parameter finds
+    /// its gradient. An entry that this layout holds no memory for gets none.
     pub fn only(&self, keep: impl Fn(ParameterId) -> bool) -> ArenaLayout {
         let mut layout = ArenaLayout { entries: self.entries.clone(), len: 0 };
         for (index, entry) in layout.entries.iter_mut().enumerate() {
@@ -112,7 +111,8 @@ impl ArenaLayout {
     }
 }
 
-/// One flat allocation with named, shaped views: all parameters, all gradients, or one AdamW moment.
+/// One flat allocation with named, shaped views: all parameters, all gradients, or one AdamW
+/// moment.
 #[derive(Clone)]
 pub struct Arena {
     device: Device,
@@ -127,12 +127,12 @@ impl Arena {
         Arena { device: device.clone(), layout, storage }
     }
 
-    /// Names and shapes.
+    /// Names, shapes and places of the matrices.
     pub fn layout(&self) -> &Arc<ArenaLayout> {
         &self.layout
     }
 
-    /// The device the arena lives on.
+    /// The device that the arena is on.
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -187,13 +187,13 @@ impl Arena {
         views.map(|view| view.expect("every id was visited"))
     }
 
-    /// All numbers as one row.
+    /// All elements as one row.
     pub fn flat(&self) -> View<'_> {
         let length = self.storage.len();
         View::new(&self.device, 1, length, self.storage.place(0..length))
     }
 
-    /// All numbers as one row, to be written.
+    /// All elements as one row, to be written.
     pub fn flat_mut(&mut self) -> ViewMut<'_> {
         let length = self.storage.len();
         ViewMut::new(&self.device, 1, length, self.storage.place_mut(0..length))

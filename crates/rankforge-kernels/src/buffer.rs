@@ -69,12 +69,13 @@ impl Buffer {
         self.columns
     }
 
-    /// The device the matrix lives on.
+    /// The device that the matrix is on.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// Bytes of memory, spare capacity included; the system maps what is touched.
+    /// Bytes allocated, spare capacity included. On the host, pages that were never touched take no
+    /// memory.
     pub fn capacity_in_bytes(&self) -> usize {
         self.storage.len() * size_of::<f32>()
     }

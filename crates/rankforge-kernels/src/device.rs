@@ -16,7 +16,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Device(Kind);
 
-/// The devices there are; each operation has one body for each of them.
+/// The kinds of devices; each operation has one body for each of them.
 #[derive(Clone)]
 pub(crate) enum Kind {
     Cpu(Arc<Cpu>),
@@ -80,7 +80,7 @@ impl Device {
         }
     }
 
-    /// How matrix products of a precision are computed here, in words.
+    /// How this device computes matrix products of a precision, for people to read.
     pub fn product_path(&self, precision: Precision) -> String {
         match &self.0 {
             Kind::Cpu(cpu) => matmul::product_path(cpu.isa(), precision),

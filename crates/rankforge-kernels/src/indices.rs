@@ -44,6 +44,15 @@ impl Indices {
         &self.values
     }
 
+    /// The values as CPU kernels take them, for an operation on `device`.
+    #[track_caller]
+    pub(crate) fn host(&self, device: &Device) -> &[u32] {
+        match &self.copy {
+            None => &self.values,
+            Some(_) => panic!("indices on {:?} of an operation on {device:?}", self.device),
+        }
+    }
+
     /// The values as the reference device takes them, for an operation on `device`.
     #[track_caller]
     pub(crate) fn reference(&self, device: &Device) -> &Integers {

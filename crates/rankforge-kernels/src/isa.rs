@@ -3,7 +3,7 @@ use std::fmt;
 /// An instruction set the kernels are built for, chosen at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
-    /// Portable Rust, the reference the others are tested against.
+    /// Portable Rust, on any machine.
     Scalar,
     /// AVX2 with fused multiply-add and half-precision conversion, 8 lanes.
     Avx2,
@@ -60,7 +60,7 @@ impl Isa {
 
 /// An instruction set that this machine has: code that needs it may run.
 ///
-/// Only [`Supported::check`] makes one, so whoever holds one need not ask again.
+/// Only [`Supported::check`] makes one, so its holder need not check again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Supported(Isa);
 
@@ -76,7 +76,7 @@ impl Supported {
         Isa::ALL.into_iter().filter_map(Supported::check).collect()
     }
 
-    /// Which one it is.
+    /// The instruction set.
     #[inline(always)]
     pub(crate) fn isa(self) -> Isa {
         self.0

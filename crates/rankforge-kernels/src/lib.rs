@@ -2,17 +2,35 @@
 //! buffer handles, each with its backward beside it.
 //!
 //! Model code calls the functions in [`ops`] on [`View`]s of [`Buffer`]s and [`Arena`]s and never
-//! indexes into them; the handle carries its [`Device`], so another device can implement the same
-//! list later. Nothing here knows of text, files, models or losses.
+//! indexes into them. A handle carries its [`Device`]: the CPU with an instruction set, or the
+//! reference device, which says what every other device must compute. Nothing here knows of text,
+//! files, models or losses, and nothing reads the environment.
+//!
+//! # Modules
+//! Imports point down this list, never up:
+//!
+//! | module | holds |
+//! |---|---|
+//! | `ops` | each operation's documentation, shape assertions and dispatch on the device |
+//! | `weight`, `arena`, `buffer`, `indices`, `ragged` | what operations take, on a device |
+//! | `view`, `storage` | handles on matrices, and whose memory the elements are in |
+//! | `device` | which device a handle is on |
+//! | `cpu`, `reference` | the bodies of all operations, once for each kind of device |
+//! | `settings` | what an operation is asked to do: activations, dropout, similarities |
+//! | `workers`, `precision`, `isa` | host threads, rounding, instruction sets |
+//!
+//! To add a device with memory of its own, implement the functions of `reference` for it, and add a
+//! variant to the device's kind and to the three enums of `storage`; the tests run on every device.
 //!
 //! # Conventions
 //! - Matrices are row-major `rows x columns`, last index contiguous, `f32`.
-//! - Letters in `# Shapes`: `B` texts, `T` tokens in the ragged batch, `L` longest text, `H` hidden,
-//!   `A` heads, `D` head dimension, `F` MLP width, `E` embedding dimension, `N` candidates, `V` vocabulary.
+//! - Letters in `# Shapes`: `B` texts, `T` tokens in the ragged batch, `L` longest text, `H`
+//!   hidden, `A` heads, `D` head dimension, `F` MLP width, `E` embedding dimension, `N` candidates,
+//!   `V` vocabulary.
 //! - `x_backward` takes the output gradient first. Gradients of parameters are always accumulated
 //!   (`+=`); gradients of activations are overwritten unless the docs say otherwise.
-//! - Same inputs, same instruction set: same bits, whatever the number of threads.
-//! - Shape mistakes are bugs of the caller and panic with both shapes.
+//! - The same inputs give the same bits on one instruction set, whatever the number of threads.
+//! - A shape mismatch is a bug of the caller and panics with both shapes.
 
 mod arena;
 mod buffer;

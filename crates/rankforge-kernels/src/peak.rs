@@ -2,11 +2,11 @@ use crate::cpu;
 use crate::device::{Device, Kind};
 use crate::settings::arithmetic::Arithmetic;
 
-/// The most operations per second that all threads of the device reach together on independent sums
-/// held in registers, with no memory in between; a multiply-add counts as two.
+/// The peak rate of all threads of the device together, in operations per second: multiply-adds of
+/// independent sums that stay in registers. A multiply-add counts as two operations.
 ///
-/// `None` when the device's instruction set has no instruction for this arithmetic. Takes about a
-/// second; the best of many rounds is taken, so other work disturbs it little.
+/// `None` when the device has no instruction for this arithmetic. Takes about a second and returns
+/// the best of many rounds, so that other work on the machine disturbs it little.
 pub fn peak(device: &Device, arithmetic: Arithmetic) -> Option<f64> {
     match device.kind() {
         Kind::Cpu(cpu) => cpu::peak::peak(cpu, arithmetic),

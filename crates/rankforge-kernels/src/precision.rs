@@ -1,15 +1,16 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// How the operands of matrix products are rounded; sums, activations and parameters are always `f32`.
+/// How the operands of matrix products are rounded; sums, activations and parameters are always
+/// `f32`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
-    /// Not at all.
+    /// Not rounded.
     #[default]
     Float32,
-    /// To bfloat16, nearest even: the range of `f32`, 8 significant bits.
+    /// To bfloat16, ties to even: the range of `f32`, 8 significant bits.
     BFloat16,
-    /// To IEEE half precision, nearest even: 11 significant bits, infinity beyond 65,504.
+    /// To IEEE half precision, ties to even: 11 significant bits, infinity from 65,520 on.
     Float16,
 }
 
@@ -37,7 +38,7 @@ impl fmt::Display for Precision {
     }
 }
 
-/// A name that is no precision.
+/// The name is none of the precisions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown precision {got:?}: expected fp32, bf16 or fp16")]
 pub struct UnknownPrecision {

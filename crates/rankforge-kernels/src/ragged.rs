@@ -1,3 +1,4 @@
+use crate::cpu;
 use crate::device::{Device, Kind};
 use crate::reference::matrix::Sequences;
 use crate::reference::memory::Integers;
@@ -62,6 +63,15 @@ impl Ragged {
     /// Cumulative sequence lengths: `B + 1` numbers from 0 to `T`.
     pub fn cu_seqlens(&self) -> &[usize] {
         &self.cu_seqlens
+    }
+
+    /// The lengths as CPU kernels take them, for an operation on `device`.
+    #[track_caller]
+    pub(crate) fn host(&self, device: &Device) -> cpu::sequences::Sequences<'_> {
+        match &self.copy {
+            None => cpu::sequences::Sequences::new(&self.cu_seqlens),
+            Some(_) => panic!("sequences on {:?} of an operation on {device:?}", self.device),
+        }
     }
 
     /// The lengths as the reference device takes them, for an operation on `device`.

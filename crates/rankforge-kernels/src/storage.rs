@@ -18,8 +18,8 @@ pub(crate) enum Storage {
 }
 
 impl Storage {
-    /// `length` zeros. The system maps those on the host when they are first touched, by the
-    /// threads that compute them.
+    /// `length` zeros. Host pages are mapped when they are first touched, by the threads that
+    /// compute them.
     pub(crate) fn zeros(device: &Device, length: usize) -> Storage {
         match device.kind() {
             Kind::Cpu(_) => Storage::Host(vec![0.0; length]),
@@ -95,7 +95,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Where the elements of a view are that is written.
+/// Where the elements of an exclusive view are.
 pub(crate) enum PlaceMut<'a> {
     Host(&'a mut [f32]),
     Reference(SliceMut<'a>),

@@ -6,7 +6,7 @@ use crate::storage::{Place, PlaceMut};
 use std::fmt;
 use std::ops::Range;
 
-/// A shared handle on a `rows x columns` matrix; what operations read.
+/// A shared handle on a `rows x columns` matrix, which operations read.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     device: &'a Device,
@@ -53,7 +53,7 @@ impl<'a> View<'a> {
         self.columns
     }
 
-    /// The device the matrix lives on.
+    /// The device that the matrix is on.
     pub fn device(&self) -> &'a Device {
         self.device
     }
@@ -114,7 +114,7 @@ impl fmt::Debug for View<'_> {
     }
 }
 
-/// An exclusive handle on a `rows x columns` matrix; what operations write.
+/// An exclusive handle on a `rows x columns` matrix, which operations write.
 pub struct ViewMut<'a> {
     device: &'a Device,
     rows: usize,
@@ -164,7 +164,7 @@ impl<'a> ViewMut<'a> {
         self.columns
     }
 
-    /// The device the matrix lives on.
+    /// The device that the matrix is on.
     pub fn device(&self) -> &'a Device {
         self.device
     }

@@ -8,11 +8,10 @@ use std::fmt;
 
 /// The weight of a linear layer: a matrix, or one that was packed before.
 ///
-/// Today both hold the weight in `f32` or rounded to half of it; bytes with a scale for each row
-/// (int8) will be a variant of their own.
+/// An int8 weight (bytes with a scale for each row) will be a third variant.
 #[derive(Clone, Copy)]
 pub enum Weight<'a> {
-    /// `N x K`, packed anew by each product.
+    /// A matrix, `N x K`; each product packs it again.
     View(View<'a>),
     /// Packed once, for many products.
     Packed(&'a PackedWeight),
@@ -43,7 +42,9 @@ impl<'a> Weight<'a> {
             Weight::View(view) => cpu::Weight::Matrix(view.host(device)),
             Weight::Packed(packed) => match &packed.packed {
                 Packed::Cpu(panels) => cpu::Weight::Packed(panels),
-                Packed::Reference(_) => panic!("{packed:?} for a product on {device:?}"),
+                Packed::Reference(_) => {
+                    panic!("{packed:?} as the weight of a product on {device:?}")
+                }
             },
         }
     }
@@ -54,7 +55,7 @@ impl<'a> Weight<'a> {
             Weight::View(view) => reference::Weight::Matrix(view.reference(device)),
             Weight::Packed(packed) => match &packed.packed {
                 Packed::Reference(rounded) => reference::Weight::Rounded(rounded),
-                Packed::Cpu(_) => panic!("{packed:?} for a product on {device:?}"),
+                Packed::Cpu(_) => panic!("{packed:?} as the weight of a product on {device:?}"),
             },
         }
     }
@@ -72,16 +73,15 @@ impl<'a> From<&'a PackedWeight> for Weight<'a> {
     }
 }
 
-/// A weight packed once: what [`linear`](crate::ops::linear) does to its weight on each call, for
-/// weights that stay the same from call to call, as in inference.
+/// A weight packed once for many products: [`linear`](crate::ops::linear) rounds and rearranges a
+/// matrix on every call, which inference, where weights do not change, can do beforehand.
 ///
-/// Products with it have the bits of those with the matrix itself.
+/// Products with it have the bits of products with the matrix.
 ///
 /// # Units
-/// Memory beside that of the matrix: about 4 bytes for each element, as many again as the matrix;
-/// about 2 where products are made of bfloat16 pairs (`Precision::BFloat16` on
-/// `Isa::Avx512Bf16`). The rows are padded to a multiple of 32 (16 without AVX-512). Once packed,
-/// the matrix may be dropped.
+/// It takes 4 bytes for each element, as much as the matrix, or 2 where products are of bfloat16
+/// pairs (`Precision::BFloat16` on `Isa::Avx512Bf16`), with rows padded to a multiple of 32 (16
+/// without AVX-512). The matrix is not needed any more and may be dropped.
 #[derive(Clone)]
 pub struct PackedWeight {
     device: Device,
@@ -91,7 +91,7 @@ pub struct PackedWeight {
     packed: Packed,
 }
 
-/// What a device makes of a weight.
+/// A weight as a device packs it.
 #[derive(Clone)]
 enum Packed {
     Cpu(PackedPanels),
@@ -135,7 +135,7 @@ impl PackedWeight {
         self.columns
     }
 
-    /// Bytes of memory that the packed words take.
+    /// Bytes of memory that it takes.
     pub fn size_in_bytes(&self) -> usize {
         match &self.packed {
             Packed::Cpu(panels) => panels.size_in_bytes(),

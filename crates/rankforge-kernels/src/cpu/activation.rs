@@ -40,7 +40,7 @@ pub(crate) fn gated_backward(
     });
 }
 
-/// One elementwise function as a type, so that loops are compiled once for each.
+/// An elementwise function as a type, so that loops are compiled once for each function.
 pub(crate) trait Function {
     fn value<S: Simd>(x: S::V) -> S::V;
     fn value_and_slope<S: Simd>(x: S::V) -> (S::V, S::V);
@@ -138,7 +138,7 @@ impl Function for GeluTanh {
 impl Function for Relu {
     #[inline(always)]
     fn value<S: Simd>(x: S::V) -> S::V {
-        // In this order not-a-number goes through.
+        // `max` returns its second operand when one is NaN, so NaN goes through.
         S::max(S::splat(0.0), x)
     }
 
@@ -157,7 +157,7 @@ impl Function for Tanh {
 
     #[inline(always)]
     fn value_and_slope<S: Simd>(x: S::V) -> (S::V, S::V) {
-        // 1 - tanh² = 4 σ(2x) (1 - σ(2x)), without the cancellation.
+        // 1 - tanh² = 4 σ(2x) (1 - σ(2x)), which does not cancel.
         let (_, slope) = sigmoid_and_slope::<S>(S::add(x, x));
         (tanh::<S>(x), S::mul(slope, S::splat(4.0)))
     }

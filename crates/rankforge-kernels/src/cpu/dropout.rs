@@ -60,13 +60,13 @@ pub(crate) struct Mask {
     /// Upper half of the indices that `words` are for.
     high: u32,
     words: [u32; 2],
-    /// Numbers whose 32 random bits are at most this are kept: a multiple of 2^-24 of all.
+    /// Elements whose 32 random bits are at most this are kept: a multiple of 2^-24 of all.
     bound: u32,
     factor: f32,
 }
 
 impl Mask {
-    /// The mask, to be asked for runs of indices.
+    /// The mask of `dropout`.
     pub(crate) fn of(dropout: Dropout) -> Mask {
         let keep = 1.0 - f64::from(dropout.probability);
         Mask {
@@ -115,7 +115,7 @@ impl Mask {
         }
     }
 
-    /// Makes `words` those of the upper half `high`.
+    /// Sets `words` for the upper half `high`.
     #[inline(always)]
     fn enter(&mut self, high: u32) {
         if high != self.high {
@@ -125,7 +125,7 @@ impl Mask {
     }
 }
 
-/// The two words of key that go with the upper half of an index.
+/// The two key words for the upper half of an index.
 #[inline(never)]
 fn words(key: u64, high: u32) -> [u32; 2] {
     let mixed = mix(key ^ mix(u64::from(high)));

@@ -32,7 +32,7 @@ impl Kernel for Add<'_> {
 
 struct FindZeros<'a>(&'a [f32]);
 
-/// Elements that are looked at before the search may end.
+/// Elements between two checks for the end of the search.
 const STRETCH: usize = 1024;
 
 impl Kernel for FindZeros<'_> {
@@ -42,7 +42,7 @@ impl Kernel for FindZeros<'_> {
     fn run<S: Simd>(self) -> Zeros {
         let mut found = Zeros { all: true, all_negative: true };
         for stretch in self.0.chunks(STRETCH) {
-            // Bits that any element has, and bits that all have.
+            // Bits that any element has, and bits that every element has.
             let (mut any, mut every) = (0, u32::MAX);
             for element in stretch {
                 any |= element.to_bits();

@@ -24,10 +24,10 @@ pub(crate) fn gather_backward(cpu: &Cpu, d_out: Matrix<'_>, ids: &[u32], d_table
     thread_local! {
         static ORDER: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
     }
-    // Taken, not borrowed: while this thread waits for others it may be given another operation.
+    // Taken, not borrowed: while this thread waits for others it may run another operation.
     let mut order = ORDER.take();
     order.clear();
-    // The token number in the lower half makes the keys distinct and the sort stable.
+    // The token in the lower half makes the keys distinct, and the sort stable.
     order.extend((0u64..).zip(ids).map(|(token, &id)| u64::from(id) << 32 | token));
     order.sort_unstable();
     let runs = Runs { order: &order, isa: cpu.isa(), d_out, d_table: &SharedRows::new(d_table) };
@@ -38,10 +38,10 @@ pub(crate) fn gather_backward(cpu: &Cpu, d_out: Matrix<'_>, ids: &[u32], d_table
     ORDER.set(order);
 }
 
-/// Sorted positions of a work item.
+/// Sorted positions in a work item.
 const POSITIONS: usize = 256;
 
-/// Columns of a work item: few ids, as of segments, still give every thread some work.
+/// Columns of a work item: with few ids, as of segments, every thread still gets some work.
 const STRIP: usize = 128;
 
 struct Gather<'a> {
@@ -68,7 +68,7 @@ impl Kernel for Gather<'_> {
     }
 }
 
-/// Runs of equal ids in sorted order, and what they reduce.
+/// Runs of equal ids in sorted order, with the rows to sum.
 struct Runs<'a> {
     order: &'a [u64],
     isa: Supported,
@@ -77,7 +77,8 @@ struct Runs<'a> {
 }
 
 impl Runs<'_> {
-    /// Reduces the runs that begin in `POSITIONS` positions from `start` on, in one strip of columns.
+    /// Reduces the runs that begin in `POSITIONS` positions from `start` on, in one strip of
+    /// columns.
     fn reduce(&self, start: usize, column: usize) {
         let id = |position: usize| (self.order[position] >> 32) as usize;
         let columns = column..(column + STRIP).min(self.d_out.columns);
@@ -87,7 +88,8 @@ impl Runs<'_> {
             let row = id(position);
             let length = self.order[position..].partition_point(|&key| (key >> 32) as usize == row);
             if position == 0 || id(position - 1) != row {
-                // SAFETY: a run is reduced by the item it begins in, and items differ in strip.
+                // SAFETY: only the item in which a run begins reduces it, and items of one run
+                // write different columns.
                 let target = unsafe { self.d_table.part(row, columns.clone()) };
                 let tokens = &self.order[position..position + length];
                 dispatch(self.isa, SumRows { tokens, x: self.d_out, column, target });

@@ -62,7 +62,7 @@ pub(crate) fn linear(
     }
 }
 
-/// The epilogue of one tile.
+/// Runs the epilogue of one tile.
 struct FinishTile<'a> {
     rows: Range<usize>,
     tile: Range<usize>,
@@ -82,13 +82,14 @@ impl Kernel for FinishTile<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self) {
         for row in self.rows.clone() {
-            // SAFETY: tiles are disjoint, and this is the only segment of this tile.
+            // SAFETY: tiles are disjoint, and this is the only part of `out` of this tile.
             let out = unsafe { self.out.part(row, self.tile.clone()) };
             let first = row * self.columns + self.tile.start;
             let bias = self.bias.map(|bias| &bias[self.tile.clone()]);
             let residual = self.residual.map(|residual| &residual[first..first + out.len()]);
             let pre_activation = self.pre_activation.map(|pre_activation| {
-                // SAFETY: tiles are disjoint, and this is the only segment of this tile.
+                // SAFETY: tiles are disjoint, and this is the only part of `pre_activation` of this
+                // tile.
                 unsafe { pre_activation.part(row, self.tile.clone()) }
             });
             let coming = first + self.rows.len() * self.columns;
@@ -105,7 +106,7 @@ impl Kernel for FinishTile<'_> {
     }
 }
 
-/// The epilogue of one row of a tile, in one pass.
+/// Runs the epilogue of one row of a tile, in one pass.
 struct FinishRow<'a> {
     out: &'a mut [f32],
     bias: Option<&'a [f32]>,

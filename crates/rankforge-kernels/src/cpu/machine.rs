@@ -3,11 +3,11 @@ use crate::isa::Supported;
 use crate::workers::Workers;
 use std::sync::{Mutex, PoisonError};
 
-/// What kernels run on: an instruction set, threads, and working memory.
+/// The CPU as kernels use it: an instruction set, threads, and working memory.
 pub(crate) struct Cpu {
     isa: Supported,
     workers: Workers,
-    /// Working memory given back by operations that are done.
+    /// Working memory that no operation uses.
     free: Mutex<Vec<Aligned>>,
 }
 
@@ -33,7 +33,7 @@ impl Cpu {
     /// when it is dropped.
     pub(crate) fn scratch(&self, length: usize) -> Scratch<'_> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        // The smallest that is large enough, else the largest, to grow it.
+        // The smallest that is large enough, else the largest, which then grows.
         let fitting = (0..free.len()).filter(|&i| free[i].room() >= length);
         let fitting = fitting.min_by_key(|&i| free[i].room());
         let choice = fitting.or_else(|| (0..free.len()).max_by_key(|&i| free[i].room()));

@@ -9,7 +9,7 @@ const EXP_UNDERFLOW: f32 = -86.6;
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(x: S::V) -> S::V {
     let splat = S::splat;
-    // The second operand wins when one is NaN, so NaN goes through.
+    // `min` and `max` return the second operand when one is NaN, so NaN goes through.
     let clamped = S::min(splat(89.0), S::max(splat(EXP_UNDERFLOW), x));
     let n = S::round(S::mul(clamped, splat(std::f32::consts::LOG2_E)));
     // ln 2 in two parts (Cody & Waite): the product with the first is exact.
@@ -35,7 +35,7 @@ pub(crate) fn exp<S: Simd>(x: S::V) -> S::V {
 #[inline(always)]
 pub(crate) fn exp2<S: Simd>(x: S::V) -> S::V {
     let splat = S::splat;
-    // The second operand wins when one is NaN, so NaN goes through.
+    // `min` and `max` return the second operand when one is NaN, so NaN goes through.
     let x = S::max(splat(-126.0), x);
     let n = S::round(x);
     let r = S::sub(x, n);
@@ -99,7 +99,8 @@ pub(crate) fn normal<S: Simd>(x: S::V) -> (S::V, S::V) {
     let gaussian = exp::<S>(S::sub(splat(0.0), half_square));
     // With z = |x| / sqrt(2) and t = 1 / (1 + 0.3 z): erfc(z) = e^(-z²) t P(t), the form of
     // Abramowitz & Stegun 7.1.26; P is our own minimax fit, relative error 2e-8 where e^(-z²) > 0.
-    // Beyond 30 the density is 0; in this order not-a-number goes through.
+    // Beyond 30 the density is 0. `min` returns its second operand when one is NaN, so NaN goes
+    // through.
     let magnitude = S::min(splat(30.0), S::abs(x));
     let scale = splat(0.3 * std::f32::consts::FRAC_1_SQRT_2);
     let t = S::reciprocal(S::mul_add(magnitude, scale, splat(1.0)));

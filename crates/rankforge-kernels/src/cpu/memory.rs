@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 /// Elements in a cache line, which is also the widest vector.
 const LINE: usize = 16;
 
-/// Elements from the beginning of a cache line on, so that no vector load at a multiple of a vector
-/// straddles two lines. The allocation only grows.
+/// Elements that begin at a cache line, so that no aligned vector load straddles two lines. The
+/// allocation only grows.
 pub(crate) struct Aligned {
     memory: Vec<f32>,
-    /// The first element, and how many there are.
+    /// Index of the first element in `memory`, and the number of elements.
     start: usize,
     length: usize,
 }
@@ -26,7 +26,7 @@ impl Aligned {
         Aligned::allocate(length, length)
     }
 
-    /// Zeros from the allocator: the system maps them when they are first touched.
+    /// Zeros from the allocator, whose pages are mapped when they are first touched.
     fn allocate(length: usize, room: usize) -> Aligned {
         let memory = vec![0.0; room + LINE];
         let misaligned = memory.as_ptr().addr() % (LINE * size_of::<f32>());
@@ -80,14 +80,14 @@ impl DerefMut for Aligned {
 
 impl Clone for Aligned {
     fn clone(&self) -> Aligned {
-        // Another allocation begins elsewhere in its line.
+        // A new allocation has its own alignment.
         let mut copy = Aligned::zeros(self.length);
         copy.copy_from_slice(self);
         copy
     }
 }
 
-/// Working memory of one operation, which goes back to those it came from.
+/// Working memory of one operation; dropped, it is free for the next.
 pub(crate) struct Scratch<'a> {
     pub(super) free: &'a Mutex<Vec<Aligned>>,
     pub(super) memory: Aligned,

@@ -1,6 +1,6 @@
 //! The CPU device: kernels over host slices, for each instruction set, on the workers' threads.
 //!
-//! `ops` checks shapes and calls the function of the same name here. Arrows go one way:
+//! `ops` checks shapes and calls the function of the same name here. Imports point one way:
 //! operations use `matmul` and `parallel`, these use `simd` and `math`, and nothing here knows of
 //! views, buffers or devices.
 

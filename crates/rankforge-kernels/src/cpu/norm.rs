@@ -4,7 +4,7 @@ use crate::cpu::parallel::{INLINE_ELEMENTS, SplitRows, for_blocks, for_row_block
 use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
 use crate::settings::norm::SMALLEST_NORM;
 
-/// Rows whose parameter gradients are summed before they join the total.
+/// Rows whose parameter gradients are summed before the sum is added to the total.
 const BLOCK_ROWS: usize = 64;
 
 pub(crate) fn layer_norm(
@@ -149,7 +149,7 @@ struct LayerNormBackward<'a> {
     statistics: &'a [f32],
     accumulate: bool,
     d_x: &'a mut [f32],
-    /// Sums over this block of rows, overwritten, as `d_bias`.
+    /// Sums over this block of rows; overwritten, and so is `d_bias`.
     d_weight: &'a mut [f32],
     d_bias: &'a mut [f32],
 }
@@ -238,7 +238,7 @@ impl Kernel for NormalizeBackward<'_> {
         for (row, &norm) in self.norms.iter().enumerate() {
             let place = row * columns..(row + 1) * columns;
             let (d_out, out) = (&self.d_out[place.clone()], &self.out[place.clone()]);
-            // A clamped norm is a constant, so nothing is projected out.
+            // A clamped norm is a constant, so its gradient is zero.
             let along = if norm < SMALLEST_NORM { 0.0 } else { dot::<S>(d_out, out) };
             let (along, divisor) = (S::splat(along), S::splat(clamped(norm)));
             let inputs = d_out.chunks(S::LANES).zip(out.chunks(S::LANES));
@@ -251,7 +251,7 @@ impl Kernel for NormalizeBackward<'_> {
     }
 }
 
-/// The norm to divide by; not-a-number stays.
+/// The norm to divide by; NaN stays NaN.
 fn clamped(norm: f32) -> f32 {
     if norm < SMALLEST_NORM { SMALLEST_NORM } else { norm }
 }

@@ -26,7 +26,7 @@ pub(crate) fn sum_of_squares(cpu: &Cpu, x: Matrix<'_>) -> f64 {
     on_workers(cpu, parallel, || tree_sum(cpu, parallel, x.data))
 }
 
-/// Numbers that are summed in one go.
+/// Elements summed in one task.
 const SUM_BLOCK: usize = 1 << 14;
 
 /// Sums blocks in a tree whose shape depends on the length only.
@@ -41,7 +41,7 @@ fn tree_sum(cpu: &Cpu, parallel: bool, x: &[f32]) -> f64 {
     left + right
 }
 
-/// What a step multiplies by, computed in f64.
+/// The factors of a step, computed in f64.
 #[derive(Clone, Copy)]
 struct Factors {
     first_step: bool,
@@ -81,7 +81,7 @@ struct Update<'a> {
     second_moment: &'a mut [f32],
 }
 
-/// Numbers that are looked at together for whether a step can change them: part of an embedding.
+/// Elements that are skipped together where a step cannot change them: part of an embedding.
 const STRETCH: usize = 128;
 
 impl Kernel for Update<'_> {
@@ -97,14 +97,15 @@ impl Update<'_> {
     #[inline(always)]
     fn steps<S: Simd, const FIRST: bool>(self) {
         let f = self.factors;
-        // Embeddings that no text had yet: 0 is added to 0, and 0 / (0 + ε) taken off.
-        let rests = f.keep == 1.0 && f.epsilon > 0.0;
+        // Where gradients and moments are zero, as of embeddings not met yet, a step changes
+        // nothing: 0 is added to 0, and 0 / (0 + ε) subtracted.
+        let skips = f.keep == 1.0 && f.epsilon > 0.0;
         let state =
             self.first_moment.chunks_mut(STRETCH).zip(self.second_moment.chunks_mut(STRETCH));
         let values = self.gradients.chunks_mut(STRETCH).zip(self.parameters.chunks_mut(STRETCH));
         for ((gradient, parameter), (first, second)) in values.zip(state) {
-            let rests = rests && all_zero::<S>(gradient);
-            if rests && (FIRST || all_zero::<S>(first) && all_zero::<S>(second)) {
+            let skips = skips && all_zero::<S>(gradient);
+            if skips && (FIRST || all_zero::<S>(first) && all_zero::<S>(second)) {
                 continue;
             }
             f.update::<S, FIRST>(gradient, parameter, first, second);

@@ -1,5 +1,5 @@
-//! Work over row blocks: what a block is depends on shapes only, so every block is computed the
-//! same way whatever the number of threads.
+//! Work in blocks on the workers. Blocks depend on shapes alone, never on the number of threads, so
+//! results do not either.
 
 use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Operations on fewer elements run on the calling thread: waking another costs more.
 pub(crate) const INLINE_ELEMENTS: usize = 1 << 15;
 
-/// About how many numbers a block of an elementwise operation touches: 64 KiB, to stay in L2.
+/// Elements that a block of an elementwise operation touches, about: 64 KiB, to stay in L2.
 const BLOCK_NUMBERS: usize = 1 << 14;
 
 /// Operands that can be cut at a row.
@@ -70,13 +70,14 @@ split_tuple!(P1, P2);
 split_tuple!(P1, P2, P3);
 split_tuple!(P1, P2, P3, P4);
 
-/// Runs `work` on the workers when it is `parallel`, and otherwise on the calling thread, where small
-/// work is done sooner.
+/// Runs `work` on the workers when it is `parallel`, and otherwise on the calling thread, which is
+/// faster for small work.
 pub(crate) fn on_workers<R: Send>(cpu: &Cpu, parallel: bool, work: impl FnOnce() -> R + Send) -> R {
     if parallel { cpu.workers().run(work) } else { work() }
 }
 
-/// Calls `work(first row, operands)` for each block of `block` rows, on all threads when `parallel`.
+/// Calls `work(first row, operands)` for each block of `block` rows, on all threads when
+/// `parallel`.
 pub(crate) fn for_blocks<P: SplitRows>(
     cpu: &Cpu,
     parallel: bool,
@@ -100,7 +101,8 @@ pub(crate) fn for_blocks<P: SplitRows>(
     }
 }
 
-/// [`for_blocks`] for operations that read and write each of `columns` numbers a row about once.
+/// [`for_blocks`] for operations that read and write each of `columns` elements of a row about
+/// once.
 pub(crate) fn for_row_blocks<P: SplitRows>(
     cpu: &Cpu,
     rows: usize,
@@ -130,8 +132,8 @@ fn halve<P: SplitRows>(
     );
 }
 
-/// Calls `work` with each number below `count`, in this order, on all threads when `parallel`: whoever is free takes the
-/// next, so that threads end together where the costliest come first.
+/// Calls `work` with each index below `count`, in order, on all threads when `parallel`. A thread
+/// that is free takes the next index, so threads end together where the costliest come first.
 pub(crate) fn for_each(
     cpu: &Cpu,
     parallel: bool,
@@ -155,7 +157,7 @@ pub(crate) fn for_each(
     cpu.workers().run(|| (0..threads).into_par_iter().with_max_len(1).for_each(take));
 }
 
-/// A matrix of which several threads write different parts that are no row ranges.
+/// A matrix of which several threads write disjoint parts.
 pub(crate) struct SharedRows<'a> {
     pub(crate) data: *mut f32,
     pub(crate) row_count: usize,
@@ -163,12 +165,11 @@ pub(crate) struct SharedRows<'a> {
     lifetime: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: the matrix is borrowed exclusively, and `SharedRows::part` hands out parts only to callers
-// who promise that they do not overlap.
+// SAFETY: the matrix is borrowed exclusively, and the callers of `part` and `rows` promise that
+// parts do not overlap.
 unsafe impl Sync for SharedRows<'_> {}
 
-// SAFETY: the matrix is borrowed exclusively and `f32` may be written from any thread, so the handle
-// may move to one.
+// SAFETY: the matrix is borrowed exclusively, and `f32` may be written from any thread.
 unsafe impl Send for SharedRows<'_> {}
 
 impl<'a> SharedRows<'a> {
@@ -177,13 +178,13 @@ impl<'a> SharedRows<'a> {
         SharedRows::of_slice(matrix.data, matrix.rows, matrix.columns)
     }
 
-    /// `data` as `rows` rows of `columns` numbers.
+    /// `data` as `rows` rows of `columns` elements.
     pub(crate) fn of_slice(data: &'a mut [f32], rows: usize, columns: usize) -> SharedRows<'a> {
-        assert_eq!(data.len(), rows * columns, "{rows} x {columns} of {} numbers", data.len());
+        assert_eq!(data.len(), rows * columns, "{rows} x {columns} of {} elements", data.len());
         SharedRows { data: data.as_mut_ptr(), row_count: rows, columns, lifetime: PhantomData }
     }
 
-    /// The numbers of `row` in `columns`.
+    /// The elements of `row` in `columns`.
     ///
     /// # Safety
     /// No other part that is alive, on any thread, may overlap this one.
@@ -195,14 +196,15 @@ impl<'a> SharedRows<'a> {
             self.row_count,
             self.columns
         );
-        // SAFETY: inside the matrix as just checked; not aliased as the caller promises.
+        // SAFETY: inside the matrix, as just asserted, and the caller promises that nothing
+        // overlaps.
         unsafe {
             let start = self.data.add(row * self.columns + columns.start);
             std::slice::from_raw_parts_mut(start, columns.len())
         }
     }
 
-    /// Some of the rows.
+    /// The rows in a range, as a matrix of their own.
     pub(crate) fn slice_rows(&self, rows: &Range<usize>) -> SharedRows<'_> {
         assert!(
             rows.start <= rows.end && rows.end <= self.row_count,
@@ -214,7 +216,7 @@ impl<'a> SharedRows<'a> {
         SharedRows { data, row_count: rows.len(), lifetime: PhantomData, ..*self }
     }
 
-    /// All numbers of some rows.
+    /// All elements of some rows.
     ///
     /// # Safety
     /// As for [`SharedRows::part`].
@@ -226,7 +228,8 @@ impl<'a> SharedRows<'a> {
             self.row_count,
             self.columns
         );
-        // SAFETY: inside the matrix as just checked; not aliased as the caller promises.
+        // SAFETY: inside the matrix, as just asserted, and the caller promises that nothing
+        // overlaps.
         unsafe {
             let start = self.data.add(rows.start * self.columns);
             std::slice::from_raw_parts_mut(start, rows.len() * self.columns)

@@ -17,7 +17,7 @@ pub(crate) fn peak(cpu: &Cpu, arithmetic: Arithmetic) -> Option<f64> {
             cpu.workers().broadcast(|| dispatch(cpu.isa(), Steps { arithmetic, steps }));
         operations.iter().sum::<u64>() as f64 / begun.elapsed().as_secs_f64()
     };
-    // The first rounds wake the threads and let the clock rise.
+    // In the first rounds threads wake and the clock frequency rises.
     Some((0..ROUNDS).map(|_| round(STEPS)).fold(0.0, f64::max))
 }
 
@@ -26,7 +26,7 @@ const ROUNDS: usize = 40;
 /// Multiply-adds of each sum in a round: about 20 ms.
 const STEPS: u64 = 2_000_000;
 
-/// `steps` multiply-adds of each of as many sums as the registers hold beside the factors.
+/// `steps` rounds of multiply-adds over as many sums as the registers hold beside the factors.
 struct Steps {
     arithmetic: Arithmetic,
     steps: u64,
@@ -41,7 +41,7 @@ impl Kernel for Steps {
         let vectors = match self.arithmetic {
             #[cfg(target_arch = "x86_64")]
             Arithmetic::Int8 => {
-                // SAFETY: `peak` asks for bytes only where the instruction set has their products.
+                // SAFETY: `peak` runs this arithmetic only on `Isa::Avx512Bf16`, which has VNNI.
                 unsafe { bytes(self.steps) }
             }
             #[cfg(not(target_arch = "x86_64"))]
@@ -59,7 +59,7 @@ impl Kernel for Steps {
     }
 }
 
-/// Vectors multiplied and added in `steps` rounds over `N` sums.
+/// Runs `steps` rounds of multiply-adds over `N` sums; the number of vectors.
 #[inline(always)]
 fn chains<S: Simd, const N: usize>(
     steps: u64,

@@ -64,7 +64,7 @@ pub(crate) fn pool_backward(
     });
 }
 
-/// The tokens of a sequence: rows in their order, or those that ids name.
+/// The tokens of a sequence: consecutive rows, or the rows that `ids` name.
 #[derive(Clone, Copy)]
 struct Tokens<'a> {
     rows: &'a [f32],
@@ -100,7 +100,7 @@ impl Weight {
     }
 }
 
-/// The tokens that count and their weights (of no meaning for `Max`).
+/// The pooled tokens and their weights, which `Max` does not use.
 fn contribution(mode: Pooling, tokens: Range<usize>, skip: usize) -> (Range<usize>, Weight) {
     let skip = skip.min(tokens.len());
     let kept = tokens.start + skip..tokens.end;
@@ -175,7 +175,7 @@ impl Kernel for Maximum<'_> {
         self.out.fill(if self.x.count == 0 { 0.0 } else { f32::NEG_INFINITY });
         for token in 0..self.x.count {
             for (out, &x) in self.out.iter_mut().zip(self.x.row(token)) {
-                // Not-a-number stays once met.
+                // NaN stays once met.
                 *out = if x > *out || x.is_nan() { x } else { *out };
             }
         }

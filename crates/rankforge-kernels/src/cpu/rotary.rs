@@ -4,7 +4,7 @@ use crate::cpu::parallel::for_row_blocks;
 use crate::cpu::sequences::Sequences;
 use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
 
-/// Rotates by the angles of `table`, or `back` by them.
+/// Rotates by the angles of `table`, or back by them when `back`.
 pub(crate) fn rotate(
     cpu: &Cpu,
     table: Matrix<'_>,
@@ -26,7 +26,7 @@ pub(crate) fn rotate(
 struct Rotate<'a> {
     table: &'a [f32],
     sequences: Sequences<'a>,
-    /// Tokens of all rows, where they are not all tokens.
+    /// The token of each row; `None` when rows are tokens.
     tokens: Option<&'a [u32]>,
     heads: usize,
     head_dim: usize,

@@ -9,7 +9,7 @@ use crate::settings::dropout::Dropout;
 use crate::view::{View, ViewMut};
 use crate::{cpu, reference};
 
-/// How queries see keys within their own sequence.
+/// What attention computes: its sequences, heads, mask, bias, dropout and precision.
 #[derive(Clone, Copy)]
 pub struct Attention<'a> {
     /// Lengths of the sequences.
@@ -20,25 +20,26 @@ pub struct Attention<'a> {
     pub heads: usize,
     /// Factor on the scores, usually `1 / sqrt(D)`.
     pub scale: f32,
-    /// Keys with `|query - key| <= window` are seen; `None` is all of them.
+    /// Half-width of a local window: a query attends to keys with `|query - key| <= window`; `None`
+    /// means every key of the sequence.
     pub window: Option<usize>,
-    /// Keys after the query are not seen.
+    /// A query does not attend to keys after it.
     pub causal: bool,
-    /// Added to the scaled scores.
+    /// Offsets that are added to the scaled scores.
     pub bias: Option<RelativeBias<'a>>,
-    /// On the probabilities; the index is `(head * T + query token) * L + key position`, `L` the
-    /// longest sequence.
+    /// Dropout of the probabilities; the index of one is `(head * T + query token) * L + key
+    /// position`.
     pub dropout: Option<Dropout>,
-    /// To which the operands of the products are rounded: queries (times `scale * log2 e`), keys,
-    /// values, probabilities (relative to the largest of the query) and gradients. Sums and softmax
-    /// are in `f32`.
+    /// What the operands of the products are rounded to: queries (times `scale * log2 e`), keys,
+    /// values, probabilities (forward, relative to the largest of the query) and gradients. Sums
+    /// and softmax are in `f32`.
     pub precision: Precision,
 }
 
 /// `out = softmax(q kᵀ * scale + bias) v`, per sequence and head, without padding.
 ///
-/// Never holds more scores than one tile of one head per thread. `log_sum_exp` keeps the softmax
-/// normaliser of each query and head for the backward pass.
+/// Only a tile of scores per thread is ever stored. `log_sum_exp` receives the normaliser of the
+/// softmax of each query and head, for the backward pass.
 ///
 /// # Shapes
 /// `qkv`: [`Qkv::Together`] without query tokens, [`Qkv::Apart`] with them; `out`: `T x H`;
@@ -72,11 +73,11 @@ pub fn attention(
     }
 }
 
-/// Backward of [`attention`]; needs its input, output and normalisers, and recomputes the
-/// probabilities. `d_bias` (`buckets x A`) is accumulated.
+/// Backward of [`attention`]; needs its input, output and `log_sum_exp`, and recomputes the
+/// probabilities. `d_qkv` is overwritten, `d_bias` is accumulated.
 ///
 /// # Shapes
-/// As [`attention`]; `d_out` like `out`, `d_qkv` like `qkv`.
+/// As [`attention`]; `d_out` like `out`, `d_qkv` like `qkv`; `d_bias`: `buckets x A`.
 ///
 /// # Panics
 /// As [`attention`], and when `d_bias` is asked for without a bias.
@@ -125,8 +126,8 @@ pub fn attention_backward(
     }
 }
 
-/// Learned score offsets by bucket of relative position, as T5 and MPNet have them
-/// (Raffel et al. 2020, arXiv:1910.10683, section 2.1).
+/// Learned score offsets by bucket of relative position, as in T5 and MPNet (Raffel et al. 2020,
+/// arXiv:1910.10683, section 2.1).
 #[derive(Clone, Copy)]
 pub struct RelativeBias<'a> {
     /// `buckets x A`.
@@ -141,12 +142,15 @@ impl<'a> Attention<'a> {
         self.queries.map_or(self.ragged.tokens(), Indices::len)
     }
 
+    /// The settings as CPU kernels take them.
     #[track_caller]
     fn host(&self, device: &Device) -> cpu::attention::Config<'a> {
-        let sequences = cpu::sequences::Sequences::new(self.ragged.cu_seqlens());
-        self.on(sequences, self.queries.map(Indices::values), |table| table.host(device))
+        self.on(self.ragged.host(device), self.queries.map(|values| values.host(device)), |table| {
+            table.host(device)
+        })
     }
 
+    /// The settings as the reference device takes them.
     #[track_caller]
     fn reference(&self, device: &Device) -> reference::attention::Config<'a> {
         let queries = self.queries.map(|queries| queries.reference(device));
@@ -188,7 +192,7 @@ fn check_qkv<V>(
     let (tokens, rows) = (config.ragged.tokens(), config.rows());
     match qkv {
         Qkv::Together(all) => {
-            assert!(config.queries.is_none(), "query tokens need queries apart");
+            assert!(config.queries.is_none(), "query tokens need Qkv::Apart");
             expect(all, "queries, keys and values", tokens, 3 * hidden);
         }
         Qkv::Apart { queries, keys_values } => {

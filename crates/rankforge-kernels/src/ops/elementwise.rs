@@ -18,8 +18,8 @@ pub fn add(x: View<'_>, out: ViewMut<'_>) {
     }
 }
 
-/// Whether all elements of `x` are zero, and whether all are negative zeros; both hold for no
-/// element at all.
+/// Whether all elements of `x` are zero, and whether all are negative zeros; both are true of an
+/// empty matrix.
 ///
 /// Waits for the device.
 pub fn zeros(x: View<'_>) -> Zeros {

@@ -22,7 +22,7 @@ pub fn gather(table: View<'_>, ids: &Indices, accumulate: bool, out: ViewMut<'_>
     let device = table.device();
     match device.kind() {
         Kind::Cpu(cpu) => {
-            let (ids, out) = (ids.values(), out.host(device));
+            let (ids, out) = (ids.host(device), out.host(device));
             cpu::embedding::gather(cpu, table.host(device), ids, accumulate, out);
         }
         Kind::Reference(_) => {
@@ -46,7 +46,7 @@ pub fn gather_backward(d_out: View<'_>, ids: &Indices, d_table: ViewMut<'_>) {
     let device = d_out.device();
     match device.kind() {
         Kind::Cpu(cpu) => {
-            let (ids, d_table) = (ids.values(), d_table.host(device));
+            let (ids, d_table) = (ids.host(device), d_table.host(device));
             cpu::embedding::gather_backward(cpu, d_out.host(device), ids, d_table);
         }
         Kind::Reference(_) => {

@@ -9,25 +9,24 @@ use crate::{cpu, reference};
 
 pub(crate) mod backward;
 
-/// What [`linear`] does to each row block of the product while it is in cache, in this order.
+/// What [`linear`] does to each tile of the product while it is in cache, in this order.
 #[derive(Default)]
 pub struct Epilogue<'a> {
-    /// Added to every row, `1 x N`.
+    /// Bias, added to every row, `1 x N`.
     pub bias: Option<View<'a>>,
     /// Where to keep the sum before the activation, `T x N`, for the backward pass.
     pub pre_activation: Option<ViewMut<'a>>,
-    /// Applied to the sum.
+    /// Activation of the sum.
     pub activation: Option<Activation>,
-    /// Applied after the activation.
+    /// Dropout after the activation; the index of an element is `row * N + column`.
     pub dropout: Option<Dropout>,
-    /// Added last, `T x N`.
+    /// Residual, added last, `T x N`.
     pub residual: Option<View<'a>>,
 }
 
 /// `out = dropout(activation(x weightᵀ + bias)) + residual`.
 ///
-/// Each row of `out` has the same bits whatever the other rows are, and whether the weight is a
-/// matrix or packed.
+/// The bits of a row of `out` do not depend on the other rows, nor on whether the weight is packed.
 ///
 /// # Shapes
 /// `x`: `T x K`; `weight`: `N x K`, as PyTorch's `Linear` stores it; `out`: `T x N`.
@@ -46,10 +45,14 @@ pub fn linear<'a>(
     let inputs = weight.columns();
     assert!(inputs == depth, "weight is {columns} x {inputs}, expected {columns} x {depth}");
     if let Weight::Packed(packed) = weight {
-        assert_eq!(packed.precision(), precision, "precision of a packed weight and its product");
+        assert_eq!(
+            packed.precision(),
+            precision,
+            "precision of the packed weight, precision of the product"
+        );
         // Panels are as wide as the instruction set's vectors.
         let alike = packed.device().isa() == x.device().isa();
-        assert!(alike, "{packed:?} for a product on {:?}", x.device());
+        assert!(alike, "{packed:?} as the weight of a product on {:?}", x.device());
     }
     out.expect_shape("out", rows, columns);
     if let Some(bias) = &epilogue.bias {

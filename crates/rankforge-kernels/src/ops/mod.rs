@@ -1,17 +1,29 @@
-//! The closed list of operations; one file for each family, backward below forward.
+//! The closed list of operations: the seam between model code and devices.
 //!
+//! A file here says what each operation computes, asserts the shapes and calls the device's body;
+//! backward is below forward. All operands of a call are on one device, and no operation falls back
+//! to another.
+//!
+//! # Waiting
+//! A device may run behind the host. Three calls wait for it in the course of a run: reading
+//! outputs ([`View::read`](crate::View::read), once a micro-batch), [`sum_of_squares`] (once a
+//! step), and a search ([`Corpus::top_k`], with [`pairwise_similarity`]). [`zeros`] waits too; a
+//! run calls it once, after its first backward pass. No other call gives the host anything to wait
+//! for.
+//!
+//! # Files
 //! | file | operations |
 //! |---|---|
-//! | `linear` | matrix product with bias, activation, dropout and residual epilogue; its two backward products |
+//! | `linear` | matrix product with bias, activation, dropout and residual; its backward |
 //! | `norm` | layer norm; row normalisation to unit length |
-//! | `activation` | gelu (exact, tanh), relu, tanh, silu, sigmoid; geglu and swiglu |
+//! | `activation` | slopes of gelu, relu, tanh, silu and sigmoid; geglu and swiglu |
 //! | `dropout` | counter-based dropout |
 //! | `elementwise` | add; whether all elements are zero |
 //! | `rotary` | rotary position embedding |
 //! | `embedding` | gather and its gradient |
 //! | `attention` | ragged softmax attention |
-//! | `pooling` | tokens of a sequence to one vector |
-//! | `top_k` | best rows of a corpus for each query, in blocks |
+//! | `pooling` | the tokens of a sequence to one vector |
+//! | `top_k` | the best rows of a corpus for each query, in blocks |
 //! | `optimizer` | AdamW, sum of squares |
 
 mod activation;

@@ -2,9 +2,11 @@ use crate::device::Kind;
 use crate::view::{View, ViewMut};
 use crate::{cpu, reference};
 
-/// `out = (x - mean) / sqrt(variance + epsilon) * weight + bias`, row by row (Ba et al. 2016, arXiv:1607.06450).
+/// `out = (x - mean) / sqrt(variance + epsilon) * weight + bias`, row by row (Ba et al. 2016,
+/// arXiv:1607.06450).
 ///
-/// `statistics` receives mean and reciprocal standard deviation of each row for the backward pass.
+/// `statistics` receives the mean and the reciprocal standard deviation of each row, for the
+/// backward pass.
 ///
 /// # Shapes
 /// `x`, `out`: `T x H`; `weight`, `bias`: `1 x H`; `statistics`: `T x 2`.
@@ -43,7 +45,8 @@ pub fn layer_norm(
     }
 }
 
-/// Backward of [`layer_norm`]; needs its input and statistics. `d_x` is added to when `accumulate`.
+/// Backward of [`layer_norm`]; needs its input and statistics. Adds to `d_x` when `accumulate`, and
+/// otherwise overwrites it.
 ///
 /// # Shapes
 /// `d_out`, `x`, `d_x`: `T x H`; `weight`, `d_weight`, `d_bias`: `1 x H`; `statistics`: `T x 2`.

@@ -7,8 +7,8 @@ use crate::{cpu, reference};
 /// `θ ← θ - lr · (m / (1-β₁ᵗ)) / (sqrt(v / (1-β₂ᵗ)) + ε)`; one fused pass, as PyTorch's
 /// `adamw_torch_fused`, which also leaves the gradients at zero for the next step.
 ///
-/// Before step 1 the moments are zero, so that step writes them without reading: a page that is read
-/// first costs a second page fault and a TLB shootdown when it is written.
+/// Step 1 takes the moments as zero and writes them without reading: a fresh page that is read
+/// before it is written costs a second page fault and a TLB shootdown.
 ///
 /// # Shapes
 /// All four of the same shape.
@@ -44,7 +44,8 @@ pub fn adamw(
     }
 }
 
-/// `Σ x²`, summed in f64 over blocks of fixed size; not finite when any element is not.
+/// `Σ x²`, summed in f64 in an order that depends on the shape alone; not finite when any element
+/// is not.
 ///
 /// Waits for the device.
 pub fn sum_of_squares(x: View<'_>) -> f64 {

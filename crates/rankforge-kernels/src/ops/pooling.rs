@@ -1,4 +1,3 @@
-use crate::cpu::sequences::Sequences;
 use crate::device::Kind;
 use crate::indices::Indices;
 use crate::ops::embedding::check_ids;
@@ -25,11 +24,12 @@ pub fn pool(
     column: usize,
     out: ViewMut<'_>,
 ) {
-    assert_eq!(x.rows(), ragged.tokens(), "pooling of {} tokens", ragged.tokens());
+    assert_eq!(x.rows(), ragged.tokens(), "rows of x, tokens of the batch");
     pool_rows(mode, x, None, ragged, skip, column, out);
 }
 
-/// [`pool`] of the rows of `table` that `ids` name, in the same bits and without the matrix of all tokens.
+/// [`pool`] of the rows of `table` that `ids` name: the bits of a [`gather`](crate::ops::gather)
+/// and a [`pool`], without the matrix of all tokens.
 ///
 /// # Shapes
 /// `table`: `V x H`; `ids`: `T`; `skip`: `B`; `out`: `B x W` with `W >= column + H`.
@@ -45,7 +45,7 @@ pub fn pool_embeddings(
     column: usize,
     out: ViewMut<'_>,
 ) {
-    assert_eq!(ids.len(), ragged.tokens(), "pooling of {} tokens", ragged.tokens());
+    assert_eq!(ids.len(), ragged.tokens(), "ids, tokens of the batch");
     check_ids(ids, table.rows());
     pool_rows(mode, table, Some(ids), ragged, skip, column, out);
 }
@@ -64,9 +64,10 @@ fn pool_rows(
     let device = source.device();
     match device.kind() {
         Kind::Cpu(cpu) => {
-            let (ids, skip) = (ids.map(Indices::values), skip.map(Indices::values));
+            let (ids, skip) =
+                (ids.map(|values| values.host(device)), skip.map(|values| values.host(device)));
             let (source, out) = (source.host(device), out.host(device));
-            let sequences = Sequences::new(ragged.cu_seqlens());
+            let sequences = ragged.host(device);
             cpu::pooling::pool(cpu, mode, source, ids, sequences, skip, column, out);
         }
         Kind::Reference(_) => {
@@ -97,14 +98,13 @@ pub fn pool_backward(
     d_x: ViewMut<'_>,
 ) {
     check(x.columns(), ragged, skip, column, d_out);
-    assert_eq!(x.rows(), ragged.tokens(), "pooling of {} tokens", ragged.tokens());
+    assert_eq!(x.rows(), ragged.tokens(), "rows of x, tokens of the batch");
     d_x.expect_shape("d_x", x.rows(), x.columns());
     let device = x.device();
     match device.kind() {
         Kind::Cpu(cpu) => {
             let (d_out, x, d_x) = (d_out.host(device), x.host(device), d_x.host(device));
-            let (sequences, skip) =
-                (Sequences::new(ragged.cu_seqlens()), skip.map(Indices::values));
+            let (sequences, skip) = (ragged.host(device), skip.map(|values| values.host(device)));
             cpu::pooling::pool_backward(cpu, mode, d_out, x, sequences, skip, column, d_x);
         }
         Kind::Reference(_) => {

@@ -1,5 +1,4 @@
 use crate::buffer::Buffer;
-use crate::cpu::sequences::Sequences;
 use crate::device::{Device, Kind};
 use crate::indices::Indices;
 use crate::ragged::Ragged;
@@ -40,14 +39,16 @@ impl Rotary {
     }
 }
 
-/// Rotates the first `heads` heads of each row in place by the position of its token within its
-/// sequence; other columns stay. Rows are those of `tokens`, in ascending order, or of all.
+/// Rotates the first `heads` heads of each row in place, by the position of its token within its
+/// sequence; other columns keep their values. Rows are those of `tokens`, in ascending order, or of
+/// all tokens.
 ///
 /// # Shapes
-/// `x`: `T x K`, or as many rows as `tokens`, with `K` at least `heads` times the table's dimension.
+/// `x`: `T x K`, or as many rows as `tokens`, with `K` at least `heads` times the table's
+/// dimension.
 ///
 /// # Panics
-/// When a sequence is longer than the table, `tokens` does not ascend, or the shape differs.
+/// When a sequence is longer than the table, `tokens` are not ascending, or the shape differs.
 pub fn rotary(
     rotary: &Rotary,
     ragged: &Ragged,
@@ -58,7 +59,7 @@ pub fn rotary(
     rotate(rotary, ragged, tokens, heads, false, x);
 }
 
-/// Rotates the gradients of what [`rotary`] rotated back, in place.
+/// Backward of [`rotary`]: rotates gradients back, in place.
 ///
 /// # Shapes
 /// As [`rotary`].
@@ -88,17 +89,21 @@ fn rotate(
     let longest = ragged.longest();
     assert!(longest <= positions, "sequence of {longest} tokens, rotary table of {positions}");
     let columns = x.columns();
-    assert_eq!(x.rows(), tokens.map_or(ragged.tokens(), Indices::len), "rows to rotate");
+    assert_eq!(
+        x.rows(),
+        tokens.map_or(ragged.tokens(), Indices::len),
+        "rows of x, tokens to rotate"
+    );
     assert!(heads * head_dim <= columns, "{heads} heads of {head_dim} in {columns} columns");
     if let Some(tokens) = tokens {
         let ascending = tokens.values().is_sorted();
-        assert!(ascending, "tokens of rows to rotate in ascending order");
+        assert!(ascending, "tokens of the rows to rotate must ascend");
     }
     let (device, table) = (x.device(), rotary.table.view());
     match device.kind() {
         Kind::Cpu(cpu) => {
-            let (table, tokens) = (table.host(device), tokens.map(Indices::values));
-            let sequences = Sequences::new(ragged.cu_seqlens());
+            let (table, tokens) = (table.host(device), tokens.map(|values| values.host(device)));
+            let sequences = ragged.host(device);
             cpu::rotary::rotate(cpu, table, sequences, tokens, heads, back, x.host(device));
         }
         Kind::Reference(_) => {

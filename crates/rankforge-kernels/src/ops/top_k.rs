@@ -6,9 +6,9 @@ use crate::settings::similarity::{Neighbour, Similarity};
 use crate::view::View;
 use crate::{cpu, reference};
 
-/// The rows that are searched: borrowed, or the corpus's own.
+/// The rows of a [`Corpus`]: borrowed or owned.
 ///
-/// A memory map of a file will be a third kind; nothing else has to know which of them it is.
+/// A memory-mapped file will be a third variant; the rest of the search sees a view.
 pub enum CorpusRows<'a> {
     /// Borrowed.
     View(View<'a>),
@@ -28,11 +28,12 @@ impl From<Buffer> for CorpusRows<'_> {
     }
 }
 
-/// Rows prepared for searches: what depends on them alone is computed once, however many searches
-/// follow.
+/// Rows prepared for searches: what depends on the rows alone is computed once, for any number of
+/// searches.
 ///
-/// For cosines and dot products on `Isa::Avx512Bf16` that is each row rounded to bytes and 48
-/// bytes more per row; elsewhere at most the length of each row.
+/// # Units
+/// Memory beside the rows, for cosines and dot products on `Isa::Avx512Bf16`: a byte for each
+/// element and 48 bytes for each row. Elsewhere 4 bytes for each row, for cosines.
 pub struct Corpus<'a> {
     similarity: Similarity,
     rows: CorpusRows<'a>,
@@ -85,13 +86,13 @@ impl<'a> Corpus<'a> {
     }
 
     /// The `k` best rows for each query, best first, ties by lower index; all rows when there are
-    /// fewer. Works in blocks: the score matrix never exists.
+    /// fewer. Works in blocks; the matrix of scores is never stored.
     ///
-    /// Cosines and dot products on `Isa::Avx512Bf16` are the ones of [`pairwise_similarity`], and so
-    /// are the neighbours; elsewhere scores are computed in `f32`.
+    /// Cosines and dot products on `Isa::Avx512Bf16` are those of [`pairwise_similarity`], which
+    /// sums in `f64`; elsewhere the CPU computes scores in `f32`.
     ///
-    /// A score that is not a number counts as minus infinity. `done` is called with the number of
-    /// queries finished since the last call, from any thread.
+    /// A NaN score counts as minus infinity. `done` is called with the number of queries finished
+    /// since the last call, from any thread.
     ///
     /// Waits for the device.
     ///

@@ -2,7 +2,7 @@ use crate::reference::matrix::{Matrix, MatrixMut};
 use crate::settings::activation::{Activation, Gate};
 use std::f64::consts::PI;
 
-/// The function and its derivative at `x`; not-a-number goes through.
+/// The function and its derivative at `x`; NaN goes through.
 pub(super) fn value_and_slope(function: Activation, x: f64) -> (f64, f64) {
     match function {
         Activation::Identity => (x, 1.0),

@@ -7,10 +7,10 @@ use crate::settings::dropout::Dropout;
 use std::f64::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
-/// What is asked of attention.
+/// The settings of attention, with memory of the reference device.
 pub(crate) type Config<'a> = AttentionOf<Sequences<'a>, &'a Integers, Matrix<'a>>;
 
-/// What the forward pass was given and left, and the gradient of its output.
+/// Inputs and outputs of the forward pass, and the gradient of the output.
 pub(crate) struct Saved<'a> {
     pub(crate) d_out: Matrix<'a>,
     pub(crate) qkv: Qkv<Matrix<'a>>,
@@ -85,7 +85,8 @@ impl<'a> Config<'a> {
         self.scale * std::f32::consts::LOG2_E
     }
 
-    /// The score of a pair of positions, in base 2; `None` where the query does not see the key.
+    /// The score of a pair of positions, in base 2; `None` where the query does not attend to the
+    /// key.
     fn score(&self, head: &Head, query: usize, key: usize) -> Option<f64> {
         let near = self.window.is_none_or(|window| query.abs_diff(key) <= window);
         if !near || self.causal && key > query {
@@ -113,9 +114,9 @@ impl<'a> Config<'a> {
     }
 }
 
-/// `out = Σⱼ pⱼ vⱼ` with `pⱼ = 2^sⱼ / Σⱼ 2^sⱼ` over the keys that the query sees, and
+/// `out = Σⱼ pⱼ vⱼ` with `pⱼ = 2^sⱼ / Σⱼ 2^sⱼ` over the keys that the query attends to, and
 /// `log_sum_exp = ln Σⱼ 2^sⱼ`. What is rounded to the precision is `2^(sⱼ - max s)` times its
-/// dropout factor; the sum in the denominator is of numbers without either.
+/// dropout factor; the sum in the denominator has neither rounding nor dropout.
 pub(crate) fn attention(
     config: &Config<'_>,
     qkv: Qkv<Matrix<'_>>,

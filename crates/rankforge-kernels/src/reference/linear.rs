@@ -7,14 +7,14 @@ use crate::reference::rounding::operands;
 use crate::settings::linear::EpilogueOf;
 use crate::settings::linear::{InputGradientOf, StoreOf, WeightGradientOf};
 
-/// The weight of a product: a matrix, or its operands, rounded before.
+/// The weight of a product: a matrix, or one whose elements were rounded before.
 #[derive(Clone, Copy)]
 pub(crate) enum Weight<'a> {
     Matrix(Matrix<'a>),
     Rounded(&'a Rounded),
 }
 
-/// A weight as operands of a precision.
+/// A weight rounded to a precision.
 #[derive(Clone)]
 pub(crate) struct Rounded {
     rows: usize,
@@ -32,7 +32,7 @@ impl Rounded {
         Rounded { rows, columns, elements }
     }
 
-    /// Memory of the operands.
+    /// Bytes of memory of the elements.
     pub(crate) fn size_in_bytes(&self) -> usize {
         self.elements.len() * size_of::<f32>()
     }
@@ -73,8 +73,8 @@ pub(crate) fn linear(
 }
 
 /// `d_x[t, k] (+)= Σₙ d_out[t, n] weight[n, k]`, perhaps times the slopes of an activation;
-/// `d_weight[n, k] += Σₜ d_out[t, n] x[t, k]` and `d_bias[n] += Σₜ d_out[t, n]`. The operands of both
-/// products are rounded to the precision, the sum of the bias is not.
+/// `d_weight[n, k] += Σₜ d_out[t, n] x[t, k]` and `d_bias[n] += Σₜ d_out[t, n]`. The operands of
+/// both products are rounded to the precision, the sum of the bias is not.
 pub(crate) fn linear_backward(
     d_out: Matrix<'_>,
     precision: Precision,

@@ -66,7 +66,7 @@ pub(crate) fn layer_norm_backward(
     }
 }
 
-/// `out = x / max(|x|, 1e-12)`, row by row; `norms` receives `|x|`. Not-a-number goes through.
+/// `out = x / max(|x|, 1e-12)`, row by row; `norms` receives `|x|`. NaN goes through.
 pub(crate) fn normalize(x: Matrix<'_>, mut out: MatrixMut<'_>, mut norms: MatrixMut<'_>) {
     for row in 0..x.rows {
         let norm = (0..x.columns).map(|column| x.at(row, column).powi(2)).sum::<f64>().sqrt();

@@ -1,9 +1,9 @@
 use crate::reference::matrix::{Matrix, MatrixMut};
 use crate::settings::optimizer::AdamW;
 
-/// With `g = gradient · gradient_scale`, `t` the step and both moments 0 before step 1:
-/// `m ← β₁ m + (1 - β₁) g`, `v ← β₂ v + (1 - β₂) g²`,
-/// `θ ← θ (1 - lr wd) - lr (m / (1 - β₁ᵗ)) / (sqrt(v / (1 - β₂ᵗ)) + ε)`, and the gradient becomes 0.
+/// With `g = gradient · gradient_scale`, `t` the step and both moments 0 before step 1: `m ← β₁ m +
+/// (1 - β₁) g`, `v ← β₂ v + (1 - β₂) g²`, `θ ← θ (1 - lr wd) - lr (m / (1 - β₁ᵗ)) / (sqrt(v / (1 -
+/// β₂ᵗ)) + ε)`, and the gradient becomes 0.
 pub(crate) fn adamw(
     config: &AdamW,
     mut gradients: MatrixMut<'_>,

@@ -25,8 +25,8 @@ fn weight(mode: Pooling, start: usize, kept: &Range<usize>, token: usize) -> f64
     }
 }
 
-/// `out[s, column + c] = Σ weight(t) x[t, c]` over the kept tokens of sequence `s`, or their maximum
-/// in column `c`, where one not-a-number is the result. Zero without a token.
+/// `out[s, column + c] = Σ weight(t) x[t, c]` over the kept tokens of sequence `s`, or their
+/// maximum in column `c`, where any NaN makes it NaN. Zero without a token.
 ///
 /// `x[t]` is row `t` of `source`, or row `ids[t]`.
 pub(crate) fn pool(
@@ -59,7 +59,7 @@ pub(crate) fn pool(
 }
 
 /// `d_x[t, c] += weight(t) d_out[s, column + c]`; for `Max` all of it goes to the first of the
-/// greatest elements, not-a-number aside, and to the first token where there is no other.
+/// greatest elements, NaN aside, and to the first token where there is no other.
 pub(crate) fn pool_backward(
     mode: Pooling,
     d_out: Matrix<'_>,

@@ -4,8 +4,8 @@ use crate::reference::memory::Integers;
 /// Rotates the pair `(a, b)` of elements `i` and `i + D/2` of a head by the angle of its token's
 /// position: `(a cos - b sin, b cos + a sin)`, or back by it.
 ///
-/// A row of `table` is the cosines of a position, then its sines. Rows of `x` are those of `tokens`,
-/// or of all tokens.
+/// A row of `table` is the cosines of a position, then its sines. Rows of `x` are those of
+/// `tokens`, or of all tokens.
 pub(crate) fn rotate(
     table: Matrix<'_>,
     sequences: Sequences<'_>,

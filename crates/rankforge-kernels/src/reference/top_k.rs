@@ -9,7 +9,7 @@ fn similarity(similarity: Similarity, a: Matrix<'_>, i: usize, b: Matrix<'_>, j:
     };
     let norm = |x: Matrix<'_>, row: usize| {
         let norm = (0..x.columns).map(|column| x.at(row, column).powi(2)).sum::<f64>().sqrt();
-        // Not-a-number stays.
+        // NaN stays.
         if norm < LEAST_NORM { LEAST_NORM } else { norm }
     };
     let score = match similarity {
@@ -21,7 +21,7 @@ fn similarity(similarity: Similarity, a: Matrix<'_>, i: usize, b: Matrix<'_>, j:
     score as f32
 }
 
-/// The `k` best rows of `corpus` for each query: all scores, sorted. Not-a-number counts as minus
+/// The `k` best rows of `corpus` for each query: all scores, sorted. NaN counts as minus
 /// infinity.
 pub(crate) fn search(
     kind: Similarity,

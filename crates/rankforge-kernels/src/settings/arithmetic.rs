@@ -1,10 +1,10 @@
-/// Multiply-adds whose peak rate can be measured: the roofs that operations are held against.
+/// Multiply-adds whose peak rate can be measured, as the roof for the rates of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arithmetic {
-    /// `f32` factors and sums.
+    /// Of `f32` factors, summed in `f32`.
     Float32,
-    /// Pairs of bfloat16 factors, `f32` sums.
+    /// Of pairs of bfloat16 factors, summed in `f32`.
     BFloat16,
-    /// Four products of bytes, 32-bit sums.
+    /// Of four bytes at a time, summed in 32 bits.
     Int8,
 }

@@ -22,7 +22,7 @@ pub(crate) struct BiasOf<V> {
     pub(crate) max_distance: usize,
 }
 
-/// Queries, keys and values, each head by head, or the gradients of them.
+/// Queries, keys and values, or their gradients; the columns of each are those of all heads.
 pub enum Qkv<V> {
     /// Of all tokens, `T x 3H`.
     Together(V),
@@ -63,7 +63,7 @@ pub fn relative_bucket(distance: isize, buckets: usize, max_distance: usize) -> 
     if distance < exact {
         return offset + distance;
     }
-    // In f32 step by step, as transformers does: near the borders the roundings decide.
+    // In f32 step by step, as transformers does: near a border between buckets, rounding decides.
     let logarithm = f64::from(distance as f32 / exact as f32).ln() as f32;
     let span = (max_distance as f64 / exact as f64).ln() as f32;
     let step = (logarithm / span * (half - exact) as f32) as usize;

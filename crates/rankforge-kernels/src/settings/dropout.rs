@@ -6,7 +6,7 @@
 /// keyed by two words that [`Dropout::new`]'s mixer makes of the key and the upper half.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
-    /// Probability that a number is zeroed, `0..1`; the others are scaled by `1 / (1 - p)`.
+    /// Probability that an element is zeroed, `0..1`; the others are multiplied by `1 / (1 - p)`.
     pub probability: f32,
     /// Mixed from seed, step, batch part, layer and place by [`Dropout::new`].
     pub key: u64,

@@ -1,4 +1,4 @@
-//! What goes with a product, with the matrices of a device: `V` are read, `M` are written.
+//! The operands of linear layers as matrices of a device: `V` are read, `M` are written.
 
 use crate::settings::activation::Activation;
 use crate::settings::dropout::Dropout;

@@ -1,4 +1,4 @@
-/// Smaller norms count as this one, as `torch.nn.functional.normalize` has it.
+/// The least divisor of a row: `torch.nn.functional.normalize`'s default.
 pub(crate) const SMALLEST_NORM: f32 = 1e-12;
 
 /// The same for similarities, whose sums are in `f64`.

@@ -7,9 +7,9 @@ pub enum Pooling {
     Max,
     /// Arithmetic mean.
     Mean,
-    /// Sum over the square root of the length.
+    /// Sum divided by the square root of the length.
     MeanSqrtLen,
-    /// Mean weighted by position in the sequence: 1 for its first token, skipped or not.
+    /// Mean weighted by position in the sequence, from 1 for its first token, skipped or not.
     WeightedMean,
     /// The last token.
     LastToken,

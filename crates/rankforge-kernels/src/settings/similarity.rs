@@ -3,7 +3,7 @@ use std::cmp::Ordering;
 /// How two embeddings are compared; higher is nearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Similarity {
-    /// Dot product over both lengths.
+    /// Dot product divided by both norms.
     Cosine,
     /// Dot product.
     Dot,
@@ -24,6 +24,6 @@ pub struct Neighbour {
 
 /// By falling score, ties by lower index.
 pub(crate) fn nearer_first(a: &Neighbour, b: &Neighbour) -> Ordering {
-    // Scores are never not-a-number here.
+    // Scores are never NaN here.
     b.score.partial_cmp(&a.score).unwrap_or(Ordering::Equal).then(a.index.cmp(&b.index))
 }

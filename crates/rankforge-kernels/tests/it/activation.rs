@@ -28,7 +28,7 @@ struct Twin {
     slope: f64,
     /// Sum of the absolute terms of the slope, which may cancel.
     slope_terms: f64,
-    /// Absolute value of the exponent: its rounding error, relative, becomes the result's.
+    /// Absolute value of the exponent, whose rounding error becomes a relative error of the result.
     exponent: f64,
 }
 
@@ -86,7 +86,7 @@ fn apply_backward(device: &Device, function: Activation, d_out: &[f32], x: &[f32
 }
 
 #[test]
-fn activations_agree_with_their_twins_over_their_range() {
+fn activations_agree_with_their_twins_over_the_range_of_arguments() {
     let x = arguments();
     let d_out = random(2, x.len());
     for function in ALL {
@@ -129,7 +129,8 @@ fn activations_take_rows_of_any_length() {
             let expected = apply(&devices()[0], function, &x);
             let expected_slopes = apply_backward(&devices()[0], function, &d_out, &x);
             for device in devices() {
-                // The first device was checked against the twin; fused multiply-adds differ a little.
+                // The first device is checked against the twin; fused multiply-adds round
+                // differently.
                 let allowed = |_: usize| 8.0 * EPS;
                 let got = apply(device, function, &x);
                 assert_close(&got, &wide(&expected), allowed, format!("{function:?}, {count}"));
@@ -141,7 +142,7 @@ fn activations_take_rows_of_any_length() {
 }
 
 #[test]
-fn not_a_number_goes_through() {
+fn nan_goes_through() {
     for function in ALL {
         for device in devices() {
             let out = apply(device, function, &[1.0, f32::NAN, 2.0]);
@@ -151,7 +152,7 @@ fn not_a_number_goes_through() {
 }
 
 #[test]
-fn gated_multiplies_the_activated_half_with_the_other() {
+fn gated_multiplies_the_activated_half_by_the_other() {
     for (gate, function) in GATES {
         for rows in [0, 1, 3] {
             for width in AWKWARD {

@@ -17,7 +17,7 @@ fn attention_matches_its_twin_over_awkward_lengths_and_shapes() {
 }
 
 #[test]
-fn windows_and_causality_hide_keys() {
+fn queries_attend_within_windows_and_backwards_when_causal() {
     for window in [0, 1, 5, 16, 64, 200] {
         for causal in [false, true] {
             let case = Case::new(&LENGTHS, 2, 8);
@@ -69,10 +69,10 @@ fn products_are_those_of_the_rounded_operands() {
 }
 
 #[test]
-fn tokens_that_ask_get_the_bits_they_would_among_all() {
+fn query_tokens_give_the_bits_of_attention_of_all_tokens() {
     let dropout = Some(Dropout::new(0.1, 5, 6, 7, 8));
     let lengths = [5, 1, 130, 540, 33];
-    let asks: Vec<u32> = vec![0, 5, 6 + 129, 136 + 300, 676 + 16];
+    let query_tokens: Vec<u32> = vec![0, 5, 6 + 129, 136 + 300, 676 + 16];
     for precision in Precision::ALL {
         for (window, dropout, biased) in
             [(None, None, false), (Some(20), dropout, false), (None, dropout, true)]
@@ -82,14 +82,14 @@ fn tokens_that_ask_get_the_bits_they_would_among_all() {
                 case = case.with_bias(32, 128);
             }
             let hidden = 2 * 20;
-            let silent = |token: usize| !asks.contains(&(token as u32));
+            let silent = |token: usize| !query_tokens.contains(&(token as u32));
             for (token, d_out) in case.d_out.chunks_mut(hidden).enumerate() {
                 if silent(token) {
                     d_out.fill(0.0);
                 }
             }
             for device in devices() {
-                case.asks = None;
+                case.query_tokens = None;
                 let mut expected = case.run(device, true);
                 for (values, width) in expected.iter_mut().zip([hidden, 2]) {
                     for (token, values) in values.chunks_mut(width).enumerate() {
@@ -98,14 +98,14 @@ fn tokens_that_ask_get_the_bits_they_would_among_all() {
                         }
                     }
                 }
-                case.asks = Some(asks.clone());
+                case.query_tokens = Some(query_tokens.clone());
                 assert!(
                     case.run(device, true) == expected,
                     "{precision} on {device:?}, {window:?}"
                 );
             }
-            case.asks = Some(asks.clone());
-            assert_same_bits_for_any_threads("tokens that ask", |device| {
+            case.query_tokens = Some(query_tokens.clone());
+            assert_same_bits_for_any_threads("query tokens", |device| {
                 case.run(device, true).concat()
             });
         }
@@ -114,13 +114,13 @@ fn tokens_that_ask_get_the_bits_they_would_among_all() {
 
 #[test]
 #[should_panic(expected = "query token 5 is not in its sequence, 0..5")]
-fn a_token_of_another_sequence_must_not_ask() {
-    let asks = Some(vec![5, 5]);
-    Case { asks, ..Case::new(&[5, 2], 1, 8) }.run(&devices()[0], false);
+fn a_query_token_of_another_sequence_is_refused() {
+    let query_tokens = Some(vec![5, 5]);
+    Case { query_tokens, ..Case::new(&[5, 2], 1, 8) }.run(&devices()[0], false);
 }
 
 #[test]
-fn scores_beyond_the_range_of_the_exponential_are_fine() {
+fn scores_beyond_the_range_of_the_exponential_do_not_overflow() {
     let mut case = Case::new(&[70, 530], 1, 8);
     case.qkv.iter_mut().for_each(|x| *x *= 10.0);
     case.check("large scores");
@@ -136,7 +136,7 @@ fn twin_gradients_are_the_derivatives_of_the_twin() {
         out.iter().zip(&d_out).map(|(out, d)| out * d).sum()
     };
     let gradients = case.twin_backward(&qkv, &table, &d_out);
-    // Central differences with a balanced step keep about two thirds of the digits.
+    // Central differences with a balanced step have about two thirds of the digits.
     for (index, &expected) in gradients.d_qkv.iter().enumerate() {
         let got = central_difference(|qkv| loss(qkv, &table), &qkv, index);
         assert!((got - expected).abs() < 1e-8, "d_qkv {index}: {got} {expected}");
@@ -148,7 +148,7 @@ fn twin_gradients_are_the_derivatives_of_the_twin() {
 }
 
 #[test]
-fn threads_do_not_change_bits() {
+fn the_number_of_threads_does_not_change_a_bit() {
     let dropout = Some(Dropout::new(0.1, 5, 6, 7, 8));
     for precision in Precision::ALL {
         let case = Case::new(&[40, 0, 130, 77, 5], 3, 20).with_bias(32, 128);
@@ -160,7 +160,7 @@ fn threads_do_not_change_bits() {
 }
 
 #[test]
-fn not_a_number_reaches_the_output() {
+fn nan_reaches_the_output() {
     for isa in Isa::available() {
         let device = Device::cpu_with(isa, 1).expect("available");
         for part in 0..3 {
@@ -175,7 +175,7 @@ fn not_a_number_reaches_the_output() {
 
 #[test]
 fn relative_buckets_are_those_of_mpnet() {
-    // Where the bucket changes with growing distance, from transformers 5.23 with f32 logarithms.
+    // The distances at which the bucket changes, from transformers 5.23 with f32 logarithms.
     let starts = [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91];
     for distance in 0..9000_usize {
         let bucket = starts.iter().rposition(|&start| start <= distance).expect("starts at 0");

@@ -13,7 +13,7 @@ fn kept(mask: &[f32]) -> Vec<bool> {
 }
 
 #[test]
-fn every_instruction_set_draws_the_same_mask() {
+fn every_device_draws_the_same_mask() {
     let config = Dropout::new(0.3, 1, 2, 3, 4);
     for rows in [1, 3] {
         for columns in AWKWARD {
@@ -36,7 +36,7 @@ fn mask_is_a_function_of_the_flat_index() {
 }
 
 #[test]
-fn kept_numbers_are_scaled_and_the_rate_is_right() {
+fn kept_elements_are_scaled_and_the_rate_is_right() {
     let count = 1 << 20;
     for probability in [0.05, 0.1, 0.5, 0.9] {
         let mask = mask(&devices()[0], Dropout::new(probability, 7, 1, 0, 5), 1024, count / 1024);
@@ -80,7 +80,7 @@ fn neighbouring_keys_and_indices_are_independent() {
         ("place", draw(42, 10, 0, 4)),
         ("swapped", draw(42, 0, 10, 3)),
     ] {
-        // Shifted as well: neighbouring keys must not give the same sequence a little further on.
+        // Shifted as well: neighbouring keys must not give shifted copies of one sequence.
         for shift in [0, 1, 2, 3, 7, 64, 384, 768] {
             let found = agreement(&base[shift..], &other[..count - shift]);
             assert!(found < 1.1 * allowed, "{what} shifted by {shift}: {found} from one half");

@@ -10,7 +10,7 @@ fn add_takes_any_length() {
             let x_buffer = Buffer::upload(device, 1, count, &x);
             let mut out = Buffer::upload(device, 1, count, &y);
             add(x_buffer.view(), out.view_mut());
-            // One rounding, the same on every device.
+            // One rounding, and so the same bits on every device.
             let expected: Vec<f32> = x.iter().zip(&y).map(|(x, y)| y + x).collect();
             assert_eq!(out.view().to_vec(), expected, "{count} elements on {device:?}");
         }
@@ -18,7 +18,7 @@ fn add_takes_any_length() {
 }
 
 #[test]
-fn zeros_tells_negative_ones_and_anything_else_at_any_place() {
+fn zeros_finds_the_one_element_that_differs_at_any_place() {
     for device in devices() {
         let find = |x: &[f32]| zeros(Buffer::upload(device, 1, x.len(), x).view());
         for count in AWKWARD.into_iter().filter(|&count| count > 0).chain([1025, 5000]) {

@@ -42,7 +42,7 @@ fn gather_copies_or_adds_rows() {
 
 #[test]
 fn gradients_are_summed_in_the_order_of_the_tokens() {
-    // Two rows, a few, and more rows than tokens; lengths beyond one work item.
+    // Two rows, a few, and more rows than tokens; runs longer than a work item.
     for (rows, tokens) in [(2, 1000), (7, 65), (300, 700), (1000, 17), (3, 0)] {
         for columns in [1, 16, 130, 300] {
             let (ids, d_out) = (random_ids(3, tokens, rows as u32), random(4, tokens * columns));
@@ -62,7 +62,7 @@ fn gradients_are_summed_in_the_order_of_the_tokens() {
 }
 
 #[test]
-fn threads_do_not_change_bits() {
+fn the_number_of_threads_does_not_change_a_bit() {
     let (ids, d_out) = (random_ids(5, 2000, 90), random(6, 2000 * 200));
     assert_same_bits_for_any_threads("gradient", |device| gradient(device, &ids, 90, 200, &d_out));
 }

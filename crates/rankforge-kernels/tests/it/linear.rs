@@ -95,7 +95,7 @@ fn a_row_has_the_same_bits_alone_and_among_others() {
 }
 
 #[test]
-fn epilogue_adds_bias_keeps_the_sum_activates_drops_and_adds_the_residual() {
+fn epilogue_adds_bias_keeps_the_sum_activates_drops_out_and_adds_the_residual() {
     for [rows, depth, columns] in [[1, 7, 9], [33, 17, 65], [130, 385, 700]] {
         let (x, weight) = (random(1, rows * depth), random(2, columns * depth));
         let (bias, residual) = (random(3, columns), random(4, rows * columns));
@@ -126,7 +126,7 @@ fn epilogue_adds_bias_keeps_the_sum_activates_drops_and_adds_the_residual() {
             let finished: Vec<f64> = (0..sums.len())
                 .map(|i| expected[i].tanh() * f64::from(mask[i]) + f64::from(residual[i]))
                 .collect();
-            // The slope of tanh is at most 1, the mask 4/3; a few roundings of numbers below 3.
+            // The slope of tanh is at most 1, the mask 4/3; a few roundings of values below 3.
             let allowed = |i: usize| 4.0 / 3.0 * bound(depth, magnitudes[i] + 1.0) + 12.0 * EPS;
             assert_close(&out.view().to_vec(), &finished, allowed, format!("out, {device:?}"));
         }
@@ -193,8 +193,8 @@ fn backward_weight_adds_the_products_and_the_column_sums() {
     }
 }
 
-/// Tokens, outputs and inputs: no tokens, single numbers, rows beyond a group that is packed at once, several runs of
-/// tokens, and rows whose distance makes the product pack them.
+/// Tokens, outputs and inputs: no tokens, single elements, more rows than a group of panels,
+/// several runs of tokens, and a row stride that makes the product pack the rows.
 const LAYERS: [[usize; 3]; 8] = [
     [0, 5, 7],
     [1, 1, 1],
@@ -249,7 +249,7 @@ fn both_gradients_at_once_have_the_bits_of_each_alone() {
 }
 
 #[test]
-fn the_slopes_are_those_of_the_activation() {
+fn slopes_multiply_the_product_by_the_derivative_of_the_activation() {
     let [tokens, outputs, inputs] = [130, 70, 385];
     let (d_out, weight) = (random(1, tokens * outputs), random(2, outputs * inputs));
     let before = random(3, tokens * inputs);
@@ -299,7 +299,7 @@ fn backward_agrees_with_central_differences() {
             InputGradient { weight: weight.view(), store: Store::Write, d_x: d_x.view_mut() };
         let weight = WeightGradient { x: x.view(), d_weight: d_weight.view_mut(), d_bias: None };
         linear_backward(d_out.view(), Precision::Float32, Some(input), Some(weight));
-        // Sums of at most five products of numbers below 1.
+        // Sums of at most five products of values below 1.
         assert_close(&d_x.view().to_vec(), &expected_x, |_| 10.0 * EPS, "d_x");
         assert_close(&d_weight.view().to_vec(), &expected_weight, |_| 10.0 * EPS, "d_weight");
     }
@@ -363,7 +363,7 @@ fn a_weight_too_large_to_pack_at_once_gives_the_bits_of_its_parts() {
 
 #[test]
 fn a_packed_weight_gives_the_bits_of_the_matrix_for_every_shape_and_precision() {
-    // The last has rows too many to pack at once beside panels.
+    // The first packs a small left operand, the last packs its rows in parts.
     for shape in shapes().chain([[2, 1030, 17_000], [9000, 1000, 33]]) {
         let [rows, depth, columns] = shape;
         let (x, weight) = (random(1, rows * depth), random(2, columns * depth));
@@ -416,7 +416,7 @@ fn a_packed_weight_takes_the_memory_it_says() {
 }
 
 #[test]
-#[should_panic(expected = "precision of a packed weight and its product")]
+#[should_panic(expected = "precision of the packed weight, precision of the product")]
 fn a_weight_packed_in_another_precision_is_refused() {
     let device = &devices()[0];
     let (x, weight) = (Buffer::zeros(device, 3, 5), Buffer::zeros(device, 4, 5));

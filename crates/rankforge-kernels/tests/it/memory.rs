@@ -1,9 +1,9 @@
 //! Buffers, arenas and devices.
 
 use crate::support::devices;
-use rankforge_kernels::ops::{add, gather};
+use rankforge_kernels::ops::{Pooling, add, gather, pool};
 use rankforge_kernels::{
-    Arena, ArenaLayout, Buffer, Device, DeviceError, Indices, Isa, ParameterId, Workers,
+    Arena, ArenaLayout, Buffer, Device, DeviceError, Indices, Isa, ParameterId, Ragged, Workers,
 };
 use std::sync::Arc;
 
@@ -131,7 +131,7 @@ fn an_arena_of_some_parameters_keeps_ids_and_holds_only_their_memory() {
         assert_eq!(arena.flat().to_vec(), [1.0, 2.0, 3.0, 4.0]);
         assert_eq!(arena.view(b).to_vec(), arena.flat().to_vec());
     }
-    // Leaving out more never brings back what is left out; keeping all is the layout itself.
+    // What a layout leaves out stays out; keeping everything gives the same layout.
     let none = some.only(|id| id == a);
     assert!(none.is_empty() && !none.has(a) && !none.has(b));
     assert_eq!(layout.only(|_| true), *layout);
@@ -243,6 +243,14 @@ fn indices_on_another_device_are_refused_with_both_names() {
     let (cpu, reference) = (&devices()[0], Device::reference().expect("one thread starts"));
     let (table, mut out) = (Buffer::zeros(&reference, 2, 2), Buffer::zeros(&reference, 1, 2));
     gather(table.view(), &Indices::new(cpu, &[1]), false, out.view_mut());
+}
+
+#[test]
+#[should_panic(expected = "sequences on Device(reference) of an operation on Device(cpu, scalar")]
+fn sequences_on_another_device_are_refused_with_both_names() {
+    let (cpu, reference) = (&devices()[0], Device::reference().expect("one thread starts"));
+    let (x, mut out) = (Buffer::zeros(cpu, 3, 2), Buffer::zeros(cpu, 1, 2));
+    pool(Pooling::Mean, x.view(), &Ragged::new(&reference, [3]), None, 0, out.view_mut());
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn shapes() -> impl Iterator<Item = (usize, usize)> {
     awkward.chain([(130, 384), (3, 1025)])
 }
 
-/// Numbers with a mean far from zero: a one-pass variance would lose digits.
+/// Values with a mean far from zero: a one-pass variance would lose digits.
 fn inputs(rows: usize, columns: usize) -> Vec<f32> {
     random(1, rows * columns).iter().map(|x| x + 3.0).collect()
 }
@@ -40,7 +40,7 @@ fn twin(x: &[f64], columns: usize) -> LayerNormTwin {
     twin
 }
 
-/// Roundings of a row's sums, and of subtracting a mean of about 3, as errors of a normalised number.
+/// Error of a normalised element: of the row's sums, and of subtracting a mean of about 3.
 fn normal_error(columns: usize, reciprocal: f64) -> f64 {
     (8.0 + columns as f64 / 8.0) * EPS * (1.0 + 4.0 * reciprocal)
 }
@@ -157,7 +157,7 @@ fn layer_norm_backward_agrees_with_its_twin() {
         let reciprocal = twin(&wide(&x), columns).reciprocal;
         let (d_x, d_weight, d_bias) = backward_twin(&wide(&d_out), &wide(&x), &wide(&weight));
         let plus_one = |sums: &[f64]| sums.iter().map(|sum| sum + 1.0).collect::<Vec<_>>();
-        // Normalised numbers stay below 3 or so, except that one column has all zeros.
+        // Normalised elements stay below 3 or so, except that one column has all zeros.
         let largest = reciprocal.iter().copied().fold(0.0, f64::max);
         let sum_error = 4.0 * (rows as f64 + 1.0) * (normal_error(columns, largest) + EPS);
         for device in devices() {

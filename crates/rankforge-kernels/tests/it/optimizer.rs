@@ -66,8 +66,8 @@ fn adamw_agrees_with_its_twin_over_five_steps() {
         for device in devices() {
             let [parameters, first, second] = run(device, count);
             let what = format!("{count} numbers on {device:?}");
-            // A few roundings of numbers of at most 1 and 1/2 in each step; a step changes a
-            // parameter by the learning rate times a ratio that errs by some epsilon.
+            // A few roundings of values of at most 1 and 1/2 in each step; a step changes a
+            // parameter by the learning rate times a ratio with an error of some epsilon.
             let steps = STEPS as f64;
             assert_close(&parameters, &expected.parameters, |_| 2.0 * steps * EPS, &what);
             assert_close(&first, &expected.first, |_| 2.0 * steps * EPS, &what);
@@ -77,9 +77,9 @@ fn adamw_agrees_with_its_twin_over_five_steps() {
     }
 }
 
-/// Zero gradients on zero moments change nothing, on moments of earlier steps everything.
+/// A zero gradient changes nothing where the moments are zero, and does where they are not.
 #[test]
-fn only_what_a_step_cannot_change_is_passed_over() {
+fn only_elements_that_a_step_cannot_change_are_skipped() {
     const COUNT: usize = 1000;
     let touched = 300..310;
     for device in devices() {
@@ -117,7 +117,7 @@ fn only_what_a_step_cannot_change_is_passed_over() {
     }
 }
 
-/// Reading fresh memory before it is written to is what made the first step of a large model slow.
+/// Reading fresh pages before writing them made the first step of a large model slow.
 #[test]
 fn the_first_step_does_not_read_the_moments() {
     const COUNT: usize = 1000;
@@ -136,12 +136,12 @@ fn the_first_step_does_not_read_the_moments() {
 }
 
 #[test]
-fn adamw_is_the_same_bits_for_any_number_of_threads() {
+fn adamw_gives_the_same_bits_for_any_number_of_threads() {
     assert_same_bits_for_any_threads("adamw", |device| run(device, 100_003).concat());
 }
 
 #[test]
-fn a_bad_gradient_shows_in_the_parameters() {
+fn a_nan_gradient_makes_its_parameter_nan_and_no_other() {
     for device in devices() {
         let mut gradients = Buffer::upload(device, 1, 3, &[1.0, f32::NAN, 1.0]);
         let [mut parameters, mut first, mut second] = [1.0, 0.0, 0.0].map(|x| {
@@ -188,7 +188,7 @@ fn sum_of_squares_is_exact_to_f64_and_the_same_on_every_instruction_set() {
 }
 
 #[test]
-fn sum_of_squares_shows_numbers_that_are_not_finite_and_no_others() {
+fn sum_of_squares_is_not_finite_when_an_element_is_not_and_only_then() {
     for device in devices() {
         for (value, finite) in
             [(f32::NAN, false), (f32::INFINITY, false), (f32::NEG_INFINITY, false), (3e38, true)]

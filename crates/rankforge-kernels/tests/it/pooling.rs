@@ -44,7 +44,7 @@ fn run(
     [out.view().to_vec(), d_x.view().to_vec()]
 }
 
-/// The weight of each token of a sequence in one column, which for `Max` depends on the numbers.
+/// The weight of each token of a sequence in one column, which for `Max` depends on the values.
 fn weights(mode: Pooling, column: &[f64], skip: usize) -> Vec<f64> {
     let length = column.len();
     let mut weights = vec![0.0; length];
@@ -74,7 +74,7 @@ fn every_mode_matches_its_twin_forward_and_backward() {
         let tokens: usize = LENGTHS.iter().sum();
         let width = BESIDE.0 + hidden + BESIDE.1;
         let mut x = random(1, tokens * hidden);
-        // Coarse numbers, so that there are equal maxima.
+        // Coarse values, so that there are equal maxima.
         x.iter_mut().for_each(|x| *x = (*x * 8.0).round() / 8.0);
         let d_out = random(2, LENGTHS.len() * width);
         for mode in ALL {
@@ -131,7 +131,7 @@ fn concatenated_modes_fill_neighbouring_columns() {
 }
 
 #[test]
-fn maximum_keeps_not_a_number_and_minus_infinity() {
+fn maximum_keeps_nan_and_minus_infinity() {
     let infinity = f32::NEG_INFINITY;
     for device in devices() {
         let ragged = Ragged::new(device, [3]);
@@ -144,7 +144,7 @@ fn maximum_keeps_not_a_number_and_minus_infinity() {
 }
 
 #[test]
-fn threads_do_not_change_bits() {
+fn the_number_of_threads_does_not_change_a_bit() {
     let lengths = [30, 0, 200, 100, 7, 64, 64];
     let (tokens, hidden): (usize, _) = (lengths.iter().sum(), 100);
     let x = random(3, tokens * hidden);
@@ -157,7 +157,7 @@ fn threads_do_not_change_bits() {
 }
 
 #[test]
-fn rows_of_a_table_are_pooled_in_the_bits_of_their_copies() {
+fn pooling_rows_of_a_table_gives_the_bits_of_pooling_their_copies() {
     let tokens: usize = LENGTHS.iter().sum();
     let (hidden, rows) = (37, 50);
     let table = random(31, rows * hidden);

@@ -49,7 +49,7 @@ fn shapes() -> impl Iterator<Item = [usize; 3]> {
     awkward.chain(LARGE)
 }
 
-/// Numbers that are no longer subnormal when rounded to half precision.
+/// Values that are not subnormal when rounded to half precision.
 fn numbers(seed: u64, count: usize) -> Vec<f32> {
     random(seed, count).into_iter().map(|x| if x.abs() < 1e-4 { 0.0 } else { x }).collect()
 }
@@ -138,7 +138,7 @@ fn rounding_costs_at_most_two_units_of_each_product() {
 }
 
 #[test]
-fn half_precision_overflows_to_infinity_and_keeps_what_is_not_a_number() {
+fn half_precision_overflows_to_infinity_and_keeps_nan() {
     for device in devices() {
         let x = Buffer::upload(device, 3, 2, &[70_000.0, 1.0, f32::NAN, 1.0, 2.0, 1.0]);
         let weight = Buffer::upload(device, 1, 2, &[1.0, 1.0]);

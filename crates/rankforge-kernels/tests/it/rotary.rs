@@ -4,7 +4,7 @@ use rankforge_kernels::{Buffer, Indices, Ragged, ViewMut};
 
 const LENGTHS: [usize; 6] = [3, 0, 17, 1, 40, 9];
 
-/// Rotates numbers `i` and `i + D / 2` of each head of queries and keys by `sign * angle`.
+/// Rotates elements `i` and `i + D / 2` of each head of queries and keys by `sign * angle`.
 fn twin(x: &[f64], heads: usize, head_dim: usize, theta: f64, sign: f64) -> Vec<f64> {
     let (half, width) = (head_dim / 2, heads * head_dim);
     let positions = LENGTHS.into_iter().flat_map(|length| 0..length);
@@ -25,7 +25,7 @@ fn twin(x: &[f64], heads: usize, head_dim: usize, theta: f64, sign: f64) -> Vec<
 }
 
 #[test]
-fn rotary_turns_queries_and_keys_and_its_backward_turns_back() {
+fn rotary_rotates_queries_and_keys_and_its_backward_rotates_back() {
     let tokens: usize = LENGTHS.iter().sum();
     for (heads, head_dim) in [(1, 2), (3, 8), (2, 14), (2, 32), (1, 34), (4, 64)] {
         let x = random(1, tokens * 3 * heads * head_dim);
@@ -40,7 +40,7 @@ fn rotary_turns_queries_and_keys_and_its_backward_turns_back() {
                 assert_eq!(table.positions(), 64);
                 let mut qkv = Buffer::upload(device, tokens, 3 * heads * head_dim, &x);
                 turn(&table, &ragged, None, 2 * heads, qkv.view_mut());
-                // Two rounded factors, two products, one sum of numbers below 1.
+                // Two rounded factors, two products, one sum of values below 1.
                 let what = format!("{heads} heads of {head_dim}, {sign}, on {device:?}");
                 assert_close(&qkv.view().to_vec(), &expected, |_| 4.0 * EPS, what);
             }
@@ -71,7 +71,7 @@ fn values_and_first_tokens_keep_their_bits() {
 }
 
 #[test]
-fn rows_of_some_tokens_turn_as_they_do_among_all() {
+fn rows_of_some_tokens_rotate_as_they_do_among_all() {
     let width = 2 * 16;
     let x = random(2, LENGTHS.iter().sum::<usize>() * width);
     let tokens = [0, 2, 3, 19, 20, 61, 69];

@@ -1,4 +1,4 @@
-//! What the tests of all operations share.
+//! Helpers for the tests of all operations.
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -22,8 +22,8 @@ pub(crate) fn devices() -> &'static [Device] {
     })
 }
 
-/// Those of [`devices`] that can do a product of so many multiply-adds in a moment: large shapes are
-/// for how the CPU packs and cuts them, and the reference device has one loop for every shape.
+/// Those of [`devices`] that compute so many multiply-adds in a moment. Large shapes test how the
+/// CPU packs and cuts a product; the reference device has one loop for every shape.
 pub(crate) fn devices_for(multiply_adds: usize) -> impl Iterator<Item = &'static Device> {
     const MOST: usize = 60_000_000;
     devices().iter().filter(move |device| device.isa().is_some() || multiply_adds <= MOST)
@@ -39,13 +39,13 @@ pub(crate) fn device_groups() -> &'static [[Device; 3]] {
     })
 }
 
-/// `count` numbers, uniform in `-1..1`.
+/// `count` values, uniform in `-1..1`.
 pub(crate) fn random(seed: u64, count: usize) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
 }
 
-/// The same numbers as `f64`.
+/// The same values as `f64`.
 pub(crate) fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().copied().map(f64::from).collect()
 }
@@ -65,7 +65,7 @@ pub(crate) fn rounded(precision: Precision, x: f32) -> f64 {
     (wide / unit).round_ties_even() * unit
 }
 
-/// Asserts `|got - expected| <= tolerance(index)` everywhere; not-a-number never passes.
+/// Asserts `|got - expected| <= tolerance(index)` everywhere; NaN never passes.
 #[track_caller]
 pub(crate) fn assert_close(
     got: &[f32],
@@ -78,7 +78,8 @@ pub(crate) fn assert_close(
         let (error, allowed) = ((f64::from(got) - expected).abs(), tolerance(index));
         assert!(
             error <= allowed,
-            "{what}: number {index} is {got}, expected {expected}: off by {error:e}, allowed {allowed:e}"
+            "{what}: element {index} is {got}, expected {expected}: \
+             off by {error:e}, allowed {allowed:e}"
         );
     }
 }

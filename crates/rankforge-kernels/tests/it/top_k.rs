@@ -51,7 +51,7 @@ fn run(
     found
 }
 
-/// Checks `found` to be a right ranking of all scores up to rounding.
+/// Asserts that `found` is a ranking of all scores, up to rounding.
 #[track_caller]
 fn check(
     kind: Similarity,
@@ -140,7 +140,7 @@ fn more_neighbours_than_rows_are_all_rows_in_order() {
 }
 
 #[test]
-fn not_a_number_ranks_last_and_hides_nothing() {
+fn nan_scores_rank_last_and_hide_no_other() {
     let (dim, rows) = (4, 3000);
     let query = random(7, dim);
     let mut corpus = random(8, rows * dim);
@@ -173,7 +173,7 @@ fn not_a_number_ranks_last_and_hides_nothing() {
 }
 
 #[test]
-fn threads_do_not_change_neighbours() {
+fn the_number_of_threads_does_not_change_neighbours() {
     let dim = 16;
     let (queries, corpus) = (random(9, 300 * dim), random(10, 9000 * dim));
     assert_same_bits_for_any_threads("top_k", |device| {
@@ -186,7 +186,7 @@ fn threads_do_not_change_neighbours() {
 }
 
 #[test]
-fn pairwise_similarity_is_that_of_each_pair() {
+fn pairwise_similarity_compares_rows_of_equal_index() {
     for rows in AWKWARD {
         for dim in [1, 7, 16, 65] {
             let (mut a, b) = (random(11, rows * dim), random(12, rows * dim));
@@ -253,7 +253,7 @@ fn rows_nearer_to_each_other_than_a_byte_resolves_are_ranked() {
 }
 
 #[test]
-fn queries_and_rows_of_any_length_are_ranked() {
+fn queries_and_rows_of_any_norm_are_ranked() {
     let (dim, count, rows) = (24, 66, 1500);
     let scaled = |seed, count: usize| {
         let mut values = random(seed, count * dim);
@@ -291,7 +291,7 @@ fn scores_near_the_least_normal_number_are_ranked() {
 }
 
 #[test]
-fn infinities_rank_as_their_scores_say() {
+fn infinite_scores_rank_first_and_last() {
     let (dim, rows) = (4, 500);
     let mut corpus = random(20, rows * dim);
     for row in (0..rows).step_by(7) {

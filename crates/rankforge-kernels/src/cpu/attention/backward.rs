@@ -12,7 +12,7 @@ use crate::settings::attention::Qkv;
 use std::f32::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
-/// What the forward pass was given and left, and the gradient of its output.
+/// Inputs and outputs of the forward pass, and the gradient of the output.
 pub(crate) struct Saved<'a> {
     pub(crate) d_out: Matrix<'a>,
     pub(crate) qkv: Qkv<Matrix<'a>>,
@@ -78,7 +78,7 @@ struct Work<'s> {
     words: Words,
     key_panels: &'s mut [f32],
     value_panels: &'s mut [f32],
-    /// Keys or values of one panel as rows.
+    /// Room for keys or values of one panel as rows.
     panel_rows: &'s mut [f32],
     /// Keys as rows of words down the columns.
     keys: &'s mut [f32],
@@ -87,7 +87,7 @@ struct Work<'s> {
     /// Of a tile of queries, with words along the rows.
     queries: &'s mut [f32],
     d_out: &'s mut [f32],
-    /// The same with words down the columns, where they differ.
+    /// The same with words down the columns, where a word is a pair.
     queries_down: &'s mut [f32],
     d_out_down: &'s mut [f32],
     d_queries: &'s mut [f32],
@@ -110,7 +110,7 @@ impl<'s> Work<'s> {
     fn of(head: &Head<'_>, biased: bool, d_bias: bool, memory: &'s mut Aligned) -> Work<'s> {
         let (length, words, tile) = (head.length(), head.shape.words, head.shape.queries);
         let width = padded(words.dim);
-        // A row more than the scores need: rows a power of two apart share cache sets.
+        // 16 columns more than needed: rows a power of two apart would share cache sets.
         let stride = padded(length).min(KEYS) + 16;
         let offsets = if biased { 2 * length - 1 } else { 0 };
         let if_paired = |size| if words.paired() { size } else { 0 };
@@ -182,12 +182,12 @@ impl<'s> Work<'s> {
 
     fn pack_keys_and_values(&mut self, head: &Head<'_>, qkv: &Parts<Matrix<'_>>) {
         let (words, keys) = (self.words, head.all_rows(qkv.keys));
-        words.pack_turned(keys, self.panel_rows, self.key_panels);
+        words.pack_transposed(keys, self.panel_rows, self.key_panels);
         words.pack_down(keys, self.keys);
-        words.pack_turned(head.all_rows(qkv.values), self.panel_rows, self.value_panels);
+        words.pack_transposed(head.all_rows(qkv.values), self.panel_rows, self.value_panels);
     }
 
-    /// Packs what belongs to the queries of a tile.
+    /// Packs the operands of a tile of queries, and computes their dot products.
     fn pack_queries(
         &mut self,
         head: &Head<'_>,
@@ -217,7 +217,8 @@ impl<'s> Work<'s> {
         }
     }
 
-    /// Adds the gradients of one tile; `seen_any` when its queries have seen keys before.
+    /// Adds the gradients of one tile of queries and keys; `seen_any` when an earlier tile of keys
+    /// wrote `d_queries`.
     fn tile(
         &mut self,
         head: &Head<'_>,
@@ -242,7 +243,7 @@ impl<'s> Work<'s> {
         } else {
             [&*self.queries, &*self.d_out]
         };
-        // A row of pairs has taken the place of two rows.
+        // A row of pairs replaced two rows.
         let row = if paired { 2 * stride } else { stride };
         let rows = keys.start * width..keys.end * width;
         let shape = Shape { rows: keys.len(), columns: width, inner: queries.len() };

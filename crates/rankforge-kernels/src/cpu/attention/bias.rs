@@ -3,11 +3,11 @@ use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::SharedRows;
 use crate::settings::attention::{BiasOf, relative_bucket};
 
-/// Score offsets, and the bucket of each distance.
+/// The table of score offsets, and the bucket of each distance.
 pub(super) struct Bias<'a> {
     /// `buckets x A`.
     table: Matrix<'a>,
-    /// Of each distance from `1 - L` to `L - 1`.
+    /// The bucket of each distance `key - query` from `1 - L` to `L - 1`.
     buckets: Vec<u32>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Partials {
 }
 
 impl Partials {
-    /// Zeros; no row without `d_bias`.
+    /// Zeros; no rows without `d_bias`.
     pub(super) fn new(config: &Config<'_>, d_bias: Option<&MatrixMut<'_>>) -> Partials {
         let Some(d_bias) = d_bias else {
             return Partials { rows: 0, buckets: 0, sums: Vec::new() };
@@ -65,7 +65,7 @@ impl Partials {
         Partials { rows, buckets: d_bias.rows, sums: vec![0.0; rows * d_bias.rows] }
     }
 
-    /// A handle for all threads, each writing its own rows.
+    /// A handle for all threads; each writes its own rows.
     pub(super) fn shared(&mut self) -> Option<SharedRows<'_>> {
         let Partials { rows, buckets, sums } = self;
         (*rows > 0).then(|| SharedRows::of_slice(sums, *rows, *buckets))

@@ -38,7 +38,7 @@ pub(super) fn forward(
         }
         let first = head.query_row(queries.start);
         for row in 0..queries.len() {
-            // SAFETY: this number belongs to this work item alone.
+            // SAFETY: this element belongs to this work item alone.
             let normaliser = unsafe { log_sum_exp.part(first + row, head.head..head.head + 1) };
             normaliser[0] = (work.maxima[row] + work.sums[row].log2()) * LN_2;
             work.sums[row] = 1.0 / work.sums[row];
@@ -54,7 +54,7 @@ struct Work<'s> {
     words: Words,
     /// Keys as panels.
     keys: &'s mut [f32],
-    /// Keys of one panel as rows.
+    /// Room for the keys of one panel as rows.
     key_rows: &'s mut [f32],
     /// Values as rows of words down the columns.
     values: &'s mut [f32],
@@ -63,7 +63,7 @@ struct Work<'s> {
     /// Scores of a tile as rows of `stride`, then words of its unnormalised probabilities.
     scores: &'s mut [f32],
     stride: usize,
-    /// Values mixed by the probabilities, rows of the head dimension, padded.
+    /// Sums of values times probabilities, rows of the head dimension, padded.
     mixed: &'s mut [f32],
     maxima: &'s mut [f32],
     sums: &'s mut [f32],
@@ -75,7 +75,7 @@ impl<'s> Work<'s> {
     fn of(head: &Head<'_>, biased: bool, memory: &'s mut Aligned) -> Work<'s> {
         let (length, words) = (head.length(), head.shape.words);
         let tile = head.shape.queries;
-        // A row more than the scores need: rows a power of two apart share cache sets.
+        // 16 columns more than needed: rows a power of two apart would share cache sets.
         let stride = padded(length).min(KEYS) + 16;
         let [keys, key_rows, values, queries, scores, mixed, maxima, sums, offsets] =
             memory.split([
@@ -105,14 +105,14 @@ impl<'s> Work<'s> {
     }
 
     fn pack_keys_and_values(&mut self, head: &Head<'_>, qkv: &Parts<Matrix<'_>>) {
-        self.words.pack_turned(head.all_rows(qkv.keys), self.key_rows, self.keys);
+        self.words.pack_transposed(head.all_rows(qkv.keys), self.key_rows, self.keys);
         self.words.pack_down(head.all_rows(qkv.values), self.values);
     }
 
-    /// Packs the queries of a tile and forgets the sums of the one before.
+    /// Packs a tile of queries and resets the running maxima and sums.
     ///
-    /// Scores are in base 2: the factor `log2 e` goes into the queries, so that the softmax needs no
-    /// further multiplication.
+    /// Scores are in base 2: the factor `log2 e` goes into the queries, so that the softmax needs
+    /// no further multiplication.
     fn pack_queries(&mut self, head: &Head<'_>, qkv: &Parts<Matrix<'_>>, queries: &Range<usize>) {
         let (factor, first) = (head.config.scale * LOG2_E, head.query_row(queries.start));
         self.words.pack_along(head.rows(qkv.queries, first, queries.len(), factor), self.queries);
@@ -120,7 +120,8 @@ impl<'s> Work<'s> {
         self.sums.fill(0.0);
     }
 
-    /// Adds what `queries` take from `keys`; `seen_any` when they have seen keys before.
+    /// Adds one tile of keys to the outputs of `queries`; `seen_any` when an earlier tile of keys
+    /// wrote them.
     fn tile(
         &mut self,
         head: &Head<'_>,

@@ -14,21 +14,21 @@ use crate::settings::attention::AttentionOf;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// What is asked of attention.
+/// The settings of attention, with host memory.
 pub(crate) type Config<'a> = AttentionOf<Sequences<'a>, &'a [u32], Matrix<'a>>;
 
 /// Queries of a tile.
 const QUERIES: usize = 32;
 
-/// Keys of a tile, whole panels: shorter sequences need no second pass of the softmax, and the tile
-/// still fits L2.
+/// Keys of a tile, a multiple of a panel: enough that most sequences need one tile, few enough that
+/// it fits L2.
 pub(super) const KEYS: usize = 512;
 
 /// What all heads have in common.
 #[derive(Clone, Copy)]
 pub(super) struct HeadShape {
     pub(super) isa: Supported,
-    /// Columns of one head, `D`, and what its operands are packed into.
+    /// The head dimension, `D`, and the format of packed operands.
     pub(super) words: Words,
     /// Queries of a tile, an even number.
     pub(super) queries: usize,
@@ -77,7 +77,7 @@ impl Head<'_> {
         self.first_query + position - self.queries.start
     }
 
-    /// The key positions that a query position sees; never empty.
+    /// The key positions that a query position attends to; never empty.
     #[inline(always)]
     pub(super) fn visible(&self, query: usize) -> Range<usize> {
         let reach = self.config.window.unwrap_or(usize::MAX);
@@ -104,7 +104,7 @@ impl Head<'_> {
         self.rows(part, self.tokens.start, self.length(), 1.0)
     }
 
-    /// The tiles of queries.
+    /// The query positions, in tiles.
     pub(super) fn query_tiles(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let (all, size) = (self.queries.clone(), self.shape.queries);
         all.clone().step_by(size).map(move |first| first..(first + size).min(all.end))
@@ -131,7 +131,7 @@ impl Head<'_> {
         }
     }
 
-    /// Tiles of at most `size` keys that cover what `queries` see; each begins at a panel.
+    /// Tiles of at most `size` keys that cover all keys of `queries`; each begins at a panel.
     pub(super) fn key_tiles(
         &self,
         queries: &Range<usize>,
@@ -150,11 +150,11 @@ impl Head<'_> {
     }
 }
 
-/// Fewer scores than these are not worth waking another thread.
+/// With fewer scores all heads run on the calling thread: waking another costs more.
 const INLINE_SCORES: usize = 1 << 12;
 
-/// Numbers of a head's rows of one operand beyond which those of the next head are not fetched ahead:
-/// they would not stay in L2.
+/// Most elements of one operand of a head for which the next head's are prefetched: more would not
+/// stay in L2.
 const PREFETCHED: usize = 1 << 14;
 
 /// Calls `work` for each head of each sequence; what they write must not overlap.
@@ -172,7 +172,7 @@ pub(super) fn for_each_head(
     let parallel = rows * heads * shape.longest >= INLINE_SCORES;
     let group = heads_per_item(sequences.count() * heads, heads, cpu.threads());
     let groups = heads.div_ceil(group);
-    // The longest first: their time goes with the square of their length.
+    // The longest first, as their time grows with the square of the length: threads end together.
     let mut order: Vec<usize> = (0..sequences.count()).collect();
     order.sort_by_key(|&sequence| std::cmp::Reverse(sequences.range(sequence).len()));
     for_each(cpu, parallel, order.len() * groups, |item| {
@@ -210,9 +210,9 @@ pub(super) fn for_each_head(
     });
 }
 
-/// Heads of a sequence that one work item takes: all while there are enough items for all threads.
+/// Heads of a sequence in one work item: all of them while there are items enough for all threads.
 ///
-/// Each head is computed by itself, so this changes no bit of the results.
+/// Heads are independent, so the number does not change the bits of the results.
 fn heads_per_item(total: usize, heads: usize, threads: usize) -> usize {
     const ITEMS_PER_THREAD: usize = 8;
     (total / (threads * ITEMS_PER_THREAD)).clamp(1, heads)

@@ -1,5 +1,5 @@
 //! Ragged softmax attention: one work item for each head of each sequence, in tiles of queries and
-//! keys that stay in cache, so the scores of a whole sequence never exist.
+//! keys that stay in cache. The scores of a whole sequence are never stored.
 
 mod backward;
 mod bias;
@@ -49,7 +49,7 @@ pub(crate) fn attention_backward(
     let qkv = Parts::of(&saved.qkv, hidden).map(|&matrix| matrix);
     let d_qkv = d_qkv.map(SharedRows::new);
     let d_qkv = Parts::of(&d_qkv, hidden);
-    // One row of bucket sums for each head of each sequence, summed in their order afterwards.
+    // One row of bucket sums for each head of each sequence; they are added in order afterwards.
     let mut partials = Partials::new(config, d_bias.as_ref());
     let d_buckets = partials.shared();
     for_each_head(cpu, config, shape, |head, memory| {

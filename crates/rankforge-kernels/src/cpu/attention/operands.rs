@@ -1,4 +1,5 @@
-//! Operands of the products of one head: rows of wide matrices packed into words, sums written back.
+//! Operands of the products of one head: rows of wide matrices packed into words, and sums written
+//! back.
 
 use crate::cpu::attention::parts::{Address, Part};
 use crate::cpu::matmul::block::{Multiply, MultiplyPairs};
@@ -12,7 +13,7 @@ use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, prefetch_numbers, sto
 use crate::isa::Supported;
 use std::ops::Range;
 
-/// Rows of a wide matrix: `dim` numbers each, `stride` apart, meant times `factor`.
+/// Rows of a wide matrix: `dim` elements each, `stride` apart, to be multiplied by `factor`.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub(super) data: &'a [f32],
@@ -43,18 +44,18 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// Words of `numbers` neighbours along the summed index.
+    /// Words of `numbers` neighbouring elements along the summed index.
     #[inline(always)]
     pub(super) fn count(self, numbers: usize) -> usize {
         numbers.div_ceil(self.format.per_word())
     }
 
-    /// From one row to the next of an operand whose words run along the rows.
+    /// Words from one row to the next where a word holds neighbours of a row.
     pub(super) fn along_width(self) -> usize {
         padded(self.count(self.dim))
     }
 
-    /// From one row of words to the next of an operand whose words run down the columns.
+    /// Words from one row to the next where a word holds neighbours of a column.
     pub(super) fn down_width(self) -> usize {
         padded(self.dim)
     }
@@ -69,13 +70,13 @@ impl Words {
         self.count(rows) * self.down_width()
     }
 
-    /// The panels from the first of row `first` on, which begins one.
+    /// The panels from row `first` on, which begins a panel.
     pub(super) fn panels_from(self, panels: &[f32], first: usize) -> Right<'_> {
         let words = self.count(self.dim);
         Right::panels(&panels[first * words..], words)
     }
 
-    /// The words down the columns from row `first` on, which begins one.
+    /// The words down the columns from row `first` on, which begins a word.
     pub(super) fn down_from(self, rows: &[f32], first: usize) -> Right<'_> {
         Right::rows(&rows[self.count(first) * self.down_width()..], self.down_width())
     }
@@ -99,8 +100,9 @@ impl Words {
         }
     }
 
-    /// Packs the transpose of rows as panels, for a right factor; `rows` is room for [`PANEL`] of them.
-    pub(super) fn pack_turned(self, source: Rows<'_>, rows: &mut [f32], target: &mut [f32]) {
+    /// Packs the transpose of rows as panels, for a right factor; `rows` is room for [`PANEL`]
+    /// rows.
+    pub(super) fn pack_transposed(self, source: Rows<'_>, rows: &mut [f32], target: &mut [f32]) {
         let (words, width) = (self.count(self.dim), self.along_width());
         if self.format == Format::Exact {
             return transpose_to_panels(
@@ -121,7 +123,7 @@ impl Words {
         }
     }
 
-    /// [`small_product`] of packed operands; `shape.inner` counts numbers.
+    /// [`small_product`] of packed operands; `shape.inner` counts elements, not words.
     pub(super) fn multiply(
         self,
         shape: Shape,
@@ -234,7 +236,7 @@ impl Kernel for DotRows<'_> {
 /// Writes rows of sums to `columns` of `target` from row `first` on, row `i` times `factors[i]`.
 ///
 /// # Safety
-/// As for [`SharedRows::part`]: nobody else may hold these columns of these rows.
+/// As for [`SharedRows::part`]: no other part with these columns of these rows may be alive.
 pub(super) unsafe fn write_rows(
     isa: Supported,
     source: &[f32],
@@ -261,7 +263,7 @@ impl Kernel for WriteRows<'_, '_> {
     fn run<S: Simd>(self) {
         let width = padded(self.columns.len());
         for (row, &factor) in self.factors.iter().enumerate() {
-            // SAFETY: `write_rows` has the caller's promise.
+            // SAFETY: the caller of `write_rows` promised that no other part overlaps.
             let target = unsafe { self.target.part(self.first + row, self.columns.clone()) };
             let (source, factor) = (&self.source[row * width..][..width], S::splat(factor));
             for (source, target) in source.chunks_exact(S::LANES).zip(target.chunks_mut(S::LANES)) {
@@ -273,7 +275,7 @@ impl Kernel for WriteRows<'_, '_> {
 
 /// Prefetches `dim` elements from column `column` of each part on, in some rows.
 ///
-/// Rows lie pages apart, where the processor does not look ahead by itself.
+/// Rows are pages apart, where the hardware does not prefetch.
 pub(super) fn prefetch_rows(
     isa: Supported,
     parts: &[Part<Address>],

@@ -18,7 +18,7 @@ pub(super) struct Parts<M> {
 }
 
 impl<'q, M> Parts<&'q M> {
-    /// Those of `qkv` for `hidden` columns of all heads.
+    /// The parts of `qkv` for `hidden` columns of all heads.
     pub(super) fn of(qkv: &'q Qkv<M>, hidden: usize) -> Parts<&'q M> {
         let part = |matrix, start| Part { matrix, start };
         match qkv {

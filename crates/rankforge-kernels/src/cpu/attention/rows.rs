@@ -1,4 +1,4 @@
-//! What happens to each row of a score tile between the products.
+//! The softmax and its gradient, on each row of a tile of scores between the products.
 
 use crate::cpu::attention::head::Head;
 use crate::cpu::attention::operands::load_at;
@@ -9,8 +9,8 @@ use crate::cpu::matmul::pack::rounded;
 use crate::cpu::simd::{Kernel, Simd, store_up_to};
 use std::ops::Range;
 
-/// Replaces each vector `v` of a row by an expression of it and the index of its first number;
-/// `fill` completes the last one. A macro, because closures are not compiled for the instruction set.
+/// Replaces each vector `v` of a row by an expression of it and the index of its first element;
+/// `fill` pads the last one. A macro, because closures are not compiled for the instruction set.
 macro_rules! for_vectors {
     ($S:ty, $row:expr, $fill:expr, |$index:pat_param, $v:ident| $value:expr) => {{
         let row: &mut [f32] = $row;
@@ -55,10 +55,10 @@ macro_rules! for_vector_pairs {
 }
 
 /// Turns a tile of scores into unnormalised probabilities and keeps the running maximum and sum of
-/// each query; when a maximum grows, what was summed before is scaled down to it.
+/// each query. When a maximum grows, the sums so far are scaled down to it.
 pub(super) struct SoftmaxTile<'a> {
     pub(super) head: &'a Head<'a>,
-    /// Of the words that the probabilities become, along the keys.
+    /// Format of the words that the probabilities become, along the keys.
     pub(super) format: Format,
     pub(super) queries: Range<usize>,
     pub(super) keys: Range<usize>,
@@ -68,7 +68,7 @@ pub(super) struct SoftmaxTile<'a> {
     pub(super) stride: usize,
     pub(super) maxima: &'a mut [f32],
     pub(super) sums: &'a mut [f32],
-    /// The values mixed so far, rows of `width`.
+    /// Sums of values times probabilities so far, rows of `width`.
     pub(super) mixed: &'a mut [f32],
     pub(super) width: usize,
 }
@@ -123,8 +123,9 @@ impl Kernel for SoftmaxTile<'_> {
 /// Turns tiles of scores and of gradients of the dropped-out probabilities into these probabilities
 /// and the gradients of the scores, in words of the format.
 ///
-/// Where a word is a pair, two rows become one row of words, in the place of the first: the transposed factors of
-/// the sums over queries. The gradients are written as words along the rows too.
+/// Where a word is a pair, two rows become one row of words, which replaces the first: the
+/// transposed factors of the sums over queries. The gradients are written as words along the rows
+/// too.
 pub(super) struct GradientTile<'a> {
     pub(super) head: &'a Head<'a>,
     pub(super) format: Format,
@@ -139,9 +140,9 @@ pub(super) struct GradientTile<'a> {
     pub(super) scores: &'a mut [f32],
     pub(super) d_scores: &'a mut [f32],
     pub(super) stride: usize,
-    /// The gradients along the rows, `stride` apart too; unused where a word is one number.
+    /// Words of the gradients along the rows, `stride` apart; unused where a word is one element.
     pub(super) along: &'a mut [f32],
-    /// Gradients of the offsets, added to; empty when nobody asked.
+    /// Gradients of the offsets, accumulated; empty unless asked for.
     pub(super) d_offsets: &'a mut [f32],
 }
 
@@ -196,7 +197,7 @@ impl GradientTile<'_> {
         }
     }
 
-    /// The words of two rows, or of the last of an odd number, while they are in the inner cache.
+    /// Packs two rows, or the last of an odd number of rows, while they are in L1.
     #[inline(always)]
     fn words<S: Simd>(&mut self, rows: Range<usize>) {
         let (stride, keys) = (self.stride, self.keys.len());
@@ -213,7 +214,7 @@ impl GradientTile<'_> {
         }
         for tile in [&mut *self.scores, &mut *self.d_scores] {
             let (first, second) = tile[rows.start * stride..].split_at_mut(stride);
-            // The last row of an odd number has zeros beside it.
+            // The last of an odd number of rows is paired with zeros.
             let second = if rows.len() == 2 { &second[..keys] } else { &[] };
             for start in (0..keys).step_by(S::LANES) {
                 let first = &mut first[start..keys];
@@ -224,7 +225,7 @@ impl GradientTile<'_> {
     }
 }
 
-/// Writes the pairs of a row.
+/// Packs a row as pairs.
 #[inline(always)]
 fn pairs_along<S: Simd>(row: &[f32], target: &mut [f32]) {
     for (start, target) in (0..row.len()).step_by(2 * S::LANES).zip(target.chunks_mut(S::LANES)) {
@@ -233,7 +234,7 @@ fn pairs_along<S: Simd>(row: &[f32], target: &mut [f32]) {
     }
 }
 
-/// Replaces a row of numbers by its words, of which there may be fewer.
+/// Replaces a row of elements by its words, of which there may be fewer.
 #[inline(always)]
 fn along_in_place<S: Simd>(format: Format, row: &mut [f32]) {
     match format {
@@ -250,7 +251,7 @@ fn along_in_place<S: Simd>(format: Format, row: &mut [f32]) {
     }
 }
 
-/// The key positions among `keys` that a query sees.
+/// The key positions among `keys` that a query attends to.
 #[inline(always)]
 fn seen(head: &Head<'_>, query: usize, keys: &Range<usize>) -> Range<usize> {
     let visible = head.visible(query);
@@ -258,7 +259,7 @@ fn seen(head: &Head<'_>, query: usize, keys: &Range<usize>) -> Range<usize> {
     start..visible.end.clamp(start, keys.end)
 }
 
-/// The numbers of a row for the keys `seen`; the others become zero, as products run over all.
+/// The elements of a row for the keys `seen`; the others become zero, as products run over all.
 #[inline(always)]
 fn visible_part<'a>(row: &'a mut [f32], seen: &Range<usize>, keys: &Range<usize>) -> &'a mut [f32] {
     let (start, end) = (seen.start - keys.start, seen.end - keys.start);
@@ -284,10 +285,10 @@ fn add_offsets<S: Simd>(
     for_vectors!(S, scores, 0.0, |index, score| S::add(score, load_at::<S>(offsets, index)));
 }
 
-/// The greatest number, not-a-number aside.
+/// The greatest element that is not NaN.
 #[inline(always)]
 fn maximum<S: Simd>(row: &[f32]) -> f32 {
-    // The second operand of `max` wins over not-a-number.
+    // `max` returns its second operand when the first is NaN.
     let mut highest = S::splat(f32::NEG_INFINITY);
     let mut chunks = row.chunks_exact(S::LANES);
     for chunk in &mut chunks {

@@ -46,7 +46,7 @@ pub(crate) fn linear_backward(
     }
 }
 
-/// The gradients of the parameters, and that of the input when it is asked for.
+/// Computes the gradients of the parameters, and that of the input when it is asked for.
 fn of_weight(
     cpu: &Cpu,
     d_out: Matrix<'_>,
@@ -83,7 +83,7 @@ impl Kernel for Slopes<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         for row in self.rows.clone() {
-            // SAFETY: tiles are disjoint, and this is the only segment of this tile.
+            // SAFETY: tiles are disjoint, and this is the only part of `d_x` of this tile.
             let d_x = unsafe { self.d_x.part(row, self.tile.clone()) };
             let first = row * self.d_x.columns + self.tile.start;
             let before = &self.before[first..first + d_x.len()];

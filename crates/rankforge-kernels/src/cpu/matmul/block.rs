@@ -57,7 +57,8 @@ pub(crate) const fn most_rows(lanes: usize) -> usize {
 
 /// One block of the output that is summed in registers: rows times at most two vectors.
 ///
-/// Each number is one chain over the words, in their order, so its bits do not depend on the block.
+/// Each element is one chain over the words, in their order, so its bits do not depend on the
+/// block.
 pub(crate) struct Block {
     /// Word `w` of row `r` of the left factor is at `r * row_stride + w * word_stride`.
     pub(crate) left: *const f32,
@@ -71,7 +72,7 @@ pub(crate) struct Block {
     pub(crate) words: usize,
     /// Columns that exist in `out`, at most `VECTORS` vectors.
     pub(crate) columns: usize,
-    /// Add to `out`.
+    /// Whether the sums are added to `out`.
     pub(crate) accumulate: bool,
 }
 
@@ -83,7 +84,7 @@ impl Block {
     /// and `words` words.
     #[inline(always)]
     pub(crate) unsafe fn of_height<S: Simd, C: Combine>(self, height: usize) {
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller promises what `of_vectors` needs.
         unsafe {
             if self.columns > S::LANES {
                 self.of_vectors::<S, C, 2>(height);
@@ -93,11 +94,13 @@ impl Block {
         }
     }
 
+    /// [`Block::of_height`] for `VECTORS` vectors of columns.
+    ///
     /// # Safety
     /// As for [`Block::of_height`].
     #[inline(always)]
     unsafe fn of_vectors<S: Simd, C: Combine, const VECTORS: usize>(self, height: usize) {
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller promises what `sum` needs, for as many rows as `height` says.
         unsafe {
             match height {
                 1 => self.sum::<S, C, 1, VECTORS>(),
@@ -117,6 +120,8 @@ impl Block {
         }
     }
 
+    /// Computes `ROWS` rows of `VECTORS` vectors.
+    ///
     /// # Safety
     /// As for [`Block::of_height`] with `ROWS` rows.
     #[inline(always)]
@@ -126,13 +131,13 @@ impl Block {
     )]
     unsafe fn sum<S: Simd, C: Combine, const ROWS: usize, const VECTORS: usize>(self) {
         let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
-        // The lines that are written at the end are on their way while the sums are made.
+        // Prefetches the lines that are written at the end.
         for row in 0..ROWS {
             for vector in 0..VECTORS {
                 S::prefetch(self.out.wrapping_add(row * self.out_stride + vector * S::LANES));
             }
         }
-        // SAFETY: every address is inside the block the caller promised.
+        // SAFETY: every address is inside the block that the caller promised.
         unsafe {
             let (mut left, mut right) = (self.left, self.right);
             for _ in 0..self.words {
@@ -159,8 +164,8 @@ impl Block {
 
     /// Writes the sums, or adds them to what is there; `WHOLE` when all vectors are.
     ///
-    /// Loops without a choice inside are short enough to be unrolled. Otherwise the sums would go through memory, to be
-    /// told apart by an index, which costs as much as several words of the product.
+    /// Without a branch inside, the loops are short enough to be unrolled. Otherwise the sums would
+    /// be stored to be indexed, which costs as much as several words of the product.
     ///
     /// # Safety
     /// As for [`Block::of_height`] with `ROWS` rows.
@@ -171,13 +176,14 @@ impl Block {
         mut sums: [[S::V; VECTORS]; ROWS],
     ) {
         let last = VECTORS - 1;
-        // The bound, which always holds, lets the compiler drop the case of a whole last vector.
+        // The bound always holds, and lets the compiler drop the case of a whole last vector.
         let count =
             if WHOLE { S::LANES } else { (self.columns - last * S::LANES).min(S::LANES - 1) };
         let at = |row: usize, vector: usize| {
             let out = self.out.wrapping_add(row * self.out_stride + vector * S::LANES);
             let count = if vector == last { count } else { S::LANES };
-            // SAFETY: inside the block the caller promised, and only one of these slices is alive.
+            // SAFETY: inside the block that the caller promised, and no two of these slices are
+            // alive at once.
             unsafe { std::slice::from_raw_parts_mut(out, count) }
         };
         if self.accumulate {
@@ -196,10 +202,12 @@ impl Block {
     }
 }
 
+/// A vector from memory.
+///
 /// # Safety
-/// `S::LANES` numbers must be readable at `source`.
+/// `S::LANES` elements must be readable at `source`.
 #[inline(always)]
 unsafe fn load<S: Simd>(source: *const f32) -> S::V {
-    // SAFETY: as promised by the caller.
+    // SAFETY: the caller promises that so many elements are readable.
     S::load(unsafe { std::slice::from_raw_parts(source, S::LANES) })
 }

@@ -4,18 +4,18 @@ use crate::precision::Precision;
 /// What a packed word holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// A number as it is.
+    /// An element as it is.
     Exact,
-    /// A number rounded to bfloat16, as `f32`.
+    /// An element rounded to bfloat16, as `f32`.
     RoundedBf16,
-    /// A number rounded to half precision, as `f32`.
+    /// An element rounded to half precision, as `f32`.
     RoundedF16,
-    /// Two neighbours along the depth, each rounded to bfloat16.
+    /// Two elements, neighbours along the depth, each rounded to bfloat16.
     Bf16Pairs,
 }
 
 impl Format {
-    /// What products of a precision are made of on an instruction set.
+    /// The format for products of a precision on an instruction set.
     pub(crate) fn of(isa: Isa, precision: Precision) -> Format {
         match precision {
             Precision::Float32 => Format::Exact,
@@ -25,13 +25,13 @@ impl Format {
         }
     }
 
-    /// Numbers along the depth in a word.
+    /// Elements along the depth in a word.
     pub(crate) fn per_word(self) -> usize {
         if self == Format::Bf16Pairs { 2 } else { 1 }
     }
 }
 
-/// How matrix products of a precision are computed, in words.
+/// How matrix products of a precision are computed, for people to read.
 pub(crate) fn product_path(isa: Supported, precision: Precision) -> String {
     let isa = isa.isa();
     match Format::of(isa, precision) {

@@ -1,12 +1,13 @@
-//! Both gradients of a linear layer, from one reading of that of its output.
+//! Both gradients of a linear layer, reading the gradient of its output once.
 //!
-//! One product sums over the outputs and the other over the tokens, so the gradient of the output is packed along its rows
-//! and down its columns, and summed for the bias: a run of tokens at a time, all of it while the numbers are in the inner
-//! cache. Then the tiles of both products for these tokens run together.
+//! One product sums over the outputs and the other over the tokens, so the gradient of the output
+//! is packed along its rows and down its columns, and summed for the bias. That is done for a run
+//! of tokens at a time, while its elements are in L1. Then the tiles of both products for these
+//! tokens run together.
 
 use crate::cpu::machine::Cpu;
 use crate::cpu::matmul::operand::{Operand, Product};
-use crate::cpu::matmul::pack::Aside;
+use crate::cpu::matmul::pack::SideOutputs;
 use crate::cpu::matmul::panels::Groups;
 use crate::cpu::matmul::plan::{Finish, Packed, Place, Plan};
 use crate::cpu::matmul::product::product;
@@ -14,21 +15,21 @@ use crate::cpu::matmul::tiles::Tiles;
 use crate::cpu::parallel::{SharedRows, for_each, on_workers};
 use std::ops::Range;
 
-/// Most words of both operands of the weight's gradient that are packed before they are used: their
-/// depth, the tokens, is long, and its pieces can stay in the outer cache.
+/// Most words of the operands of the weight's gradient that are packed at a time. Their depth, the
+/// tokens, is long; a part of it stays in L2.
 const CACHED_WORDS: usize = 1 << 20;
 
-/// The product that gives the gradient of the input; its left operand is the gradient of the output.
+/// The product for the gradient of the input; its left operand is the gradient of the output.
 pub(crate) struct InputProduct<'a> {
     pub(crate) product: Product<'a>,
     pub(crate) out: &'a SharedRows<'a>,
     pub(crate) finish: Finish<'a>,
 }
 
-/// Computes `weight` into `d_weight`, the column sums of the gradient of the output, its left operand, into `d_bias`,
-/// and `input`.
+/// Computes the product `weight` into `d_weight`, the column sums of its left operand, the gradient
+/// of the output, into `d_bias`, and `input`.
 ///
-/// Each number of a product has the bits that [`product`] gives it.
+/// Each element of a product has the bits that [`product`] gives it.
 pub(crate) fn gradients(
     cpu: &Cpu,
     weight: &Product<'_>,
@@ -82,7 +83,7 @@ struct Gradients<'a> {
     parallel: bool,
 }
 
-/// Lengths of what is packed, in words.
+/// Lengths of the packed operands, in words.
 struct Lengths {
     /// Words of a run of tokens in each packed row.
     chunk: usize,
@@ -91,7 +92,7 @@ struct Lengths {
     /// A run of tokens of the input, and of the gradient of the output down its columns.
     x: usize,
     down: usize,
-    /// The same along its rows.
+    /// A run of tokens of the gradient of the output along its rows.
     along: usize,
 }
 
@@ -119,7 +120,7 @@ impl Gradients<'_> {
         }
     }
 
-    /// Packs and multiplies what belongs to `chunk` words of tokens from word `start` on.
+    /// Packs and multiplies `chunk` words of tokens from word `start` on.
     fn run_of_tokens(
         &self,
         cpu: &Cpu,
@@ -166,7 +167,7 @@ impl Gradients<'_> {
         });
     }
 
-    /// Packs both operands at some tokens, and before the first of them the weight.
+    /// Packs the operands at some tokens, and with the first of them the weight.
     fn pack(&self, cpu: &Cpu, tokens: &Range<usize>, [weight, x, down, along]: [&mut [f32]; 4]) {
         let plan = &self.weight;
         let x = Groups::of(plan.panel_kind(plan.panel), (self.x, plan.panels), tokens, x);
@@ -187,10 +188,10 @@ impl Gradients<'_> {
         for_each(cpu, self.parallel, count, |task| {
             let Some(after) = task.checked_sub(down.count()) else {
                 let sums = self.d_bias.map(|d_bias| {
-                    // SAFETY: groups are of different outputs.
+                    // SAFETY: groups have different outputs, so their parts do not overlap.
                     unsafe { d_bias.part(0, down.rows(task)) }
                 });
-                return down.pack_with(task, Aside { along: along.as_ref(), sums });
+                return down.pack_with(task, SideOutputs { along: along.as_ref(), sums });
             };
             match (after.checked_sub(x.count()), &weight) {
                 (Some(group), Some(weight)) => weight.pack(group),
@@ -201,7 +202,7 @@ impl Gradients<'_> {
 }
 
 impl<'a> Plan<'a> {
-    /// Rows of the broadcast operand in panels, the zeros at the end included.
+    /// Rows of the broadcast operand in panels, padding included.
     fn broadcast_rows(&self) -> usize {
         self.broadcast.1.next_multiple_of(self.most)
     }

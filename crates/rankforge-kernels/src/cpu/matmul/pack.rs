@@ -6,7 +6,7 @@ use crate::cpu::parallel::SharedRows;
 use crate::cpu::simd::{Kernel, Simd, load_up_to, prefetch_numbers, store_up_to};
 use std::ops::Range;
 
-/// Writes `rows` of an operand whose depth is contiguous as rows of `stride` words.
+/// Packs `rows` of an operand whose depth is contiguous as rows of `stride` words.
 pub(crate) struct PackRows<'a> {
     pub(crate) operand: &'a Operand<'a>,
     pub(crate) format: Format,
@@ -28,10 +28,11 @@ impl Kernel for PackRows<'_> {
     }
 }
 
-/// Most rows that [`PackPanels`] takes with an [`Aside`].
+/// Most rows that [`PackPanels`] takes with [`SideOutputs`].
 pub(crate) const MOST_ROWS: usize = 192;
 
-/// Writes rows of an operand as panels: `width` neighbours for each word, zeros beyond the last row.
+/// Packs rows of an operand as panels: for each word, that of `width` neighbouring rows, with zeros
+/// beyond the last row.
 pub(crate) struct PackPanels<'a> {
     pub(crate) operand: &'a Operand<'a>,
     pub(crate) format: Format,
@@ -40,16 +41,16 @@ pub(crate) struct PackPanels<'a> {
     pub(crate) depths: &'a Range<usize>,
     /// Panels of `words x width`.
     pub(crate) packed: &'a mut [f32],
-    /// For operands whose neighbouring rows are neighbours in memory.
-    pub(crate) aside: Aside<'a>,
+    /// Only for operands whose neighbouring rows are neighbours in memory.
+    pub(crate) side: SideOutputs<'a>,
 }
 
-/// What else the numbers at a depth are read for, while they are in the inner cache.
+/// Further uses of the elements at a depth while they are in L1.
 #[derive(Default)]
-pub(crate) struct Aside<'a> {
-    /// A row of these for each depth: the numbers as words along the operand's rows.
+pub(crate) struct SideOutputs<'a> {
+    /// Receives the elements as words along the operand's rows, one row for each depth.
     pub(crate) along: Option<&'a SharedRows<'a>>,
-    /// The sum of each row is added to its number here.
+    /// Receives the sum of each row, added.
     pub(crate) sums: Option<&'a mut [f32]>,
 }
 
@@ -64,7 +65,7 @@ impl Kernel for PackPanels<'_> {
             for (first, packed) in firsts.zip(self.packed.chunks_exact_mut(self.width * words)) {
                 let used = self.width.min(self.rows.end - first);
                 let PackPanels { operand, format, width, depths, .. } = self;
-                Turn { operand, format, first, used, width, depths, packed }.run::<S>();
+                TransposePanel { operand, format, first, used, width, depths, packed }.run::<S>();
             }
             return;
         }
@@ -73,12 +74,14 @@ impl Kernel for PackPanels<'_> {
             Format::RoundedBf16 => self.copy_panels::<S, ToBf16>(),
             Format::RoundedF16 => self.copy_panels::<S, ToF16>(),
             Format::Bf16Pairs if S::BF16_PAIRS => self.copy_panels::<S, ToPairs>(),
-            Format::Bf16Pairs => unreachable!("the format is of the instruction set"),
+            Format::Bf16Pairs => {
+                unreachable!("pairs are packed only for instruction sets that multiply them")
+            }
         }
     }
 }
 
-/// Makes words of numbers at one depth and the next.
+/// How the elements at one depth, or at it and the next, become words.
 trait ToWords {
     const PER_WORD: usize = 1;
 
@@ -120,18 +123,19 @@ impl ToWords for ToPairs {
     }
 }
 
-/// Depths between the row that is packed and the one that is asked for: parts of rows lie pages apart, where the processor
-/// does not look ahead by itself. More would not fit the inner cache where rows share its sets.
+/// Depths between the row that is packed and the one that is prefetched: rows are pages apart,
+/// where the hardware does not prefetch. More would not fit L1 where rows share its sets.
 const AHEAD: usize = 6;
 
-/// Depths that are summed before the sum is added: the error grows with the sum of both lengths.
+/// Depths whose sum is added to the total at once: the rounding error grows with this number and
+/// with the number of such sums.
 const SUMMED: usize = 64;
 
-/// Words that are written to a panel together: whole cache lines of it.
+/// Words that are written to a panel together, so that whole cache lines are written.
 const TOGETHER: usize = 4;
 
 impl<'a> PackPanels<'a> {
-    /// [`PackPanels::copy`] for a width that is known when it is compiled.
+    /// [`PackPanels::copy`] with the width as a constant.
     #[inline(always)]
     fn copy_panels<S: Simd, W: ToWords>(self) {
         match self.width {
@@ -143,7 +147,7 @@ impl<'a> PackPanels<'a> {
         }
     }
 
-    /// Neighbouring rows are neighbours in memory: read along them, for all panels at once.
+    /// Packs all panels at once, reading along neighbouring rows, which are neighbours in memory.
     #[inline(always)]
     fn copy<S: Simd, W: ToWords, const WIDTH: usize>(mut self) {
         let Range { start, end } = *self.depths;
@@ -165,16 +169,16 @@ impl<'a> PackPanels<'a> {
             let rows = &rows[..count];
             self.write::<S, W, WIDTH>(first, words, rows);
             for (word, &pair) in (first..).zip(rows) {
-                self.aside.along::<S>(self.format, word * W::PER_WORD, self.rows.start, pair);
+                self.side.along::<S>(self.format, word * W::PER_WORD, self.rows.start, pair);
             }
-            self.aside.sum::<S>(&mut block, rows);
+            self.side.sum::<S>(&mut block, rows);
             if (first + TOGETHER).is_multiple_of(SUMMED / W::PER_WORD) || first + count == words {
-                self.aside.end_block::<S>(&mut block);
+                self.side.end_block::<S>(&mut block);
             }
         }
     }
 
-    /// The numbers at a depth.
+    /// The elements at a depth.
     #[inline(always)]
     fn at(&self, depth: usize) -> &'a [f32] {
         let row = depth * self.operand.depth_stride;
@@ -190,7 +194,8 @@ impl<'a> PackPanels<'a> {
         rows: &[[&[f32]; 2]],
     ) {
         let length = rows[0][0].len();
-        // All but a last row alone, and the last panel where it is not whole.
+        // Not whole are the last panel where rows are missing, and all where a last depth has no
+        // pair.
         let paired = W::PER_WORD == 1 || !rows[rows.len() - 1][1].is_empty();
         let whole = if paired { length / WIDTH } else { 0 };
         for panel in 0..length.div_ceil(WIDTH) {
@@ -213,14 +218,15 @@ impl<'a> PackPanels<'a> {
     }
 }
 
-/// The numbers of a row from `start` on, at most as many as `target` has.
+/// The elements of a row from `start` on, at most as many as `target` has.
 #[inline(always)]
 fn part<'a>(row: &'a [f32], start: usize, target: &[f32]) -> &'a [f32] {
     &row[start.min(row.len())..(start + target.len()).min(row.len())]
 }
 
-impl Aside<'_> {
-    /// Writes the numbers of `rows`, at depth `depth` and the next, from number `first` on of the operand's rows.
+impl SideOutputs<'_> {
+    /// Packs `rows`, the elements at `depth` and the next depth, which are those of the operand's
+    /// rows from `first` on.
     #[inline(always)]
     fn along<S: Simd>(&self, format: Format, depth: usize, first: usize, rows: [&[f32]; 2]) {
         let Some(target) = self.along else { return };
@@ -228,13 +234,14 @@ impl Aside<'_> {
         for (depth, row) in (depth..).zip(rows) {
             if !row.is_empty() {
                 let words = first..first + row.len().div_ceil(format.per_word());
-                // SAFETY: tasks pack different rows of the operand, which are different columns here.
+                // SAFETY: tasks pack different rows of the operand, which are different columns of
+                // the target.
                 to_words::<S>(format, row, unsafe { target.part(depth, words) });
             }
         }
     }
 
-    /// Adds the numbers of `rows` to the sums of a block.
+    /// Adds `rows` to the sums of a block of depths.
     #[inline(always)]
     fn sum<S: Simd>(&self, block: &mut [f32; MOST_ROWS], rows: &[[&[f32]; 2]]) {
         if self.sums.is_none() {
@@ -252,7 +259,7 @@ impl Aside<'_> {
         }
     }
 
-    /// Adds the sums of a block, which begins again.
+    /// Adds the sums of a block to the total, and clears them.
     #[inline(always)]
     fn end_block<S: Simd>(&mut self, block: &mut [f32; MOST_ROWS]) {
         let Some(sums) = &mut self.sums else { return };
@@ -263,8 +270,8 @@ impl Aside<'_> {
     }
 }
 
-/// Packs one panel of an operand whose depth is contiguous.
-struct Turn<'a> {
+/// Packs one panel of an operand whose depth is contiguous, by transposition.
+struct TransposePanel<'a> {
     operand: &'a Operand<'a>,
     format: Format,
     /// First row of the panel.
@@ -277,19 +284,19 @@ struct Turn<'a> {
 }
 
 /// Words of a row that are converted before they are transposed.
-const TURNED: usize = 64;
+const CONVERTED: usize = 64;
 
-impl Turn<'_> {
-    /// Blocks of `LANES x LANES` words are turned in registers.
+impl TransposePanel<'_> {
+    /// Transposes blocks of `LANES x LANES` words in registers.
     #[inline(always)]
     fn run<S: Simd>(self) {
         let (width, per_word) = (self.width, self.format.per_word());
         let words = self.depths.len().div_ceil(per_word);
-        let mut rows = [[0.0; TURNED]; 16];
-        // Along the rows first: the processor follows `LANES` streams better than `width`.
+        let mut rows = [[0.0; CONVERTED]; 16];
+        // `LANES` rows at a time: the hardware prefetches so many streams better than `width`.
         for group in (0..width).step_by(S::LANES) {
-            for start in (0..words).step_by(TURNED) {
-                let count = (words - start).min(TURNED);
+            for start in (0..words).step_by(CONVERTED) {
+                let count = (words - start).min(CONVERTED);
                 let depth = self.depths.start + start * per_word;
                 let depths = depth..(depth + count * per_word).min(self.depths.end);
                 for (row, target) in (group..).zip(&mut rows[..S::LANES]) {
@@ -320,7 +327,7 @@ impl Turn<'_> {
     }
 }
 
-/// The words of numbers that follow each other along the depth.
+/// Packs elements that are neighbours along the depth.
 #[inline(always)]
 fn to_words<S: Simd>(format: Format, numbers: &[f32], words: &mut [f32]) {
     match format {
@@ -340,13 +347,13 @@ fn to_words<S: Simd>(format: Format, numbers: &[f32], words: &mut [f32]) {
     }
 }
 
-/// Numbers of a vector that are rounded as `format` says, where a word is one number.
+/// Rounds a vector as `format` says, where a word is one element.
 #[inline(always)]
 pub(crate) fn rounded<S: Simd>(format: Format, numbers: S::V) -> S::V {
     match format {
         Format::Exact => numbers,
         Format::RoundedBf16 => S::round_bf16(numbers),
         Format::RoundedF16 => S::round_f16(numbers),
-        Format::Bf16Pairs => unreachable!("a pair is of two vectors"),
+        Format::Bf16Pairs => unreachable!("a pair takes two vectors"),
     }
 }

@@ -1,9 +1,9 @@
-//! Panels of an operand: `width` neighbouring rows for each word, packed by groups of panels.
+//! Panels of an operand: for each word, that of `width` neighbouring rows.
 
 use crate::cpu::machine::Cpu;
 use crate::cpu::matmul::format::Format;
 use crate::cpu::matmul::operand::Operand;
-use crate::cpu::matmul::pack::{Aside, MOST_ROWS, PackPanels};
+use crate::cpu::matmul::pack::{MOST_ROWS, PackPanels, SideOutputs};
 use crate::cpu::memory::Aligned;
 use crate::cpu::parallel::{INLINE_ELEMENTS, SharedRows, for_each};
 use crate::cpu::simd::{Kernel, Simd, dispatch};
@@ -43,7 +43,7 @@ impl PackedPanels {
         PackedPanels { format, rows, depth, words }
     }
 
-    /// Memory of the packed words.
+    /// Bytes of memory of the words.
     pub(crate) fn size_in_bytes(&self) -> usize {
         self.words.len() * size_of::<f32>()
     }
@@ -54,7 +54,7 @@ pub(super) fn panel_rows(isa: Supported) -> usize {
     2 * dispatch(isa, Lanes)
 }
 
-/// The lanes of an instruction set.
+/// The number of lanes of an instruction set.
 struct Lanes;
 
 impl Kernel for Lanes {
@@ -66,7 +66,7 @@ impl Kernel for Lanes {
     }
 }
 
-/// How panels are made.
+/// The instruction set, format and width of panels.
 #[derive(Clone, Copy)]
 pub(super) struct PanelKind {
     pub(super) isa: Supported,
@@ -75,8 +75,8 @@ pub(super) struct PanelKind {
     pub(super) width: usize,
 }
 
-/// An operand that is packed at `depths` as panels. A group of panels is one task: their rows are
-/// read along, and a task is worth its start.
+/// The panels of an operand at `depths`, in groups. A group is one task: large enough to be worth
+/// starting, and its rows are read together.
 pub(super) struct Groups<'a> {
     kind: PanelKind,
     operand: Operand<'a>,
@@ -97,7 +97,7 @@ impl<'a> Groups<'a> {
         Groups { kind, operand, rows, depths, packed }
     }
 
-    /// Rows of a whole group: of 12 and 32 it is a multiple.
+    /// Rows of a whole group, a multiple of the rows of a panel.
     fn group_rows(&self) -> usize {
         MOST_ROWS / self.kind.width * self.kind.width
     }
@@ -113,16 +113,16 @@ impl<'a> Groups<'a> {
     }
 
     pub(super) fn pack(&self, group: usize) {
-        self.pack_with(group, Aside::default());
+        self.pack_with(group, SideOutputs::default());
     }
 
-    /// Packs a group, and what else its rows are read for.
-    pub(super) fn pack_with(&self, group: usize, aside: Aside<'_>) {
+    /// Packs a group, with further uses of its rows.
+    pub(super) fn pack_with(&self, group: usize, side: SideOutputs<'_>) {
         let Groups { kind: PanelKind { isa, format, width }, ref operand, depths, .. } = *self;
         let (rows, words) = (self.rows(group), depths.len().div_ceil(format.per_word()));
         let place = rows.start * words..rows.end.next_multiple_of(width) * words;
         // SAFETY: groups are disjoint, and each is packed by one task.
         let packed = unsafe { self.packed.part(0, place) };
-        dispatch(isa, PackPanels { operand, format, rows, width, depths, packed, aside });
+        dispatch(isa, PackPanels { operand, format, rows, width, depths, packed, side });
     }
 }

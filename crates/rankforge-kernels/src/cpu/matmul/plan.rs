@@ -26,10 +26,11 @@ pub(super) const TILE_COLUMNS: usize = 320;
 /// Rows whose distance in words is a multiple of this share cache sets.
 const ALIASING: usize = 1024;
 
-/// What is done with rows and columns of the output when they are final. Not generic: a tile is compiled once.
+/// Called with ranges of rows and columns of the output when they are final. Not generic, so that
+/// tiles are compiled once.
 pub(crate) type Finish<'a> = &'a (dyn Fn(Range<usize>, Range<usize>) + Sync);
 
-/// Where the operand whose words are broadcast is read from.
+/// Where the words of the broadcast operand are read from.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Place {
     /// The operand itself, its depth contiguous.
@@ -48,8 +49,8 @@ impl Place {
     }
 }
 
-/// One product, with the operand whose words fill vectors (`panels`) told from the one whose words
-/// are broadcast.
+/// How one product is computed. One operand is in panels, and its words fill vectors; a word of the
+/// other is broadcast to all lanes.
 #[derive(Clone, Copy)]
 pub(super) struct Plan<'a> {
     pub(super) isa: Supported,
@@ -65,13 +66,13 @@ pub(super) struct Plan<'a> {
     pub(super) depth: usize,
     /// Words of a depth block.
     pub(super) block: usize,
-    /// The panels are along the rows of `out`.
+    /// Whether the panels are along the rows of `out`, not its columns.
     pub(super) swap: bool,
     pub(super) accumulate: bool,
     pub(super) parallel: bool,
 }
 
-/// The words of a run of depths, as they lie in memory.
+/// The packed words of a range of depths.
 pub(super) struct Packed<'a> {
     pub(super) depths: Range<usize>,
     pub(super) words: usize,
@@ -83,8 +84,8 @@ pub(super) struct Packed<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// The plan of `product` for `[rows, columns]` of the output; `swap` makes panels of the left
-    /// operand.
+    /// The plan of `product` for an output of `[rows, columns]`; `swap` puts the left operand in
+    /// panels.
     pub(super) fn of(cpu: &Cpu, product: &Product<'a>, size: [usize; 2], swap: bool) -> Plan<'a> {
         let format = Format::of(cpu.isa().isa(), product.precision);
         let ([rows, columns], depth) = (size, product.depth);
@@ -94,8 +95,8 @@ impl<'a> Plan<'a> {
         Plan { swap, accumulate: product.accumulate, ..plan }
     }
 
-    /// The plan of a product of an operand with `panels` rows and one whose words are broadcast, to
-    /// be written with the panels along the columns of the output.
+    /// The plan of a product of an operand of `panels` rows in panels, along the columns of the
+    /// output, and a broadcast operand.
     pub(super) fn new(
         cpu: &Cpu,
         format: Format,
@@ -126,7 +127,7 @@ impl<'a> Plan<'a> {
         PanelKind { isa: self.isa, format: self.format, width }
     }
 
-    /// Rows of the packed panels, the zeros at the end included.
+    /// Rows of the packed panels, padding included.
     pub(super) fn panel_rows(&self) -> usize {
         self.panels.next_multiple_of(self.panel)
     }
@@ -136,7 +137,8 @@ impl<'a> Plan<'a> {
         self.depth.div_ceil(self.format.per_word())
     }
 
-    /// Words of a row that are packed at once: whole blocks, one at least, of about `most` words in `rows` rows.
+    /// Words of a row that are packed at once: whole depth blocks, at least one, about `most` words
+    /// in all `rows` rows.
     pub(super) fn chunk(&self, most: usize, rows: usize) -> usize {
         let blocks = most / (rows * self.block).max(1);
         (blocks.max(1) * self.block).min(self.words())
@@ -148,12 +150,12 @@ impl<'a> Plan<'a> {
         (start * per_word..((start + words) * per_word).min(self.depth), words)
     }
 
-    /// Words from one packed row to the next: no multiple of what makes rows share cache sets.
+    /// Words from one packed row to the next: never a multiple of [`ALIASING`].
     pub(super) fn row_stride(words: usize) -> usize {
         words.next_multiple_of(16) + 16
     }
 
-    /// Where the broadcast operand is from row `first` and word `start` on, and its strides along
+    /// The address of the broadcast operand at row `first` and word `start`, and its strides along
     /// the rows and along the words.
     pub(super) fn broadcast_block(
         &self,

@@ -8,11 +8,11 @@ use crate::cpu::parallel::{SharedRows, for_chunks, for_each, on_workers};
 use crate::cpu::simd::dispatch;
 use std::ops::Range;
 
-/// Most words packed before they are used; only very large operands are packed in turns.
+/// Most words packed at a time; only very large operands are packed in parts.
 const PACKED_WORDS: usize = 1 << 23;
 
-/// Computes the product into `out`, calling `finish(rows, columns)` on the thread that computed
-/// them, once for each part of `out`, when its elements are final and still in the inner cache.
+/// Computes the product into `out`, and calls `finish(rows, columns)` once for each part of `out`,
+/// on the thread that computed it, when its elements are final and still in L1.
 pub(crate) fn product(cpu: &Cpu, product: &Product<'_>, out: &SharedRows<'_>, finish: Finish<'_>) {
     let (rows, columns, depth) = (out.row_count, out.columns, product.depth);
     if rows == 0 || columns == 0 {
@@ -31,8 +31,8 @@ pub(crate) fn product(cpu: &Cpu, product: &Product<'_>, out: &SharedRows<'_>, fi
     run(&plan, cpu, Panels::ToPack(panels), out, finish);
 }
 
-/// [`product`] of `left`, rows of `out` x depth, and a right operand that was packed before: in the
-/// same bits.
+/// [`product`] of `left`, rows of `out` x depth, and a right operand that was packed before, with
+/// the same bits.
 pub(crate) fn product_with_packed(
     cpu: &Cpu,
     left: Operand<'_>,
@@ -53,7 +53,7 @@ pub(crate) fn product_with_packed(
     run(&plan, cpu, Panels::Packed(&right.words), out, finish);
 }
 
-/// A product of nothing: zeros.
+/// The product of operands without depth: zeros.
 fn without_depth(accumulate: bool, out: &SharedRows<'_>, finish: Finish<'_>) {
     if !accumulate {
         // SAFETY: this is the only part of `out` that is alive.
@@ -62,16 +62,16 @@ fn without_depth(accumulate: bool, out: &SharedRows<'_>, finish: Finish<'_>) {
     finish(0..out.row_count, 0..out.columns);
 }
 
-/// Where the panels come from: the operand whose words fill vectors.
+/// The operand in panels.
 #[derive(Clone, Copy)]
 pub(super) enum Panels<'a> {
-    /// Packed as the product goes.
+    /// Packed by this product.
     ToPack(Operand<'a>),
-    /// Packed before, all of its depth.
+    /// Packed before, over the whole depth.
     Packed(&'a [f32]),
 }
 
-/// Computes the product, on the workers where it is worth waking them.
+/// Computes the product, on the workers where it is large enough.
 fn run(plan: &Plan<'_>, cpu: &Cpu, panels: Panels<'_>, out: &SharedRows<'_>, finish: Finish<'_>) {
     on_workers(cpu, plan.parallel, || run_chunks(plan, cpu, panels, out, finish));
 }

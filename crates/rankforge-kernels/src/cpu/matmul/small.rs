@@ -8,7 +8,8 @@ use crate::cpu::simd::{Kernel, Simd, dispatch};
 use crate::isa::Supported;
 use std::marker::PhantomData;
 
-/// Columns of a packed panel; rows of panels and of score tiles are padded to multiples of half of it.
+/// Columns of a packed panel; rows of panels and of score tiles are padded to multiples of half as
+/// many.
 pub(crate) const PANEL: usize = 32;
 
 /// `length` rounded up to whole vectors of every instruction set.
@@ -16,7 +17,7 @@ pub(crate) fn padded(length: usize) -> usize {
     length.next_multiple_of(16)
 }
 
-/// The left factor: number `(row, inner)` lies at `row * row_stride + inner * inner_stride`.
+/// The left factor: element `(row, inner)` is at `row * row_stride + inner * inner_stride`.
 #[derive(Clone, Copy)]
 pub(crate) struct Left<'a> {
     data: &'a [f32],
@@ -25,12 +26,12 @@ pub(crate) struct Left<'a> {
 }
 
 impl<'a> Left<'a> {
-    /// A row-major matrix with `stride` numbers from one row to the next.
+    /// A row-major matrix with `stride` elements from one row to the next.
     pub(crate) fn rows(data: &'a [f32], stride: usize) -> Left<'a> {
         Left { data, row_stride: stride, inner_stride: 1 }
     }
 
-    /// The transpose of a row-major matrix with `stride` numbers from one row to the next.
+    /// The transpose of a row-major matrix with `stride` elements from one row to the next.
     pub(crate) fn transposed(data: &'a [f32], stride: usize) -> Left<'a> {
         Left { data, row_stride: 1, inner_stride: stride }
     }
@@ -45,7 +46,7 @@ pub(crate) struct Right<'a> {
 }
 
 impl<'a> Right<'a> {
-    /// A row-major matrix with `stride` numbers from one row to the next.
+    /// A row-major matrix with `stride` elements from one row to the next.
     pub(crate) fn rows(data: &'a [f32], stride: usize) -> Right<'a> {
         Right { data, inner_stride: stride, panel_stride: PANEL }
     }
@@ -56,7 +57,7 @@ impl<'a> Right<'a> {
     }
 }
 
-/// Rows, columns and summed numbers of a product; `columns` is a multiple of 16.
+/// Rows, columns and depth of a product; `columns` is a multiple of 16.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) rows: usize,
@@ -66,7 +67,7 @@ pub(crate) struct Shape {
 
 /// `out = left right`, or `out += left right` when `accumulate`, with rows of `out` `stride` apart.
 ///
-/// Each number is summed in the order of the inner index, so its bits do not depend on the tiling.
+/// Each element is summed in the order of the inner index, so its bits do not depend on the tiling.
 pub(crate) fn small_product<C: Combine>(
     isa: Supported,
     shape: Shape,
@@ -82,8 +83,8 @@ pub(crate) fn small_product<C: Combine>(
 
 /// Writes the transpose of a matrix as panels: [`PANEL`] of its rows become the columns of a panel.
 ///
-/// `source` has rows of `inner` numbers, `stride` apart; `target` gets `inner * PANEL` numbers for
-/// each [`PANEL`] rows; the columns of the last panel are zero up to the next multiple of 16.
+/// `source` has rows of `inner` elements, `stride` apart; `target` gets `inner * PANEL` elements
+/// for each [`PANEL`] rows; the columns of the last panel are zero up to the next multiple of 16.
 pub(crate) fn transpose_to_panels(
     isa: Supported,
     source: &[f32],
@@ -143,9 +144,10 @@ impl<C: Combine> Kernel for SmallProduct<'_, C> {
             let right = column / PANEL * self.right.panel_stride + column % PANEL;
             let mut row = 0;
             while row < rows {
-                // Blocks of nearly equal height: a last block of one row would wait for its adds.
+                // Blocks of nearly equal height: a block of one row would wait for each addition.
                 let height = (rows - row).div_ceil((rows - row).div_ceil(most));
-                // SAFETY: `check` has seen the last index of each operand, and the block lies inside.
+                // SAFETY: `check` asserted that the last index of each operand is inside its slice,
+                // and the block is within the shape.
                 unsafe {
                     let block = Block {
                         left: self.left.data.as_ptr().add(row * self.left.row_stride),
@@ -188,7 +190,7 @@ impl Kernel for TransposeToPanels<'_> {
             let count = (rows - first).min(PANEL);
             let source = &source[first * stride..];
             let whole = inner / S::LANES * S::LANES;
-            // Rows beyond the last are zeros: products run over whole vectors of columns.
+            // Rows beyond the last are zero, as products run over whole vectors of columns.
             let zeros = [0.0; 16];
             for group in (0..padded(count)).step_by(S::LANES) {
                 for at in (0..whole).step_by(S::LANES) {

@@ -7,7 +7,7 @@ use crate::cpu::parallel::SharedRows;
 use crate::cpu::simd::{Kernel, Simd, dispatch};
 use std::ops::Range;
 
-/// The tiles of what was packed, each of them one task.
+/// The tiles of the output for the packed words; each is one task.
 pub(super) struct Tiles<'a> {
     plan: &'a Plan<'a>,
     packed: &'a Packed<'a>,
@@ -33,7 +33,7 @@ impl<'a> Tiles<'a> {
         self.across.pieces * self.down.pieces
     }
 
-    /// Computes a tile. Neighbours share their packed panels, which stay in the cache.
+    /// Computes a tile. Neighbouring tiles read the same packed panels, which stay in the cache.
     pub(super) fn run(&self, task: usize) {
         let panels = self.across.piece(task / self.down.pieces);
         let broadcast = self.down.piece(task % self.down.pieces);
@@ -83,8 +83,8 @@ impl Kernel for Tile<'_> {
                         columns,
                         accumulate,
                     };
-                    // SAFETY: tiles of different tasks are disjoint parts of `out`, `check` bounded
-                    // the operands, and the packed ones have whole panels.
+                    // SAFETY: tiles of different tasks are disjoint parts of `out`, the operands
+                    // were checked against the shape, and packed ones have whole panels.
                     unsafe { self.block::<S>(block, first, lane, height) };
                 }
                 if last {
@@ -99,36 +99,39 @@ impl Kernel for Tile<'_> {
 }
 
 impl Tile<'_> {
-    /// Computes a block and puts it at row `first` of the broadcast operand and row `lane` of the panels.
+    /// Computes a block of the output: that of row `first` of the broadcast operand and row `lane`
+    /// of the panels.
     ///
     /// # Safety
-    /// As for [`Block::of_height`], and the place lies inside `out`.
+    /// As for [`Block::of_height`], and the block is inside `out`.
     #[inline(always)]
     unsafe fn block<S: Simd>(&self, block: Block, first: usize, lane: usize, height: usize) {
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller promises what `sum` and `transposed` need, with the block inside
+        // `out`.
         unsafe {
             if !self.plan.swap {
                 let out = self.out.data.add(first * self.out.columns + lane);
                 self.sum::<S>(Block { out, ..block }, height);
                 return;
             }
-            self.turned::<S>(block, first, lane, height);
+            self.transposed::<S>(block, first, lane, height);
         }
     }
 
     /// [`Tile::block`] where the panels are along the rows of `out`.
     ///
     /// # Safety
-    /// As there.
+    /// As for [`Tile::block`].
     #[inline(always)]
-    unsafe fn turned<S: Simd>(&self, block: Block, first: usize, lane: usize, height: usize) {
+    unsafe fn transposed<S: Simd>(&self, block: Block, first: usize, lane: usize, height: usize) {
         let (columns, accumulate) = (block.columns, block.accumulate);
-        let mut turned = [0.0; 12 * 32];
-        let (out, out_stride) = (turned.as_mut_ptr(), 2 * S::LANES);
-        // SAFETY: as promised by the caller.
+        let mut transposed = [0.0; 12 * 32];
+        let (out, out_stride) = (transposed.as_mut_ptr(), 2 * S::LANES);
+        // SAFETY: the block goes to `transposed`, which has room for the most rows and columns; the
+        // caller promises that its transpose is inside `out`.
         unsafe {
             self.sum::<S>(Block { out, out_stride, accumulate: false, ..block }, height);
-            for (row, numbers) in turned.chunks(out_stride).take(height).enumerate() {
+            for (row, numbers) in transposed.chunks(out_stride).take(height).enumerate() {
                 for (column, &number) in numbers[..columns].iter().enumerate() {
                     let place = (lane + column) * self.out.columns + first + row;
                     let out = self.out.data.add(place);
@@ -138,11 +141,13 @@ impl Tile<'_> {
         }
     }
 
+    /// Computes a block by the multiply-add of the format.
+    ///
     /// # Safety
     /// As for [`Block::of_height`].
     #[inline(always)]
     unsafe fn sum<S: Simd>(&self, block: Block, height: usize) {
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller promises what `of_height` needs.
         unsafe {
             if S::BF16_PAIRS && self.plan.format == Format::Bf16Pairs {
                 block.of_height::<S, MultiplyPairs>(height);
@@ -153,7 +158,7 @@ impl Tile<'_> {
     }
 }
 
-/// A range cut into pieces of about equal length, multiples of a unit but for the last.
+/// A range cut into pieces of about equal length, each but the last a multiple of a unit.
 struct Cut {
     total: usize,
     length: usize,
@@ -163,7 +168,7 @@ struct Cut {
 impl Cut {
     fn new(total: usize, longest: usize, unit: usize) -> Cut {
         let pieces = total.div_ceil(longest.next_multiple_of(unit));
-        // One unit at least, where there is nothing to cut.
+        // At least one unit, where the range is empty.
         let length = total.div_ceil(pieces.max(1)).next_multiple_of(unit).max(unit);
         Cut { total, length, pieces: total.div_ceil(length) }
     }

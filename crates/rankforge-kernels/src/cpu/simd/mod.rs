@@ -1,10 +1,10 @@
 //! One vector trait, an implementation for each instruction set, one dispatcher.
 //!
 //! A kernel is a struct of its arguments with `impl Kernel`; its `run` is written once over
-//! [`Simd`] and compiled for each instruction set by [`dispatch`]. Everything `run` calls must be
-//! `#[inline(always)]`, or it is compiled without the instruction set and its vectors go through
-//! memory. Closures can be, where they are arguments; those handed to the standard library (`map`,
-//! `from_fn`) are called from code that is not, so they must not take or give vectors.
+//! [`Simd`] and compiled for each instruction set by [`dispatch`]. Everything that `run` calls must
+//! be `#[inline(always)]`: otherwise it is compiled without the instruction set, and vectors pass
+//! through memory. Closures that are arguments of such functions are inlined; those handed to the
+//! standard library (`map`, `from_fn`) are not, so they must not take or return vectors.
 
 mod scalar;
 mod vector;
@@ -87,7 +87,7 @@ mod tests {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             all.push(f32::from_bits(state));
         }
-        // Smaller numbers are flushed by some instruction sets.
+        // Some instruction sets flush subnormal numbers to zero.
         all.retain(|x| x.is_nan() || *x == 0.0 || x.abs() >= f32::MIN_POSITIVE);
         let negative: Vec<f32> = all.iter().map(|x| -x).collect();
         all.extend(negative);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_rounded_to_the_nearest_even_on_all_instruction_sets() {
+    fn values_are_rounded_to_nearest_even_on_all_instruction_sets() {
         let numbers = awkward();
         let largest_bf16 = f64::from(f32::from_bits(0x7f7f_0000));
         for isa in Supported::all() {

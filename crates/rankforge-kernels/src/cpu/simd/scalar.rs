@@ -26,7 +26,7 @@ fn round_f16(x: f32) -> f32 {
     rounded.copysign(x)
 }
 
-/// Portable lanes; LLVM may turn them into the baseline's vectors.
+/// Eight portable lanes; the compiler may use the target's baseline vectors.
 #[derive(Clone, Copy)]
 pub(super) struct Scalar;
 
@@ -98,7 +98,7 @@ impl Simd for Scalar {
 
     #[inline(always)]
     fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        // Two roundings: a fused one is a slow library call without the instruction.
+        // Two roundings: without the instruction, a fused one is a slow library call.
         Self::add(Self::mul(a, b), c)
     }
 

@@ -5,27 +5,28 @@ pub(crate) trait Kernel {
     fn run<S: Simd>(self) -> Self::Output;
 }
 
-/// A vector of `LANES` numbers; all methods are `#[inline(always)]`.
+/// A vector of `LANES` elements; all methods are `#[inline(always)]`.
 ///
-/// The instruction set behind a type must be there; only [`dispatch`](super::dispatch) picks one.
+/// The machine must have the type's instruction set: only [`dispatch`](super::dispatch) picks a
+/// type.
 pub(crate) trait Simd: Copy {
     const LANES: usize;
-    /// Whether there are products of bfloat16 pairs.
+    /// Whether the instruction set multiplies pairs of bfloat16.
     const BF16_PAIRS: bool = false;
     type V: Copy;
-    /// As many 32-bit counters, for random bits that are the same on every instruction set.
+    /// As many 32-bit integers, for random bits that are the same on every instruction set.
     type U: Copy;
 
     fn splat(value: f32) -> Self::V;
-    /// The first `LANES` numbers of `source`, which must be that long (checked).
+    /// The first `LANES` elements of `source`, which must be that long (asserted).
     fn load(source: &[f32]) -> Self::V;
-    /// Writes to the first `LANES` numbers of `target`, which must be that long.
+    /// Writes to the first `LANES` elements of `target`, which must be that long (asserted).
     fn store(value: Self::V, target: &mut [f32]);
     fn add(a: Self::V, b: Self::V) -> Self::V;
     fn sub(a: Self::V, b: Self::V) -> Self::V;
     fn mul(a: Self::V, b: Self::V) -> Self::V;
     fn div(a: Self::V, b: Self::V) -> Self::V;
-    /// `a * b + c`, rounded once where the hardware can.
+    /// `a * b + c`, rounded once where the instruction set can.
     fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn max(a: Self::V, b: Self::V) -> Self::V;
     fn min(a: Self::V, b: Self::V) -> Self::V;
@@ -62,7 +63,7 @@ pub(crate) trait Simd: Copy {
     /// To the nearest half-precision number, ties to even, as `f32`; infinity from 65,520 on.
     fn round_f16(a: Self::V) -> Self::V;
 
-    /// Asks for the cache line at `address`, which may be anywhere, to be there when it is needed.
+    /// Prefetches the cache line at `address`, which may be any address.
     #[inline(always)]
     fn prefetch(address: *const f32) {
         let _ = address;
@@ -71,28 +72,28 @@ pub(crate) trait Simd: Copy {
     /// Words that hold `first` and `second` rounded to bfloat16, `first` in the lower half.
     ///
     /// # Panics
-    /// Without [`Simd::BF16_PAIRS`], as the next two.
+    /// Without [`Simd::BF16_PAIRS`]; the next two as well.
     #[inline(always)]
     fn pairs(first: Self::V, second: Self::V) -> Self::V {
         let _ = (first, second);
         unreachable!("pairs are packed only for instruction sets that multiply them");
     }
 
-    /// [`Simd::pairs`] of the even and the odd numbers of the `2 LANES` in `low` and `high`.
+    /// [`Simd::pairs`] of the even and the odd elements of the `2 LANES` in `low` and `high`.
     #[inline(always)]
     fn neighbour_pairs(low: Self::V, high: Self::V) -> Self::V {
         let _ = (low, high);
         unreachable!("pairs are packed only for instruction sets that multiply them");
     }
 
-    /// `sum` and both products of each pair of bfloat16.
+    /// `sum` plus both products of each pair of bfloat16.
     #[inline(always)]
     fn mul_add_pairs(a: Self::V, b: Self::V, sum: Self::V) -> Self::V {
         let _ = (a, b, sum);
         unreachable!("pairs are packed only for instruction sets that multiply them");
     }
 
-    /// Writes the first `LANES` numbers of `row(0)`, `row(1)`, ... as columns: number `j` of row
+    /// Writes the first `LANES` elements of `row(0)`, `row(1)`, ... as columns: element `j` of row
     /// `i` goes to `target[j * stride + i]`.
     #[inline(always)]
     fn transpose<'a>(row: impl Fn(usize) -> &'a [f32], target: &mut [f32], stride: usize) {
@@ -103,7 +104,7 @@ pub(crate) trait Simd: Copy {
         }
     }
 
-    /// Up to `LANES` numbers of `source`, the other lanes filled with `fill`.
+    /// Up to `LANES` elements of `source`; the other lanes are `fill`.
     #[inline(always)]
     fn load_partial(source: &[f32], fill: f32) -> Self::V {
         let mut lanes = [fill; 16];
@@ -122,13 +123,13 @@ pub(crate) trait Simd: Copy {
     }
 }
 
-/// `LANES` numbers, or what is left of them at the end of a row, padded with zeros.
+/// `LANES` elements, or those that are left at the end of a row, padded with zeros.
 #[inline(always)]
 pub(crate) fn load_up_to<S: Simd>(source: &[f32]) -> S::V {
     if source.len() >= S::LANES { S::load(source) } else { S::load_partial(source, 0.0) }
 }
 
-/// Writes `LANES` numbers, or as many as `target` takes at the end of a row.
+/// Writes `LANES` elements, or as many as are left at the end of a row.
 #[inline(always)]
 pub(crate) fn store_up_to<S: Simd>(value: S::V, target: &mut [f32]) {
     if target.len() >= S::LANES {
@@ -138,7 +139,7 @@ pub(crate) fn store_up_to<S: Simd>(value: S::V, target: &mut [f32]) {
     }
 }
 
-/// [`Simd::prefetch`] of the lines of `count` numbers.
+/// [`Simd::prefetch`] of the lines of `count` elements.
 #[inline(always)]
 pub(crate) fn prefetch_numbers<S: Simd>(first: *const f32, count: usize) {
     for line in (0..count).step_by(16) {

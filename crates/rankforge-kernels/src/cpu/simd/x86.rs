@@ -4,6 +4,8 @@ use crate::cpu::simd::vector::{Kernel, Simd};
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
+/// Runs a kernel with AVX2.
+///
 /// # Safety
 /// The machine must have AVX2, FMA and F16C.
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -11,13 +13,17 @@ pub(super) unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Avx2>()
 }
 
+/// Runs a kernel with AVX-512.
+///
 /// # Safety
-/// The machine must have AVX-512 F, BW, DQ and VL.
+/// The machine must have AVX-512 F, BW, DQ and VL, AVX2, FMA and F16C.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 pub(super) unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Avx512<false>>()
 }
 
+/// Runs a kernel with AVX-512 and its products of bfloat16 pairs and of bytes.
+///
 /// # Safety
 /// The machine must have what [`run_avx512`] needs, and AVX-512 BF16 and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni,avx2,fma,f16c")]
@@ -33,11 +39,11 @@ pub(super) struct Avx2;
 #[derive(Clone, Copy)]
 pub(super) struct Avx512<const BF16: bool>;
 
-/// One intrinsic call.
+/// An intrinsic call.
 macro_rules! intrinsic {
     ($call:expr) => {
-        // SAFETY: the type is only used below the `run_` functions, which promise the
-        // instruction set; memory operands are slices whose length was checked.
+        // SAFETY: the types are named by the `run_` functions alone, whose callers promise the
+        // instruction set; memory operands are slices whose length was asserted or masked.
         unsafe { $call }
     };
 }
@@ -323,7 +329,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
 
     #[inline(always)]
     fn reciprocal(a: __m512) -> __m512 {
-        // 14 bits, then one step of Newton's.
+        // 14 bits, then one Newton step.
         intrinsic!({
             let guess = _mm512_rcp14_ps(a);
             let error = _mm512_fnmadd_ps(a, guess, _mm512_set1_ps(1.0));
@@ -432,7 +438,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     fn pairs(first: __m512, second: __m512) -> __m512 {
         assert!(BF16);
         intrinsic!({
-            // The halves of the vector, interleaved.
+            // Interleaves the halves of the vector.
             let halves: __m512i = transmute(_mm512_cvtne2ps_pbh(second, first));
             let low = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
             let high = _mm512_add_epi32(low, _mm512_set1_epi32(16));

@@ -4,8 +4,9 @@ use crate::settings::similarity::{Neighbour, nearer_first};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Calls `search` for each block of at most `block` queries with the parts of the corpus that threads may take in
-/// parallel: one where there are blocks enough, and otherwise several, of a multiple of `multiple` rows.
+/// Calls `search` for each block of at most `block` queries, with the parts of the corpus to search
+/// in parallel: one part where there are blocks enough for all threads, and otherwise several, each
+/// a multiple of `multiple` rows.
 pub(super) fn by_blocks(
     cpu: &Cpu,
     queries: Matrix<'_>,
@@ -14,10 +15,11 @@ pub(super) fn by_blocks(
     done: &(dyn Fn(usize) + Sync),
     search: impl Fn(Range<usize>, Vec<Range<usize>>) -> Vec<Vec<Neighbour>> + Sync,
 ) -> Vec<Vec<Neighbour>> {
-    /// Fewer rows of the corpus than these are not worth a part of their own.
+    /// Least rows of a part.
     const LEAST_PART: usize = 2048;
     let blocks = queries.rows.div_ceil(block);
-    // The order of neighbours is total, so the parts can be merged in any way with the same result.
+    // The order of neighbours is total, so merging parts gives the same result however they are
+    // cut.
     let parts = (4 * cpu.threads()).div_ceil(blocks.max(1));
     let part = corpus.rows.div_ceil(parts).max(LEAST_PART).next_multiple_of(multiple);
     let search_block = |number: usize| {
@@ -34,7 +36,7 @@ pub(super) fn by_blocks(
     found.into_iter().flatten().collect()
 }
 
-/// Cuts `list` to its `k` nearest, the farthest of them last.
+/// Truncates `list` to its `k` nearest, the farthest of them last.
 pub(super) fn prune(list: &mut Vec<Neighbour>, k: usize) {
     if list.len() > k {
         list.select_nth_unstable_by(k - 1, nearer_first);

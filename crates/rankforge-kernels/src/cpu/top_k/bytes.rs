@@ -1,4 +1,4 @@
-//! Rows of numbers as bytes with a scale for each row, and what that loses.
+//! Rows rounded to bytes with a scale for each row, and bounds of the error.
 
 use crate::cpu::simd::{Kernel, Simd, dispatch};
 use crate::isa::Supported;
@@ -9,24 +9,25 @@ pub(super) struct Rounded {
     pub(super) scale: f32,
     /// Sum of the bytes.
     pub(super) sum: i32,
-    /// Length of `scale * bytes`.
+    /// Norm of `scale * bytes`.
     pub(super) length: f64,
-    /// Length of `x - scale * bytes`, with room for the rounding of all that is computed from these numbers in `f32`.
+    /// Upper bound of the norm of `x - scale * bytes`, with room for the rounding of everything
+    /// that is computed from these fields in `f32`.
     pub(super) lost: f64,
 }
 
 /// Largest byte; the range is symmetric.
 const LARGEST: f64 = 127.0;
 
-/// Scales are no smaller, so that their reciprocals are finite; rows of such numbers become zeros.
+/// Least scale, so that reciprocals are finite; rows that need a smaller one become zeros.
 const LEAST_SCALE: f32 = 1e-25;
 
-/// Room for rounding errors of a few operations in `f32`, relative to the numbers.
+/// Room for the rounding errors of a few operations in `f32`, relative.
 pub(super) const ROOM: f64 = 1.0 / (1 << 20) as f64;
 
 /// Rounds `factor * source` to `bytes`, with zeros beyond the end of `source`.
 ///
-/// The numbers must be finite and `factor * source` no longer than about 1.
+/// The elements must be finite, and the norm of `factor * source` at most about 1.
 pub(super) fn round(isa: Supported, source: &[f32], factor: f64, bytes: &mut [i8]) -> Rounded {
     let (bytes, rest) = bytes.split_at_mut(source.len());
     rest.fill(0);
@@ -41,7 +42,7 @@ struct Round<'a> {
 
 const LANES: usize = 16;
 
-/// Added to a number below `2^51`, it leaves the nearest whole number in the low bits of the sum.
+/// Added to a number below `2^51`, it leaves the nearest integer in the low bits of the sum.
 const WHOLE: f64 = (3u64 << 51) as f64;
 
 impl Kernel for Round<'_> {
@@ -59,7 +60,7 @@ impl Kernel for Round<'_> {
         for value in largest {
             bound = bound.max(value);
         }
-        // A little more than needed, as the scale is rounded.
+        // A little more than needed, as the scale is rounded to `f32`.
         let scale = (f64::from(bound) * self.factor / LARGEST * (1.0 + ROOM)) as f32;
         let scale = scale.max(LEAST_SCALE);
         let (to_byte, from_byte) = (self.factor / f64::from(scale), f64::from(scale));
@@ -78,7 +79,7 @@ impl Kernel for Round<'_> {
         let squares: f64 = squares.into_iter().map(f64::from).sum();
         let length = squares.sqrt() * from_byte;
         let lost = lost.into_iter().sum::<f64>().sqrt();
-        // The last term is far below what an `f32` beside 1 can hold, and above where they become denormal.
+        // The last term is far below the resolution of an `f32` near 1, and above the subnormals.
         let lost = lost * (1.0 + ROOM) + length * ROOM + 1e-15;
         Rounded { scale, sum: sums.into_iter().sum(), length, lost }
     }

@@ -1,18 +1,19 @@
-//! Rows that can still be among the best of a query.
+//! The rows that can still be among the best of a query.
 
 use crate::cpu::top_k::blocks::prune;
 use crate::cpu::top_k::vnni::{Vnni, count_at_least, keep_at_least};
 use crate::settings::similarity::{Neighbour, nearer_first};
 
-/// The rows met so far that can be among the `k` best of one query, in the order they were added in.
+/// The rows met so far that can be among the `k` best of one query, in the order they were added.
 ///
-/// A row's score is known to lie between `least` and `most`; both are the score itself where it was computed.
+/// The score of a row is between `least` and `most`; both are the score where it was computed.
 #[derive(Debug)]
 pub(super) struct Candidates {
     vnni: Vnni,
     k: usize,
     length: usize,
-    /// These three have room for the same number of rows, a multiple of the lanes of a vector.
+    /// `least`, `most` and `index` have the same length, a multiple of the lanes of a vector; rows
+    /// are in the first `length` places.
     least: Vec<f32>,
     most: Vec<f32>,
     index: Vec<u32>,
@@ -28,17 +29,17 @@ impl Candidates {
         Candidates { vnni, k, length: 0, least, most, index: vec![0; room] }
     }
 
-    /// Rows that fit at first: the more, the rarer a cut and the staler the threshold.
+    /// Initial capacity in rows: with more, cuts are rarer and the threshold is older.
     fn room(k: usize) -> usize {
         (3 * k + 64).next_multiple_of(LANES)
     }
 
-    /// The rows, in the order they were added in.
+    /// The rows, in the order they were added.
     pub(super) fn indices(&self) -> &[u32] {
         &self.index[..self.length]
     }
 
-    /// Adds a row; whether the list must now be cut by [`Candidates::cut`].
+    /// Adds a row; returns whether the list is full and needs a [`Candidates::cut`].
     #[inline]
     pub(super) fn push(&mut self, index: u32, least: f32, most: f32) -> bool {
         let place = self.length;
@@ -47,14 +48,14 @@ impl Candidates {
         self.length == self.index.len()
     }
 
-    /// Puts the score of the row at `place` in the place of its bounds.
+    /// Replaces the bounds of the row at `place` by its score.
     #[inline]
     pub(super) fn decide(&mut self, place: usize, score: f32) {
         (self.least[place], self.most[place]) = (score, score);
     }
 
-    /// Drops the rows that cannot be among the best, and gives the score that rows must reach from now on. `exact`
-    /// is the score of a row.
+    /// Drops the rows that cannot be among the best, and returns the score that further rows must
+    /// reach. `exact` computes the score of a row.
     pub(super) fn cut(&mut self, exact: impl Fn(u32) -> f32) -> f32 {
         let threshold = self.cut_by_bounds();
         let room = self.index.len();
@@ -65,7 +66,7 @@ impl Candidates {
             self.grow(2 * room);
             return threshold;
         }
-        // Bounds do not tell them apart.
+        // The bounds do not separate the rows: compute the scores.
         for place in 0..self.length {
             if self.least[place] < self.most[place] {
                 self.decide(place, exact(self.index[place]));
@@ -101,7 +102,7 @@ impl Candidates {
         list
     }
 
-    /// Drops the rows that `k` others are surely above, and gives the score that those reach.
+    /// Drops the rows that are surely below `k` others, and returns the score that those reach.
     pub(super) fn cut_by_bounds(&mut self) -> f32 {
         if self.length < self.k {
             return f32::NEG_INFINITY;
@@ -110,8 +111,8 @@ impl Candidates {
         self.least[self.length..whole].fill(f32::NEG_INFINITY);
         self.most[self.length..whole].fill(f32::NEG_INFINITY);
         let least = &self.least[..whole];
-        // Bisects over the numbers in order: `reached` is at most the k-th highest of them, `missed` above it. Any
-        // such number that parts the k highest from the others will do.
+        // Bisects over all `f32` in order: `reached` is at most the k-th highest of `least`,
+        // `missed` is above it. Any value that separates the k highest from the others will do.
         let (mut reached, mut missed) = (order(f32::NEG_INFINITY), order(f32::INFINITY) + 1);
         while missed - reached > 1 {
             let middle = reached + (missed - reached) / 2;
@@ -147,13 +148,13 @@ impl Candidates {
     }
 }
 
-/// The place of a number among all numbers in rising order.
+/// The position of a number among all `f32` in ascending order.
 fn order(value: f32) -> i64 {
     let bits = value.to_bits() as i32;
     i64::from(if bits < 0 { bits ^ i32::MAX } else { bits })
 }
 
-/// The number at a place, as [`order`] has it.
+/// The number at a position of [`order`].
 fn in_order(place: i64) -> f32 {
     let place = place as i32;
     f32::from_bits(if place < 0 { place ^ i32::MAX } else { place } as u32)
@@ -164,7 +165,7 @@ mod tests {
     use super::{in_order, order};
 
     #[test]
-    fn numbers_have_places_in_rising_order() {
+    fn positions_ascend_with_the_numbers() {
         let numbers =
             [f32::NEG_INFINITY, -1.5, -1e-40, -0.0, 0.0, 1e-40, 0.25, 3e38, f32::INFINITY];
         for pair in numbers.windows(2) {

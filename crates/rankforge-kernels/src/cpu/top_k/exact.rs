@@ -28,7 +28,7 @@ pub(crate) fn pairwise_similarity(
     })
 }
 
-/// `f` of each row number of `x`, on all threads.
+/// `f` of each row index of `x`, on all threads.
 pub(super) fn by_rows(
     cpu: &Cpu,
     x: Matrix<'_>,
@@ -39,7 +39,7 @@ pub(super) fn by_rows(
     let shared = SharedRows::of_slice(&mut values, 1, x.rows);
     for_each(cpu, x.data.len() >= INLINE_ELEMENTS, x.rows.div_ceil(BLOCK), |block| {
         let rows = block * BLOCK..((block + 1) * BLOCK).min(x.rows);
-        // SAFETY: blocks do not overlap.
+        // SAFETY: blocks are disjoint, and each is one task.
         let values = unsafe { shared.part(0, rows.clone()) };
         for (value, row) in values.iter_mut().zip(rows) {
             *value = f(row);
@@ -48,10 +48,10 @@ pub(super) fn by_rows(
     values
 }
 
-/// Length in `f64`, at least [`LEAST_NORM`].
+/// Norm in `f64`, at least [`LEAST_NORM`].
 pub(super) fn norm(isa: Supported, x: &[f32]) -> f64 {
     let length = dot(isa, x, x).sqrt();
-    // `max` would hide not-a-number.
+    // `max` would hide NaN.
     if length < LEAST_NORM { LEAST_NORM } else { length }
 }
 
@@ -94,7 +94,7 @@ fn sum(a: &[f32], b: &[f32], f: impl Fn(f64, f64) -> f64) -> f64 {
     total(sums)
 }
 
-/// Their sum, by halves.
+/// The sum of the interleaved sums, by halves.
 #[inline(always)]
 pub(super) fn total(mut sums: [f64; SUMS]) -> f64 {
     let mut half = SUMS / 2;

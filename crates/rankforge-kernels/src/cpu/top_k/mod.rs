@@ -1,8 +1,8 @@
 //! The best rows of a corpus for each query.
 //!
-//! Two searches in blocks share this front: `scan` computes every score in `f32`; `propose` bounds
-//! every score by products of bytes, where the machine has an instruction for them, and computes in
-//! `f64` those that can be among the best.
+//! There are two searches, both in blocks of queries. `scan` computes every score in `f32`.
+//! `propose` bounds every score by products of bytes, where the machine has an instruction for
+//! them, and computes in `f64` those that can be among the best.
 
 mod blocks;
 #[cfg(target_arch = "x86_64")]
@@ -22,7 +22,7 @@ use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::Matrix;
 use crate::settings::similarity::{Neighbour, Similarity};
 
-/// What a search needs of the rows beside themselves.
+/// What is computed of the rows before the first search.
 pub(crate) enum Prepared {
     Scan(scan::Prepared),
     #[cfg(target_arch = "x86_64")]

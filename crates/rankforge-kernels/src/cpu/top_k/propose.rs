@@ -1,4 +1,5 @@
-//! Scores bounded by products of bytes; those that can be among the best are computed in `f64`.
+//! Bounds every score by a product of bytes, and computes in `f64` those that can be among the
+//! best.
 
 use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::Matrix;
@@ -15,7 +16,7 @@ use crate::settings::similarity::{Neighbour, Similarity};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// [`super::search`] by the bytes of `prepared`.
+/// [`super::search`] with the bytes of `prepared`.
 pub(super) fn search(
     cpu: &Cpu,
     prepared: &Prepared,
@@ -38,39 +39,40 @@ pub(super) fn search(
     })
 }
 
-/// Queries of a block: as many as stay in L2 while the rows that can be their best are read.
+/// Queries of a block: as many as stay in L2 while candidate rows are read.
 const BLOCK: usize = 8 * QUERIES;
 
-/// Rows of the corpus that all panels of a block meet in turn.
+/// Rows of the corpus that are multiplied with all panels of a block in turn.
 const TILE: usize = 16 * ROWS;
 
-/// Rows that a thread rounds at a time, at least.
+/// Least rows that a thread rounds at a time.
 const CHUNK: usize = 256;
 
-/// Scores of smaller or larger queries than these, or their products of scales, leave the range
-/// where `f32` has its full precision.
-const ORDINARY: Range<f64> = 1e-20..1e37;
+/// Weights of queries that go through bytes: outside, scores or products of scales may leave the
+/// range where `f32` has its full precision.
+const BOUNDED: Range<f64> = 1e-20..1e37;
 
 /// What is computed of the corpus before its first search.
 pub(crate) struct Prepared {
     vnni: Vnni,
-    /// Lengths of the rows of the corpus, for cosines.
+    /// Norms of the rows of the corpus.
     norms: Vec<f64>,
-    /// Length that rows are divided by before rounding: for dot products that of the longest; for
-    /// cosines 1, as each is divided by its own.
+    /// Norm of the longest row, by which rows are divided before rounding for dot products. For
+    /// cosines 1, as each row is divided by its own norm.
     longest: f64,
     /// Bytes of a row, in whole groups.
     width: usize,
-    /// The rounded rows of the corpus, filled up to whole tiles.
+    /// The rounded rows of the corpus, padded to whole tiles.
     bytes: Vec<i8>,
     rounded: Vec<Rounded>,
     rows: Vec<Row>,
-    /// Rows with infinities or not-a-number.
-    odd: Vec<u32>,
+    /// Rows with infinities or NaN.
+    unbounded: Vec<u32>,
 }
 
 impl Prepared {
-    /// Rounds the rows to bytes; `None` where the machine or the similarity has no use for them.
+    /// Rounds the rows to bytes; `None` where the machine cannot multiply bytes, or bytes do not
+    /// bound the similarity.
     pub(super) fn new(cpu: &Cpu, similarity: Similarity, corpus: Matrix<'_>) -> Option<Prepared> {
         /// Sums of so many products fit 32 bits with room to spare.
         const WIDEST: usize = 1 << 14;
@@ -106,8 +108,8 @@ impl Prepared {
         let never = Row { base: f32::INFINITY, inverse_scale: 1.0, lost: 0.0, length: 0.0 };
         let rows = rounded.iter().enumerate();
         let rows = rows.map(|(row, it)| if taken(row) { comparison(it) } else { never }).collect();
-        let odd = (0..corpus.rows).filter(|&row| !taken(row)).map(|row| row as u32).collect();
-        Some(Prepared { vnni, norms, longest, width, bytes, rounded, rows, odd })
+        let unbounded = (0..corpus.rows).filter(|&row| !taken(row)).map(|row| row as u32).collect();
+        Some(Prepared { vnni, norms, longest, width, bytes, rounded, rows, unbounded })
     }
 }
 
@@ -140,7 +142,7 @@ impl Search<'_> {
                 }
             }
         }
-        self.take_odd(&mut block, queries, part);
+        self.take_unbounded(&mut block, queries, part);
         block.lists
     }
 
@@ -166,8 +168,9 @@ impl Search<'_> {
         }
     }
 
-    /// Adds what bytes cannot tell: rows that are not finite, and for such queries all rows.
-    fn take_odd(&self, block: &mut Block, queries: Range<usize>, part: Range<usize>) {
+    /// Adds what bytes do not cover: rows that are not finite, and all rows for queries out of
+    /// range.
+    fn take_unbounded(&self, block: &mut Block, queries: Range<usize>, part: Range<usize>) {
         for (place, query) in queries.enumerate() {
             let score = self.score(query);
             let candidates = &mut block.lists[place];
@@ -177,17 +180,17 @@ impl Search<'_> {
                     candidates.cut(&score);
                 }
             };
-            if block.ordinary[place] {
+            if block.bounded[place] {
                 let inside = |index: &&u32| part.contains(&(**index as usize));
-                self.prepared.odd.iter().filter(inside).for_each(|&index| add(index));
+                self.prepared.unbounded.iter().filter(inside).for_each(|&index| add(index));
             } else {
                 part.clone().for_each(|row| add(row as u32));
             }
         }
     }
 
-    /// Computes the scores of all candidates of the queries from `query` on, by rows of the corpus: what several
-    /// queries need is read once.
+    /// Computes the scores of all candidates of the queries from `query` on, in the order of the
+    /// corpus, so that rows that several queries need are read once.
     fn decide(&self, query: usize, lists: &mut [Candidates]) {
         /// Rows that stay in cache meanwhile.
         const STRETCH: usize = 1024;
@@ -224,7 +227,7 @@ impl Search<'_> {
         };
         let mut panels = vec![empty; queries.len().div_ceil(QUERIES)];
         let mut bytes = vec![0; self.prepared.width];
-        let mut ordinary = Vec::with_capacity(queries.len());
+        let mut bounded = Vec::with_capacity(queries.len());
         for (place, query) in queries.clone().enumerate() {
             let source = self.queries.row(query);
             let length = norm(self.isa, source);
@@ -232,8 +235,8 @@ impl Search<'_> {
                 Similarity::Cosine => 1.0,
                 _ => length * self.prepared.longest,
             };
-            ordinary.push(length.is_finite() && ORDINARY.contains(&weight));
-            if !ordinary[place] {
+            bounded.push(length.is_finite() && BOUNDED.contains(&weight));
+            if !bounded[place] {
                 continue;
             }
             let rounded = round(self.isa, source, 1.0 / length, &mut bytes);
@@ -254,10 +257,10 @@ impl Search<'_> {
             }
         }
         let lists = queries.map(|_| Candidates::new(self.prepared.vnni, self.k)).collect();
-        Block { panels, ordinary, lists }
+        Block { panels, bounded, lists }
     }
 
-    /// The score of any row for a query; not-a-number counts as minus infinity.
+    /// A function that computes the score of any row for a query; NaN counts as minus infinity.
     fn score(&self, query: usize) -> impl Fn(u32) -> f32 {
         let source = self.queries.row(query);
         let length = norm(self.isa, source);
@@ -277,7 +280,7 @@ impl Search<'_> {
 struct Block {
     panels: Vec<Panel>,
     /// Whether a query goes through the products of bytes.
-    ordinary: Vec<bool>,
+    bounded: Vec<bool>,
     lists: Vec<Candidates>,
 }
 
@@ -293,23 +296,23 @@ struct Panel {
 struct Scale {
     /// Score of a sum of 1 with a row of scale 1.
     unit: f32,
-    /// Score of the query and a row of length 1, both in the same direction.
+    /// Score of the query and a row of norm 1 in its direction.
     weight: f32,
-    /// Length of what rounding lost, relative to the query.
+    /// Norm of the rounding error, relative to the query.
     lost: f32,
     /// One over the scale of the query's bytes.
     inverse: f64,
 }
 
 impl Scale {
-    /// A score in units of the query's scale, with room for its rounding.
+    /// A score in units of the query's scale, with room for rounding.
     fn threshold(&self, score: f32) -> f32 {
         let score = f64::from(score);
         ((score - score.abs() * ROOM) / f64::from(self.weight) * self.inverse) as f32
     }
 }
 
-/// What the comparison needs of a rounded row, with room for the rounding of the base.
+/// The terms of the comparison for a rounded row, with room for the rounding of the base.
 fn comparison(row: &Rounded) -> Row {
     let base = 128.0 * f64::from(row.sum);
     Row {

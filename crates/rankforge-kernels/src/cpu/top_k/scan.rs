@@ -1,4 +1,4 @@
-//! Every score in `f32`, in tiles that stay in cache.
+//! Computes every score in `f32`, in tiles that stay in cache.
 
 use crate::cpu::machine::Cpu;
 use crate::cpu::matmul::block::{AbsoluteDifference, Multiply, SquaredDifference};
@@ -18,7 +18,7 @@ use std::ops::Range;
 
 /// What is computed of the corpus before its first search.
 pub(crate) struct Prepared {
-    /// One over the length of each row, for cosines; empty for other similarities.
+    /// Reciprocal norm of each row, for cosines; empty for other similarities.
     factors: Vec<f32>,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn search(
     })
 }
 
-/// Queries of a block; their columns of scores stay in L1 beside a panel of the queries.
+/// Queries of a block: their scores of a tile stay in L1 beside a panel of queries.
 const QUERIES: usize = 128;
 
 /// Rows of the corpus in a tile.
@@ -67,7 +67,7 @@ struct Search<'a> {
     similarity: Similarity,
     queries: Matrix<'a>,
     corpus: Matrix<'a>,
-    /// One over the length of each row, for cosines.
+    /// Reciprocal norm of each row, for cosines.
     corpus_factors: &'a [f32],
     k: usize,
 }
@@ -75,8 +75,8 @@ struct Search<'a> {
 impl Search<'_> {
     /// The best `k` of the rows `part` for each of `queries`, unordered.
     ///
-    /// The queries are the columns of the products: so the corpus is read where it lies, once for
-    /// each block of queries, and a vector of scores meets a vector of thresholds.
+    /// The queries are the columns of the products. So the corpus is read in place, once for each
+    /// block of queries, and a vector of scores is compared with a vector of thresholds.
     fn scan(&self, queries: Range<usize>, part: Range<usize>) -> Vec<Vec<Neighbour>> {
         thread_local! {
             static MEMORY: RefCell<Aligned> = const { RefCell::new(Aligned::new()) };
@@ -119,7 +119,7 @@ impl Search<'_> {
                 let similarity = self.similarity;
                 let factors = self.corpus_factors.get(first..first + rows).unwrap_or(&[]);
                 dispatch(isa, Finish { similarity, factors, scores, columns });
-                // Without a full list for each query, every row is taken.
+                // Until the list of each query is full, every row is taken.
                 let taken = best.k.saturating_sub(first - part.start).min(rows);
                 best.take_all(first as u32, &scores[..taken * columns]);
                 let (first, scores) = ((first + taken) as u32, &scores[taken * columns..]);
@@ -130,7 +130,7 @@ impl Search<'_> {
         })
     }
 
-    /// Copies a block of queries; those for cosines get unit length.
+    /// Copies a block of queries; for cosines, normalised.
     fn scale_queries(&self, queries: Range<usize>, target: &mut [f32]) {
         let columns = self.queries.columns;
         for (target, row) in target.chunks_exact_mut(columns.max(1)).zip(queries) {
@@ -164,19 +164,21 @@ impl Search<'_> {
 /// The best rows so far for each query of a block.
 struct Best<'a> {
     k: usize,
-    /// At least the `k` best; cut back to them when full.
+    /// At least the `k` best; truncated to them when full.
     lists: Vec<Vec<Neighbour>>,
-    /// Scores that are not above them cannot be among the best: the row comes later.
+    /// A score that is not above its threshold is not among the best: at a tie the earlier row
+    /// wins.
     thresholds: &'a mut [f32],
 }
 
-/// Length at which a list is cut back to `k`: the longer, the rarer the cut and the staler the threshold.
+/// Length at which a list is truncated to `k`: with more, truncation is rarer and the threshold
+/// older.
 fn capacity(k: usize) -> usize {
     2 * k + 32
 }
 
 impl Best<'_> {
-    /// Takes the scores of all rows from `first` on.
+    /// Adds the scores of all rows from `first` on.
     fn take_all(&mut self, first: u32, scores: &[f32]) {
         let columns = self.thresholds.len();
         for (index, row) in (first..).zip(scores.chunks_exact(columns)) {
@@ -240,7 +242,7 @@ impl Kernel for Finish<'_> {
     }
 }
 
-/// Offers the scores above their query's threshold.
+/// Adds the scores that are above their query's threshold.
 struct Select<'a, 'b> {
     best: &'a mut Best<'b>,
     /// Row number in the corpus of the first row of scores.
@@ -260,7 +262,7 @@ impl Kernel for Select<'_, '_> {
         let groups = self.scores.chunks(GROUP * columns);
         for (group, first) in groups.zip((self.first..).step_by(GROUP)) {
             for column in (0..columns).step_by(S::LANES) {
-                // The second operand of `max` wins over not-a-number.
+                // `max` returns its second operand when the first is NaN.
                 let mut highest = S::splat(f32::NEG_INFINITY);
                 for row in group.chunks_exact(columns) {
                     highest = S::max(S::load(&row[column..]), highest);
@@ -284,7 +286,7 @@ impl Kernel for Select<'_, '_> {
     }
 }
 
-/// One over the length of each row.
+/// The reciprocal norm of each row.
 fn reciprocal_norms(cpu: &Cpu, x: Matrix<'_>) -> Vec<f32> {
     let isa = cpu.isa();
     by_rows(cpu, x, |row| (1.0 / norm(isa, &x.data[row * x.columns..][..x.columns])) as f32)

@@ -1,16 +1,17 @@
-//! What the search by bytes does with vectors of AVX-512: products with `vpdpbusd`, comparison of the sums with
-//! thresholds, selection in lists of bounds, and the `f64` product that decides.
+//! The AVX-512 parts of the search by bytes: products with `vpdpbusd`, comparison of the sums with
+//! thresholds, selection in lists of bounds, and the dot product in `f64`.
 
 use crate::cpu::top_k::exact::{SUMS, total};
 use crate::isa::{Isa, Supported};
 use std::arch::x86_64::*;
 
-/// The machine has AVX-512 F, BW, DQ, VL and VNNI, and FMA: what all functions here need.
+/// Proof that the machine has AVX-512 F, BW, DQ, VL and VNNI, and FMA, which the functions here
+/// need.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Vnni(());
 
 impl Vnni {
-    /// Whether `isa` has them.
+    /// The proof, where `isa` has them.
     pub(super) fn of(isa: Supported) -> Option<Vnni> {
         (isa.isa() == Isa::Avx512Bf16).then_some(Vnni(()))
     }
@@ -28,34 +29,34 @@ pub(super) const GROUP: usize = 4;
 const LANES: usize = 16;
 const VECTORS: usize = QUERIES / LANES;
 
-/// A group of bytes of 16 queries, 128 added to each: 64 bytes that no vector load straddles.
+/// A group of bytes of 16 queries, each plus 128: 64 bytes, aligned to a cache line.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Line(pub(super) [[u8; GROUP]; LANES]);
 
-/// What the comparison needs of each query of a panel, in units of its scale.
+/// The terms of the comparison for each query of a panel, in units of its scale.
 #[derive(Clone)]
 #[repr(C, align(64))]
 pub(super) struct Thresholds {
     /// The score to reach.
     pub(super) score: [f32; QUERIES],
-    /// Length of the query: 1.
+    /// Norm of the query: 1.
     pub(super) length: [f32; QUERIES],
-    /// Length of what rounding lost.
+    /// Norm of the rounding error.
     pub(super) lost: [f32; QUERIES],
 }
 
-/// What the comparison needs of a row of the corpus.
+/// The terms of the comparison for a row of the corpus.
 #[derive(Clone, Copy)]
 pub(super) struct Row {
-    /// The sum of products of a query that rounds to zeros, less room for rounding; infinite for a row that is never
-    /// taken.
+    /// The sum of products with a query of zeros, minus room for rounding; infinite for a row that
+    /// is never taken.
     pub(super) base: f32,
     /// One over the scale.
     pub(super) inverse_scale: f32,
-    /// Length of what rounding lost.
+    /// Norm of the rounding error.
     pub(super) lost: f32,
-    /// Length of the rounded row.
+    /// Norm of the rounded row.
     pub(super) length: f32,
 }
 
@@ -63,15 +64,16 @@ pub(super) struct Row {
 pub(super) struct Hits {
     /// For each row, a bit for each query.
     pub(super) masks: [u64; ROWS],
-    /// The sums of products; of no meaning in a vector of 16 without any bit.
+    /// The sums of products; unspecified in a vector of 16 without any bit.
     pub(super) sums: [[i32; QUERIES]; ROWS],
 }
 
-/// Products of the panel's queries with `ROWS` rows of bytes, compared with the thresholds; whether any reaches its own.
+/// Multiplies the panel's queries with `ROWS` rows of bytes and compares the sums with the
+/// thresholds; returns whether any reaches its own.
 ///
-/// A sum stays out only if `scale_q scale_r (sum - 128 sum_r) + lost_r + lost_q length_r` is below the query's
-/// threshold, where the last two terms bound what rounding to bytes changes (Cauchy and Schwarz).
-///
+/// A sum is left out only if `scale_q scale_r (sum - 128 sum_r) + lost_r + lost_q length_r` is
+/// below the query's threshold: the last two terms bound the error of rounding to bytes
+/// (Cauchy-Schwarz).
 #[inline(always)]
 pub(super) fn tile(
     _: Vnni,
@@ -119,7 +121,7 @@ fn compared_tile(
             }
         }
     }
-    // The most that any of the rows may be off by: one comparison value for all of them.
+    // The largest error bound of the rows, so that one comparison value serves all of them.
     let (mut lost, mut length) = (rows[0].lost, rows[0].length);
     for row in &rows[1..] {
         (lost, length) = (lost.max(row.lost), length.max(row.length));
@@ -128,7 +130,7 @@ fn compared_tile(
     let mut any = 0;
     hits.masks = [0; ROWS];
     for (vector, at) in (0..QUERIES).step_by(LANES).enumerate() {
-        // SAFETY: `QUERIES` numbers in each array, from which 16 are read.
+        // SAFETY: 16 of the `QUERIES` elements of each array, aligned as the struct is.
         let (score, query_length, query_lost) = unsafe {
             (
                 _mm512_load_ps(thresholds.score.as_ptr().add(at)),
@@ -146,7 +148,7 @@ fn compared_tile(
             if mask != 0 {
                 any |= mask;
                 hits.masks[number] |= u64::from(mask) << at;
-                // SAFETY: `QUERIES` numbers in the row, of which 16 are written.
+                // SAFETY: 16 of the `QUERIES` elements of the row.
                 unsafe { _mm512_storeu_si512(hits.sums[number].as_mut_ptr().add(at).cast(), sum) };
             }
         }
@@ -154,14 +156,14 @@ fn compared_tile(
     any != 0
 }
 
-/// How many of some numbers, whole vectors of them, are at least `value`.
+/// How many of `numbers`, whole vectors, are at least `value`.
 pub(super) fn count_at_least(_: Vnni, numbers: &[f32], value: f32) -> usize {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     fn count(numbers: &[[f32; LANES]], value: f32) -> usize {
         let value = _mm512_set1_ps(value);
         let mut count = 0;
         for vector in numbers {
-            // SAFETY: 16 numbers.
+            // SAFETY: 16 elements.
             let vector = unsafe { _mm512_loadu_ps(vector.as_ptr()) };
             count += _mm512_cmp_ps_mask::<_CMP_GE_OQ>(vector, value).count_ones() as usize;
         }
@@ -171,8 +173,8 @@ pub(super) fn count_at_least(_: Vnni, numbers: &[f32], value: f32) -> usize {
     unsafe { count(numbers.as_chunks().0, value) }
 }
 
-/// Keeps the places at which `numbers` are at least `value`, in order, among the first `length`, which are whole
-/// vectors, and gives how many these are.
+/// Keeps the places among the first `length`, whole vectors, at which `numbers` are at least
+/// `value`, in order; returns how many there are.
 pub(super) fn keep_at_least(
     _: Vnni,
     value: f32,
@@ -192,7 +194,8 @@ pub(super) fn keep_at_least(
         let bound = _mm512_set1_ps(value);
         let mut kept = 0;
         for at in (0..length).step_by(LANES) {
-            // SAFETY: `length` is a multiple of 16 within all three, and no more is kept than was read.
+            // SAFETY: `length` is a multiple of 16 within all three slices, and a vector is written
+            // at or before the place it was read from.
             unsafe {
                 let number = _mm512_loadu_ps(numbers.as_ptr().add(at));
                 let other = _mm512_loadu_ps(others.as_ptr().add(at));
@@ -215,7 +218,8 @@ pub(super) fn keep_at_least(
     unsafe { keep(value, numbers, others, index, length) }
 }
 
-/// [`super::dot`], with the same bits: products are exact, so that fused additions round as others do.
+/// The dot product in `f64`, with the bits of `exact::dot`: products of `f32` are exact in `f64`,
+/// so a fused multiply-add rounds like an addition.
 pub(super) fn dot(_: Vnni, a: &[f32], b: &[f32]) -> f64 {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
     fn sums(a: &[[f32; SUMS]], b: &[[f32; SUMS]]) -> [f64; SUMS] {
@@ -223,7 +227,7 @@ pub(super) fn dot(_: Vnni, a: &[f32], b: &[f32]) -> f64 {
         let mut sums = [_mm512_setzero_pd(); SUMS / DOUBLES];
         for (a, b) in a.iter().zip(b) {
             for (part, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: 8 of 32 numbers each.
+                // SAFETY: 8 of the 32 elements of each.
                 let (a, b) = unsafe {
                     let at = part * DOUBLES;
                     (_mm256_loadu_ps(a.as_ptr().add(at)), _mm256_loadu_ps(b.as_ptr().add(at)))
@@ -233,7 +237,7 @@ pub(super) fn dot(_: Vnni, a: &[f32], b: &[f32]) -> f64 {
         }
         let mut numbers = [0.0; SUMS];
         for (part, sum) in numbers.chunks_exact_mut(DOUBLES).zip(sums) {
-            // SAFETY: 8 numbers.
+            // SAFETY: 8 elements.
             unsafe { _mm512_storeu_pd(part.as_mut_ptr(), sum) };
         }
         numbers
@@ -250,7 +254,7 @@ pub(super) fn dot(_: Vnni, a: &[f32], b: &[f32]) -> f64 {
 /// Prefetches some elements of a row.
 pub(super) fn prefetch(numbers: &[f32]) {
     for line in numbers.chunks(16) {
-        // SAFETY: a hint, about memory that is there.
+        // SAFETY: a prefetch does not access memory.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }
 }

@@ -5,29 +5,30 @@ use crate::settings::linear::{InputGradientOf, StoreOf, WeightGradientOf};
 use crate::view::{View, ViewMut};
 use crate::{cpu, reference};
 
-/// The gradient of the input of a linear layer, from `d_out weight`.
+/// Asks [`linear_backward`] for the gradient of the input, `d_out weight`.
 pub struct InputGradient<'a> {
     /// `N x K`.
     pub weight: View<'a>,
-    /// What becomes of the product.
+    /// How the product is stored in `d_x`.
     pub store: Store<'a>,
     /// `T x K`.
     pub d_x: ViewMut<'a>,
 }
 
-/// What becomes of the product that is the gradient of an input.
+/// How the gradient of an input is stored.
 #[derive(Clone, Copy)]
 pub enum Store<'a> {
-    /// It is written.
+    /// `d_x = product`.
     Write,
-    /// It is added to what is there.
+    /// `d_x += product`.
     Add,
-    /// It is multiplied by the slopes of the activation that gave the input, at that activation's
-    /// own input, `T x K`, and written: the gradient of the latter.
+    /// `d_x = product * activation'(z)`, where `z`, `T x K`, is what the activation that gave the
+    /// layer's input was applied to: `d_x` is then the gradient of `z`.
     Slopes(Activation, View<'a>),
 }
 
-/// The gradients of the parameters: `d_weight += d_outᵀ x` and `d_bias += column sums of d_out`.
+/// Asks [`linear_backward`] for the gradients of the parameters: `d_weight += d_outᵀ x` and
+/// `d_bias +=` the column sums of `d_out`.
 pub struct WeightGradient<'a> {
     /// `T x K`.
     pub x: View<'a>,
@@ -37,12 +38,12 @@ pub struct WeightGradient<'a> {
     pub d_bias: Option<ViewMut<'a>>,
 }
 
-/// Backward of [`linear`](crate::ops::linear), given `d_out`, `T x N`; both gradients together read it once.
+/// Backward of [`linear`](crate::ops::linear) without its epilogue, given `d_out`, `T x N`.
 ///
-/// Each number has the same bits whether one gradient is asked for or both.
+/// Asked for both gradients, it reads `d_out` once; the bits are those of two calls.
 ///
 /// # Panics
-/// When the shapes differ from those of the gradients asked for.
+/// When the shapes differ from those that the fields say.
 pub fn linear_backward(
     d_out: View<'_>,
     precision: Precision,

@@ -8,11 +8,11 @@ use rankforge_kernels::{Buffer, Device, Indices, Precision, Ragged};
 use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
-/// A configuration with its numbers; `Case::default()` is plain attention.
+/// A configuration with its operands; `Case::new` is plain attention.
 pub(super) struct Case {
     pub(super) lengths: Vec<usize>,
-    /// Tokens that ask, one of each sequence; `None` is all.
-    pub(super) asks: Option<Vec<u32>>,
+    /// Query tokens, one per sequence; `None` means every token.
+    pub(super) query_tokens: Option<Vec<u32>>,
     pub(super) heads: usize,
     pub(super) dim: usize,
     pub(super) window: Option<usize>,
@@ -26,7 +26,7 @@ pub(super) struct Case {
     pub(super) table: Vec<f32>,
 }
 
-/// What the backward twin gives.
+/// The gradients of the backward twin.
 pub(super) struct Gradients {
     pub(super) d_qkv: Vec<f64>,
     pub(super) d_table: Vec<f64>,
@@ -37,7 +37,7 @@ impl Case {
         let tokens: usize = lengths.iter().sum();
         Case {
             lengths: lengths.to_vec(),
-            asks: None,
+            query_tokens: None,
             heads,
             dim,
             window: None,
@@ -71,17 +71,18 @@ impl Case {
     }
 
     /// Output and normalisers of the operation, then with `backward` its gradients; zeros in the
-    /// rows of tokens that do not ask.
+    /// rows of tokens that are no queries.
     pub(super) fn run(&self, device: &Device, backward: bool) -> [Vec<f32>; 4] {
         let (tokens, hidden, heads) = (self.tokens(), self.hidden(), self.heads);
         let ragged = Ragged::new(device, self.lengths.iter().copied());
         let buckets = self.bias.map_or(0, |(buckets, _)| buckets);
         let table = Buffer::upload(device, buckets, heads, &self.table);
-        let asks = self.asks.as_ref().map(|asks| Indices::new(device, asks));
+        let query_tokens =
+            self.query_tokens.as_ref().map(|query_tokens| Indices::new(device, query_tokens));
         let bias = |(_, max_distance)| RelativeBias { table: table.view(), max_distance };
         let config = Attention {
             ragged: &ragged,
-            queries: asks.as_ref(),
+            queries: query_tokens.as_ref(),
             heads,
             scale: self.scale() as f32,
             window: self.window,
@@ -91,7 +92,7 @@ impl Case {
             precision: self.precision,
         };
         let all: Vec<u32> = (0..tokens as u32).collect();
-        let rows = self.asks.as_ref().unwrap_or(&all);
+        let rows = self.query_tokens.as_ref().unwrap_or(&all);
         let part = |data: &[f32], rows: &[u32], columns: Range<usize>| {
             let (width, count) = (data.len() / tokens.max(1), columns.len());
             let row = |&row: &u32| data[row as usize * width..][columns.clone()].to_vec();
@@ -102,14 +103,14 @@ impl Case {
                 &rows.iter().flat_map(row).collect::<Vec<_>>(),
             )
         };
-        // What was there before must not matter.
+        // Outputs are overwritten: their earlier values must not matter.
         let nan =
             |rows, columns| Buffer::upload(device, rows, columns, &vec![f32::NAN; rows * columns]);
         let (mut out, mut normalisers) = (nan(rows.len(), hidden), nan(rows.len(), heads));
         let qkv = part(&self.qkv, &all, 0..3 * hidden);
         let queries = part(&self.qkv, rows, 0..hidden);
         let keys_values = part(&self.qkv, &all, hidden..3 * hidden);
-        let operands = || match asks {
+        let operands = || match query_tokens {
             None => Qkv::Together(qkv.view()),
             Some(_) => Qkv::Apart { queries: queries.view(), keys_values: keys_values.view() },
         };
@@ -119,14 +120,14 @@ impl Case {
         let mut d_table = Buffer::zeros(device, buckets, heads);
         if backward {
             let d_out = part(&self.d_out, rows, 0..hidden);
-            let gradients = match asks {
+            let gradients = match query_tokens {
                 None => Qkv::Together(d_qkv.view_mut()),
                 Some(_) => Qkv::Apart {
                     queries: d_queries.view_mut(),
                     keys_values: d_keys_values.view_mut(),
                 },
             };
-            // Parameter gradients are added to what is there.
+            // Parameter gradients are accumulated.
             d_table.view_mut().fill(1.0);
             attention_backward(
                 &config,
@@ -141,7 +142,7 @@ impl Case {
         let d_table = d_table.view().to_vec().iter().map(|x| x - 1.0).collect();
         let mut results =
             [out.view().to_vec(), normalisers.view().to_vec(), d_qkv.view().to_vec(), d_table];
-        if asks.is_some() {
+        if query_tokens.is_some() {
             let spread = |source: &[f32], target: &mut [f32], rows: &[u32], first: usize| {
                 let (width, count) = (target.len() / tokens, source.len() / rows.len());
                 for (&row, source) in rows.iter().zip(source.chunks(count)) {
@@ -176,8 +177,8 @@ impl Case {
         near && (key <= query || !self.causal)
     }
 
-    /// Calls `f(head, first token, length, probabilities, mask factors)` for each head and sequence;
-    /// both matrices are `length x length`. Returns the normalisers.
+    /// Calls `f(head, first token, length, probabilities, mask factors)` for each head and
+    /// sequence; both matrices are `length x length`. Returns the normalisers.
     fn for_heads(
         &self,
         qkv: &[f64],
@@ -294,8 +295,8 @@ impl Case {
         p.iter().zip(&d_p).map(|(p, d)| p * (d - mean)).collect()
     }
 
-    /// Queries, keys, values and output gradients as the products take them: queries are rounded
-    /// with the factor that makes scores those of powers of two.
+    /// Queries, keys, values and output gradients as operands of the products: queries are rounded
+    /// times the factor that makes scores exponents of 2.
     fn operands(&self) -> (Vec<f64>, Vec<f64>) {
         let round = |x: f32| rounded(self.precision, x);
         let factor = self.scale() as f32 * LOG2_E;
@@ -309,12 +310,12 @@ impl Case {
         (qkv, self.d_out.iter().map(|&x| round(x)).collect())
     }
 
-    /// How far rounding probabilities and gradients of scores, which the twin does not round, may
-    /// move the output and the gradients: each by `u |x| + t`, the greater of which is the unit
-    /// roundoff and the other half the least number.
+    /// Bounds of what rounding probabilities and gradients of scores, which the twin does not
+    /// round, changes in the output and the gradients. Rounding `x` changes it by at most `u |x| +
+    /// t`, with the unit roundoff `u` and half the least subnormal `t`.
     ///
-    /// The mean that is taken from the gradients of the probabilities is that of the output as it
-    /// came out, and of its gradient before rounding.
+    /// The operation subtracts from the gradients of the probabilities a mean that it takes from
+    /// the rounded output, and from the gradient of the output before rounding.
     fn rounding(&self, qkv: &[f64], table: &[f64], d_out: &[f64]) -> (Vec<f64>, Gradients) {
         let error = |x: f64| match self.precision {
             Precision::Float32 => 0.0,
@@ -358,10 +359,10 @@ impl Case {
         (out, Gradients { d_qkv, d_table })
     }
 
-    /// Relative error allowed for a number that is a sum over keys of products with probabilities.
+    /// Relative error allowed for a sum over keys of products with probabilities.
     ///
-    /// A score of size `s` has an error of about `(D + 2) eps s` and the same for its normaliser; `e^x`
-    /// makes an absolute error of the exponent a relative one of the probability.
+    /// A score of size `s` has an error of about `(D + 2) eps s` and the same for its normaliser;
+    /// `e^x` makes an absolute error of the exponent a relative one of the probability.
     fn relative_error(&self, qkv: &[f64]) -> f64 {
         let norm = |part, head, token| {
             (0..self.dim).map(|d| qkv[self.at(part, head, token, d)].powi(2)).sum::<f64>().sqrt()
@@ -372,7 +373,7 @@ impl Case {
                 |part| (0..self.tokens()).map(|t| norm(part, head, t)).fold(0.0, f64::max);
             largest = largest.max(longest(0) * longest(1) * self.scale());
         }
-        // Rounding errors of sums of n terms grow as sqrt(n); 4 is the margin over their mean.
+        // Rounding errors of sums of n terms grow as sqrt(n); 4 is a margin over their mean.
         4.0 * EPS * (largest + 2.0) * (self.dim as f64).sqrt()
     }
 

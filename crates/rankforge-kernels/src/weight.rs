@@ -33,9 +33,7 @@ impl<'a> Weight<'a> {
             Weight::Packed(packed) => packed.columns(),
         }
     }
-}
 
-impl<'a> Weight<'a> {
     /// The weight as CPU kernels take it, for an operation on `device`.
     pub(crate) fn host(self, device: &Device) -> cpu::Weight<'a> {
         match self {

@@ -156,44 +156,21 @@ pub(crate) fn attention_backward(
     mut d_qkv: Qkv<MatrixMut<'_>>,
     d_bias: Option<MatrixMut<'_>>,
 ) {
-    let (precision, hidden) = (config.precision, saved.out.columns);
-    let scale = f64::from(config.scale);
-    let buckets = d_bias.as_ref().map_or(0, |d_bias| d_bias.rows);
-    let mut d_buckets = vec![0.0; buckets * config.heads];
+    let hidden = saved.out.columns;
+    let mut d_buckets = vec![0.0; config.bias.map_or(0, |bias| bias.table.rows * config.heads)];
     for head in config.each_head(&saved.qkv, hidden) {
-        let (dim, length, start) = (head.dim, head.tokens.len(), head.head * head.dim);
-        let (mut d_k, mut d_v) = (vec![0.0; length * dim], vec![0.0; length * dim]);
+        let (dim, start) = (head.dim, head.head * head.dim);
+        let size = head.tokens.len() * dim;
+        let mut of_keys = KeyGradients { d_k: vec![0.0; size], d_v: vec![0.0; size] };
         for query in head.queries.clone() {
-            let of_query = query - head.queries.start;
-            let row = head.first_row + of_query;
-            let raw = |d: usize| saved.d_out.at(row, start + d);
-            let g: Vec<f64> = (0..dim).map(|d| operand(precision, raw(d))).collect();
-            let delta: f64 = (0..dim).map(|d| raw(d) * saved.out.at(row, start + d)).sum();
-            let normaliser = saved.log_sum_exp.at(row, head.head) * LOG2_E;
-            let mut d_q = vec![0.0; dim];
-            for key in 0..length {
-                let Some(score) = config.score(&head, query, key) else { continue };
-                let (p, mask) = ((score - normaliser).exp2(), config.mask(&head, query, key));
-                let v = &head.v[key * dim..][..dim];
-                let d_p = mask * g.iter().zip(v).map(|(g, v)| g * v).sum::<f64>();
-                let d_score = p * (d_p - delta);
-                if let Some((_, bucket)) = config.bucket(query, key).filter(|_| buckets > 0) {
-                    d_buckets[bucket * config.heads + head.head] += d_score;
-                }
-                let (p, d_score) = (operand(precision, p * mask), operand(precision, d_score));
-                for d in 0..dim {
-                    d_q[d] += d_score * head.k[key * dim + d];
-                    // The queries carry `scale log2 e`.
-                    d_k[key * dim + d] += d_score * head.q[of_query * dim + d] * LN_2;
-                    d_v[key * dim + d] += p * g[d];
-                }
-            }
+            let row = head.first_row + query - head.queries.start;
+            let d_q = of_query(config, &saved, &head, query, row, &mut of_keys, &mut d_buckets);
             let target = match &mut d_qkv {
                 Qkv::Together(all) => all,
                 Qkv::Apart { queries, .. } => queries,
             };
             for (d, d_q) in d_q.into_iter().enumerate() {
-                target.put(row, start + d, d_q * scale);
+                target.put(row, start + d, d_q);
             }
         }
         let (target, keys) = match &mut d_qkv {
@@ -202,8 +179,8 @@ pub(crate) fn attention_backward(
         };
         for (key, token) in head.tokens.clone().enumerate() {
             for d in 0..dim {
-                target.put(token, keys + start + d, d_k[key * dim + d]);
-                target.put(token, keys + hidden + start + d, d_v[key * dim + d]);
+                target.put(token, keys + start + d, of_keys.d_k[key * dim + d]);
+                target.put(token, keys + hidden + start + d, of_keys.d_v[key * dim + d]);
             }
         }
     }
@@ -212,4 +189,49 @@ pub(crate) fn attention_backward(
             d_bias.add(bucket, head, d_buckets[index]);
         }
     }
+}
+
+/// Gradients of the keys and values of one head, rows of its dimension.
+struct KeyGradients {
+    d_k: Vec<f64>,
+    d_v: Vec<f64>,
+}
+
+/// The gradient of one query, whose row is `row`; adds its shares of those of keys, values and
+/// buckets.
+fn of_query(
+    config: &Config<'_>,
+    saved: &Saved<'_>,
+    head: &Head,
+    query: usize,
+    row: usize,
+    of_keys: &mut KeyGradients,
+    d_buckets: &mut [f64],
+) -> Vec<f64> {
+    let (dim, start, precision) = (head.dim, head.head * head.dim, config.precision);
+    let q = &head.q[(query - head.queries.start) * dim..][..dim];
+    let raw = |d: usize| saved.d_out.at(row, start + d);
+    let g: Vec<f64> = (0..dim).map(|d| operand(precision, raw(d))).collect();
+    let delta: f64 = (0..dim).map(|d| raw(d) * saved.out.at(row, start + d)).sum();
+    let normaliser = saved.log_sum_exp.at(row, head.head) * LOG2_E;
+    let mut d_q = vec![0.0; dim];
+    for key in 0..head.tokens.len() {
+        let Some(score) = config.score(head, query, key) else { continue };
+        let (p, mask) = ((score - normaliser).exp2(), config.mask(head, query, key));
+        let rows = key * dim..(key + 1) * dim;
+        let (k, v) = (&head.k[rows.clone()], &head.v[rows.clone()]);
+        let d_p = mask * g.iter().zip(v).map(|(g, v)| g * v).sum::<f64>();
+        let d_score = p * (d_p - delta);
+        if let Some((_, bucket)) = config.bucket(query, key) {
+            d_buckets[bucket * config.heads + head.head] += d_score;
+        }
+        let (p, d_score) = (operand(precision, p * mask), operand(precision, d_score));
+        for d in 0..dim {
+            d_q[d] += d_score * k[d] * f64::from(config.scale);
+            // The queries carry `scale log2 e`.
+            of_keys.d_k[rows.start + d] += d_score * q[d] * LN_2;
+            of_keys.d_v[rows.start + d] += p * g[d];
+        }
+    }
+    d_q
 }

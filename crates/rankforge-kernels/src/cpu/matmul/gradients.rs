@@ -134,28 +134,14 @@ impl Gradients<'_> {
         let down = &mut down[..plan.broadcast_rows() * words];
         self.pack(cpu, &depths, [&mut *weight, &mut *x, &mut *down, &mut *along]);
 
-        let packed = Packed {
-            depths: depths.clone(),
-            words,
-            panels: x,
-            panel_words: words,
-            panel_start: 0,
-            broadcast: down,
-        };
+        let packed = Packed::of(depths.clone(), words, x, down);
         let tiles = Tiles::of(plan, &packed, self.d_weight, &|_, _| {});
         let Some(Input { plan, out, finish, .. }) = &self.input else {
             return for_each(cpu, self.parallel, tiles.count(), |task| tiles.run(task));
         };
         let (first, words) = (depths.start, plan.words());
         let plan = plan.rows(&depths);
-        let packed = Packed {
-            depths: 0..plan.depth,
-            words,
-            panels: weight,
-            panel_words: words,
-            panel_start: 0,
-            broadcast: along,
-        };
+        let packed = Packed::of(0..plan.depth, words, weight, along);
         let out = out.slice_rows(&depths);
         let finish = |rows: Range<usize>, columns| {
             finish(rows.start + first..rows.end + first, columns);

@@ -61,6 +61,7 @@ pub(super) struct Plan<'a> {
     pub(super) most: usize,
     /// Rows of the operand in panels.
     pub(super) panels: usize,
+    /// The broadcast operand, and its rows.
     pub(super) broadcast: (Operand<'a>, usize),
     pub(super) place: Place,
     pub(super) depth: usize,
@@ -81,6 +82,18 @@ pub(super) struct Packed<'a> {
     pub(super) panel_words: usize,
     pub(super) panel_start: usize,
     pub(super) broadcast: &'a [f32],
+}
+
+impl<'a> Packed<'a> {
+    /// `words` words at `depths`, all that there are of them in `panels`.
+    pub(super) fn of(
+        depths: Range<usize>,
+        words: usize,
+        panels: &'a [f32],
+        broadcast: &'a [f32],
+    ) -> Packed<'a> {
+        Packed { depths, words, panels, panel_words: words, panel_start: 0, broadcast }
+    }
 }
 
 impl<'a> Plan<'a> {

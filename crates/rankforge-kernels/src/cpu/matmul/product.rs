@@ -95,19 +95,21 @@ fn run_chunks(
         let (depths, words) = plan.depths(start, chunk);
         let (target, rows) = scratch.split_at_mut(packed_rows * words);
         let rows = &mut rows[..broadcast_rows * Plan::row_stride(words)];
-        let (panels, panel_words, panel_start) = match panels {
-            Panels::Packed(panels) => (panels, plan.words(), start),
-            Panels::ToPack(operand) => {
-                let source = (operand, plan.panels);
-                let groups = Groups::of(plan.panel_kind(plan.panel), source, &depths, &mut *target);
-                for_each(cpu, plan.parallel, groups.count(), |group| groups.pack(group));
-                (&*target, words, 0)
-            }
-        };
+        if let Panels::ToPack(operand) = panels {
+            let (kind, source) = (plan.panel_kind(plan.panel), (operand, plan.panels));
+            let groups = Groups::of(kind, source, &depths, &mut *target);
+            for_each(cpu, plan.parallel, groups.count(), |group| groups.pack(group));
+        }
         if plan.place == Place::Rows {
             pack_rows(plan, cpu, &depths, rows);
         }
-        let packed = Packed { depths, words, panels, panel_words, panel_start, broadcast: rows };
+        let packed = match panels {
+            Panels::ToPack(_) => Packed::of(depths, words, target, rows),
+            Panels::Packed(panels) => {
+                let (panel_words, panel_start) = (plan.words(), start);
+                Packed { depths, words, panels, panel_words, panel_start, broadcast: rows }
+            }
+        };
         let tiles = Tiles::of(plan, &packed, out, finish);
         for_each(cpu, plan.parallel, tiles.count(), |task| tiles.run(task));
     }

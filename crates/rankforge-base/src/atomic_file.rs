@@ -1,0 +1,107 @@
+use crate::directory::{parent_of, sync_directory};
+use crate::file_error::FileError;
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// Capacity of the write buffer, in bytes.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// A file that appears at its path only once it is complete.
+///
+/// It is written under a temporary name in the same directory; [`AtomicFile::commit`] renames it to
+/// its path. Dropping it without a commit deletes the temporary file and leaves an earlier file of
+/// that path as it was.
+///
+/// On Unix it has the permissions of an ordinary new file: 0o666 minus the umask.
+#[derive(Debug)]
+pub struct AtomicFile {
+    path: PathBuf,
+    file: BufWriter<NamedTempFile>,
+}
+
+impl AtomicFile {
+    /// Creates the temporary file that [`AtomicFile::commit`] will rename to `path`.
+    ///
+    /// # Errors
+    /// When `path` is a directory, or when no file can be created in its parent directory.
+    pub fn create(path: &Path) -> Result<AtomicFile, FileError> {
+        if path.is_dir() {
+            return Err(FileError::content(
+                path,
+                "expected the path of a file to write, got a directory",
+            ));
+        }
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".rankforge-").suffix(".part");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // tempfile's default is 0o600, readable by the owner only. The umask still applies.
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        let file = builder.tempfile_in(parent_of(path)).map_err(FileError::io(path))?;
+        Ok(AtomicFile { path: path.to_owned(), file: BufWriter::with_capacity(BUFFER_BYTES, file) })
+    }
+
+    /// The path that the file will have after [`AtomicFile::commit`].
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A second handle on the temporary file, for writers that need to own a [`File`].
+    ///
+    /// The two handles share one position in the file, and writes through the second one bypass the
+    /// buffer of the first: write through one of them only.
+    ///
+    /// # Errors
+    /// When the operating system cannot duplicate the handle, for instance because too many files
+    /// are open.
+    pub fn handle(&self) -> Result<File, FileError> {
+        self.file.get_ref().as_file().try_clone().map_err(FileError::io(&self.path))
+    }
+
+    /// Flushes the buffer, syncs the file to the disk and renames it to its path.
+    ///
+    /// # Errors
+    /// When the disk is full or the file cannot be renamed. The temporary file is then deleted.
+    pub fn commit(self) -> Result<(), FileError> {
+        let path = self.path;
+        let complete = || -> io::Result<()> {
+            let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        complete().map_err(FileError::io(&path))?;
+        sync_directory(parent_of(&path))
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for AtomicFile {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.file.seek(position)
+    }
+}
+
+/// Writes `bytes` as the whole content of `path` through an [`AtomicFile`]; replaces an earlier
+/// file.
+///
+/// # Errors
+/// When the file cannot be written. An earlier file at `path` is then left unchanged.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(bytes).map_err(FileError::io(path))?;
+    file.commit()
+}

@@ -1,0 +1,20 @@
+//! Utilities shared by the rankforge crates: progress reports, stop requests, atomic writes of
+//! files and directories, and suggestions for misspelt names.
+//!
+//! Depends only on std, tempfile, thiserror and strsim. Contains nothing about models, data sets or
+//! numerics.
+#![forbid(unsafe_code)]
+
+mod atomic_file;
+mod directory;
+mod file_error;
+mod names;
+mod reporter;
+mod stop;
+
+pub use atomic_file::{AtomicFile, write_atomically};
+pub use directory::{DirectoryKind, Entry, replace_directory, sync_directory};
+pub use file_error::FileError;
+pub use names::{nearest, quoted_list};
+pub use reporter::{Reporter, Silent, Task, silent};
+pub use stop::{Stop, StopGuard};

@@ -1,0 +1,82 @@
+use rankforge_base::{DirectoryKind, Entry, FileError, replace_directory};
+use std::fs;
+use std::path::Path;
+
+/// Directories with a file `marker` and otherwise only `.txt` files.
+const KIND: DirectoryKind<'static> = DirectoryKind {
+    name: "a box",
+    recognises: &|entries| entries.iter().any(|entry| entry.name == "marker"),
+    owns: &|entry: &Entry| entry.name == "marker" || entry.name.ends_with(".txt"),
+    temporary_prefix: ".box-",
+};
+
+fn fill(folder: &Path, text: &str) -> Result<(), FileError> {
+    fs::write(folder.join("marker"), text).map_err(FileError::io(folder))
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_directory_is_created_and_then_replaced_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep/box");
+    replace_directory(&path, &KIND, |new| fill(new, "one")).unwrap();
+    fs::write(path.join("notes.txt"), "").unwrap();
+    replace_directory(&path, &KIND, |new| fill(new, "two")).unwrap();
+    assert_eq!(names(&path), ["marker"]);
+    assert_eq!(fs::read_to_string(path.join("marker")).unwrap(), "two");
+    assert_eq!(names(path.parent().unwrap()), ["box"]);
+}
+
+#[test]
+fn an_empty_directory_may_be_filled() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("box");
+    fs::create_dir(&path).unwrap();
+    replace_directory(&path, &KIND, |new| fill(new, "one")).unwrap();
+    assert_eq!(names(&path), ["marker"]);
+}
+
+#[test]
+fn a_failed_fill_leaves_the_old_directory_and_nothing_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("box");
+    replace_directory(&path, &KIND, |new| fill(new, "old")).unwrap();
+    let result = replace_directory(&path, &KIND, |new| {
+        fill(new, "new")?;
+        Err(FileError::content(new, "no space left on device"))
+    });
+    assert!(result.unwrap_err().to_string().contains("no space left"));
+    assert_eq!(fs::read_to_string(path.join("marker")).unwrap(), "old");
+    assert_eq!(names(folder.path()), ["box"]);
+}
+
+#[test]
+fn foreign_directories_and_files_are_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |path: &Path, expected: &str| {
+        let error = replace_directory(path, &KIND, |_| -> Result<(), FileError> {
+            panic!("{} must not be written", path.display())
+        });
+        let message = error.unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    };
+    let other = folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("thesis.txt"), "").unwrap();
+    refused(&other, "is not a box");
+    fs::write(other.join("marker"), "").unwrap();
+    fs::write(other.join("photo.jpg"), "").unwrap();
+    refused(&other, "holds \"photo.jpg\"");
+    refused(&other.join("marker"), "got a file");
+    for path in ["/", "..", "a/.."] {
+        refused(Path::new(path), "expected the path of a new directory");
+    }
+    assert_eq!(names(&other), ["marker", "photo.jpg", "thesis.txt"]);
+}

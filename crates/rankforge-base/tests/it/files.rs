@@ -1,0 +1,51 @@
+use rankforge_base::{AtomicFile, FileError, write_atomically};
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+
+#[test]
+fn a_file_appears_at_its_path_when_it_is_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.txt");
+    let mut file = AtomicFile::create(&path).unwrap();
+    file.write_all(b"....body").unwrap();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.write_all(b"head").unwrap();
+    assert!(!path.exists(), "the file exists before the commit");
+    file.commit().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"headbody");
+}
+
+#[test]
+fn dropping_an_uncommitted_file_deletes_it_and_keeps_the_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.txt");
+    fs::write(&path, "old").unwrap();
+    let mut file = AtomicFile::create(&path).unwrap();
+    file.write_all(b"new").unwrap();
+    drop(file);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_written_file_has_the_permissions_of_an_ordinary_new_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let mode =
+        |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+    fs::write(folder.path().join("plain"), "").unwrap();
+    write_atomically(&folder.path().join("atomic"), b"").unwrap();
+    assert_eq!(mode("atomic"), mode("plain"));
+}
+
+#[test]
+fn errors_name_the_file_and_carry_a_hint() {
+    let error = write_atomically(Path::new("no/such/folder/x"), b"").unwrap_err();
+    assert!(error.to_string().starts_with("no/such/folder/x: "), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("relative")), "{error:?}");
+    let error = FileError::content(Path::new("x.json"), "expected an object, got a list");
+    assert_eq!(error.to_string(), "x.json: expected an object, got a list");
+    assert_eq!((error.path(), error.hint()), (Path::new("x.json"), None));
+}

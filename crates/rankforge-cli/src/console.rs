@@ -1,4 +1,4 @@
-//! What every command is given: the device, progress, and standard output.
+//! What every command gets: the device, progress reporting and standard output.
 
 use crate::progress::Progress;
 use anyhow::Context;
@@ -9,32 +9,38 @@ use std::sync::Arc;
 
 /// The flags that every command has.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Options of every command")]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
-    /// Worker threads [default: one for each core]
-    #[arg(long, global = true, display_order = 900, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Number of threads that compute [default: the number of CPU cores]
+    #[arg(
+        long,
+        global = true,
+        display_order = 900,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
     threads: Option<u16>,
 
-    /// Print results as JSON, for programs
+    /// Print the result as JSON
     #[arg(long, global = true, display_order = 900)]
     json: bool,
 
-    /// Only results, warnings and errors
+    /// Print only the result, warnings and errors, but no progress and no log lines
     #[arg(long, short, global = true, display_order = 901)]
     quiet: bool,
 }
 
-/// Device, progress and standard output.
+/// Opens the device, reports progress and prints results as the global flags say.
 pub(crate) struct Console {
     /// Whether results are printed as JSON.
     pub(crate) json: bool,
-    /// Progress, messages and warnings on standard error.
+    /// Writes progress, messages and warnings to standard error.
     pub(crate) progress: Arc<Progress>,
     threads: Option<usize>,
 }
 
 impl Console {
-    /// As the flags say.
+    /// A console with the settings of the flags.
     pub(crate) fn new(flags: &GlobalArgs) -> Console {
         Console {
             json: flags.json,
@@ -43,10 +49,12 @@ impl Console {
         }
     }
 
-    /// Opens the CPU, with the instruction set that `RANKFORGE_ISA` names or else the best one.
+    /// Opens a CPU device that uses the instruction set named by the environment variable
+    /// `RANKFORGE_ISA`, or the best one that the CPU supports if the variable is unset or empty.
     ///
     /// # Errors
-    /// When `RANKFORGE_ISA` names no instruction set, or one that this machine lacks.
+    /// If `RANKFORGE_ISA` names an unknown instruction set or one that this CPU lacks, or if the
+    /// threads cannot be started.
     pub(crate) fn device(&self) -> anyhow::Result<Device> {
         let open = |isa| Device::cpu_on(isa, &Workers::new(self.threads)?);
         match std::env::var("RANKFORGE_ISA") {
@@ -55,18 +63,20 @@ impl Console {
         }
     }
 
-    /// How models are opened unless flags say otherwise.
+    /// The default load options, with the device of [`Console::device`] and this console's progress
+    /// as the reporter.
     ///
     /// # Errors
-    /// As [`Console::device`].
+    /// The errors of [`Console::device`].
     pub(crate) fn load_options(&self) -> anyhow::Result<LoadOptions> {
-        Ok(LoadOptions::new(&self.device()?))
+        let reporter = self.progress.clone();
+        Ok(LoadOptions { reporter, ..LoadOptions::new(&self.device()?) })
     }
 
     /// Writes text to standard output.
     ///
     /// # Errors
-    /// When it is closed.
+    /// If standard output is closed.
     pub(crate) fn print(&self, text: &str) -> anyhow::Result<()> {
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(text.as_bytes())?;
@@ -77,17 +87,17 @@ impl Console {
     /// Writes a value to standard output as indented JSON.
     ///
     /// # Errors
-    /// When it is closed.
+    /// If standard output is closed.
     pub(crate) fn print_json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
         let mut text = serde_json::to_string_pretty(value)?;
         text.push('\n');
         self.print(&text)
     }
 
-    /// Writes a result: as JSON when asked for, else as text.
+    /// Writes a result to standard output: as JSON with `--json`, else as text.
     ///
     /// # Errors
-    /// When standard output is closed.
+    /// If standard output is closed.
     pub(crate) fn result(
         &self,
         text: impl FnOnce() -> String,

@@ -1,13 +1,14 @@
-//! Data sets by flag.
+//! The flags that name a data set.
 
-use crate::failure::Mistake;
+use crate::failure::CliError;
+use crate::inference::at_least_one;
 use rankforge::data::Location;
 use std::path::PathBuf;
 
-/// Which rows and columns of a data set.
+/// A data set and the part of it to read.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DatasetArgs {
-    /// Data set: a .jsonl, .csv, .tsv or .parquet file, or a folder of them
+    /// Data set: a .jsonl, .csv, .tsv or .parquet file, or a directory of such files
     #[arg(long, value_name = "PATH")]
     pub(crate) dataset: PathBuf,
 
@@ -15,31 +16,31 @@ pub(crate) struct DatasetArgs {
     pub(crate) selection: SelectionArgs,
 }
 
-/// Which part of a data set.
+/// The part of a data set to read.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct SelectionArgs {
-    /// Split of a folder: the files whose names start so [default: train, or the only one]
+    /// Split of a data set directory, e.g. train or test [default: train, or the only split]
     #[arg(long, value_name = "NAME")]
     pub(crate) split: Option<String>,
 
-    /// Columns by role, in order, separated by commas [default: all, in the file's order]
+    /// Columns to read, in this order, separated by commas [default: all, in the file's order]
     #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
     pub(crate) columns: Option<Vec<String>>,
 
-    /// Read the first N rows only
-    #[arg(long, value_name = "N")]
+    /// Read only the first N rows [default: all]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) limit: Option<usize>,
 }
 
 impl DatasetArgs {
-    /// Where the rows are.
+    /// The rows that the flags select.
     pub(crate) fn location(&self) -> Location {
         self.selection.location(self.dataset.clone())
     }
 }
 
 impl SelectionArgs {
-    /// Where the rows are, in the data set at `path`.
+    /// The rows that the flags select from the data set at `path`.
     pub(crate) fn location(&self, path: PathBuf) -> Location {
         Location {
             path,
@@ -50,17 +51,18 @@ impl SelectionArgs {
     }
 }
 
-/// Checks that as many columns were named as there are roles.
+/// The columns of `--columns`, one per role.
 ///
 /// # Errors
-/// Another number of them.
-pub(crate) fn roles<'a>(columns: &'a [String], roles: &[&str]) -> Result<Vec<&'a str>, Mistake> {
+/// If the number of columns differs from the number of roles.
+pub(crate) fn roles<'a>(columns: &'a [String], roles: &[&str]) -> Result<Vec<&'a str>, CliError> {
     if columns.len() != roles.len() {
-        return Err(Mistake::usage(format!(
-            "--columns names {} column(s), expected {}: {}",
-            columns.len(),
+        return Err(CliError::usage(format!(
+            "--columns: expected {} names ({}), got {}: {}",
             roles.len(),
-            roles.join(", ")
+            roles.join(", "),
+            columns.len(),
+            columns.join(", ")
         )));
     }
     Ok(columns.iter().map(String::as_str).collect())

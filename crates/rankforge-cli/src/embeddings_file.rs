@@ -1,71 +1,67 @@
-//! Embeddings on disk, written in pieces: NumPy's `.npy` and `.safetensors`.
+//! Writes embeddings to `.npy` (NumPy) or `.safetensors` files, chunk by chunk.
 //!
-//! Both begin with a header that holds the number of rows, which is known last. The header is
-//! written with room to spare and filled in at the end, under a temporary name until then.
+//! Both formats start with a header that contains the number of rows, which is known only at the
+//! end. So the file starts with a placeholder of fixed size, which is replaced at the end. Until
+//! then the file has a temporary name.
 
-use crate::failure::Mistake;
+use crate::failure::CliError;
 use anyhow::Context;
+use rankforge::base::AtomicFile;
 use rankforge::encoder::Outputs;
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
 
-/// Bytes of the header, padding included; both formats align their data to 64 bytes or less.
+/// Size of the header in bytes, including padding. A multiple of 64, the larger of the two formats'
+/// alignments.
 const HEADER: usize = 128;
 
-/// File formats of embeddings.
+/// The file formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Npy,
     Safetensors,
 }
 
-/// Writes a matrix of embeddings row by row.
+/// Writes a row-major f32 matrix of embeddings, little-endian, in consecutive chunks of rows.
 #[derive(Debug)]
 pub(crate) struct EmbeddingsWriter {
     path: PathBuf,
     format: Format,
-    file: BufWriter<NamedTempFile>,
+    file: AtomicFile,
     rows: usize,
     columns: Option<usize>,
 }
 
 impl EmbeddingsWriter {
-    /// Starts a file; the extension says the format.
+    /// Starts a file in the format of the extension of `path`.
     ///
     /// # Errors
-    /// An unknown extension, or a folder that cannot be written.
+    /// If the extension is unknown or the file cannot be created.
     pub(crate) fn create(path: &Path) -> anyhow::Result<EmbeddingsWriter> {
         let format = match path.extension().and_then(|extension| extension.to_str()) {
             Some("npy") => Format::Npy,
             Some("safetensors") => Format::Safetensors,
             _ => {
                 let message = format!("{}: expected a .npy or .safetensors file", path.display());
-                return Err(Mistake::input(message).into());
+                return Err(CliError::input(message).into());
             }
         };
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let file = rankforge::files::temporary_file(folder)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        let mut file = BufWriter::new(file);
+        let mut file = AtomicFile::create(path)?;
         file.write_all(&[b' '; HEADER])
             .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(EmbeddingsWriter { path: path.to_owned(), format, file, rows: 0, columns: None })
     }
 
-    /// Adds rows.
+    /// Appends rows.
     ///
     /// # Errors
-    /// When the disk is full.
+    /// If writing fails, for example because the disk is full.
     ///
     /// # Panics
-    /// When the rows are of another width than the earlier ones.
+    /// If the number of columns differs from that of earlier rows.
     pub(crate) fn write(&mut self, outputs: &Outputs) -> anyhow::Result<()> {
         let columns = *self.columns.get_or_insert(outputs.columns);
-        assert_eq!(columns, outputs.columns, "width of earlier rows and of these");
+        assert_eq!(columns, outputs.columns, "columns of the earlier rows and of these");
         self.rows += outputs.rows;
         let mut bytes = Vec::with_capacity(size_of::<f32>() * columns);
         for row in outputs.values.chunks_exact(columns.max(1)) {
@@ -78,22 +74,19 @@ impl EmbeddingsWriter {
         Ok(())
     }
 
-    /// Completes the file and gives it its name; the result is its rows and columns.
+    /// Writes the header, renames the file to its final name, and returns the numbers of rows and
+    /// columns.
     ///
     /// # Errors
-    /// When the disk is full.
+    /// If writing or renaming fails.
     pub(crate) fn finish(self) -> anyhow::Result<(usize, usize)> {
         let (rows, columns) = (self.rows, self.columns.unwrap_or(0));
         let header = header(self.format, rows, columns);
-        let complete = || -> std::io::Result<()> {
-            let mut file = self.file.into_inner()?;
-            file.seek(SeekFrom::Start(0))?;
-            file.write_all(&header)?;
-            file.as_file().sync_all()?;
-            file.persist(&self.path)?;
-            Ok(())
-        };
-        complete().with_context(|| format!("cannot write {}", self.path.display()))?;
+        let mut file = self.file;
+        file.seek(SeekFrom::Start(0))
+            .and_then(|_| file.write_all(&header))
+            .with_context(|| format!("cannot write {}", self.path.display()))?;
+        file.commit()?;
         Ok((rows, columns))
     }
 }
@@ -126,11 +119,11 @@ fn header(format: Format, rows: usize, columns: usize) -> [u8; HEADER] {
 mod tests {
     use super::*;
 
-    fn two_pieces(path: &Path) -> Vec<u8> {
+    fn two_chunks(path: &Path) -> Vec<u8> {
         let mut writer = EmbeddingsWriter::create(path).unwrap();
         writer.write(&Outputs { rows: 1, columns: 2, values: vec![1.0, 2.0] }).unwrap();
         writer.write(&Outputs { rows: 1, columns: 2, values: vec![3.0, -4.0] }).unwrap();
-        assert!(!path.exists(), "nothing under the name before the end");
+        assert!(!path.exists(), "the final name exists before `finish`");
         assert_eq!(writer.finish().unwrap(), (2, 2));
         std::fs::read(path).unwrap()
     }
@@ -140,9 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn npy_holds_header_and_rows() {
-        let folder = tempfile::tempdir().unwrap();
-        let bytes = two_pieces(&folder.path().join("x.npy"));
+    fn npy_files_have_a_header_and_rows() {
+        let directory = tempfile::tempdir().unwrap();
+        let bytes = two_chunks(&directory.path().join("x.npy"));
         assert_eq!(&bytes[..10], b"\x93NUMPY\x01\x00\x76\x00");
         let dictionary = std::str::from_utf8(&bytes[10..HEADER]).unwrap();
         assert!(
@@ -153,9 +146,9 @@ mod tests {
     }
 
     #[test]
-    fn safetensors_holds_header_and_rows() {
-        let folder = tempfile::tempdir().unwrap();
-        let bytes = two_pieces(&folder.path().join("x.safetensors"));
+    fn safetensors_files_have_a_header_and_rows() {
+        let directory = tempfile::tempdir().unwrap();
+        let bytes = two_chunks(&directory.path().join("x.safetensors"));
         let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
         assert_eq!(header["embeddings"]["shape"], serde_json::json!([2, 2]));
@@ -171,10 +164,10 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_file_leaves_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = EmbeddingsWriter::create(&folder.path().join("x.npy")).unwrap();
+    fn an_unfinished_file_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let writer = EmbeddingsWriter::create(&directory.path().join("x.npy")).unwrap();
         drop(writer);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

@@ -1,69 +1,73 @@
-//! What went wrong, as the user sees it: one `error:` line, its causes, a hint and an exit code.
+//! How a failed command ends: an `error:` line, its causes, a hint, and an exit code.
 
+use rankforge::Error;
+use rankforge::base::FileError;
 use rankforge::data::DataError;
 use rankforge::encoder::EncoderError;
 use std::fmt;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Exit code of a command that failed.
 const FAILED: u8 = 1;
-/// Exit code of a command line that makes no sense, as clap has it.
+/// Exit code of an invalid command line, the same as clap's.
 const USAGE: u8 = 2;
-/// Exit code after Ctrl-C, as shells have it.
+/// Exit code after Ctrl-C: 128 + SIGINT, the convention of shells.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// A mistake of the user, with what to do about it.
+/// An error of the command line itself, with an optional hint and an exit code.
 #[derive(Debug)]
-pub(crate) struct Mistake {
+pub(crate) struct CliError {
     message: String,
     hint: Option<String>,
     code: u8,
 }
 
-impl Mistake {
-    /// Wrong input.
-    pub(crate) fn input(message: impl Into<String>) -> Mistake {
-        Mistake { message: message.into(), hint: None, code: FAILED }
+impl CliError {
+    /// Unusable input; exit code 1.
+    pub(crate) fn input(message: impl Into<String>) -> CliError {
+        CliError { message: message.into(), hint: None, code: FAILED }
     }
 
-    /// Flags that do not go together.
-    pub(crate) fn usage(message: impl Into<String>) -> Mistake {
-        Mistake { message: message.into(), hint: None, code: USAGE }
+    /// Flags that are missing or contradict each other; exit code 2.
+    pub(crate) fn usage(message: impl Into<String>) -> CliError {
+        CliError { message: message.into(), hint: None, code: USAGE }
     }
 
-    /// Stopped by Ctrl-C.
-    pub(crate) fn interrupted(message: impl Into<String>) -> Mistake {
-        Mistake { message: message.into(), hint: None, code: INTERRUPTED }
+    /// Stopped by Ctrl-C; exit code 130.
+    pub(crate) fn interrupted(message: impl Into<String>) -> CliError {
+        CliError { message: message.into(), hint: None, code: INTERRUPTED }
     }
 
-    /// Adds what to do about it.
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Mistake {
+    /// Adds a line that says what the user can do about the error.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> CliError {
         self.hint = Some(hint.into());
         self
     }
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Mistake {}
+impl std::error::Error for CliError {}
 
-/// Writes the error with its causes and a hint to `stderr` and says with which code to exit.
+/// Writes the error, its causes and a hint to `stderr`, and returns the exit code.
 ///
-/// A closed pipe on standard output (`rankforge rank ... | head`) is no error.
+/// A closed pipe on standard output (`rankforge rank ... | head`) counts as success and prints
+/// nothing.
 pub(crate) fn render(error: &anyhow::Error, stderr: &mut dyn Write) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    // Nothing can be said when standard error is closed too; the exit code remains.
+    // If standard error is closed too, the exit code is all that can be reported.
     let _ = write_chain(error, stderr);
-    let code = if let Some(mistake) = find::<Mistake>(error) {
-        mistake.code
-    } else if matches!(find::<rankforge::Error>(error), Some(rankforge::Error::Interrupted(_))) {
+    let code = if let Some(error) = find::<CliError>(error) {
+        error.code
+    } else if let Some(Error::Interrupted { .. } | Error::Stopped { .. }) = find(error) {
         INTERRUPTED
     } else {
         FAILED
@@ -72,15 +76,15 @@ pub(crate) fn render(error: &anyhow::Error, stderr: &mut dyn Write) -> ExitCode 
 }
 
 fn write_chain(error: &anyhow::Error, stderr: &mut dyn Write) -> std::io::Result<()> {
-    let mut shown = error.to_string();
-    writeln!(stderr, "error: {shown}")?;
+    let mut message = error.to_string();
+    writeln!(stderr, "error: {message}")?;
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
-        // Libraries print their source within their own message; do not say it twice.
-        if !shown.contains(&cause) {
-            writeln!(stderr, "  because: {cause}")?;
+        // Many libraries include the message of the source in their own; print it once.
+        if !message.contains(&cause) {
+            writeln!(stderr, "  caused by: {cause}")?;
         }
-        shown = cause;
+        message = cause;
     }
     if let Some(hint) = hint(error) {
         writeln!(stderr, "hint: {hint}")?;
@@ -88,44 +92,21 @@ fn write_chain(error: &anyhow::Error, stderr: &mut dyn Write) -> std::io::Result
     stderr.flush()
 }
 
+/// The hint of the first error in the chain that has one.
 fn hint(error: &anyhow::Error) -> Option<String> {
-    if let Some(mistake) = find::<Mistake>(error) {
-        return mistake.hint.clone();
+    if let Some(error) = find::<CliError>(error) {
+        return error.hint.clone();
     }
-    let data = find::<DataError>(error).or(match find::<rankforge::Error>(error) {
-        Some(rankforge::Error::Data(data)) => Some(data),
-        _ => None,
-    });
-    let encoder = find::<EncoderError>(error).or(match find::<rankforge::Error>(error) {
-        Some(rankforge::Error::Encoder(encoder)) => Some(encoder),
-        _ => None,
-    });
-    match (data, encoder) {
-        (Some(DataError::Column { .. }), _) => {
-            Some("`rankforge info DATASET` lists the columns; name them with --columns".to_owned())
-        }
-        (Some(DataError::Io { source, .. }), _) | (_, Some(EncoderError::Io { source, .. })) => {
-            io_hint(source)
-        }
-        _ => match find::<rankforge::Error>(error) {
-            Some(rankforge::Error::Io { source, .. }) => io_hint(source),
-            _ => find::<std::io::Error>(error).and_then(io_hint),
-        },
-    }
-}
-
-fn io_hint(source: &std::io::Error) -> Option<String> {
-    match source.kind() {
-        std::io::ErrorKind::NotFound => Some(
-            "paths are relative to the current directory; nothing is downloaded, so models and \
-             data sets are local files and folders"
-                .to_owned(),
-        ),
-        std::io::ErrorKind::StorageFull => {
-            Some("the disk is full; what was finished before is intact".to_owned())
-        }
-        _ => None,
-    }
+    let hints = [
+        find::<Error>(error).and_then(Error::hint),
+        find::<EncoderError>(error).and_then(EncoderError::hint),
+        find::<DataError>(error).and_then(DataError::hint),
+        find::<FileError>(error).and_then(FileError::hint),
+    ];
+    hints.into_iter().flatten().next().or_else(|| {
+        let source = find::<std::io::Error>(error)?;
+        FileError::io(Path::new(""))(std::io::Error::from(source.kind())).hint()
+    })
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
@@ -134,23 +115,9 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
         .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
+/// The first error of type `E` in the chain.
 fn find<E: std::error::Error + Send + Sync + 'static>(error: &anyhow::Error) -> Option<&E> {
     error.downcast_ref::<E>().or_else(|| error.chain().find_map(|cause| cause.downcast_ref::<E>()))
-}
-
-/// The candidate nearest to `name`, when one is near enough to be what was meant.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    candidates
-        .into_iter()
-        .map(|candidate| {
-            (strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase()), candidate)
-        })
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|left, right| left.0.total_cmp(&right.0))
-        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
@@ -165,36 +132,28 @@ mod tests {
     }
 
     #[test]
-    fn causes_and_hints_follow_the_error_line() {
-        let mistake = Mistake::input("no such thing").hint("bring one");
-        let error = Err::<(), _>(mistake).context("cannot go on").unwrap_err();
+    fn the_error_line_is_followed_by_causes_and_a_hint() {
+        let source = CliError::input("no rows").hint("add a row");
+        let error = Err::<(), _>(source).context("cannot train").unwrap_err();
         assert_eq!(
             rendered(&error),
-            "error: cannot go on\n  because: no such thing\nhint: bring one\n"
+            "error: cannot train\n  caused by: no rows\nhint: add a row\n"
         );
     }
 
     #[test]
-    fn a_source_that_the_message_repeats_is_shown_once() {
+    fn a_cause_that_the_message_contains_is_printed_once() {
         let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-        let error = DataError::Io { path: "rows.jsonl".into(), source };
-        let text = rendered(&rankforge::Error::from(error).into());
+        let error = DataError::from(FileError::io(Path::new("rows.jsonl"))(source));
+        let text = rendered(&Error::from(error).into());
         assert!(text.starts_with("error: rows.jsonl: "), "{text}");
-        assert!(!text.contains("because"), "{text}");
+        assert!(!text.contains("caused by"), "{text}");
         assert!(text.contains("hint: paths are relative"), "{text}");
     }
 
     #[test]
-    fn a_closed_pipe_says_nothing() {
+    fn a_closed_pipe_prints_nothing() {
         let error = anyhow::Error::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
         assert_eq!(rendered(&error), "");
-    }
-
-    #[test]
-    fn the_nearest_name_is_found_only_when_it_is_near() {
-        let names = ["learning_rate", "logging_steps", "seed"];
-        assert_eq!(nearest("learning_rat", names), Some("learning_rate"));
-        assert_eq!(nearest("Logging-Steps", names), Some("logging_steps"));
-        assert_eq!(nearest("qqq", names), None);
     }
 }

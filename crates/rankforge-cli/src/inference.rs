@@ -1,34 +1,37 @@
-//! Flags that the commands which run a model share.
+//! The flags shared by the commands that run a model.
 
 use crate::console::Console;
-use crate::failure::Mistake;
+use crate::failure::CliError;
+use rankforge::base::Reporter;
 use rankforge::encoder::{
-    CrossEncoder, DualEncoder, EncoderError, LoadOptions, Model, OutputActivation, PredictOptions,
-    Reporter, Silent,
+    CrossEncoder, LoadOptions, Model, OutputActivation, PredictOptions, TextModel,
 };
 use rankforge::{Precision, UnknownPrecision};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// How a model reads its texts.
+/// Batching, truncation, prompts and precision.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Inference options")]
 pub(crate) struct InferenceArgs {
-    /// Most texts or pairs in a batch [default: as many as the tokens allow]; a static embedding model has no batches
+    /// Maximum number of texts or pairs in a batch [default: as many as fit into --max-tokens]
+    ///
+    /// No effect with a static embedding model, which has no batches.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) batch_size: Option<usize>,
 
-    /// Most tokens in a batch: what bounds memory; scores do not depend on it
+    /// Maximum number of tokens in a batch; limits memory use and does not change the results
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = at_least_one)]
     pub(crate) max_tokens: usize,
 
-    /// Cut inputs to so many tokens [default: as the model's files say]
-    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
+    /// Truncate inputs to N tokens [default: the model's max_seq_length]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) max_length: Option<usize>,
 
-    /// Prepended to each text, or to the first text of each pair
+    /// Prompt prepended to each text, or to the first text of a pair [default: the model's prompt]
     #[arg(long, value_name = "TEXT", conflicts_with = "prompt_name")]
     pub(crate) prompt: Option<String>,
 
-    /// Name of a prompt that the model's files hold
+    /// Name of a prompt in the model's config_sentence_transformers.json, instead of --prompt
     #[arg(long, value_name = "NAME")]
     pub(crate) prompt_name: Option<String>,
 
@@ -36,33 +39,35 @@ pub(crate) struct InferenceArgs {
     pub(crate) precision: PrecisionArgs,
 }
 
-/// How models compute.
+/// The precision of the model's matrix products.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct PrecisionArgs {
-    /// Round the operands of linear layers and attention to bf16 or fp16; everything else stays fp32
+    /// Precision of the operands of matrix products: fp32, bf16 or fp16
+    ///
+    /// Linear layers and attention round their operands to it. Everything else is computed in fp32.
     #[arg(long, value_name = "NAME", global = true, default_value_t, value_parser = precision)]
     pub(crate) precision: Precision,
 }
 
 impl PrecisionArgs {
-    /// Checks that the precision changes what one of `models` computes.
+    /// Checks that the precision has an effect on at least one of `models`.
     ///
     /// # Errors
-    /// Half precision where no model has a linear layer.
+    /// If it is bf16 or fp16 and no model has a linear layer.
     pub(crate) fn check(self, models: &[&Model]) -> anyhow::Result<()> {
         let linear = |model: &&Model| model.architecture().has_linear_layers();
         if self.precision == Precision::Float32 || models.iter().any(linear) {
             return Ok(());
         }
         let message = format!(
-            "--precision {} would change nothing: a static embedding model has no linear layer",
+            "--precision {}: no effect, because a static embedding model has no linear layer",
             self.precision
         );
-        Err(Mistake::usage(message).hint("leave --precision out").into())
+        Err(CliError::usage(message).hint("remove --precision").into())
     }
 
-    /// Says how matrix products are computed, where that is not the default.
-    pub(crate) fn tell(self, model: &Model, console: &Console) {
+    /// Prints how matrix products are computed, if the precision is not the default.
+    pub(crate) fn report(self, model: &Model, console: &Console) {
         if self.precision != Precision::Float32 {
             let products = model.device().product_path(self.precision);
             console.progress.message(&format!("matrix products: {products}"));
@@ -70,14 +75,14 @@ impl PrecisionArgs {
     }
 }
 
-/// A reranker and what is done with its logits.
+/// A reranker, its output activation, and how it runs.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RerankerArgs {
-    /// Folder of the reranker
-    #[arg(long, value_name = "FOLDER")]
+    /// Directory of the reranker
+    #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,
 
-    /// Applied to the logits [default: as the model's files say]
+    /// Activation applied to the logits [default: the model's activation_fn]
     #[arg(long, value_name = "NAME", value_enum)]
     pub(crate) activation_fn: Option<ActivationName>,
 
@@ -85,18 +90,14 @@ pub(crate) struct RerankerArgs {
     pub(crate) inference: InferenceArgs,
 }
 
-/// Output activations by name.
-#[derive(Clone, Copy, Debug, clap::ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// Names of output activations.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(crate) enum ActivationName {
-    /// The logits as they are
-    #[serde(alias = "Identity", alias = "torch.nn.modules.linear.Identity")]
+    /// The unchanged logits
     Identity,
     /// 1 / (1 + exp(-x))
-    #[serde(alias = "Sigmoid", alias = "torch.nn.modules.activation.Sigmoid")]
     Sigmoid,
     /// Hyperbolic tangent
-    #[serde(alias = "Tanh", alias = "torch.nn.modules.activation.Tanh")]
     Tanh,
 }
 
@@ -114,7 +115,7 @@ impl RerankerArgs {
     /// Opens the reranker.
     ///
     /// # Errors
-    /// Whatever is wrong with its folder.
+    /// If the device or the model directory cannot be opened.
     pub(crate) fn load(&self, console: &Console) -> anyhow::Result<CrossEncoder> {
         let options = LoadOptions {
             max_length: self.inference.max_length,
@@ -122,56 +123,36 @@ impl RerankerArgs {
             precision: self.inference.precision.precision,
             ..console.load_options()?
         };
-        let model = CrossEncoder::load(&self.model, &options, &*console.progress)?;
-        self.inference.precision.tell(model.model(), console);
+        let model = CrossEncoder::open_with(&self.model, &options)?;
+        self.inference.precision.report(model.model(), console);
         Ok(model)
     }
 
-    /// How it predicts.
-    pub(crate) fn predict_options(&self) -> PredictOptions {
+    /// The options of `predict` and `rank` that the flags describe.
+    pub(crate) fn predict_options(&self, console: &Console) -> PredictOptions {
         PredictOptions {
             batch_size: self.inference.batch_size.unwrap_or(usize::MAX),
             max_tokens: self.inference.max_tokens,
             prompt: self.inference.prompt.clone(),
             prompt_name: self.inference.prompt_name.clone(),
+            reporter: console.progress.clone(),
             ..PredictOptions::default()
         }
     }
 }
 
-/// Opens a dual encoder with everything else as its files say.
+/// Parses the name of a precision.
 ///
 /// # Errors
-/// Whatever is wrong with its folder.
-pub(crate) fn load_dual_encoder(
-    path: &Path,
-    precision: Precision,
-    console: &Console,
-) -> anyhow::Result<DualEncoder> {
-    let options = LoadOptions { precision, ..console.load_options()? };
-    Ok(DualEncoder::load(path, &options, &*console.progress)?)
-}
-
-/// Scores of the card's example pairs.
-pub(crate) fn example_scores(
-    model: &CrossEncoder,
-    pairs: &[(&str, &str)],
-) -> Result<Vec<f32>, EncoderError> {
-    Ok(model.predict(pairs, &PredictOptions::default(), &Silent)?.values)
-}
-
-/// The precision of a name.
-///
-/// # Errors
-/// An unknown name.
+/// If the name is unknown.
 fn precision(name: &str) -> Result<Precision, UnknownPrecision> {
     name.parse()
 }
 
-/// A count of at least 1.
+/// Parses a count of at least 1.
 ///
 /// # Errors
-/// Anything else.
+/// If the text is not such a number.
 pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
         Ok(count) if count > 0 => Ok(count),
@@ -179,7 +160,8 @@ pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-/// The f64 that prints as `score` prints: 0.1, not 0.10000000149011612.
+/// The f64 with the shortest decimal form of the f32 `score`, so that JSON has 0.1 and not
+/// 0.10000000149011612.
 pub(crate) fn printable(score: f32) -> f64 {
     score.to_string().parse().unwrap_or(f64::from(score))
 }

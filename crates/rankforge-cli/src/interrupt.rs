@@ -1,77 +1,69 @@
-//! Ctrl-C: a command that can stop cleanly is asked to; the second time, or any other, exits at once.
+//! Ctrl-C.
+//!
+//! The first Ctrl-C requests a command that can end cleanly to stop. If the command cannot, and at
+//! the second Ctrl-C, the process exits immediately.
 
-use crate::failure::INTERRUPTED;
+use crate::failure::{CliError, INTERRUPTED};
+use rankforge::base::{Stop, StopGuard};
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-static GRACEFUL: AtomicBool = AtomicBool::new(false);
-static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-static WHEN_STOPPED: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
+static STOP: OnceLock<Stop> = OnceLock::new();
+/// Runs once, at the first Ctrl-C.
+static ON_STOP: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
 
-/// Takes over Ctrl-C (and SIGTERM, SIGHUP) for the rest of the process.
+/// Installs the handler of SIGINT (Ctrl-C), SIGTERM and SIGHUP for the rest of the process.
 ///
 /// # Errors
-/// When the operating system refuses.
+/// If the operating system refuses the handler.
 pub(crate) fn install() -> anyhow::Result<()> {
-    let stop = Arc::clone(STOP.get_or_init(Arc::default));
-    ctrlc::set_handler(move || {
-        if GRACEFUL.load(Ordering::SeqCst) && !stop.swap(true, Ordering::SeqCst) {
-            let mut stderr = std::io::stderr();
-            // The terminal may be gone; the flag is what counts.
-            let _ = writeln!(stderr, "\nstopping; once more to exit at once");
-            if let Some(act) = WHEN_STOPPED.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                act();
-            }
-        } else {
-            exit_at_once();
+    ctrlc::set_handler(|| {
+        let stop = stop();
+        if !stop.is_guarded() || stop.request() {
+            exit_immediately();
+        }
+        // Fails if the terminal has been closed; the request stands all the same.
+        let _ = writeln!(std::io::stderr(), "\nstopping; press Ctrl-C again to exit immediately");
+        if let Some(action) = ON_STOP.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            action();
         }
     })?;
     Ok(())
 }
 
-#[expect(clippy::exit, reason = "the user asked to leave at once")]
-fn exit_at_once() -> ! {
+#[expect(clippy::exit, reason = "the user requested an immediate exit")]
+fn exit_immediately() -> ! {
     std::process::exit(i32::from(INTERRUPTED))
 }
 
-/// While this lives, the first Ctrl-C sets a flag instead of exiting.
-pub(crate) struct Graceful(Arc<AtomicBool>);
+/// The stop request that Ctrl-C sets.
+pub(crate) fn stop() -> Stop {
+    STOP.get_or_init(Stop::default).clone()
+}
+
+/// While this value exists, the first Ctrl-C is a request to stop instead of an immediate exit.
+pub(crate) struct Graceful(StopGuard);
 
 impl Graceful {
-    /// From now on the command looks at the flag.
+    /// Announces that the command will check for the request.
     pub(crate) fn begin() -> Graceful {
-        GRACEFUL.store(true, Ordering::SeqCst);
-        Graceful(Arc::clone(STOP.get_or_init(Arc::default)))
+        Graceful(stop().guard())
     }
 
-    /// As [`Graceful::begin`]; the first Ctrl-C also does `act`.
-    pub(crate) fn begin_with(act: impl FnOnce() + Send + 'static) -> Graceful {
-        *WHEN_STOPPED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(act));
+    /// As [`Graceful::begin`]; the first Ctrl-C also runs `action`.
+    pub(crate) fn begin_with(action: impl FnOnce() + Send + 'static) -> Graceful {
+        *ON_STOP.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(action));
         Graceful::begin()
     }
 
-    /// The flag.
-    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.0)
-    }
-
-    /// Fails when the user has asked to stop.
+    /// Checks for the request.
     ///
     /// # Errors
-    /// With exit code 130.
+    /// With exit code 130 if the user has pressed Ctrl-C.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        if self.0.load(Ordering::SeqCst) {
-            return Err(
-                crate::failure::Mistake::interrupted("interrupted; no output was written").into()
-            );
+        if self.0.is_requested() {
+            return Err(CliError::interrupted("interrupted; no output was written").into());
         }
         Ok(())
-    }
-}
-
-impl Drop for Graceful {
-    fn drop(&mut self) {
-        GRACEFUL.store(false, Ordering::SeqCst);
     }
 }

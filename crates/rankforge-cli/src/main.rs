@@ -1,4 +1,4 @@
-//! The `rankforge` binary: reads the command line, runs one command, renders its error.
+//! The `rankforge` binary: parses the command line, runs one command and prints its error, if any.
 #![forbid(unsafe_code)]
 
 mod commands;
@@ -9,10 +9,8 @@ mod failure;
 mod inference;
 mod interrupt;
 mod log_lines;
-mod mined_cache;
 mod progress;
 mod quickstart;
-mod recipe;
 mod table;
 
 use clap::{Parser, Subcommand};
@@ -22,7 +20,13 @@ use std::process::ExitCode;
 
 /// Train, evaluate and use rerankers and dual encoders on the CPU
 #[derive(Debug, Parser)]
-#[command(name = "rankforge", arg_required_else_help = true, version, after_help = OVERVIEW, max_term_width = 100)]
+#[command(
+    name = "rankforge",
+    arg_required_else_help = true,
+    version,
+    after_help = OVERVIEW,
+    max_term_width = 100
+)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -32,18 +36,22 @@ struct CommandLine {
 }
 
 const OVERVIEW: &str = "\
-The order of work:
-  rankforge quickstart                 the whole story on a small collection inside the binary
-  rankforge info DATASET               look at the columns of your question and passage pairs
-  rankforge mine ...                   find passages that look right to a dual encoder but are not
-  rankforge train RECIPE.toml          train a reranker to tell them apart
-  rankforge evaluate ...               measure it beside its first stage
-  rankforge rank, predict, encode ...  use it
-  rankforge serve ...                  use it over HTTP
+Workflow:
+  rankforge quickstart                 run all steps below on a small built-in collection
+  rankforge info DATASET               show the columns of your (query, passage) pairs
+  rankforge mine ...                   mine hard negatives with a dual encoder
+  rankforge train RECIPE.toml          train a reranker
+  rankforge evaluate ...               evaluate it, and compare it with its first stage
+  rankforge rank, predict, encode ...  use the models
+  rankforge serve ...                  use them over HTTP
 
-Models are folders as sentence-transformers and transformers write them; data sets are .jsonl, .csv,
-.tsv and .parquet files, or folders of them. Results go to standard output (--json for programs),
-progress and messages to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.";
+Models are local directories in the formats of sentence-transformers and transformers. Data sets are
+.jsonl, .csv, .tsv or .parquet files, or directories of such files; nothing is downloaded.
+
+Results go to standard output. Progress, log lines, warnings and errors go to standard error.
+Exit codes: 0 success, 1 error, 2 invalid command line, 130 interrupted (Ctrl-C).
+Environment: RANKFORGE_ISA selects the instruction set: scalar, avx2, avx512 or avx512bf16
+[default: the best one that the CPU supports].";
 
 #[derive(Debug, Subcommand)]
 enum Command {

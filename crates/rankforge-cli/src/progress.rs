@@ -1,16 +1,16 @@
-//! Progress on standard error: bars on a terminal, now and then a line elsewhere.
+//! Progress on standard error: bars on a terminal, otherwise occasional lines.
 
 use crate::table::thousands;
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rankforge::encoder::Reporter;
+use rankforge::base::Reporter;
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Without a terminal, a task says how far it is at most this often.
+/// Minimum time between two progress lines of a task when standard error is not a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// The reporter of the command line.
+/// The [`Reporter`] of the command line.
 pub(crate) struct Progress {
     quiet: bool,
     bars: Option<MultiProgress>,
@@ -28,14 +28,14 @@ struct Task {
 }
 
 impl Progress {
-    /// Bars when standard error is a terminal; with `quiet`, warnings only.
+    /// Shows bars if standard error is a terminal. With `quiet`, prints warnings only.
     pub(crate) fn new(quiet: bool) -> Progress {
         let bars = (!quiet && std::io::stderr().is_terminal())
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
         Progress { quiet, bars, tasks: Mutex::new(Vec::new()) }
     }
 
-    /// Takes away the bars of tasks that an error has ended.
+    /// Removes the bars of all unfinished tasks; called after an error.
     pub(crate) fn clear(&self) {
         for task in self.tasks().drain(..) {
             if let Some(bar) = task.bar {
@@ -44,7 +44,7 @@ impl Progress {
         }
     }
 
-    /// Ends the innermost task without a line, for callers that say themselves what was done.
+    /// Ends the innermost task without its final line, for callers that print one of their own.
     pub(crate) fn end_quietly(&self) {
         if let Some(Task { bar: Some(bar), .. }) = self.tasks().pop() {
             bar.finish_and_clear();
@@ -52,13 +52,14 @@ impl Progress {
     }
 
     fn tasks(&self) -> MutexGuard<'_, Vec<Task>> {
-        // A panic elsewhere must not hide itself behind a second one here.
+        // After a panic of another thread the tasks are still usable; a second panic here would
+        // hide the first.
         self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn line(&self, text: &str) {
         match &self.bars {
-            // Without a visible bar, `println` of the bars would print nothing.
+            // `MultiProgress::println` prints nothing when no bar is visible.
             Some(bars) => bars.suspend(|| write_line(text)),
             None => write_line(text),
         }
@@ -84,11 +85,13 @@ impl Progress {
 }
 
 fn write_line(text: &str) {
-    // A closed standard error must not stop the work.
+    // A closed standard error must not stop the command.
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 impl Task {
+    /// `name: done/total unit, rate/s, time`, where the time is the estimated rest or, when there
+    /// is no estimate, the time since the start.
     fn status(&self) -> String {
         let seconds = self.started.elapsed().as_secs_f64();
         let rate = self.done as f64 / seconds.max(1e-9);
@@ -99,11 +102,8 @@ impl Task {
         text.push_str(&format!(" {}, {}/s", self.unit, significant(rate)));
         match self.total {
             Some(total) if self.done < total && self.done > 0 => {
-                let left = (total - self.done) as f64 / rate;
-                text.push_str(&format!(
-                    ", {:#} left",
-                    HumanDuration(Duration::from_secs_f64(left))
-                ));
+                let remaining = Duration::from_secs_f64((total - self.done) as f64 / rate);
+                text.push_str(&format!(", {:#} left", HumanDuration(remaining)));
             }
             _ => text.push_str(&format!(", {seconds:.1} s")),
         }
@@ -111,6 +111,7 @@ impl Task {
     }
 }
 
+/// A rate with one decimal below 100, without decimals above.
 fn significant(rate: f64) -> String {
     if rate >= 100.0 { thousands(rate as u64) } else { format!("{rate:.1}") }
 }
@@ -149,7 +150,7 @@ impl Reporter for Progress {
         if let Some(bar) = &task.bar {
             bar.finish_and_clear();
         }
-        // Short tasks are not worth a line; of long ones the log keeps the total.
+        // Short tasks would only clutter the log.
         if !self.quiet && task.started.elapsed() >= Duration::from_secs(2) {
             self.line(&task.status());
         }

@@ -1,8 +1,8 @@
-//! Tables for people: a header, a rule, aligned columns.
+//! Tables as text: a header, a rule and aligned columns.
 
 use std::fmt;
 
-/// A table; the first column is aligned left, numbers right.
+/// A table. Columns of numbers are aligned right, except the first; others are aligned left.
 #[derive(Debug)]
 pub(crate) struct Table {
     header: Vec<String>,
@@ -10,7 +10,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// With a header.
+    /// An empty table with these column names.
     pub(crate) fn new(header: &[&str]) -> Table {
         Table { header: header.iter().map(|name| (*name).to_owned()).collect(), rows: Vec::new() }
     }
@@ -18,10 +18,15 @@ impl Table {
     /// Adds a row.
     ///
     /// # Panics
-    /// When it has another number of cells than the header.
+    /// If the number of cells differs from the number of columns.
     pub(crate) fn row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
         let row: Vec<String> = cells.into_iter().map(Into::into).collect();
-        assert_eq!(row.len(), self.header.len(), "cells {row:?} under header {:?}", self.header);
+        assert_eq!(
+            row.len(),
+            self.header.len(),
+            "row {row:?} of a table with columns {:?}",
+            self.header
+        );
         self.rows.push(row);
     }
 }
@@ -56,7 +61,7 @@ impl fmt::Display for Table {
 }
 
 fn is_number(cell: &str) -> bool {
-    cell.chars().all(|letter| letter.is_ascii_digit() || "+-.,%e /∞".contains(letter))
+    cell.chars().all(|character| character.is_ascii_digit() || "+-.,%e /∞".contains(character))
         || cell == "NaN"
 }
 
@@ -73,7 +78,8 @@ pub(crate) fn thousands(number: u64) -> String {
     text
 }
 
-/// One line of at most `width` letters: white space folded, the rest cut off.
+/// The text as one line of at most `width` characters: runs of white space become one space, and
+/// a text that is too long ends with an ellipsis.
 pub(crate) fn shortened(text: &str, width: usize) -> String {
     let folded = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if folded.chars().count() <= width {
@@ -88,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_stand_right_and_text_left() {
+    fn numbers_are_aligned_right_and_text_left() {
         let mut table = Table::new(&["metric", "value", "note"]);
         table.row(["map", "0.5", "good"]);
         table.row(["ndcg@10", "12.25", "ok"]);
@@ -110,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_cut_at_letters_not_bytes() {
+    fn long_text_is_truncated_by_characters_not_bytes() {
         assert_eq!(shortened("one\n two", 20), "one two");
         assert_eq!(shortened("äöüäöü", 4), "äöü…");
     }

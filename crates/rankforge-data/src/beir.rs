@@ -1,29 +1,37 @@
-use crate::DataError;
+use crate::error::DataError;
 use crate::json_file::Objects;
 use crate::rows::quoted;
 use indexmap::IndexMap;
 use indexmap::map::Entry;
+use rankforge_base::quoted_list;
 use serde_json::{Map, Value as Json};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-/// A retrieval collection: `corpus.jsonl`, `queries.jsonl` and `qrels/SPLIT.tsv`.
+/// A retrieval data set in the format of the BEIR benchmark.
+///
+/// # Paper
+/// Thakur et al. 2021, arXiv:2104.08663.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Beir {
-    /// Document id to text (title and text joined by a space, when there is a title).
+    /// Document id to text. A document with a title becomes "TITLE TEXT".
     pub corpus: IndexMap<String, String>,
-    /// Query id to text; only queries with a relevant document in the split, in the file's order.
+    /// Query id to text, in the order of the file; only queries with a relevant document.
     pub queries: IndexMap<String, String>,
-    /// Query id to (document id, relevance above 0), in the order of `queries`.
+    /// Query id to pairs (document id, relevance), with relevance > 0, in the order of `queries`.
     pub relevant: IndexMap<String, Vec<(String, f64)>>,
 }
 
-/// Reads a BEIR folder; `split` is `test` unless given.
+/// Reads a BEIR directory: `corpus.jsonl`, `queries.jsonl` and `qrels/SPLIT.tsv`.
+///
+/// `split` defaults to `test`, the split that BEIR evaluates. Judgements of relevance 0 and below
+/// are checked like the others and then dropped.
 ///
 /// # Errors
-/// A missing file, a malformed row (with file and line), a judgement of an unknown query or document, an identifier
-/// used twice, no judgement above 0.
+/// A missing file; a malformed row (with file and line); a judgement of an unknown query or
+/// document; an id that is used twice, or two different judgements of one document; no judgement
+/// above 0.
 pub fn load_beir(folder: &Path, split: Option<&str>) -> Result<Beir, DataError> {
     let corpus = texts(&folder.join("corpus.jsonl"))?;
     let mut queries = texts(&folder.join("queries.jsonl"))?;
@@ -40,7 +48,7 @@ pub fn load_beir(folder: &Path, split: Option<&str>) -> Result<Beir, DataError> 
     Ok(Beir { corpus, queries, relevant })
 }
 
-/// Identifiers and texts of `corpus.jsonl` or `queries.jsonl`.
+/// Id to text of the objects of `corpus.jsonl` or `queries.jsonl`.
 fn texts(path: &Path) -> Result<IndexMap<String, String>, DataError> {
     let mut texts = IndexMap::new();
     for object in Objects::open(path)? {
@@ -54,12 +62,12 @@ fn texts(path: &Path) -> Result<IndexMap<String, String>, DataError> {
             None | Some(Json::Null) => "",
             Some(_) => text(path, line, &object, "title")?,
         };
-        let all = if title.is_empty() { body.to_owned() } else { format!("{title} {body}") };
+        let full = if title.is_empty() { body.to_owned() } else { format!("{title} {body}") };
         match texts.entry(id) {
-            Entry::Vacant(entry) => entry.insert(all),
+            Entry::Vacant(entry) => entry.insert(full),
             Entry::Occupied(entry) => {
-                let message = format!("`_id` {} was used before", quoted(entry.key()));
-                return Err(DataError::row(path, line, message));
+                let message = format!("`_id` {} is used by an earlier line", quoted(entry.key()));
+                return Err(DataError::line(path, line, message));
             }
         };
     }
@@ -69,6 +77,7 @@ fn texts(path: &Path) -> Result<IndexMap<String, String>, DataError> {
     Ok(texts)
 }
 
+/// The string at `key` of an object.
 fn text<'a>(
     path: &Path,
     line: u64,
@@ -79,16 +88,16 @@ fn text<'a>(
         Some(Json::String(text)) => Ok(text),
         Some(other) => {
             let message = format!("`{key}`: expected text, got {}", quoted(&other.to_string()));
-            Err(DataError::row(path, line, message))
+            Err(DataError::line(path, line, message))
         }
         None => {
-            let there = crate::error::list(object.keys().map(String::as_str));
-            Err(DataError::row(path, line, format!("expected a key `{key}`, got {there}")))
+            let keys = quoted_list(object.keys().map(String::as_str));
+            Err(DataError::line(path, line, format!("expected a key `{key}`, got {keys}")))
         }
     }
 }
 
-/// Relevant documents by query; every judgement is checked, those of 0 and below are then left out.
+/// Query id to (document id, relevance), for the judgements with relevance > 0.
 fn judgements(
     path: &Path,
     corpus: &IndexMap<String, String>,
@@ -97,9 +106,9 @@ fn judgements(
     let file = File::open(path).map_err(|error| DataError::io(path, error))?;
     let mut relevant: IndexMap<String, IndexMap<String, f64>> = IndexMap::new();
     for (index, line) in BufReader::new(file).lines().enumerate() {
-        let wrong = |message: String| DataError::row(path, index as u64 + 1, message);
+        let row_error = |message: String| DataError::line(path, index as u64 + 1, message);
         let line = line.map_err(|error| match error.kind() {
-            std::io::ErrorKind::InvalidData => wrong("invalid UTF-8".to_owned()),
+            std::io::ErrorKind::InvalidData => row_error("invalid UTF-8".to_owned()),
             _ => DataError::io(path, error),
         })?;
         let line = line.trim_start_matches('\u{feff}').trim_end_matches('\r');
@@ -108,31 +117,33 @@ fn judgements(
         }
         let cells: Vec<&str> = line.split('\t').collect();
         let [query, document, score] = cells[..] else {
-            return Err(wrong(format!(
-                "expected query-id, corpus-id and score between tabs, got {} cells in {}",
+            return Err(row_error(format!(
+                "expected query-id, corpus-id and score separated by tabs, got {} cells in {}",
                 cells.len(),
                 quoted(line)
             )));
         };
-        let number = match score.trim().parse::<f64>() {
-            Ok(number) if number.is_finite() => number,
-            // The header; its names vary, but its last cell is never a number.
+        let relevance = match score.trim().parse::<f64>() {
+            Ok(relevance) if relevance.is_finite() => relevance,
+            // The header row. Its column names vary, but the last one is never a number.
             _ if index == 0 && !queries.contains_key(query) => continue,
-            _ => return Err(wrong(format!("expected a finite score, got {}", quoted(score)))),
+            _ => return Err(row_error(format!("expected a finite score, got {}", quoted(score)))),
         };
         if !queries.contains_key(query) {
-            return Err(wrong(format!("query {} is not in queries.jsonl", quoted(query))));
+            return Err(row_error(format!("query {} is not in queries.jsonl", quoted(query))));
         }
         if !corpus.contains_key(document) {
-            return Err(wrong(format!("document {} is not in corpus.jsonl", quoted(document))));
+            return Err(row_error(format!("document {} is not in corpus.jsonl", quoted(document))));
         }
-        let known = relevant.entry(query.to_owned()).or_default();
-        if let Some(before) = known.insert(document.to_owned(), number)
-            && before != number
+        let judged = relevant.entry(query.to_owned()).or_default();
+        if let Some(earlier) = judged.insert(document.to_owned(), relevance)
+            && earlier != relevance
         {
-            return Err(wrong(format!(
-                "document {} was judged {before} for this query before, now {number}",
-                quoted(document)
+            return Err(row_error(format!(
+                "document {} has score {relevance} for query {} here and score {earlier} in an \
+                 earlier line",
+                quoted(document),
+                quoted(query)
             )));
         }
     }
@@ -149,14 +160,15 @@ fn judgements(
         .collect())
 }
 
+/// The error for a missing `qrels/SPLIT.tsv`, with a list of those that exist.
 fn no_such_split(folder: &Path, path: &Path) -> DataError {
-    let mut there: Vec<String> = std::fs::read_dir(folder.join("qrels"))
+    let mut existing: Vec<String> = std::fs::read_dir(folder.join("qrels"))
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.ends_with(".tsv"))
         .collect();
-    there.sort();
-    let there = crate::error::list(there.iter().map(String::as_str));
-    DataError::file(path, format!("no such file: qrels/ has {there}"))
+    existing.sort();
+    let existing = quoted_list(existing.iter().map(String::as_str));
+    DataError::file(path, format!("no such file; qrels/ contains {existing}"))
 }

@@ -1,17 +1,20 @@
 //! Comma- and tab-separated files with a header row.
 //!
-//! A column is of whole numbers or of numbers only when every cell that is not empty is one, over all files of the
-//! split; this takes a pass of its own before reading. So a question "1984" in a column of questions stays text.
+//! The type of a column is inferred from all its cells: it holds integers or floats only when every
+//! cell that is not empty, in every file of the split, is one. So the question "1984" in a column
+//! of questions stays text. The inference takes a first pass over the files; the second pass reads
+//! the rows.
 
-use crate::reader::Wanted;
-use crate::{DataError, Rows, Value};
+use crate::error::DataError;
+use crate::rows::{Rows, Value};
+use crate::selection::Selection;
 use csv::{ErrorKind, StringRecord};
 use indexmap::IndexMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// What all cells of a column are.
+/// Type of a column, in the order in which it is widened by further cells.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub(crate) enum Kind {
     Empty,
@@ -20,102 +23,109 @@ pub(crate) enum Kind {
     Text,
 }
 
-/// Column kinds over several files of one header.
+/// Column name to type, over all `paths`, the files of one split.
+///
+/// # Errors
+/// A malformed file, or a file with a column that the first one lacks. A column that a later file
+/// lacks is found by [`CsvFile::open`].
 pub(crate) fn infer(paths: &[PathBuf]) -> Result<IndexMap<String, Kind>, DataError> {
-    let mut all: Option<IndexMap<String, Kind>> = None;
+    let mut split_kinds: Option<IndexMap<String, Kind>> = None;
     for path in paths {
         let mut reader = open(path)?;
         let header = header(path, &mut reader)?;
-        let kinds = all
+        let kinds = split_kinds
             .get_or_insert_with(|| header.iter().map(|name| (name.clone(), Kind::Empty)).collect());
-        let slots = header
-            .iter()
-            .map(|name| {
-                let there: Vec<&str> = kinds.keys().map(String::as_str).collect();
-                let place = format!("in the first file of the split ({} has it)", path.display());
-                kinds
-                    .get_index_of(name)
-                    .ok_or_else(|| DataError::missing_column(name, &place, &there))
+        let index_of = |name: &String| {
+            kinds.get_index_of(name).ok_or_else(|| {
+                let expected: Vec<&str> = kinds.keys().map(String::as_str).collect();
+                DataError::unexpected_column(name, path, &expected)
             })
-            .collect::<Result<Vec<usize>, DataError>>()?;
+        };
+        // Of each cell of a record: the index of its column in `kinds`.
+        let indices = header.iter().map(index_of).collect::<Result<Vec<usize>, DataError>>()?;
         let mut record = StringRecord::new();
-        let (mut byte, mut line) = (0, 1);
+        let (mut last_byte, mut last_line) = (0, 1);
         while reader.read_record(&mut record).map_err(|error| csv_error(path, error))? {
-            for (&slot, cell) in slots.iter().zip(&record) {
-                // Nothing can turn a text column back, so most cells are not looked at.
-                if kinds[slot] != Kind::Text {
+            for (&index, cell) in indices.iter().zip(&record) {
+                // A text column stays one whatever follows, so most cells need no parsing.
+                if kinds[index] != Kind::Text {
                     let kind = cell_kind(cell);
-                    if kind > kinds[slot] {
-                        kinds[slot] = kind;
+                    if kind > kinds[index] {
+                        kinds[index] = kind;
                     }
                 }
             }
             if let Some(position) = record.position() {
-                (byte, line) = (position.byte(), position.line());
+                (last_byte, last_line) = (position.byte(), position.line());
             }
         }
-        check_last_quote(path, byte, line)?;
+        check_last_quote(path, last_byte, last_line)?;
     }
-    Ok(all.unwrap_or_default())
+    Ok(split_kinds.unwrap_or_default())
 }
 
-/// Rows of one file.
+/// Reads the rows of one file.
 pub(crate) struct CsvFile {
     path: PathBuf,
     reader: csv::Reader<File>,
     record: StringRecord,
-    wanted: Vec<String>,
-    /// Per wanted column: its place in the record and its kind.
-    slots: Vec<(usize, Kind)>,
+    /// Names of the selected columns.
+    columns: Vec<String>,
+    /// Of each selected column: its index in a record, and its type.
+    cells: Vec<(usize, Kind)>,
 }
 
 impl CsvFile {
+    /// Opens a file of a split whose column types are `kinds`; no `selection` selects all columns.
     pub(crate) fn open(
         path: &Path,
-        wanted: Option<&Wanted>,
+        selection: Option<&Selection>,
         kinds: &IndexMap<String, Kind>,
     ) -> Result<CsvFile, DataError> {
         let mut reader = open(path)?;
         let header = header(path, &mut reader)?;
         let names: Vec<&str> = header.iter().map(String::as_str).collect();
-        let wanted = match wanted {
+        let columns = match selection {
             None => header.clone(),
-            Some(wanted) => {
-                wanted.check(path, &names)?;
-                wanted.columns.clone()
+            Some(selection) => {
+                selection.check(path, &names)?;
+                selection.columns.clone()
             }
         };
-        let slots = wanted
+        let cells = columns
             .iter()
             .filter_map(|name| {
-                Some((header.iter().position(|there| there == name)?, kinds[name.as_str()]))
+                let index = header.iter().position(|other| other == name)?;
+                Some((index, kinds[name.as_str()]))
             })
             .collect();
-        Ok(CsvFile { path: path.to_owned(), reader, record: StringRecord::new(), wanted, slots })
+        Ok(CsvFile { path: path.to_owned(), reader, record: StringRecord::new(), columns, cells })
     }
 
+    /// Names of the selected columns.
     pub(crate) fn columns(&self) -> &[String] {
-        &self.wanted
+        &self.columns
     }
 
-    pub(crate) fn next_rows(&mut self, most: usize) -> Result<Option<Rows>, DataError> {
-        let mut columns: Vec<Vec<Value>> = vec![Vec::new(); self.wanted.len()];
+    /// At most `max_rows` further rows; `None` at the end of the file.
+    pub(crate) fn next_rows(&mut self, max_rows: usize) -> Result<Option<Rows>, DataError> {
+        let mut columns: Vec<Vec<Value>> = vec![Vec::new(); self.columns.len()];
         let mut rows = 0;
-        while rows < most
+        while rows < max_rows
             && self
                 .reader
                 .read_record(&mut self.record)
                 .map_err(|error| csv_error(&self.path, error))?
         {
-            for (&(place, kind), values) in self.slots.iter().zip(&mut columns) {
-                values.push(cell_value(&self.record[place], kind));
+            for (&(index, kind), values) in self.cells.iter().zip(&mut columns) {
+                values.push(cell_value(&self.record[index], kind));
             }
             rows += 1;
         }
         if rows == 0 {
             return Ok(None);
         }
-        Rows::new(self.wanted.iter().cloned().zip(columns).collect()).map(Some)
+        Rows::new(self.columns.iter().cloned().zip(columns).collect()).map(Some)
     }
 }
 
@@ -126,6 +136,7 @@ fn open(path: &Path) -> Result<csv::Reader<File>, DataError> {
         .map_err(|error| csv_error(path, error))
 }
 
+/// The column names in the first row, which must differ.
 fn header(path: &Path, reader: &mut csv::Reader<File>) -> Result<Vec<String>, DataError> {
     let header = reader.headers().map_err(|error| csv_error(path, error))?;
     if header.is_empty() {
@@ -137,19 +148,20 @@ fn header(path: &Path, reader: &mut csv::Reader<File>) -> Result<Vec<String>, Da
     let names: Vec<String> = header.iter().map(str::to_owned).collect();
     match (1..names.len()).find(|&index| names[..index].contains(&names[index])) {
         Some(index) => {
-            let message = format!("the header names column `{}` twice", names[index]);
-            Err(DataError::row(path, 1, message))
+            let message = format!("the header contains column `{}` twice", names[index]);
+            Err(DataError::line(path, 1, message))
         }
         None => Ok(names),
     }
 }
 
+/// The narrowest type that holds a cell.
 fn cell_kind(cell: &str) -> Kind {
     if cell.is_empty() {
         return Kind::Empty;
     }
     let digits = cell.strip_prefix('-').unwrap_or(cell);
-    // An identifier such as 007 would lose its zeros as a number.
+    // As an integer, an identifier such as 007 would lose its leading zeros.
     let leading_zero =
         digits.len() > 1 && digits.starts_with('0') && digits.as_bytes()[1].is_ascii_digit();
     if leading_zero {
@@ -158,7 +170,7 @@ fn cell_kind(cell: &str) -> Kind {
     if digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return if cell.parse::<i64>().is_ok() { Kind::Integer } else { Kind::Text };
     }
-    // Only digits, signs, a point and an exponent: "nan" and "infinity" are words here.
+    // Rust parses "nan" and "infinity" as floats; in a text column they are words.
     let numeric = digits.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte))
         && digits.starts_with(|first: char| first.is_ascii_digit() || first == '.');
     match cell.parse::<f64>() {
@@ -171,7 +183,7 @@ fn cell_value(cell: &str, kind: Kind) -> Value {
     if cell.is_empty() {
         return Value::Null;
     }
-    // The file may have changed since the first pass; its text is then still the truth.
+    // A cell does not fit its column's type only when the file changed since the first pass.
     let text = || Value::Text(cell.to_owned());
     match kind {
         Kind::Integer => cell.parse().map_or_else(|_| text(), Value::Integer),
@@ -180,9 +192,12 @@ fn cell_value(cell: &str, kind: Kind) -> Value {
     }
 }
 
-/// Refuses a last record whose quote is never closed: everything behind it would have become one cell.
+/// Checks that the last record, which starts at byte `start` and line `line`, closes its quotes.
+///
+/// The csv crate accepts a quote that is still open at the end of the file, and so reads all lines
+/// after it as one cell.
 fn check_last_quote(path: &Path, start: u64, line: u64) -> Result<(), DataError> {
-    enum At {
+    enum State {
         FieldStart,
         Field,
         Quoted,
@@ -194,19 +209,19 @@ fn check_last_quote(path: &Path, start: u64, line: u64) -> Result<(), DataError>
     let mut record = Vec::new();
     file.read_to_end(&mut record).map_err(io)?;
     let ends_field = |byte: u8| byte == delimiter(path) || byte == b'\n' || byte == b'\r';
-    let mut at = At::FieldStart;
+    let mut state = State::FieldStart;
     for byte in record {
-        at = match at {
-            At::FieldStart if byte == b'"' => At::Quoted,
-            At::Quoted if byte == b'"' => At::QuoteInQuoted,
-            At::Quoted => At::Quoted,
-            At::QuoteInQuoted if byte == b'"' => At::Quoted,
-            _ if ends_field(byte) => At::FieldStart,
-            _ => At::Field,
+        state = match state {
+            State::FieldStart if byte == b'"' => State::Quoted,
+            State::Quoted if byte == b'"' => State::QuoteInQuoted,
+            State::Quoted => State::Quoted,
+            State::QuoteInQuoted if byte == b'"' => State::Quoted,
+            _ if ends_field(byte) => State::FieldStart,
+            _ => State::Field,
         };
     }
-    match at {
-        At::Quoted => Err(DataError::row(path, line, "a quote of this row is never closed")),
+    match state {
+        State::Quoted => Err(DataError::line(path, line, "a quote in this row is never closed")),
         _ => Ok(()),
     }
 }
@@ -217,19 +232,19 @@ fn csv_error(path: &Path, error: csv::Error) -> DataError {
         ErrorKind::Io(source) => DataError::io(path, source),
         ErrorKind::Utf8 { pos, err } => {
             let line = pos.map_or(line, |pos| pos.line());
-            let message = format!("invalid UTF-8 in cell {} of the row", err.field() + 1);
-            DataError::row(path, line, message)
+            let message = format!("invalid UTF-8 in cell {}", err.field() + 1);
+            DataError::line(path, line, message)
         }
         ErrorKind::UnequalLengths { pos, expected_len, len } => {
             let line = pos.map_or(line, |pos| pos.line());
-            let message = format!("expected {expected_len} cells as in the header, got {len}");
-            DataError::row(path, line, message)
+            let message = format!("expected {expected_len} cells, as in the header, got {len}");
+            DataError::line(path, line, message)
         }
-        other => DataError::file(path, format!("not readable as csv: {other:?}")),
+        other => DataError::file(path, format!("cannot be read as csv: {other:?}")),
     }
 }
 
-/// A tab in `.tsv` files, else a comma.
+/// The cell separator of a file: a tab for `.tsv`, else a comma.
 pub(crate) fn delimiter(path: &Path) -> u8 {
     let tabs = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
     if tabs { b'\t' } else { b',' }

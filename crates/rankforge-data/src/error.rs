@@ -1,93 +1,101 @@
+use rankforge_base::{FileError, nearest, quoted_list};
 use std::path::{Path, PathBuf};
 
-/// What can go wrong with a data set.
+/// Errors of reading and writing data sets.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// A file or folder is not what it should be.
-    #[error("{}: {message}", path.display())]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong, what was expected and what came.
-        message: String,
-    },
-    /// A row is malformed.
+    /// A file or directory cannot be read or written, or its content is not what was expected.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A line of a text file is malformed.
     #[error("{}, line {line}: {message}", path.display())]
-    Row {
-        /// Which file.
+    Line {
+        /// The file.
         path: PathBuf,
-        /// Line in text files, row in parquet files, from 1.
+        /// Number of the line, from 1.
         line: u64,
-        /// What is wrong, what was expected and what came.
+        /// What was expected and what was found.
         message: String,
     },
-    /// A column is missing or holds something else.
+    /// A row cannot be read from a parquet file, or cannot be written in the format of a file.
+    #[error("{}, row {row}: {message}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// Number of the row, from 1.
+        row: u64,
+        /// What was expected and what was found.
+        message: String,
+    },
+    /// A column is missing, or its values are not of the expected type.
     #[error("column `{column}`: {message}")]
     Column {
-        /// Which column.
+        /// Name of the column.
         column: String,
-        /// What was expected, what came, and which columns there are.
+        /// What was expected and what was found; for a missing column, which columns there are.
         message: String,
     },
 }
 
 impl DataError {
+    /// Advice to the user on how to resolve the error, where there is any.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            DataError::File(error) => error.hint(),
+            DataError::Column { .. } => {
+                Some("`rankforge info DATASET` lists the columns".to_owned())
+            }
+            DataError::Line { .. } | DataError::Row { .. } => None,
+        }
+    }
+
     pub(crate) fn io(path: &Path, source: std::io::Error) -> DataError {
-        DataError::Io { path: path.to_owned(), source }
+        FileError::io(path)(source).into()
     }
 
     pub(crate) fn file(path: &Path, message: impl Into<String>) -> DataError {
-        DataError::File { path: path.to_owned(), message: message.into() }
+        FileError::content(path, message).into()
     }
 
-    pub(crate) fn row(path: &Path, line: u64, message: impl Into<String>) -> DataError {
-        DataError::Row { path: path.to_owned(), line, message: message.into() }
+    pub(crate) fn line(path: &Path, line: u64, message: impl Into<String>) -> DataError {
+        DataError::Line { path: path.to_owned(), line, message: message.into() }
+    }
+
+    pub(crate) fn row(path: &Path, row: u64, message: impl Into<String>) -> DataError {
+        DataError::Row { path: path.to_owned(), row, message: message.into() }
     }
 
     pub(crate) fn column(column: &str, message: impl Into<String>) -> DataError {
         DataError::Column { column: column.to_owned(), message: message.into() }
     }
 
-    /// A column that is not `place`; lists what is there and suggests the nearest name.
-    pub(crate) fn missing_column(column: &str, place: &str, there: &[&str]) -> DataError {
-        let hint = nearest(column, there)
-            .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+    /// `column` is not among the columns `available` in `location` ("in rows.csv"). The message
+    /// lists them and suggests the nearest name.
+    pub(crate) fn missing_column(column: &str, location: &str, available: &[&str]) -> DataError {
+        let list = quoted_list(available.iter().copied());
+        let suggestion = suggestion(column, available);
+        DataError::column(column, format!("not {location}, which has {list}{suggestion}"))
+    }
+
+    /// The file `path` has `column`, which the first file of its split lacks; that one has the
+    /// columns `expected`.
+    pub(crate) fn unexpected_column(column: &str, path: &Path, expected: &[&str]) -> DataError {
+        let list = quoted_list(expected.iter().copied());
+        let suggestion = suggestion(column, expected);
+        let path = path.display();
         DataError::column(
             column,
-            format!("not {place}, which has {}{hint}", list(there.iter().copied())),
+            format!(
+                "in {path} but not in the first file of the split, which has {list}{suggestion}"
+            ),
         )
     }
 }
 
-/// `` `a`, `b` and `c` ``.
-pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let quoted: Vec<String> = names.map(|name| format!("`{name}`")).collect();
-    match quoted.as_slice() {
-        [] => "nothing".to_owned(),
-        [one] => one.clone(),
-        [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
-    }
-}
-
-/// The candidate with the fewest edits from `name`, when at most a third of its characters (or two) differ.
-pub(crate) fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let name = name.to_lowercase();
-    let allowed = (name.chars().count() / 3).max(2);
-    candidates
-        .iter()
-        .map(|&candidate| {
-            (strsim::damerau_levenshtein(&name, &candidate.to_lowercase()), candidate)
-        })
-        .filter(|&(edits, candidate)| edits <= allowed && edits < candidate.chars().count())
-        .min_by_key(|&(edits, _)| edits)
-        .map(|(_, candidate)| candidate)
+/// "; did you mean `NAME`?" with the candidate nearest to a misspelt `name`; empty when none is
+/// near.
+pub(crate) fn suggestion(name: &str, candidates: &[&str]) -> String {
+    nearest(name, candidates.iter().copied())
+        .map_or_else(String::new, |candidate| format!("; did you mean `{candidate}`?"))
 }

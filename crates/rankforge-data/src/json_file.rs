@@ -1,30 +1,37 @@
-//! JSON objects, one per line or in one list, read one by one.
+//! JSON files: one object per line, or one list of objects. Objects are read one at a time.
 
-use crate::reader::Wanted;
-use crate::rows::quoted;
-use crate::{DataError, Rows, Value};
+use crate::error::DataError;
+use crate::rows::{Rows, Value, quoted};
+use crate::selection::Selection;
+use rankforge_base::quoted_list;
 use serde_json::{Map, Value as Json};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-/// The objects of a file, each with the line it starts on; holds one object at a time.
+/// Iterator over the objects of a file. Ends after the first error.
 pub(crate) struct Objects {
     path: PathBuf,
     input: BufReader<File>,
+    /// Number of the next line, from 1.
     line: u64,
-    shape: Shape,
+    state: State,
+    /// Text of the current object.
     buffer: Vec<u8>,
 }
 
-/// An object and the line it starts on.
+/// An object and the line that it starts on, from 1.
 type Line = (u64, Map<String, Json>);
 
 #[derive(Clone, Copy, PartialEq)]
-enum Shape {
+enum State {
+    /// One object per line.
     Lines,
+    /// In a list, before its first object.
     ListStart,
+    /// In a list, after an object.
     List,
+    /// Nothing left to read, or an error.
     End,
 }
 
@@ -35,13 +42,13 @@ impl Objects {
             path: path.to_owned(),
             input: BufReader::with_capacity(1 << 16, input),
             line: 1,
-            shape: Shape::Lines,
+            state: State::Lines,
             buffer: Vec::new(),
         };
         objects.skip_byte_order_mark()?;
-        if objects.next_visible()? == Some(b'[') {
+        if objects.skip_white_space()? == Some(b'[') {
             objects.input.consume(1);
-            objects.shape = Shape::ListStart;
+            objects.state = State::ListStart;
         }
         Ok(objects)
     }
@@ -54,13 +61,14 @@ impl Objects {
         Ok(())
     }
 
+    /// The next byte, which stays in the input; `None` at the end of the file.
     fn peek(&mut self) -> Result<Option<u8>, DataError> {
-        let ahead = self.input.fill_buf().map_err(|error| DataError::io(&self.path, error))?;
-        Ok(ahead.first().copied())
+        let bytes = self.input.fill_buf().map_err(|error| DataError::io(&self.path, error))?;
+        Ok(bytes.first().copied())
     }
 
-    /// Skips white space, counting lines.
-    fn next_visible(&mut self) -> Result<Option<u8>, DataError> {
+    /// Skips white space and then peeks.
+    fn skip_white_space(&mut self) -> Result<Option<u8>, DataError> {
         while let Some(byte) = self.peek()? {
             if !byte.is_ascii_whitespace() {
                 return Ok(Some(byte));
@@ -71,6 +79,7 @@ impl Objects {
         Ok(None)
     }
 
+    /// The object of the next line that is not blank.
     fn next_line(&mut self) -> Option<Result<Line, DataError>> {
         loop {
             self.buffer.clear();
@@ -87,50 +96,54 @@ impl Objects {
         }
     }
 
+    /// The next object of a list.
     fn next_in_list(&mut self) -> Result<Option<Line>, DataError> {
-        let mut byte = self.next_visible()?;
-        if self.shape == Shape::List && byte == Some(b',') {
+        let mut byte = self.skip_white_space()?;
+        if self.state == State::List && byte == Some(b',') {
             self.input.consume(1);
-            byte = self.next_visible()?;
+            byte = self.skip_white_space()?;
         } else if byte == Some(b']') {
             self.input.consume(1);
-            self.shape = Shape::End;
-            return match self.next_visible()? {
+            self.state = State::End;
+            return match self.skip_white_space()? {
                 None => Ok(None),
-                Some(_) => Err(self.wrong("expected the end of the file after the list")),
+                Some(_) => Err(self.error_here("expected the end of the file after the list")),
             };
-        } else if self.shape == Shape::List && byte.is_some() {
-            return Err(self.wrong("expected `,` or `]` after an object of the list"));
+        } else if self.state == State::List && byte.is_some() {
+            return Err(self.error_here("expected `,` or `]` after an object of the list"));
         }
-        self.shape = Shape::List;
+        self.state = State::List;
         match byte {
             Some(b'{') => {
                 let line = self.line;
                 self.read_balanced()?;
                 Ok(Some((line, self.parse(line)?)))
             }
-            Some(_) => Err(self.wrong("expected an object (`{`) in the list")),
+            Some(_) => Err(self.error_here("expected an object (`{`) in the list")),
             None => {
-                Err(self.wrong("the list is not closed: expected `]`, got the end of the file"))
+                Err(self
+                    .error_here("the list is not closed: expected `]`, got the end of the file"))
             }
         }
     }
 
-    /// Reads from `{` to its `}` into the buffer.
+    /// Reads from `{` to the matching `}` into the buffer.
     fn read_balanced(&mut self) -> Result<(), DataError> {
         self.buffer.clear();
-        let (start, mut depth, mut in_text, mut escaped) = (self.line, 0_usize, false, false);
+        let start = self.line;
+        let mut depth = 0_usize;
+        let (mut in_string, mut escaped) = (false, false);
         while let Some(byte) = self.peek()? {
             self.input.consume(1);
             self.buffer.push(byte);
             self.line += u64::from(byte == b'\n');
-            if in_text {
-                in_text = escaped || byte != b'"';
+            if in_string {
+                in_string = escaped || byte != b'"';
                 escaped = !escaped && byte == b'\\';
                 continue;
             }
             match byte {
-                b'"' => in_text = true,
+                b'"' => in_string = true,
                 b'{' | b'[' => depth += 1,
                 b'}' | b']' => depth -= 1,
                 _ => {}
@@ -140,35 +153,38 @@ impl Objects {
             }
         }
         let message = "the object that starts here is not closed before the end of the file";
-        Err(DataError::row(&self.path, start, message))
+        Err(DataError::line(&self.path, start, message))
     }
 
+    /// The object in the buffer, which starts on `line`.
     fn parse(&self, line: u64) -> Result<Map<String, Json>, DataError> {
         let text = std::str::from_utf8(&self.buffer).map_err(|error| {
-            let message = format!("invalid UTF-8 at byte {} of the row", error.valid_up_to() + 1);
-            DataError::row(&self.path, line, message)
+            let message =
+                format!("invalid UTF-8 at byte {} of the object", error.valid_up_to() + 1);
+            DataError::line(&self.path, line, message)
         })?;
         match serde_json::from_str(text.trim_end()) {
             Ok(Json::Object(object)) => Ok(object),
             Ok(other) => {
                 let message = format!("expected an object, got {}", json_kind(&other));
-                Err(DataError::row(&self.path, line, message))
+                Err(DataError::line(&self.path, line, message))
             }
             Err(error) => {
-                let all = error.to_string();
-                let what = all.split(" at line ").next().unwrap_or(&all);
+                // The position that serde_json appends counts lines from the start of the object.
+                let description = error.to_string();
+                let description = description.split(" at line ").next().unwrap_or(&description);
                 let message = format!(
-                    "not valid JSON at column {}: {what} in {}",
+                    "invalid JSON at column {}: {description} in {}",
                     error.column(),
                     quoted(text.trim())
                 );
-                Err(DataError::row(&self.path, line + error.line() as u64 - 1, message))
+                Err(DataError::line(&self.path, line + error.line() as u64 - 1, message))
             }
         }
     }
 
-    fn wrong(&self, message: &str) -> DataError {
-        DataError::row(&self.path, self.line, message)
+    fn error_here(&self, message: &str) -> DataError {
+        DataError::line(&self.path, self.line, message)
     }
 }
 
@@ -176,58 +192,65 @@ impl Iterator for Objects {
     type Item = Result<Line, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let item = match self.shape {
-            Shape::Lines => self.next_line(),
-            Shape::ListStart | Shape::List => self.next_in_list().transpose(),
-            Shape::End => None,
+        let item = match self.state {
+            State::Lines => self.next_line(),
+            State::ListStart | State::List => self.next_in_list().transpose(),
+            State::End => None,
         };
         if !matches!(item, Some(Ok(_))) {
-            self.shape = Shape::End;
+            self.state = State::End;
         }
         item
     }
 }
 
-/// Rows of a JSON file; the keys of the first row are the columns.
+/// Reads the rows of a JSON file. The keys of the first object are the columns.
 pub(crate) struct JsonFile {
     objects: Objects,
+    /// The first object, until it is returned: opening reads it for its keys.
     first: Option<Line>,
-    wanted: Wanted,
+    selection: Selection,
 }
 
 impl JsonFile {
-    pub(crate) fn open(path: &Path, wanted: Option<&Wanted>) -> Result<JsonFile, DataError> {
+    /// Opens a file; no `selection` selects all keys of the first object, and no others.
+    pub(crate) fn open(path: &Path, selection: Option<&Selection>) -> Result<JsonFile, DataError> {
         let mut objects = Objects::open(path)?;
         let first = objects.next().transpose()?;
         let keys: Vec<&str> =
             first.iter().flat_map(|(_, object)| object.keys().map(String::as_str)).collect();
         if let (Some((line, _)), true) = (&first, keys.is_empty()) {
-            return Err(DataError::row(
+            return Err(DataError::line(
                 path,
                 *line,
-                "expected an object with keys, got an empty one",
+                "expected an object with keys, got an empty object",
             ));
         }
-        let wanted = match wanted {
-            None => Wanted { columns: keys.iter().map(|&key| key.to_owned()).collect(), all: true },
-            Some(wanted) => wanted.clone(),
+        let selection = match selection {
+            None => {
+                let columns = keys.iter().map(|&key| key.to_owned()).collect();
+                Selection { columns, exact: true }
+            }
+            Some(selection) => selection.clone(),
         };
-        // Without `all` the columns come from the user, who should hear of a wrong name before the first row;
-        // an empty file is found out by the caller.
-        if !wanted.all && first.is_some() {
-            wanted.check(path, &keys)?;
+        // Columns that the user selected must exist in the first object; the columns of an exact
+        // selection may be missing, which means null. An empty file is reported by the caller.
+        if !selection.exact && first.is_some() {
+            selection.check(path, &keys)?;
         }
-        Ok(JsonFile { objects, first, wanted })
+        Ok(JsonFile { objects, first, selection })
     }
 
+    /// Names of the selected columns.
     pub(crate) fn columns(&self) -> &[String] {
-        &self.wanted.columns
+        &self.selection.columns
     }
 
-    pub(crate) fn next_rows(&mut self, most: usize) -> Result<Option<Rows>, DataError> {
-        let mut columns: Vec<Vec<Value>> = vec![Vec::new(); self.wanted.columns.len()];
+    /// At most `max_rows` further rows; `None` at the end of the file.
+    pub(crate) fn next_rows(&mut self, max_rows: usize) -> Result<Option<Rows>, DataError> {
+        let mut columns: Vec<Vec<Value>> = vec![Vec::new(); self.selection.columns.len()];
         let mut rows = 0;
-        while rows < most {
+        while rows < max_rows {
             let Some((line, object)) =
                 self.first.take().map(Ok).or_else(|| self.objects.next()).transpose()?
             else {
@@ -239,9 +262,10 @@ impl JsonFile {
         if rows == 0 {
             return Ok(None);
         }
-        Rows::new(self.wanted.columns.iter().cloned().zip(columns).collect()).map(Some)
+        Rows::new(self.selection.columns.iter().cloned().zip(columns).collect()).map(Some)
     }
 
+    /// Appends the value of each selected key to its column; a missing key is null.
     fn add_row(
         &self,
         line: u64,
@@ -249,26 +273,28 @@ impl JsonFile {
         columns: &mut [Vec<Value>],
     ) -> Result<(), DataError> {
         let path = &self.objects.path;
-        for (name, values) in self.wanted.columns.iter().zip(columns) {
+        for (name, values) in self.selection.columns.iter().zip(columns) {
             let value = object.get_mut(name).map_or(Json::Null, Json::take);
             values.push(from_json(value).map_err(|message| {
-                DataError::row(path, line, format!("column `{name}`: {message}"))
+                DataError::line(path, line, format!("column `{name}`: {message}"))
             })?);
         }
-        if self.wanted.all {
-            let known = |key: &str| self.wanted.columns.iter().any(|name| name == key);
-            if let Some(key) = object.keys().find(|key| !known(key)) {
-                let there = crate::error::list(self.wanted.columns.iter().map(String::as_str));
+        if self.selection.exact {
+            let is_selected = |key: &str| self.selection.columns.iter().any(|name| name == key);
+            if let Some(key) = object.keys().find(|key| !is_selected(key)) {
+                let expected = quoted_list(self.selection.columns.iter().map(String::as_str));
                 let message = format!(
-                    "new key `{key}`: expected those of the first row, {there}; choose columns to leave it out"
+                    "unexpected key `{key}`: the first row of the split has {expected}; to ignore \
+                     other keys, select the columns to read"
                 );
-                return Err(DataError::row(path, line, message));
+                return Err(DataError::line(path, line, message));
             }
         }
         Ok(())
     }
 }
 
+/// The cell of a JSON value; `Err` says why there is none.
 fn from_json(json: Json) -> Result<Value, String> {
     Ok(match json {
         Json::Null => Value::Null,
@@ -278,16 +304,14 @@ fn from_json(json: Json) -> Result<Value, String> {
             Value::List(values.into_iter().map(from_json).collect::<Result<_, String>>()?)
         }
         Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(whole), _) => Value::Integer(whole),
+            (Some(integer), _) => Value::Integer(integer),
             (None, Some(float)) if !number.is_u64() => Value::Float(float),
-            _ => return Err(format!("the whole number {number} does not fit 64 bits with sign")),
+            _ => return Err(format!("expected a signed 64-bit integer, got {number}")),
         },
         Json::Object(_) => {
-            return Err(
-                "expected text, a number, a truth value or a list of these, got an object; \
-                        choose columns to leave it out"
-                    .to_owned(),
-            );
+            let message = "expected text, a number, a boolean or a list of these, got an object; \
+                           to skip this column, select the columns to read";
+            return Err(message.to_owned());
         }
     })
 }
@@ -295,9 +319,9 @@ fn from_json(json: Json) -> Result<Value, String> {
 fn json_kind(json: &Json) -> &'static str {
     match json {
         Json::Null => "null",
-        Json::Bool(_) => "a truth value",
+        Json::Bool(_) => "a boolean",
         Json::Number(_) => "a number",
-        Json::String(_) => "a text",
+        Json::String(_) => "a string",
         Json::Array(_) => "a list",
         Json::Object(_) => "an object",
     }

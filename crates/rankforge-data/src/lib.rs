@@ -1,23 +1,27 @@
-//! Rows from jsonl, csv and parquet files, folders with splits and BEIR folders, and back to files.
+//! Data sets: rows read from jsonl, csv and parquet files, from directories with splits and from
+//! BEIR directories, and rows written to such files.
 //!
-//! Knows nothing of models, tokenizers or kernels. The only crate that may ever download data.
+//! Contains nothing about models, tokenizers or kernels. Nothing is downloaded; if data sets ever
+//! are, the code belongs in this crate.
 #![forbid(unsafe_code)]
 
 mod beir;
 mod csv_file;
-mod describe;
 mod error;
 mod json_file;
+mod parquet_columns;
 mod parquet_file;
 mod reader;
 mod rows;
+mod selection;
+mod source;
 mod splits;
 mod writer;
 
 pub use beir::{Beir, load_beir};
-pub use describe::{ColumnDescription, Description, Spread};
 pub use error::DataError;
-pub use reader::{Location, RowReader, load_rows};
+pub use reader::{Location, RowReader, load_rows, load_texts};
 pub use rows::{Rows, Value};
+pub use source::RowSource;
 pub use splits::splits;
 pub use writer::RowWriter;

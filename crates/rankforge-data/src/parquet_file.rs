@@ -1,7 +1,8 @@
-//! Parquet files: text, whole numbers, numbers, truth values and lists of these.
+//! Parquet files with columns of text, integers, floats, booleans or lists of these.
 
-use crate::reader::Wanted;
-use crate::{DataError, Rows, Value};
+use crate::error::DataError;
+use crate::rows::{Rows, Value};
+use crate::selection::Selection;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
@@ -16,95 +17,98 @@ use parquet::arrow::arrow_reader::{
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// Rows of one file, a batch at a time.
+/// Reads the rows of one file.
 pub(crate) struct ParquetFile {
     path: PathBuf,
     batches: ParquetRecordBatchReader,
-    wanted: Vec<String>,
+    /// Names of the selected columns.
+    columns: Vec<String>,
+    /// Number of rows that were returned so far.
     rows_before: u64,
 }
 
 impl ParquetFile {
+    /// Opens a file; no `selection` selects all columns. Chunks have at most `max_rows` rows.
     pub(crate) fn open(
         path: &Path,
-        wanted: Option<&Wanted>,
-        most: usize,
+        selection: Option<&Selection>,
+        max_rows: usize,
     ) -> Result<ParquetFile, DataError> {
+        let unreadable =
+            |error| DataError::file(path, format!("cannot be read as parquet: {error}"));
         let file = File::open(path).map_err(|error| DataError::io(path, error))?;
-        // Arrow's own schema in the metadata would bring dictionaries and views; the plain types hold the same values.
+        // An Arrow schema in the metadata may ask for dictionaries and views. Without it the same
+        // values are read as the plain types that `values` handles.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
-            .map_err(|error| {
-                DataError::file(path, format!("not a readable parquet file: {error}"))
-            })?;
+            .map_err(unreadable)?;
         let fields = builder.schema().fields().clone();
         let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
-        if let Some(index) = (1..names.len()).find(|&index| names[..index].contains(&names[index]))
-        {
-            return Err(DataError::file(
-                path,
-                format!("two columns are called `{}`", names[index]),
-            ));
+        let is_repeated = |&index: &usize| names[..index].contains(&names[index]);
+        if let Some(index) = (1..names.len()).find(is_repeated) {
+            let message = format!("two columns are named `{}`", names[index]);
+            return Err(DataError::file(path, message));
         }
-        let wanted = match wanted {
+        let columns: Vec<String> = match selection {
             None => names.iter().map(|&name| name.to_owned()).collect(),
-            Some(wanted) => {
-                wanted.check(path, &names)?;
-                wanted.columns.clone()
+            Some(selection) => {
+                selection.check(path, &names)?;
+                selection.columns.clone()
             }
         };
-        let mut places = Vec::new();
-        for (place, field) in fields.iter().enumerate() {
-            if !wanted.contains(field.name()) {
+        let mut indices = Vec::new();
+        for (index, field) in fields.iter().enumerate() {
+            if !columns.contains(field.name()) {
                 continue;
             }
-            places.push(place);
-            if !supported(field.data_type()) {
+            indices.push(index);
+            if !is_supported(field.data_type()) {
                 let message = format!(
-                    "column `{}`: expected text, numbers, truth values or lists of these, got {}; \
-                     choose columns to leave it out",
+                    "column `{}`: expected text, numbers, booleans or lists of these, got {}; to \
+                     skip this column, select the columns to read",
                     field.name(),
                     field.data_type()
                 );
                 return Err(DataError::file(path, message));
             }
         }
-        let mask = ProjectionMask::roots(builder.parquet_schema(), places);
+        let mask = ProjectionMask::roots(builder.parquet_schema(), indices);
         let batches =
-            builder.with_projection(mask).with_batch_size(most).build().map_err(|error| {
-                DataError::file(path, format!("not a readable parquet file: {error}"))
-            })?;
-        Ok(ParquetFile { path: path.to_owned(), batches, wanted, rows_before: 0 })
+            builder.with_projection(mask).with_batch_size(max_rows).build().map_err(unreadable)?;
+        Ok(ParquetFile { path: path.to_owned(), batches, columns, rows_before: 0 })
     }
 
+    /// Names of the selected columns.
     pub(crate) fn columns(&self) -> &[String] {
-        &self.wanted
+        &self.columns
     }
 
+    /// The next chunk; `None` at the end of the file.
     pub(crate) fn next_rows(&mut self) -> Result<Option<Rows>, DataError> {
         let Some(batch) = self.batches.next() else { return Ok(None) };
         let batch = batch.map_err(|error| {
-            let message = format!("damaged after row {}: {error}", self.rows_before);
+            let message = format!("cannot be read after row {}: {error}", self.rows_before);
             DataError::file(&self.path, message)
         })?;
         let column = |name: &String| {
             let array =
-                batch.column_by_name(name).expect("the projection holds every wanted column");
+                batch.column_by_name(name).expect("the projection contains every selected column");
             let values = values(array).map_err(|(row, message)| {
                 let row = self.rows_before + row as u64 + 1;
                 DataError::row(&self.path, row, format!("column `{name}`: {message}"))
             })?;
             Ok((name.clone(), values))
         };
-        let columns = self.wanted.iter().map(column).collect::<Result<_, DataError>>()?;
+        let columns = self.columns.iter().map(column).collect::<Result<_, DataError>>()?;
         self.rows_before += batch.num_rows() as u64;
         Rows::new(columns).map(Some)
     }
 }
 
-fn supported(kind: &DataType) -> bool {
-    match kind {
-        DataType::List(item) | DataType::LargeList(item) => supported(item.data_type()),
+/// Whether [`values`] handles arrays of this type.
+fn is_supported(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(item) | DataType::LargeList(item) => is_supported(item.data_type()),
         DataType::Null
         | DataType::Boolean
         | DataType::Utf8
@@ -114,7 +118,7 @@ fn supported(kind: &DataType) -> bool {
     }
 }
 
-/// The cells of an array, or the row (from 0) that has no form here.
+/// The cells of an array. `Err` is a row (from 0) whose value no cell can hold, and why.
 fn values(array: &ArrayRef) -> Result<Vec<Value>, (usize, String)> {
     fn integers<T: ArrowPrimitiveType>(array: &ArrayRef) -> Vec<Value>
     where
@@ -159,7 +163,7 @@ fn values(array: &ArrayRef) -> Result<Vec<Value>, (usize, String)> {
                 None => Ok(Value::Null),
                 Some(Ok(number)) => Ok(Value::Integer(number)),
                 Some(Err(_)) => {
-                    Err((row, "the whole number does not fit 64 bits with sign".to_owned()))
+                    Err((row, "expected a signed 64-bit integer, got a larger one".to_owned()))
                 }
             };
             array
@@ -177,6 +181,6 @@ fn values(array: &ArrayRef) -> Result<Vec<Value>, (usize, String)> {
         DataType::Utf8View => array.as_string_view().iter().map(text).collect(),
         DataType::List(_) => lists(array.as_list::<i32>().iter())?,
         DataType::LargeList(_) => lists(array.as_list::<i64>().iter())?,
-        other => unreachable!("{other} was refused when the file was opened"),
+        other => unreachable!("a column of type {other} was refused when the file was opened"),
     })
 }

@@ -1,47 +1,62 @@
 use crate::csv_file::{self, CsvFile};
+use crate::error::DataError;
 use crate::json_file::JsonFile;
 use crate::parquet_file::ParquetFile;
+use crate::rows::Rows;
+use crate::selection::Selection;
 use crate::splits::{Format, split_files};
-use crate::{DataError, Rows};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 
-/// Where rows come from.
+/// Which rows and columns to read, and from where.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Location {
-    /// A `.jsonl`, `.json`, `.csv`, `.tsv` or `.parquet` file, or a folder of them.
+    /// A `.jsonl`, `.json`, `.ndjson`, `.csv`, `.tsv` or `.parquet` file, or a directory of them.
     pub path: PathBuf,
-    /// In a folder: files whose name starts with the split's name; `None` takes `train`, or the only split.
+    /// Name of a split of the directory, see [`splits`](crate::splits()). `None` reads the split
+    /// `train`, or the only split.
     pub split: Option<String>,
-    /// Columns to keep, in this order; `None` keeps all. This is how roles are given by flag.
+    /// Columns to read, in this order; `None` reads all in the order of the file.
     pub columns: Option<Vec<String>>,
-    /// Stop after so many rows.
+    /// Maximum number of rows to read; `None` reads all.
     pub limit: Option<usize>,
 }
 
-/// Reads rows in chunks of bounded size.
+impl Location {
+    /// All rows and columns of a file, or of the split `train` (or the only split) of a directory.
+    pub fn new(path: impl Into<PathBuf>) -> Location {
+        Location { path: path.into(), ..Location::default() }
+    }
+}
+
+/// Iterator over chunks of rows.
 ///
-/// | format | cells |
-/// |---|---|
-/// | `.jsonl`, `.json` | one object per line, or one list of objects; the keys of the first row are the columns; a key missing later is null |
-/// | `.csv`, `.tsv` | header row; a column of which every cell is a (whole) number or empty is one of (whole) numbers, any other is text; an empty cell is null |
-/// | `.parquet` | text, whole numbers, numbers, truth values and lists of these |
+/// The formats, by extension:
+/// - `.jsonl`, `.json`, `.ndjson`: one object per line, or one list of objects. The keys of the
+///   first object are the columns. A key that is missing in a later object is null.
+/// - `.csv`, `.tsv`: a header row, then one row per record, separated by commas or tabs. A column
+///   whose every cell is an integer or empty holds integers; one whose every cell is a number or
+///   empty holds floats; any other holds text. An empty cell is null.
+/// - `.parquet`: columns of text, integers, floats, booleans or lists of these.
 ///
-/// All files of a split have the same columns. After an error the reader ends.
+/// All files of a split must have the same columns. The iterator ends after an error.
 pub struct RowReader {
     files: std::vec::IntoIter<PathBuf>,
     current: Option<Source>,
-    wanted: Wanted,
+    selection: Selection,
+    /// Types of the columns of csv files.
     kinds: IndexMap<String, csv_file::Kind>,
     chunk_rows: usize,
-    left: usize,
+    /// Number of rows to read before the limit is reached.
+    remaining: usize,
 }
 
 impl RowReader {
-    /// Opens a location; chunks hold at most `chunk_rows` rows.
+    /// Opens a location. Chunks have at most `chunk_rows` rows.
     ///
     /// # Errors
-    /// A missing file, an unknown extension, an unknown split (those there are get listed), a missing column.
+    /// A missing file, an unknown extension, an unknown split (the message lists those that exist),
+    /// a missing column, or a malformed csv file.
     ///
     /// # Panics
     /// When `chunk_rows` is 0.
@@ -52,44 +67,45 @@ impl RowReader {
             Some(Format::Csv) => csv_file::infer(&files)?,
             _ => IndexMap::new(),
         };
-        let chosen = location
+        let selected = location
             .columns
             .as_ref()
-            .map(|columns| Wanted { columns: columns.clone(), all: false });
-        if let Some(chosen) = &chosen {
-            chosen.check_names()?;
+            .map(|columns| Selection { columns: columns.clone(), exact: false });
+        if let Some(selected) = &selected {
+            selected.check_names()?;
         }
         let mut files = files.into_iter();
         let mut current = None;
-        let mut wanted = chosen.clone().unwrap_or_default();
-        // Empty JSON files have no columns, so the first file with any says what they are.
+        let mut selection = selected.clone().unwrap_or_default();
+        // An empty JSON file has no columns, so the first file that has any determines them.
         for path in files.by_ref() {
-            let source = Source::open(&path, chosen.as_ref(), &kinds, chunk_rows)?;
+            let source = Source::open(&path, selected.as_ref(), &kinds, chunk_rows)?;
             if !source.columns().is_empty() {
-                wanted = Wanted { columns: source.columns().to_vec(), all: chosen.is_none() };
+                let columns = source.columns().to_vec();
+                selection = Selection { columns, exact: selected.is_none() };
                 current = Some(source);
                 break;
             }
         }
-        let left = location.limit.unwrap_or(usize::MAX);
-        Ok(RowReader { files, current, wanted, kinds, chunk_rows, left })
+        let remaining = location.limit.unwrap_or(usize::MAX);
+        Ok(RowReader { files, current, selection, kinds, chunk_rows, remaining })
     }
 
-    /// The columns of every chunk, in order; none when all files are empty.
+    /// The columns of every chunk, in order. Empty when all files are empty.
     pub fn column_names(&self) -> Vec<&str> {
-        self.wanted.columns.iter().map(String::as_str).collect()
+        self.selection.columns.iter().map(String::as_str).collect()
     }
 
     fn next_chunk(&mut self) -> Result<Option<Rows>, DataError> {
-        while self.left > 0 {
+        while self.remaining > 0 {
             let Some(source) = &mut self.current else { return Ok(None) };
-            if let Some(mut rows) = source.next_rows(self.chunk_rows.min(self.left))? {
-                rows.truncate(self.left);
-                self.left -= rows.len();
+            if let Some(mut rows) = source.next_rows(self.chunk_rows.min(self.remaining))? {
+                rows.truncate(self.remaining);
+                self.remaining -= rows.len();
                 return Ok(Some(rows));
             }
             let open = |path: PathBuf| {
-                Source::open(&path, Some(&self.wanted), &self.kinds, self.chunk_rows)
+                Source::open(&path, Some(&self.selection), &self.kinds, self.chunk_rows)
             };
             self.current = self.files.next().map(open).transpose()?;
         }
@@ -103,16 +119,16 @@ impl Iterator for RowReader {
     fn next(&mut self) -> Option<Self::Item> {
         let chunk = self.next_chunk().transpose();
         if !matches!(chunk, Some(Ok(_))) {
-            self.left = 0;
+            self.remaining = 0;
         }
         chunk
     }
 }
 
-/// All rows of a location.
+/// Reads all rows of a location into memory.
 ///
 /// # Errors
-/// As [`RowReader`], and when there is no row at all.
+/// The errors of [`RowReader::open`], a malformed row, or no row at all.
 pub fn load_rows(location: &Location) -> Result<Rows, DataError> {
     let mut rows = Rows::default();
     for chunk in RowReader::open(location, 8192)? {
@@ -124,41 +140,22 @@ pub fn load_rows(location: &Location) -> Result<Rows, DataError> {
     Ok(rows)
 }
 
-/// The columns to read from a file.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Wanted {
-    /// Names, in the order of the result.
-    pub(crate) columns: Vec<String>,
-    /// Whether the file may have no others (nothing was chosen, and its split's first file has these).
-    pub(crate) all: bool,
+/// The texts of one column of a data set. Without `column`, the column `text`, or else the first.
+///
+/// # Errors
+/// The errors of [`load_rows`], a missing column, or a cell that is not text.
+pub fn load_texts(path: &Path, column: Option<&str>) -> Result<Vec<String>, DataError> {
+    let rows = load_rows(&Location::new(path))?;
+    let names = rows.column_names();
+    let text = names.iter().copied().find(|name| *name == "text");
+    let column = column
+        .or(text)
+        .or(names.first().copied())
+        .ok_or_else(|| DataError::file(path, "expected a column of texts, got no column"))?;
+    Ok(rows.texts(column)?.into_iter().map(str::to_owned).collect())
 }
 
-impl Wanted {
-    /// Checks the columns of a file against the wanted ones.
-    pub(crate) fn check(&self, path: &Path, there: &[&str]) -> Result<(), DataError> {
-        let place = format!("in {}", path.display());
-        if let Some(missing) = self.columns.iter().find(|name| !there.contains(&name.as_str())) {
-            return Err(DataError::missing_column(missing, &place, there));
-        }
-        let ours: Vec<&str> = self.columns.iter().map(String::as_str).collect();
-        match there.iter().find(|name| self.all && !ours.contains(name)) {
-            Some(extra) => {
-                let place = format!("in the first file of the split ({} has it)", path.display());
-                Err(DataError::missing_column(extra, &place, &ours))
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn check_names(&self) -> Result<(), DataError> {
-        let names = &self.columns;
-        match (1..names.len()).find(|&index| names[..index].contains(&names[index])) {
-            Some(index) => Err(DataError::column(&names[index], "chosen twice")),
-            None => Ok(()),
-        }
-    }
-}
-
+/// An open file of any format.
 enum Source {
     Json(Box<JsonFile>),
     Csv(Box<CsvFile>),
@@ -168,15 +165,15 @@ enum Source {
 impl Source {
     fn open(
         path: &Path,
-        wanted: Option<&Wanted>,
+        selection: Option<&Selection>,
         kinds: &IndexMap<String, csv_file::Kind>,
         chunk_rows: usize,
     ) -> Result<Source, DataError> {
-        Ok(match Format::of(path).expect("splits hold files of known formats") {
-            Format::Json => Source::Json(Box::new(JsonFile::open(path, wanted)?)),
-            Format::Csv => Source::Csv(Box::new(CsvFile::open(path, wanted, kinds)?)),
+        Ok(match Format::of(path).expect("a split has only files of known formats") {
+            Format::Json => Source::Json(Box::new(JsonFile::open(path, selection)?)),
+            Format::Csv => Source::Csv(Box::new(CsvFile::open(path, selection, kinds)?)),
             Format::Parquet => {
-                Source::Parquet(Box::new(ParquetFile::open(path, wanted, chunk_rows)?))
+                Source::Parquet(Box::new(ParquetFile::open(path, selection, chunk_rows)?))
             }
         })
     }
@@ -189,10 +186,10 @@ impl Source {
         }
     }
 
-    fn next_rows(&mut self, most: usize) -> Result<Option<Rows>, DataError> {
+    fn next_rows(&mut self, max_rows: usize) -> Result<Option<Rows>, DataError> {
         match self {
-            Source::Json(file) => file.next_rows(most),
-            Source::Csv(file) => file.next_rows(most),
+            Source::Json(file) => file.next_rows(max_rows),
+            Source::Csv(file) => file.next_rows(max_rows),
             Source::Parquet(file) => file.next_rows(),
         }
     }

@@ -1,24 +1,26 @@
-use crate::DataError;
+use crate::error::DataError;
+use rankforge_base::quoted_list;
 
-/// One cell.
+/// The value of one cell of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// Missing.
+    /// A missing value.
     Null,
-    /// Text.
+    /// A text.
     Text(String),
-    /// Whole number.
+    /// An integer.
     Integer(i64),
-    /// Number.
+    /// A floating-point number.
     Float(f64),
-    /// Truth value.
+    /// A boolean.
     Boolean(bool),
-    /// Several of these.
+    /// A list of values, of the same or different types.
     List(Vec<Value>),
 }
 
 impl Value {
-    /// What kind of value this is, in a word for messages.
+    /// The name of the value's type, for messages: `null`, `text`, `integer`, `float`, `boolean` or
+    /// `list`.
     pub fn kind(&self) -> &'static str {
         match self {
             Value::Null => "null",
@@ -30,20 +32,20 @@ impl Value {
         }
     }
 
-    /// The kind and a short look at the value: `integer 7`, `text "What is..."`.
-    pub(crate) fn shown(&self) -> String {
+    /// The type and the (shortened) value, for messages: `integer 7`, `text "What is..."`.
+    pub fn describe(&self) -> String {
         match self {
             Value::Null => "null".to_owned(),
             Value::Text(text) => format!("text {}", quoted(text)),
             Value::Integer(number) => format!("integer {number}"),
             Value::Float(number) => format!("float {number}"),
-            Value::Boolean(truth) => format!("boolean {truth}"),
-            Value::List(values) => format!("a list of {}", values.len()),
+            Value::Boolean(boolean) => format!("boolean {boolean}"),
+            Value::List(values) => format!("a list of length {}", values.len()),
         }
     }
 }
 
-/// The beginning of a text in quotes, for messages.
+/// The first 40 characters of a text in quotes, for messages.
 pub(crate) fn quoted(text: &str) -> String {
     let mut start: String = text.chars().take(40).collect();
     if start.len() < text.len() {
@@ -52,31 +54,28 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("{start:?}")
 }
 
-/// A table in memory: named columns of equal length, in order.
+/// A table in memory: named columns of equal length, in a fixed order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
     columns: Vec<(String, Vec<Value>)>,
 }
 
 impl Rows {
-    /// From columns.
+    /// A table of pairs (name, values of the column).
     ///
     /// # Errors
-    /// Columns of different lengths, or two of one name.
+    /// Columns of different lengths, or two columns of the same name.
     pub fn new(columns: Vec<(String, Vec<Value>)>) -> Result<Rows, DataError> {
         for (index, (name, values)) in columns.iter().enumerate() {
             if columns[..index].iter().any(|(other, _)| other == name) {
-                return Err(DataError::column(name, "there are two columns of this name"));
+                return Err(DataError::column(name, "two columns have this name"));
             }
-            let (first, expected) = (&columns[0].0, columns[0].1.len());
-            if values.len() != expected {
-                return Err(DataError::column(
-                    name,
-                    format!(
-                        "expected {expected} rows as in column `{first}`, got {}",
-                        values.len()
-                    ),
-                ));
+            let (first, first_values) = &columns[0];
+            let (expected, got) = (first_values.len(), values.len());
+            if got != expected {
+                let message =
+                    format!("expected {expected} rows, as in column `{first}`, got {got}");
+                return Err(DataError::column(name, message));
             }
         }
         Ok(Rows { columns })
@@ -97,45 +96,46 @@ impl Rows {
         self.columns.iter().map(|(name, _)| name.as_str()).collect()
     }
 
-    /// The values of a column.
+    /// The values of a column, one per row.
     ///
     /// # Errors
-    /// No such column; the message lists those there are and suggests the nearest.
+    /// When no column has this name; the message lists the columns and suggests the nearest name.
     pub fn column(&self, name: &str) -> Result<&[Value], DataError> {
-        self.columns.iter().find(|(there, _)| there == name).map_or_else(
-            || Err(DataError::missing_column(name, "in the data", &self.column_names())),
-            |(_, values)| Ok(values.as_slice()),
-        )
+        match self.columns.iter().find(|(other, _)| other == name) {
+            Some((_, values)) => Ok(values),
+            None => Err(DataError::missing_column(name, "in the data", &self.column_names())),
+        }
     }
 
-    /// The texts of a column.
+    /// The values of a column of texts, one per row.
     ///
     /// # Errors
-    /// No such column, or a row that is no text, with its number from 1.
+    /// When no column has this name, or when a value is not text; the message counts rows from 1.
     pub fn texts(&self, name: &str) -> Result<Vec<&str>, DataError> {
-        self.convert(name, "text", |value| match value {
+        self.converted(name, "text", |value| match value {
             Value::Text(text) => Some(text.as_str()),
             _ => None,
         })
     }
 
-    /// The numbers of a column; truth values count as 0 and 1.
+    /// The values of a column of numbers, one per row. False and true are 0 and 1.
     ///
     /// # Errors
-    /// No such column, or a row that is no finite number, with its number from 1.
+    /// When no column has this name, or when a value is not a finite number; the message counts
+    /// rows from 1.
     pub fn numbers(&self, name: &str) -> Result<Vec<f64>, DataError> {
-        self.convert(name, "a finite number", |value| match value {
+        self.converted(name, "a finite number", |value| match value {
             Value::Integer(number) => Some(*number as f64),
             Value::Float(number) if number.is_finite() => Some(*number),
-            Value::Boolean(truth) => Some(f64::from(u8::from(*truth))),
+            Value::Boolean(boolean) => Some(f64::from(u8::from(*boolean))),
             _ => None,
         })
     }
 
-    /// The rows of these numbers (from 0), in this order.
+    /// A table of the rows at these indices, in this order; an index may occur more than once.
     ///
     /// # Panics
-    /// When a number is not below [`Rows::len`].
+    /// When an index is not less than [`Rows::len`].
     pub fn select(&self, rows: &[usize]) -> Rows {
         let pick = |values: &Vec<Value>| rows.iter().map(|&row| values[row].clone()).collect();
         Rows {
@@ -147,38 +147,37 @@ impl Rows {
         }
     }
 
-    /// These columns only, in this order.
+    /// A table of the columns of these names, in this order.
     ///
     /// # Errors
-    /// No such column, or one named twice.
+    /// When a column does not exist, or is named twice.
     pub fn select_columns(&self, names: &[&str]) -> Result<Rows, DataError> {
         let pick = |&name: &&str| Ok((name.to_owned(), self.column(name)?.to_vec()));
         Rows::new(names.iter().map(pick).collect::<Result<_, DataError>>()?)
     }
 
-    /// Adds the rows of another table of the same columns; a table without columns becomes the other.
+    /// Appends the rows of a table with the same columns in the same order. A table without columns
+    /// becomes `other`.
     ///
     /// # Errors
-    /// Different columns.
+    /// When the columns differ.
     pub fn append(&mut self, other: Rows) -> Result<(), DataError> {
         if self.columns.is_empty() {
             *self = other;
             return Ok(());
         }
-        let (ours, theirs) = (self.column_names(), other.column_names());
-        if ours != theirs {
-            let differing = theirs
+        let (expected, got) = (self.column_names(), other.column_names());
+        if expected != got {
+            let differing = got
                 .iter()
-                .find(|name| !ours.contains(name))
-                .or(ours.iter().find(|name| !theirs.contains(name)));
-            return Err(DataError::column(
-                differing.unwrap_or(&ours[0]),
-                format!(
-                    "expected rows of {}, got rows of {}",
-                    crate::error::list(ours.iter().copied()),
-                    crate::error::list(theirs.iter().copied())
-                ),
-            ));
+                .find(|name| !expected.contains(name))
+                .or(expected.iter().find(|name| !got.contains(name)));
+            let message = format!(
+                "expected rows with the columns {}, got rows with {}",
+                quoted_list(expected.iter().copied()),
+                quoted_list(got.iter().copied())
+            );
+            return Err(DataError::column(differing.unwrap_or(&expected[0]), message));
         }
         for ((_, values), (_, more)) in self.columns.iter_mut().zip(other.columns) {
             values.extend(more);
@@ -186,32 +185,37 @@ impl Rows {
         Ok(())
     }
 
-    /// All columns, in order.
+    /// All columns as pairs (name, values), in order.
+    pub fn into_columns(self) -> Vec<(String, Vec<Value>)> {
+        self.columns
+    }
+
+    /// All columns as pairs (name, values), in order.
     pub fn columns(&self) -> &[(String, Vec<Value>)] {
         &self.columns
     }
 
-    /// Keeps the first rows only.
+    /// Drops all but the first `rows` rows.
     pub(crate) fn truncate(&mut self, rows: usize) {
         for (_, values) in &mut self.columns {
             values.truncate(rows);
         }
     }
 
-    fn convert<'a, T>(
+    /// The converted values of a column; `convert` is `None` for a value that is not `expected`.
+    fn converted<'a, T>(
         &'a self,
         name: &str,
         expected: &str,
-        as_expected: impl Fn(&'a Value) -> Option<T>,
+        convert: impl Fn(&'a Value) -> Option<T>,
     ) -> Result<Vec<T>, DataError> {
-        let checked = |(row, value): (usize, &'a Value)| {
-            as_expected(value).ok_or_else(|| {
-                DataError::column(
-                    name,
-                    format!("row {}: expected {expected}, got {}", row + 1, value.shown()),
-                )
+        let converted = |(row, value): (usize, &'a Value)| {
+            convert(value).ok_or_else(|| {
+                let got = value.describe();
+                let message = format!("row {}: expected {expected}, got {got}", row + 1);
+                DataError::column(name, message)
             })
         };
-        self.column(name)?.iter().enumerate().map(checked).collect()
+        self.column(name)?.iter().enumerate().map(converted).collect()
     }
 }

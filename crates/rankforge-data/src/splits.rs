@@ -1,9 +1,9 @@
-use crate::DataError;
-use crate::error::list;
+use crate::error::{DataError, suggestion};
+use rankforge_base::quoted_list;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// File formats, by extension.
+/// A file format.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Format {
     Json,
@@ -12,7 +12,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Of a path, when its extension is known.
+    /// The format of a file by its extension, in either case; `None` for an unknown extension.
     pub(crate) fn of(path: &Path) -> Option<Format> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         match extension.as_str() {
@@ -24,15 +24,19 @@ impl Format {
     }
 }
 
-/// The splits of a folder with their files, sorted by name; a file is one split called `train`.
+/// The splits of a directory as pairs (name, files), sorted by name. A file is one split named
+/// `train`.
 ///
-/// A file belongs to the split its name begins with: `train.jsonl`, `train-00000-of-00002.parquet`, `train_1.csv`.
-/// All files of a sub-folder belong to the split of the folder's name, except that a sub-folder `data` counts as the
-/// folder itself. Names that begin with a point and the descriptions that other tools leave (`dataset_info.json`,
-/// `dataset_infos.json`, `state.json`) are passed over.
+/// - A file's name without its extension and shard number is the name of its split:
+///   `train.jsonl`, `train-00000-of-00002.parquet` and `train_1.csv` are of the split `train`.
+/// - A subdirectory is a split of its own name, with all data files directly in it. The
+///   subdirectory `data` is an exception: its files and subdirectories count as if they were in the
+///   directory itself.
+/// - Ignored are names that begin with a point, other extensions, and the descriptions that the
+///   `datasets` library writes: `dataset_info.json`, `dataset_infos.json` and `state.json`.
 ///
 /// # Errors
-/// When the path does not exist or holds no data file.
+/// When the path does not exist, has an unknown extension, or contains no data file.
 pub fn splits(path: &Path) -> Result<Vec<(String, Vec<PathBuf>)>, DataError> {
     let metadata = std::fs::metadata(path).map_err(|error| DataError::io(path, error))?;
     if !metadata.is_dir() {
@@ -40,15 +44,15 @@ pub fn splits(path: &Path) -> Result<Vec<(String, Vec<PathBuf>)>, DataError> {
             Some(_) => Ok(vec![("train".to_owned(), vec![path.to_owned()])]),
             None => Err(DataError::file(
                 path,
-                "unknown extension: expected .jsonl, .json, .csv, .tsv or .parquet",
+                "unknown extension: expected .jsonl, .json, .ndjson, .csv, .tsv or .parquet",
             )),
         };
     }
     let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     collect(path, None, &mut found)?;
     if found.is_empty() {
-        let message =
-            "no data in this folder: expected .jsonl, .json, .csv, .tsv or .parquet files";
+        let message = "no data files in this directory: expected .jsonl, .json, .ndjson, .csv, \
+                       .tsv or .parquet files";
         return Err(DataError::file(path, message));
     }
     for files in found.values_mut() {
@@ -57,33 +61,24 @@ pub fn splits(path: &Path) -> Result<Vec<(String, Vec<PathBuf>)>, DataError> {
     Ok(found.into_iter().collect())
 }
 
-/// The files of one split; `None` takes `train`, or the only split.
+/// The files of one split, all of the same format. Without `split`, those of `train`, or of the
+/// only split.
 pub(crate) fn split_files(path: &Path, split: Option<&str>) -> Result<Vec<PathBuf>, DataError> {
     let mut splits = splits(path)?;
-    let there = list(splits.iter().map(|(name, _)| name.as_str()));
     let index = match split {
         Some(split) => splits.iter().position(|(name, _)| name == split),
         None if splits.len() == 1 => Some(0),
         None => splits.iter().position(|(name, _)| name == "train"),
     };
     let Some(index) = index else {
-        let message = match split {
-            Some(split) => {
-                let names: Vec<&str> = splits.iter().map(|(name, _)| name.as_str()).collect();
-                let hint = crate::error::nearest(split, &names)
-                    .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
-                let is_file = if path.is_file() { " (a file is one split)" } else { "" };
-                format!("no split `{split}`: there is {there}{is_file}{hint}")
-            }
-            None => format!("there is no split `train`: choose one of {there}"),
-        };
-        return Err(DataError::file(path, message));
+        let names: Vec<&str> = splits.iter().map(|(name, _)| name.as_str()).collect();
+        return Err(DataError::file(path, no_such_split(path, split, &names)));
     };
     let (name, files) = splits.swap_remove(index);
     let formats: Vec<Option<Format>> = files.iter().map(|file| Format::of(file)).collect();
     if let Some(other) = formats.iter().position(|format| *format != formats[0]) {
         let message = format!(
-            "split `{name}` has files of different formats, {} and {}: keep one",
+            "split `{name}` has files of different formats, {} and {}; keep one format",
             files[0].display(),
             files[other].display()
         );
@@ -92,6 +87,23 @@ pub(crate) fn split_files(path: &Path, split: Option<&str>) -> Result<Vec<PathBu
     Ok(files)
 }
 
+/// The message for a missing split; `names` are those that exist.
+fn no_such_split(path: &Path, split: Option<&str>, names: &[&str]) -> String {
+    let list = quoted_list(names.iter().copied());
+    match split {
+        Some(split) if path.is_file() => {
+            format!("no split `{split}`: a file is one split, named {list}")
+        }
+        Some(split) => {
+            let suggestion = suggestion(split, names);
+            format!("no split `{split}`: the directory has {list}{suggestion}")
+        }
+        None => format!("no split `train`: choose one of {list}"),
+    }
+}
+
+/// Adds the data files of a directory to `found`, under `split` where it is given, else under the
+/// split that their names say.
 fn collect(
     folder: &Path,
     split: Option<&str>,
@@ -121,7 +133,8 @@ fn collect(
     Ok(())
 }
 
-/// `train-00000-of-00002-1a2b.parquet`, `train_03.csv` and `train.jsonl` are of split `train`.
+/// A file's name without its extension and shard number: `train` for `train.jsonl`, `train_03.csv`
+/// and `train-00000-of-00002-1a2b.parquet`.
 fn split_name(file_name: &str) -> String {
     let stem = file_name.rsplit_once('.').map_or(file_name, |(stem, _)| stem);
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -146,7 +159,7 @@ mod tests {
     use super::split_name;
 
     #[test]
-    fn shard_numbers_are_no_part_of_the_split_name() {
+    fn the_split_name_has_no_extension_and_no_shard_number() {
         for (file, split) in [
             ("train.jsonl", "train"),
             ("train-00000-of-00002.parquet", "train"),

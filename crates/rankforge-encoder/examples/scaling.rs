@@ -1,7 +1,11 @@
-//! Time per token against the tokens of a batch, the length of its sequences, and threads: one line of JSON for each point.
+//! Measures the time per token as a function of the tokens in a batch, the length of its sequences
+//! and the number of threads. Prints one line of JSON per measurement.
 //!
-//!     cargo run --release -p rankforge-encoder --example scaling -- [part of a model's name] > scaling.jsonl
+//!     cargo run --release -p rankforge-encoder --example scaling -- [MODEL] > scaling.jsonl
 //!     python3 benchmarks/draw.py scaling.jsonl docs/scaling.svg
+//!
+//! `MODEL` is part of a model's name and restricts the measurements to that model.
+#![expect(clippy::disallowed_methods, reason = "a program that measures time and prints")]
 
 use rankforge_encoder::kernels::{Arena, Device, Precision};
 use rankforge_encoder::{Architecture, Batch, Mode, Model, Outputs, Task, Tokens, Workspace};
@@ -11,19 +15,22 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-/// Tokens of the batches in the first sweep, in sequences of `LENGTH`, and of every batch in the second.
+/// Tokens per batch in the first series of measurements, whose sequences have `LENGTH` tokens.
 const TOKENS: [usize; 8] = [64, 128, 256, 512, 1024, 2048, 4096, 8192];
-const LENGTHS: [usize; 5] = [64, 256, 1024, 4096, 8192];
 const LENGTH: usize = 64;
-const MOST: usize = 8192;
 
-/// Seconds of calls of each point; the quickest counts.
+/// Tokens per sequence in the second series of measurements, whose batches have `MAX_TOKENS`
+/// tokens.
+const LENGTHS: [usize; 5] = [64, 256, 1024, 4096, 8192];
+const MAX_TOKENS: usize = 8192;
+
+/// Seconds for which each measurement repeats its call; the fastest call counts.
 const SECONDS: f64 = 1.0;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let models = [("MiniLM-L6", mini_lm()), ("ModernBERT-base, 3 of 22 blocks", modern_bert())];
-    let wanted = std::env::args().nth(1).unwrap_or_default();
-    for (name, config) in models.iter().filter(|(name, _)| name.contains(&wanted)) {
+    let selected = std::env::args().nth(1).unwrap_or_default();
+    for (name, config) in models.iter().filter(|(name, _)| name.contains(&selected)) {
         let task = Task::SequenceClassification { num_labels: 1 };
         let architecture = Architecture::from_config(config, Path::new("config.json"), &task)?;
         for threads in [1, 2] {
@@ -31,20 +38,25 @@ fn main() -> Result<(), Box<dyn Error>> {
             let model = Model::new(&device, architecture.clone(), 1);
             let gradients = Arena::zeros(&device, model.parameters().layout().clone());
             let mut bench = Bench { model, gradients, workspace: Workspace::new(&device) };
-            // The first call brings the memory of all others.
-            let batch = bench.batch(MOST, LENGTH);
+            // The first call allocates the memory for all later ones.
+            let batch = bench.batch(MAX_TOKENS, LENGTH);
             bench.train(&batch);
             for precision in [Precision::Float32, Precision::BFloat16] {
                 bench.model.set_precision(precision);
                 let series = format!("{precision}, {threads} threads");
                 for tokens in TOKENS {
                     let name = format!("{name}, sequences of {LENGTH}");
-                    bench.measure(tokens, LENGTH, &name, "tokens of the batch", &series, tokens)?;
+                    bench.measure(
+                        tokens,
+                        LENGTH,
+                        [&name, "tokens of the batch", &series],
+                        tokens,
+                    )?;
                 }
-                // The longest take minutes on one thread.
+                // With one thread the longest sequences take minutes.
                 for length in LENGTHS.into_iter().filter(|_| threads > 1) {
-                    let name = format!("{name}, batches of {MOST} tokens");
-                    bench.measure(MOST, length, &name, "length", &series, length)?;
+                    let name = format!("{name}, batches of {MAX_TOKENS} tokens");
+                    bench.measure(MAX_TOKENS, length, [&name, "length", &series], length)?;
                 }
             }
         }
@@ -52,11 +64,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// all-MiniLM-L6's shape, with more positions than it has.
+/// The architecture of all-MiniLM-L6, with more positions.
 fn mini_lm() -> Value {
     json!({
         "model_type": "bert", "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
-        "intermediate_size": 1536, "vocab_size": 30_522, "max_position_embeddings": MOST,
+        "intermediate_size": 1536, "vocab_size": 30_522, "max_position_embeddings": MAX_TOKENS,
         "type_vocab_size": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-12,
         "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "pad_token_id": 0,
     })
@@ -65,8 +77,9 @@ fn mini_lm() -> Value {
 /// One global and two local blocks of ModernBERT-base.
 fn modern_bert() -> Value {
     json!({
-        "model_type": "modernbert", "hidden_size": 768, "num_hidden_layers": 3, "num_attention_heads": 12,
-        "intermediate_size": 1152, "vocab_size": 50_368, "max_position_embeddings": MOST,
+        "model_type": "modernbert", "hidden_size": 768, "num_hidden_layers": 3,
+        "num_attention_heads": 12,
+        "intermediate_size": 1152, "vocab_size": 50_368, "max_position_embeddings": MAX_TOKENS,
         "hidden_activation": "gelu", "norm_eps": 1e-5, "global_attn_every_n_layers": 3,
         "local_attention": 128, "global_rope_theta": 160_000.0, "local_rope_theta": 10_000.0,
         "pad_token_id": 50_283, "classifier_pooling": "cls", "norm_bias": false, "mlp_bias": false,
@@ -74,7 +87,7 @@ fn modern_bert() -> Value {
     })
 }
 
-/// A model with the memory of its passes.
+/// A model with its gradients and activations.
 struct Bench {
     model: Model,
     gradients: Arena,
@@ -82,40 +95,40 @@ struct Bench {
 }
 
 impl Bench {
+    /// A batch of `tokens` tokens in sequences of `length`.
     fn batch(&self, tokens: usize, length: usize) -> Batch {
         let id = |index: usize| (1000 + index * 7919 % 29_000) as u32;
         let sequence = |index: usize| Tokens {
             ids: (index * length..(index + 1) * length).map(id).collect(),
             type_ids: vec![0; length],
+            prompt_tokens: 0,
             truncated: 0,
         };
         let sequences: Vec<Tokens> = (0..tokens / length).map(sequence).collect();
         Batch::new(self.model.device(), &sequences, &self.model.architecture().encoder)
     }
 
-    /// Forward with dropout, and backward.
+    /// A forward pass with dropout, and a backward pass.
     fn train(&mut self, batch: &Batch) {
-        let mode = Mode::Training { seed: 1, step: 1, part: 0 };
+        let mode = Mode::Training { seed: 1, step: 1, chunk: 0 };
         let outputs = self.model.forward(batch, mode, true, &mut self.workspace);
         let ones = Outputs { values: vec![1.0; outputs.values.len()], ..outputs };
         self.model.backward(&ones, batch, mode, &mut self.workspace, &mut self.gradients);
     }
 
-    /// Times inference and a training step, and writes both points.
+    /// Measures inference and a training pass, and prints both results.
     fn measure(
         &mut self,
         tokens: usize,
         length: usize,
-        panel: &str,
-        axis: &str,
-        series: &str,
+        [panel, axis, series]: [&str; 3],
         x: usize,
     ) -> Result<(), Box<dyn Error>> {
         let batch = self.batch(tokens, length);
-        let inference = quickest(|| {
+        let inference = fastest(|| {
             self.model.forward(&batch, Mode::Inference, false, &mut self.workspace);
         });
-        let training = quickest(|| self.train(&batch));
+        let training = fastest(|| self.train(&batch));
         let mut out = std::io::stdout().lock();
         for (pass, seconds) in [("inference", inference), ("forward and backward", training)] {
             let point = json!({
@@ -128,10 +141,10 @@ impl Bench {
     }
 }
 
-/// Seconds of the quickest call.
-fn quickest(mut work: impl FnMut()) -> f64 {
-    let (begun, mut best) = (Instant::now(), f64::MAX);
-    while begun.elapsed().as_secs_f64() < SECONDS {
+/// Seconds of the fastest call.
+fn fastest(mut work: impl FnMut()) -> f64 {
+    let (start, mut best) = (Instant::now(), f64::MAX);
+    while start.elapsed().as_secs_f64() < SECONDS {
         let call = Instant::now();
         work();
         best = best.min(call.elapsed().as_secs_f64());

@@ -1,95 +1,98 @@
-use crate::{EncoderConfig, EncoderError, HeadStage, Mlp, NormPlace, Positions, families};
+use crate::config::{EncoderConfig, Mlp, NormPlace, Positions};
+use crate::stages::HeadStage;
 use rankforge_kernels::ops::Activation;
 use std::ops::Range;
-use std::path::Path;
 
-/// What the transformer directory's weights are read as.
+/// What a transformers checkpoint is loaded as.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Task {
-    /// Hidden states only, as transformers' `AutoModel`.
+    /// The transformer without a head, as with transformers' `AutoModel`.
     FeatureExtraction,
-    /// With the family's classification head, as `AutoModelForSequenceClassification`.
+    /// The transformer with its family's classification head, as with transformers'
+    /// `AutoModelForSequenceClassification`.
     SequenceClassification {
-        /// Scores for each input.
+        /// Number of logits per input.
         num_labels: usize,
     },
 }
 
-/// How a fresh parameter starts.
+/// Distribution of the initial values of a parameter that the checkpoint lacks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Initializer {
-    /// Zeros (biases).
+    /// All zeros (biases).
     Zeros,
-    /// Ones (norm weights).
+    /// All ones (weights of layer norms).
     Ones,
-    /// Normal with this standard deviation.
+    /// Normal with mean 0 and this standard deviation.
     Normal(f32),
-    /// Normal with this standard deviation, cut at so many of them.
+    /// Normal with mean 0, without the values beyond `cutoff * deviation` on either side.
     TruncatedNormal {
-        /// Standard deviation before the cut.
+        /// Standard deviation of the normal distribution before it is truncated.
         deviation: f32,
-        /// Where it is cut, in standard deviations.
+        /// Largest magnitude, in units of `deviation`.
         cutoff: f32,
     },
-    /// Uniform in `-bound..bound` (PyTorch's `Linear`).
+    /// Uniform in `[-bound, bound)`, as PyTorch initialises a `Linear`.
     Uniform(f32),
 }
 
-/// A tensor of a checkpoint and the rows of an arena matrix that hold it.
+/// A tensor of a checkpoint, and the rows of an arena matrix that contain its elements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorPart {
-    /// Folder of the module that holds it, `""` for the transformer itself.
+    /// Subdirectory of the module whose file contains the tensor; `""` for the transformer itself.
     pub module: String,
     /// Name in `model.safetensors`.
     pub name: String,
-    /// Shape in the file; its count of numbers is that of the rows.
+    /// Shape in the file. It has as many elements as the rows.
     pub shape: Vec<usize>,
-    /// Rows of the matrix (fused query, key and value projections hold three tensors).
+    /// Rows of the matrix. A fused projection of queries, keys and values consists of three
+    /// tensors.
     pub rows: Range<usize>,
 }
 
-/// One matrix of the parameter arena.
+impl TensorPart {
+    /// The module and the name, with a point between them; the name alone for the transformer.
+    pub fn full_name(&self) -> String {
+        match self.module.as_str() {
+            "" => self.name.clone(),
+            module => format!("{module}.{}", self.name),
+        }
+    }
+}
+
+/// Name, shape and origin of one matrix of the parameter arena.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParameterSpec {
-    /// Arena name.
+    /// Name in the arena, such as `blocks.0.qkv.weight`.
     pub name: String,
-    /// Rows; vectors are one row.
+    /// Number of rows; 1 for a vector.
     pub rows: usize,
-    /// Columns.
+    /// Number of columns.
     pub columns: usize,
-    /// The checkpoint tensors it is made of.
+    /// The checkpoint tensors that the matrix consists of.
     pub parts: Vec<TensorPart>,
-    /// How it starts when the checkpoint has none.
+    /// Initial values of the tensors that the checkpoint lacks.
     pub initializer: Initializer,
 }
 
-/// A model without its numbers: the encoder, what follows it, and every parameter.
+/// The structure of a model: transformer, head, and the names and shapes of all parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Architecture {
     /// The transformer.
     pub encoder: EncoderConfig,
-    /// What turns hidden states into outputs, in order.
+    /// The stages that turn hidden states into outputs, in order.
     pub head: Vec<HeadStage>,
-    /// Every parameter, in arena order.
+    /// All parameters, in the order of the arena.
     pub parameters: Vec<ParameterSpec>,
 }
 
 impl Architecture {
-    /// Reads a Hugging Face `config.json`; `path` is for errors.
+    /// A static embedding model: an embedding table and no transformer block.
     ///
-    /// # Errors
-    /// An unknown `model_type` (the message lists the known ones), or a field that is missing,
-    /// of the wrong type or not supported.
-    pub fn from_config(
-        config: &serde_json::Value,
-        path: &Path,
-        task: &Task,
-    ) -> Result<Architecture, EncoderError> {
-        families::read(config, path, task)
-    }
-
-    /// A static embedding model: a table of `vocab_size x width` and no block.
-    /// `tensor` is its name in `module`'s safetensors file.
+    /// The table is the tensor `tensor` of the module `module`. The head is empty.
+    ///
+    /// # Shapes
+    /// The table is `vocab_size x width`.
     pub fn static_embedding(
         vocab_size: usize,
         width: usize,
@@ -136,22 +139,33 @@ impl Architecture {
         Architecture { encoder, head: Vec::new(), parameters: vec![table] }
     }
 
-    /// Appends a stage to the head; a stage with parameters takes them from `module`'s
-    /// safetensors file under the names of sentence-transformers (`linear.weight`, `norm.weight`, ...).
+    /// Appends a stage to the head.
+    ///
+    /// The parameters of the stage, if it has any, are tensors of the module `module` under the
+    /// names of sentence-transformers: `linear.weight`, `linear.bias`, `residual.weight`,
+    /// `norm.weight` and `norm.bias`.
     ///
     /// # Panics
-    /// When the stage does not take the width that comes, or is the first and not `Pool`.
+    /// When the input width of the stage is not the output width of the model so far, when the
+    /// first stage is not [`HeadStage::Pool`], or when a later one is.
     pub fn push_stage(&mut self, stage: HeadStage, module: &str) {
         let width = self.output_columns();
         match stage {
-            HeadStage::Dense { inputs, .. } => assert_eq!(inputs, width, "width into {stage:?}"),
+            HeadStage::Dense { inputs, .. } => {
+                assert_eq!(inputs, width, "input width of {stage:?}");
+            }
             HeadStage::LayerNorm { width: own, .. } => {
-                assert_eq!(own, width, "width into {stage:?}");
+                assert_eq!(own, width, "input width of {stage:?}");
             }
             HeadStage::Pool { .. } | HeadStage::Dropout(_) | HeadStage::Normalize => {}
         }
-        let first = matches!(stage, HeadStage::Pool { .. });
-        assert_eq!(first, self.head.is_empty(), "pooling comes first, and once: {stage:?}");
+        let pools = matches!(stage, HeadStage::Pool { .. });
+        assert_eq!(
+            pools,
+            self.head.is_empty(),
+            "pooling must be the first stage and no other: {stage:?} at index {}",
+            self.head.len()
+        );
         let (file_name, weight, bias) = match stage {
             // PyTorch's default for a `Linear`.
             HeadStage::Dense { inputs, .. } => {
@@ -165,21 +179,22 @@ impl Architecture {
         self.head.push(stage);
     }
 
-    /// Width of the outputs: number of labels, or embedding dimension.
+    /// Width of the outputs: the number of labels, or the embedding dimension.
     pub fn output_columns(&self) -> usize {
         let hidden = self.encoder.hidden_size;
         self.head.iter().fold(hidden, |width, stage| stage.output_columns(width))
     }
 
-    /// Whether there is a linear layer: without one, as in most static embedding models, no
-    /// [`Precision`](rankforge_kernels::Precision) changes anything.
+    /// Whether the model has a linear layer. Without one, as in most static embedding models, the
+    /// [`Precision`](rankforge_kernels::Precision) has no effect.
     pub fn has_linear_layers(&self) -> bool {
         let dense = |stage: &HeadStage| matches!(stage, HeadStage::Dense { .. });
         !self.encoder.blocks.is_empty() || self.head.iter().any(dense)
     }
 }
 
-/// The parameters of head stage `index`: `file_name` is its submodule in `module`'s file.
+/// The parameters of the head stage at `index`, which are the tensors `{file_name}.weight` and
+/// `{file_name}.bias` of the module `module`.
 pub(crate) fn stage_parameters(
     index: usize,
     stage: &HeadStage,
@@ -213,7 +228,7 @@ pub(crate) fn stage_parameters(
     if let HeadStage::Dense { inputs, outputs, residual: true, .. } = *stage
         && inputs != outputs
     {
-        // sentence-transformers projects the residual where the widths differ.
+        // Where the widths differ, sentence-transformers projects the residual.
         let file = "residual.weight".to_owned();
         specs.push(spec("residual.weight", file, vec![outputs, inputs], weight));
     }

@@ -1,27 +1,28 @@
 use rankforge_kernels::ops::{Activation, Gate};
 
-/// One transformer encoder as data; every family is a value of this type.
+/// The hyperparameters of a transformer encoder. Every supported family is a value of this type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderConfig {
     /// Hugging Face `model_type`.
     pub model_type: String,
     /// Vocabulary size, `V`.
     pub vocab_size: usize,
-    /// Width of the token embeddings, `E`; differs from `hidden_size` where a projection follows (ELECTRA).
+    /// Width of the token embeddings. Where it is not `hidden_size`, a linear projection follows
+    /// (ELECTRA).
     pub embedding_size: usize,
-    /// Hidden width, `H`.
+    /// Width of the hidden states, `H`.
     pub hidden_size: usize,
-    /// Attention heads, `A`.
+    /// Number of attention heads, `A`.
     pub heads: usize,
-    /// MLP width, `F`.
+    /// Width of the MLP, `F`.
     pub intermediate_size: usize,
-    /// Segment embedding rows; 0 for none.
+    /// Number of segments, the rows of the segment embedding table; 0 without such a table.
     pub type_vocab_size: usize,
-    /// How tokens know their place.
+    /// Position encoding.
     pub positions: Positions,
-    /// Layer norm after the embeddings.
+    /// Whether a layer norm follows the embeddings.
     pub embedding_norm: bool,
-    /// Layer norm after the last block (pre-norm families).
+    /// Whether a layer norm follows the last block (pre-norm families).
     pub final_norm: bool,
     /// Epsilon of every layer norm.
     pub norm_epsilon: f32,
@@ -31,55 +32,56 @@ pub struct EncoderConfig {
     pub attention_bias: bool,
     /// Whether the MLP projections have biases.
     pub mlp_bias: bool,
-    /// Where the norms of a block are.
+    /// Position of the layer norms in a block.
     pub norm_place: NormPlace,
-    /// The MLP's elementwise part.
+    /// Elementwise part of the MLP.
     pub mlp: Mlp,
-    /// One entry for each block; none is a static embedding model.
+    /// One entry per block. A static embedding model has no block.
     pub blocks: Vec<BlockConfig>,
-    /// Dropout after the embeddings.
+    /// Probability of dropout after the embeddings.
     pub embedding_dropout: f32,
-    /// Dropout of the attention probabilities.
+    /// Probability of dropout of the attention probabilities.
     pub attention_dropout: f32,
-    /// Dropout of the attention output before the residual.
+    /// Probability of dropout of the attention output, before the residual is added.
     pub attention_output_dropout: f32,
-    /// Dropout inside the MLP, before its second product (ModernBERT).
+    /// Probability of dropout inside the MLP, before its second linear layer (ModernBERT).
     pub mlp_dropout: f32,
-    /// Dropout of the MLP output before the residual.
+    /// Probability of dropout of the MLP output, before the residual is added.
     pub mlp_output_dropout: f32,
-    /// Longest sequence the positions allow; `usize::MAX` without a limit.
+    /// Maximum length of a sequence; `usize::MAX` when the positions set no limit.
     pub max_positions: usize,
 }
 
-/// How tokens know their place in the sequence.
+/// Position encoding.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Positions {
     /// No positions (static embeddings).
     None,
-    /// A learned table of `rows`; the first token has number `offset` (RoBERTa: padding id + 1).
+    /// Learned position embeddings.
     Learned {
-        /// Rows of the table.
+        /// Number of rows of the table.
         rows: usize,
-        /// Number of the first position.
+        /// Row of the first token of a sequence: 0 in BERT, padding id + 1 in RoBERTa.
         offset: usize,
     },
-    /// A learned table, and score offsets by relative distance shared by all blocks (MPNet).
+    /// Learned position embeddings, and learned biases of the attention scores by relative
+    /// distance, which all blocks share (MPNet).
     LearnedWithRelativeBias {
-        /// Rows of the table.
+        /// Number of rows of the table.
         rows: usize,
-        /// Number of the first position.
+        /// Row of the first token of a sequence.
         offset: usize,
-        /// Buckets of relative distance.
+        /// Number of buckets of relative distances.
         buckets: usize,
-        /// Distances from here on share the last bucket.
+        /// Distances from this one on are in the last bucket.
         max_distance: usize,
     },
-    /// Rotary; the angle base is each block's own.
+    /// Rotary position embeddings; see [`BlockConfig::rotary_theta`].
     Rotary,
 }
 
 impl Positions {
-    /// Rows of the learned table, if there is one.
+    /// Number of rows of the learned table, if there is one.
     pub fn rows(&self) -> Option<usize> {
         match *self {
             Positions::Learned { rows, .. } | Positions::LearnedWithRelativeBias { rows, .. } => {
@@ -89,7 +91,7 @@ impl Positions {
         }
     }
 
-    /// Number of the first position in the learned table, if there is one.
+    /// Row of the first token of a sequence in the learned table, if there is one.
     pub fn offset(&self) -> Option<usize> {
         match *self {
             Positions::Learned { offset, .. }
@@ -99,16 +101,16 @@ impl Positions {
     }
 }
 
-/// Where the two norms of a block are.
+/// Position of the two layer norms of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NormPlace {
-    /// After each residual sum (BERT).
+    /// Post-norm: after each residual sum (BERT).
     Post,
-    /// Before attention and MLP (ModernBERT).
+    /// Pre-norm: before attention and before the MLP (ModernBERT).
     Pre,
 }
 
-/// The MLP's elementwise part.
+/// Elementwise part of the MLP, between its linear layers `W₁` and `W₂`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mlp {
     /// `W₂ f(W₁ x)`.
@@ -117,13 +119,15 @@ pub enum Mlp {
     Gated(Gate),
 }
 
-/// What differs between blocks.
+/// The hyperparameters that may differ between the blocks of a transformer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BlockConfig {
-    /// Keys with `|query - key| <= window` are seen; `None` is global attention.
+    /// Local attention: a query token attends to keys at a distance of at most `window` tokens on
+    /// either side. `None` is global attention.
     pub window: Option<usize>,
-    /// Base of the rotary angles, for rotary positions.
+    /// Base `theta` of the rotary angles, for rotary positions.
     pub rotary_theta: Option<f64>,
-    /// Whether there is a norm before attention; ModernBERT's first block has none.
+    /// Whether the block has a layer norm for its attention. The first block of ModernBERT has
+    /// none.
     pub attention_norm: bool,
 }

@@ -1,41 +1,96 @@
+use rankforge_base::{FileError, quoted_list};
+use rankforge_kernels::Precision;
+use std::fmt::Display;
 use std::path::PathBuf;
 
-/// What can go wrong with a model directory or its inputs.
+/// Errors of reading, writing and applying models.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncoderError {
-    /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// A file is not what it should be.
-    #[error("{}: {message}", path.display())]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong, what was expected and what came.
-        message: String,
-    },
+    /// A file or directory cannot be read or written, or its content is not what was expected.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A field of a JSON file is missing or has an unusable value.
     #[error("{}: field `{field}`: expected {expected}, got {got}", path.display())]
     Field {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Which field.
+        /// Name of the field.
         field: String,
-        /// What would do.
+        /// Description of the values that are accepted.
         expected: String,
-        /// What came.
+        /// The value that was found, or "nothing".
         got: String,
     },
-    /// The input texts or options cannot be used.
-    #[error("{0}")]
-    Input(String),
+    /// An option has an unusable value.
+    #[error("{field}: expected {expected}, got {got}")]
+    Argument {
+        /// Name of the option.
+        field: &'static str,
+        /// Description of the values that are accepted.
+        expected: String,
+        /// The value that was given.
+        got: String,
+    },
+    /// The model has no prompt of this name.
+    #[error(
+        "the model has no prompt named {name:?}; it has {}",
+        quoted_list(known.iter().map(String::as_str))
+    )]
+    Prompt {
+        /// The name that was given.
+        name: String,
+        /// The names of the model's prompts.
+        known: Vec<String>,
+    },
+    /// A tokenizer failed on a text, or could not be trained.
+    #[error("tokenizer error: {message}")]
+    Tokenizer {
+        /// The message of the tokenizers crate.
+        message: String,
+    },
+    /// The model computed an output that is infinite or NaN.
+    #[error("expected finite outputs, but the model gives {value} for input {}", input + 1)]
+    NotFinite {
+        /// Index of the input, from 0.
+        input: usize,
+        /// The output.
+        value: f32,
+        /// The precision of the model.
+        precision: Precision,
+    },
     /// The device could not be opened.
     #[error(transparent)]
     Device(#[from] rankforge_kernels::DeviceError),
+}
+
+impl EncoderError {
+    pub(crate) fn tokenizer(error: tokenizers::Error) -> EncoderError {
+        EncoderError::Tokenizer { message: error.to_string() }
+    }
+
+    pub(crate) fn argument(
+        field: &'static str,
+        expected: impl Into<String>,
+        got: impl Display,
+    ) -> EncoderError {
+        EncoderError::Argument { field, expected: expected.into(), got: got.to_string() }
+    }
+
+    /// Advice to the user on how to resolve the error, where there is any.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            EncoderError::File(error) => error.hint(),
+            EncoderError::NotFinite { precision: Precision::Float16, .. } => {
+                let hint = "values beyond 65,504 overflow in fp16; use bf16 or fp32";
+                Some(hint.to_owned())
+            }
+            EncoderError::Field { .. }
+            | EncoderError::Argument { .. }
+            | EncoderError::Prompt { .. }
+            | EncoderError::Tokenizer { .. }
+            | EncoderError::NotFinite { .. }
+            | EncoderError::Device(_) => None,
+        }
+    }
 }

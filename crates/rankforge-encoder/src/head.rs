@@ -1,155 +1,88 @@
-use crate::Outputs;
-use crate::layers::{Linear, Norm};
+use crate::buffers::buffers;
+use crate::layers::{LinearBackward, NormBackward};
+use crate::outputs::Outputs;
 use crate::pass::{HEAD, Pass};
-use crate::workspace::buffers;
-use rankforge_kernels::ops::{self, Activation, Epilogue, Pooling, Store};
-use rankforge_kernels::{Arena, ArenaLayout, Buffer, Device, View};
+use crate::stages::HeadStage;
+use rankforge_kernels::ops::{self, Epilogue, Pooling, Store};
+use rankforge_kernels::{Arena, Buffer, Device, View};
 
-/// One step from hidden states to outputs; classification heads and sentence-transformers modules
-/// are chains of these. The first is always `Pool`.
-#[derive(Clone, Debug, PartialEq)]
-pub enum HeadStage {
-    /// `T x H` to `B x (modes · H)`, modes side by side.
-    Pool {
-        /// Which, in the order of their columns.
-        modes: Vec<Pooling>,
-        /// Leave the prompt's tokens out (`include_prompt = false`).
-        skip_prompt: bool,
-    },
-    /// Dropout in training.
-    Dropout(f32),
-    /// `activation(W x + b)`, plus `x` when `residual` (projected where the widths differ).
-    Dense {
-        /// Width of the input.
-        inputs: usize,
-        /// Width of the output.
-        outputs: usize,
-        /// Whether there is a `b`.
-        bias: bool,
-        /// Applied to the sum.
-        activation: Activation,
-        /// Whether the input is added to the result.
-        residual: bool,
-    },
-    /// Layer norm.
-    LayerNorm {
-        /// Width.
-        width: usize,
-        /// Epsilon.
-        epsilon: f32,
-        /// Whether it has a bias.
-        bias: bool,
-    },
-    /// To unit length.
-    Normalize,
-}
-
-impl HeadStage {
-    /// Width of the output, given the width of the input.
-    pub(crate) fn output_columns(&self, input: usize) -> usize {
-        match *self {
-            HeadStage::Pool { ref modes, .. } => modes.len() * input,
-            HeadStage::Dense { outputs, .. } => outputs,
-            HeadStage::Dropout(_) | HeadStage::LayerNorm { .. } | HeadStage::Normalize => input,
-        }
-    }
-}
-
-/// Where a stage's parameters are in the arena.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StageParameters {
-    linear: Option<Linear>,
-    norm: Option<Norm>,
-    residual: Option<Linear>,
-}
-
-/// Finds the parameters of `stages` in an arena laid out for them.
-pub(crate) fn parameters(stages: &[HeadStage], layout: &ArenaLayout) -> Vec<StageParameters> {
-    let find = |(index, stage): (usize, &HeadStage)| {
-        let name = format!("head.{index}");
-        let (mut linear, mut norm, mut residual) = (None, None, None);
-        match *stage {
-            HeadStage::Dense { .. } => {
-                linear = Linear::find(layout, &name);
-                residual = Linear::find(layout, &format!("{name}.residual"));
-            }
-            HeadStage::LayerNorm { epsilon, .. } => norm = Norm::find(layout, &name, epsilon),
-            HeadStage::Pool { .. } | HeadStage::Dropout(_) | HeadStage::Normalize => {}
-        }
-        StageParameters { linear, norm, residual }
-    };
-    stages.iter().enumerate().map(find).collect()
-}
-
-/// What the head keeps: `B` rows, so small that nothing is shared.
+/// Activations of the head, `B` rows in every stage: too small to share memory between stages.
 pub(crate) struct HeadActivations {
     device: Device,
     stages: Vec<StageActivations>,
-    d_output: Buffer,
-    d_input: Buffer,
-    d_sum: Buffer,
+    d: HeadGradients,
 }
 
 buffers! {
-    /// What one stage keeps.
+    /// Activations of one stage.
     StageActivations {
         output,
-        /// Sum before the activation, norms, or statistics.
+        /// The sum before the activation of a dense stage, the norms of `Normalize`, or the
+        /// statistics of a layer norm.
         saved,
-        /// Projected residual.
+        /// The residual after its projection.
         projected,
+    }
+}
+
+buffers! {
+    /// Gradients of one stage, shared by all.
+    HeadGradients {
+        /// Of its output.
+        output,
+        /// Of its input.
+        input,
+        /// Of the sum before its activation.
+        sum,
     }
 }
 
 impl HeadActivations {
     pub(crate) fn new(device: &Device) -> HeadActivations {
-        let empty = || Buffer::empty(device);
-        let (d_output, d_input, d_sum) = (empty(), empty(), empty());
-        HeadActivations { device: device.clone(), stages: Vec::new(), d_output, d_input, d_sum }
+        let d = HeadGradients::new(device);
+        HeadActivations { device: device.clone(), stages: Vec::new(), d }
     }
 
     pub(crate) fn buffers(&self) -> impl Iterator<Item = &Buffer> {
-        let gradients = [&self.d_output, &self.d_input, &self.d_sum];
-        gradients.into_iter().chain(self.stages.iter().flat_map(StageActivations::buffers))
+        self.d.buffers().chain(self.stages.iter().flat_map(StageActivations::buffers))
     }
 }
 
 /// What the first stage pools.
 #[derive(Clone, Copy)]
-pub(crate) enum Input<'a> {
+pub(crate) enum PoolSource<'a> {
     /// Hidden states, a row for each token.
     Hidden(View<'a>),
-    /// A table that has a row for each id, where hidden states would be copies of its rows.
+    /// The embedding table, of a model whose hidden states would be copies of its rows.
     Table(View<'a>),
 }
 
 /// Outputs of the head, `B x output_columns`, given the last hidden states.
 ///
 /// # Panics
-/// When there is no stage: hidden states of tokens are no outputs.
+/// When the head has no stage: there is nothing that turns hidden states into outputs.
 pub(crate) fn forward<'w>(
     pass: &Pass<'_>,
-    stages: &[HeadStage],
-    parameters: &[StageParameters],
-    input: Input<'_>,
+    input: PoolSource<'_>,
     activations: &'w mut HeadActivations,
 ) -> View<'w> {
+    let stages = pass.stages;
     assert!(!stages.is_empty(), "a model without a pooling stage has no outputs");
     while activations.stages.len() < stages.len() {
         activations.stages.push(StageActivations::new(&activations.device));
     }
     for (index, stage) in stages.iter().enumerate() {
         let (before, rest) = activations.stages.split_at_mut(index);
-        let input = before.last().map_or(input, |stage| Input::Hidden(stage.output.view()));
+        let input = before.last().map_or(input, |stage| PoolSource::Hidden(stage.output.view()));
         let saved = &mut rest[0];
         match (stage, input) {
             (HeadStage::Pool { modes, skip_prompt }, input) => {
                 pool_forward(pass, modes, *skip_prompt, input, saved);
             }
-            (_, Input::Hidden(input)) => {
-                stage_forward(pass, index, stage, &parameters[index], input, saved);
+            (_, PoolSource::Hidden(input)) => {
+                stage_forward(pass, index, input, saved);
             }
-            (_, Input::Table(_)) => unreachable!("the first stage pools"),
+            (_, PoolSource::Table(_)) => unreachable!("the first stage pools"),
         }
     }
     activations.stages[stages.len() - 1].output.view()
@@ -159,8 +92,6 @@ pub(crate) fn forward<'w>(
 /// [`forward`] on the same batch.
 pub(crate) fn backward(
     pass: &Pass<'_>,
-    stages: &[HeadStage],
-    parameters: &[StageParameters],
     d_outputs: &Outputs,
     hidden: View<'_>,
     activations: &mut HeadActivations,
@@ -168,12 +99,12 @@ pub(crate) fn backward(
     gradients: &mut Arena,
 ) {
     d_hidden.reshape(hidden.rows(), hidden.columns()).view_mut().fill(0.0);
-    let HeadActivations { stages: saved, d_output, d_input, d_sum, .. } = activations;
-    d_output.reshape(d_outputs.rows, d_outputs.columns).view_mut().write(&d_outputs.values);
-    for (index, stage) in stages.iter().enumerate().rev() {
+    let HeadActivations { stages: saved, d, .. } = activations;
+    d.output.reshape(d_outputs.rows, d_outputs.columns).view_mut().write(&d_outputs.values);
+    for (index, stage) in pass.stages.iter().enumerate().rev() {
         if let HeadStage::Pool { modes, skip_prompt } = stage {
-            let ((ragged, prompt), d_output) = (pass.head_input(), d_output.view());
-            let skip = prompt.as_ref().filter(|_| *skip_prompt);
+            let ((ragged, prompt), d_output) = (pass.head_input(), d.output.view());
+            let skip = prompt.filter(|_| *skip_prompt);
             for (place, &mode) in modes.iter().enumerate() {
                 let column = place * hidden.columns();
                 let d_hidden = d_hidden.view_mut();
@@ -182,12 +113,9 @@ pub(crate) fn backward(
             return;
         }
         let input = saved[index - 1].output.view();
-        d_input.reshape(input.rows(), input.columns());
-        let (parameters, saved) = (&parameters[index], &saved[index]);
-        stage_backward(
-            pass, index, stage, parameters, d_output, input, saved, d_input, d_sum, gradients,
-        );
-        std::mem::swap(d_output, d_input);
+        d.input.reshape(input.rows(), input.columns());
+        stage_backward(pass, index, input, &saved[index], d, gradients);
+        std::mem::swap(&mut d.output, &mut d.input);
     }
 }
 
@@ -195,18 +123,18 @@ fn pool_forward(
     pass: &Pass<'_>,
     modes: &[Pooling],
     skip_prompt: bool,
-    input: Input<'_>,
+    input: PoolSource<'_>,
     saved: &mut StageActivations,
 ) {
     let (ragged, prompt) = pass.head_input();
-    let skip = prompt.as_ref().filter(|_| skip_prompt);
-    let (Input::Hidden(rows) | Input::Table(rows)) = input;
+    let skip = prompt.filter(|_| skip_prompt);
+    let (PoolSource::Hidden(rows) | PoolSource::Table(rows)) = input;
     let width = rows.columns();
     let output = saved.output.reshape(pass.batch.ragged.sequences(), modes.len() * width);
     for (column, &mode) in (0..).step_by(width.max(1)).zip(modes) {
         match input {
-            Input::Hidden(x) => ops::pool(mode, x, ragged, skip, column, output.view_mut()),
-            Input::Table(table) => {
+            PoolSource::Hidden(x) => ops::pool(mode, x, ragged, skip, column, output.view_mut()),
+            PoolSource::Table(table) => {
                 let ids = &pass.batch.ids;
                 ops::pool_embeddings(mode, table, ids, ragged, skip, column, output.view_mut());
             }
@@ -214,14 +142,8 @@ fn pool_forward(
     }
 }
 
-fn stage_forward(
-    pass: &Pass<'_>,
-    index: usize,
-    stage: &HeadStage,
-    parameters: &StageParameters,
-    input: View<'_>,
-    saved: &mut StageActivations,
-) {
+fn stage_forward(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut StageActivations) {
+    let (stage, parameters) = (&pass.stages[index], &pass.head[index]);
     let rows = pass.batch.ragged.sequences();
     let output = saved.output.reshape(rows, stage.output_columns(input.columns()));
     match *stage {
@@ -238,7 +160,7 @@ fn stage_forward(
                 Some(projection) => {
                     let projected = saved.projected.reshape(rows, outputs);
                     let epilogue = Epilogue::default();
-                    projection.forward(pass, input, epilogue, projected.view_mut());
+                    projection.forward(pass.arithmetic(), input, epilogue, projected.view_mut());
                     Some(projected.view())
                 }
                 None => residual.then_some(input),
@@ -250,7 +172,7 @@ fn stage_forward(
                 ..Epilogue::default()
             };
             let linear = parameters.linear.expect("a dense stage has a linear layer");
-            linear.forward(pass, input, epilogue, output.view_mut());
+            linear.forward(pass.arithmetic(), input, epilogue, output.view_mut());
         }
         HeadStage::LayerNorm { .. } => {
             let statistics = saved.saved.reshape(rows, 2).view_mut();
@@ -264,20 +186,17 @@ fn stage_forward(
     }
 }
 
-/// Backward of [`stage_forward`] for all stages but `Pool`: `d_input` from `d_output`.
-#[expect(clippy::too_many_arguments, reason = "names what is read and what is written")]
+/// Backward of [`stage_forward`] for all stages but `Pool`: `d.input` from `d.output`.
 fn stage_backward(
     pass: &Pass<'_>,
     index: usize,
-    stage: &HeadStage,
-    parameters: &StageParameters,
-    d_output: &mut Buffer,
     input: View<'_>,
     saved: &StageActivations,
-    d_input: &mut Buffer,
-    d_sum: &mut Buffer,
+    d: &mut HeadGradients,
     gradients: &mut Arena,
 ) {
+    let (stage, parameters) = (&pass.stages[index], &pass.head[index]);
+    let HeadGradients { output: d_output, input: d_input, sum: d_sum } = d;
     match *stage {
         HeadStage::Pool { .. } => unreachable!("pooling is the first stage"),
         HeadStage::Dropout(probability) => {
@@ -291,20 +210,27 @@ fn stage_backward(
             let d_sum = d_sum.reshape(input.rows(), outputs);
             let d_output = d_output.view();
             ops::activate_backward(activation, d_output, saved.saved.view(), d_sum.view_mut());
-            let d_x = d_input.view_mut();
-            linear.backward(pass, d_sum.view(), input, gradients, Store::Write, d_x);
+            let (d_out, store, d_x) = (d_sum.view(), Store::Write, d_input.view_mut());
+            let backward = LinearBackward { d_out, x: input, store, d_x };
+            linear.backward(pass.arithmetic(), gradients, backward);
             if let Some(projection) = parameters.residual {
-                let d_x = d_input.view_mut();
-                projection.backward(pass, d_output, input, gradients, Store::Add, d_x);
+                let (store, d_x) = (Store::Add, d_input.view_mut());
+                let backward = LinearBackward { d_out: d_output, x: input, store, d_x };
+                projection.backward(pass.arithmetic(), gradients, backward);
             } else if residual {
                 ops::add(d_output, d_input.view_mut());
             }
         }
         HeadStage::LayerNorm { .. } => {
             let norm = parameters.norm.expect("a norm stage has a norm");
-            let (d_output, statistics) = (d_output.view(), saved.saved.view());
-            let d_x = d_input.view_mut();
-            norm.backward(pass.parameters, d_output, input, statistics, false, d_x, gradients);
+            let backward = NormBackward {
+                d_out: d_output.view(),
+                x: input,
+                statistics: saved.saved.view(),
+                accumulate: false,
+                d_x: d_input.view_mut(),
+            };
+            norm.backward(pass.parameters, gradients, backward);
         }
         HeadStage::Normalize => {
             let (output, norms) = (saved.output.view(), saved.saved.view());

@@ -1,137 +1,90 @@
-//! Many inputs through a model: tokenised in blocks, sorted by length, batched by tokens.
+//! Applying a model to many inputs, which are tokenised in blocks, sorted by length and batched by
+//! tokens.
 
-use crate::batch::plan;
-use crate::{
-    Batch, EncoderError, Input, Mode, Model, Outputs, Reporter, Tokenizer, Tokens, Workspace,
-};
-use rankforge_kernels::Precision;
+use crate::batch::{Batch, BatchBudget};
+use crate::error::EncoderError;
+use crate::input::{Input, Prompt, Text};
+use crate::outputs::Outputs;
+use crate::parts::Parts;
+use crate::pass::Mode;
+use crate::workspace::Workspace;
+use rankforge_base::{Reporter, Task};
 
-/// Inputs that are tokenised together; what bounds the memory for tokens.
+/// Number of inputs that are tokenised and sorted at a time; it bounds the memory for their tokens.
 const BLOCK: usize = 4096;
 
-/// How a run over many inputs works.
+/// A model and the options of applying it to inputs.
 pub(crate) struct Inference<'a> {
-    pub model: &'a Model,
-    pub tokenizer: &'a Tokenizer,
-    pub batch_size: usize,
-    pub max_tokens: usize,
+    pub(crate) parts: &'a Parts,
+    /// Maximum number of inputs in a batch.
+    pub(crate) batch_size: usize,
+    /// Maximum number of tokens in a batch.
+    pub(crate) max_tokens: usize,
     /// Prepended to the first text of each input.
-    pub prompt: Option<&'a str>,
-    /// What the reporter calls the task.
-    pub task: &'a str,
-    /// What the reporter calls an input.
-    pub unit: &'a str,
+    pub(crate) prompt: Option<Prompt>,
+    /// Title of the task that is reported.
+    pub(crate) task: &'a str,
+    /// Plural noun for inputs in the report.
+    pub(crate) unit: &'a str,
+    pub(crate) reporter: &'a dyn Reporter,
 }
 
 impl Inference<'_> {
-    /// Outputs of `inputs`, in their order.
+    /// The outputs of `inputs`, in their order.
+    ///
+    /// # Shapes
+    /// `B` inputs give `B x output_columns`.
     ///
     /// # Errors
-    /// Batch size or token budget 0, a text the tokenizer refuses, or outputs that are not finite.
-    pub(crate) fn run(
-        &self,
-        inputs: &[Input<'_>],
-        reporter: &dyn Reporter,
-    ) -> Result<Outputs, EncoderError> {
-        if self.batch_size == 0 || self.max_tokens == 0 {
-            let (size, tokens) = (self.batch_size, self.max_tokens);
-            return Err(EncoderError::Input(format!(
-                "batch_size and max_tokens must be positive, got {size} and {tokens}"
-            )));
+    /// A `batch_size` or `max_tokens` of 0, a text that the tokenizer fails on, or an output that
+    /// is not finite.
+    pub(crate) fn run(&self, inputs: &[Input<'_>]) -> Result<Outputs, EncoderError> {
+        for (field, value) in [("batch_size", self.batch_size), ("max_tokens", self.max_tokens)] {
+            if value == 0 {
+                return Err(EncoderError::argument(field, "a positive number", 0));
+            }
         }
-        let prompt = self.prompt.filter(|prompt| !prompt.is_empty());
-        let prompt_tokens = match prompt {
-            Some(prompt) => self.tokenizer.prompt_length(prompt)?,
-            None => 0,
-        };
-        let columns = self.model.architecture().output_columns();
+        let budget = BatchBudget { max_sequences: self.batch_size, max_tokens: self.max_tokens };
+        let Parts { model, tokenizer, .. } = self.parts;
+        let columns = model.architecture().output_columns();
         let mut values = vec![0.0; inputs.len() * columns];
-        let mut workspace = Workspace::new(self.model.device());
-        let progress = Progress::begin(reporter, self.task, inputs.len(), self.unit);
+        let mut workspace = Workspace::new(model.device());
+        let progress = Task::begin(self.reporter, self.task, inputs.len(), self.unit);
         let blocks = inputs.chunks(BLOCK).zip(values.chunks_mut(BLOCK * columns));
-        for (number, (block, rows)) in blocks.enumerate() {
-            let tokens = self.tokenise(block, prompt)?;
+        for (block_index, (block, block_values)) in blocks.enumerate() {
+            let prompted: Vec<Input<'_>> = block.iter().map(|input| self.prompted(input)).collect();
+            let tokens = model.device().workers().run(|| tokenizer.encode(&prompted))?;
             let mut order: Vec<usize> = (0..tokens.len()).collect();
             order.sort_by_key(|&index| std::cmp::Reverse(tokens[index].ids.len()));
-            let lengths = order.iter().map(|&index| tokens[index].ids.len());
-            for run in plan(lengths, self.batch_size, self.max_tokens) {
-                let run = &order[run];
-                let sequences = run.iter().map(|&index| &tokens[index]);
-                let mut batch =
-                    Batch::new(self.model.device(), sequences, &self.model.architecture().encoder);
-                batch.prompt_tokens = prompt_tokens;
-                let outputs = self.model.forward(&batch, Mode::Inference, false, &mut workspace);
-                for (row, &index) in run.iter().enumerate() {
-                    self.check_finite(outputs.row(row), number * BLOCK + index)?;
-                    rows[index * columns..][..columns].copy_from_slice(outputs.row(row));
+            for range in budget.split(order.iter().map(|&index| tokens[index].ids.len())) {
+                let indices = &order[range];
+                let sequences = indices.iter().map(|&index| &tokens[index]);
+                let batch = Batch::new(model.device(), sequences, &model.architecture().encoder);
+                let outputs = model.forward(&batch, Mode::Inference, false, &mut workspace);
+                for (row, &index) in indices.iter().enumerate() {
+                    self.check_finite(outputs.row(row), block_index * BLOCK + index)?;
+                    block_values[index * columns..][..columns].copy_from_slice(outputs.row(row));
                 }
-                progress.advance(run.len());
+                progress.advance(indices.len());
             }
         }
         Ok(Outputs { rows: inputs.len(), columns, values })
     }
 
-    /// Refuses outputs that no score or vector can be made of.
-    fn check_finite(&self, outputs: &[f32], index: usize) -> Result<(), EncoderError> {
-        let Some(value) = outputs.iter().find(|value| !value.is_finite()) else {
-            return Ok(());
-        };
-        let why = match self.model.precision() {
-            Precision::Float16 => {
-                "; fp16 ends at 65,504, beyond which numbers overflow: use bf16 or fp32"
+    /// The input with the prompt before its first text.
+    fn prompted<'i>(&'i self, input: &Input<'i>) -> Input<'i> {
+        let first = Text { prompt: self.prompt.as_ref(), ..input.first };
+        Input { first, ..*input }
+    }
+
+    /// Checks that the outputs of the input at index `input` are finite.
+    fn check_finite(&self, outputs: &[f32], input: usize) -> Result<(), EncoderError> {
+        match outputs.iter().find(|value| !value.is_finite()) {
+            None => Ok(()),
+            Some(&value) => {
+                let precision = self.parts.model.precision();
+                Err(EncoderError::NotFinite { input, value, precision })
             }
-            Precision::Float32 | Precision::BFloat16 => "",
-        };
-        Err(EncoderError::Input(format!(
-            "expected finite outputs, but the model gives {value} for input {}{why}",
-            index + 1
-        )))
-    }
-
-    fn tokenise(
-        &self,
-        block: &[Input<'_>],
-        prompt: Option<&str>,
-    ) -> Result<Vec<Tokens>, EncoderError> {
-        let encode =
-            |inputs: &[Input<'_>]| self.model.device().run(|| self.tokenizer.encode(inputs));
-        let Some(prompt) = prompt else {
-            return encode(block);
-        };
-        let first = |input: &Input<'_>| match input {
-            Input::Single(first) | Input::Pair(first, _) => format!("{prompt}{first}"),
-        };
-        let prefixed: Vec<String> = block.iter().map(first).collect();
-        let inputs: Vec<Input<'_>> = block
-            .iter()
-            .zip(&prefixed)
-            .map(|(input, first)| match input {
-                Input::Single(_) => Input::Single(first),
-                Input::Pair(_, second) => Input::Pair(first, second),
-            })
-            .collect();
-        encode(&inputs)
-    }
-}
-
-/// A task that ends when it is dropped, by an error too.
-struct Progress<'a> {
-    reporter: &'a dyn Reporter,
-}
-
-impl<'a> Progress<'a> {
-    fn begin(reporter: &'a dyn Reporter, task: &str, total: usize, unit: &str) -> Progress<'a> {
-        reporter.begin(task, Some(total as u64), unit);
-        Progress { reporter }
-    }
-
-    fn advance(&self, amount: usize) {
-        self.reporter.advance(amount as u64);
-    }
-}
-
-impl Drop for Progress<'_> {
-    fn drop(&mut self) {
-        self.reporter.end();
+        }
     }
 }

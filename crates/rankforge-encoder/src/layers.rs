@@ -1,93 +1,167 @@
-use crate::pass::Pass;
-use crate::{EncoderConfig, NormPlace};
-use rankforge_kernels::ops::{self, Epilogue, InputGradient, Rotary, Store, WeightGradient};
-use rankforge_kernels::{Arena, ArenaLayout, Device, ParameterId, View, ViewMut};
-use std::ops::Range;
-use std::sync::Arc;
+//! The layers of a model: which matrices of the arena they use, forward and backward.
 
-/// Where a linear layer's parameters are in the arena.
+use crate::adapter::Adapter;
+use crate::arithmetic::Arithmetic;
+use rankforge_kernels::ops::{self, Dropout, Epilogue, InputGradient, Store, WeightGradient};
+use rankforge_kernels::{Arena, ArenaLayout, Buffer, ParameterId, Precision, View, ViewMut};
+use std::ops::Range;
+
+/// A linear layer: the ids of its parameters in the arena.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Linear {
     weight: ParameterId,
     bias: Option<ParameterId>,
-    /// First and last but one of its outputs, where it has not all that the arena has.
+    /// Range `[start, end)` of output rows, when the layer is a slice of a fused weight (the
+    /// queries of a fused query, key and value projection).
     outputs: Option<[usize; 2]>,
+    adapter: Option<Adapter>,
+}
+
+/// What the backward pass of a linear layer reads, and where the gradient of its input goes.
+pub(crate) struct LinearBackward<'a> {
+    /// Gradient of the output, `T x N`.
+    pub(crate) d_out: View<'a>,
+    /// Input of the forward pass, `T x K`.
+    pub(crate) x: View<'a>,
+    /// How the gradient of the input is stored in `d_x`.
+    pub(crate) store: Store<'a>,
+    /// Gradient of the input, `T x K`.
+    pub(crate) d_x: ViewMut<'a>,
 }
 
 impl Linear {
-    /// The layer `name`, if the arena has it.
-    pub(crate) fn find(layout: &ArenaLayout, name: &str) -> Option<Linear> {
+    /// The layer `name`, if the arena has it. `scale` is that of the adapters.
+    pub(crate) fn find(layout: &ArenaLayout, name: &str, scale: f32) -> Option<Linear> {
         let weight = layout.find(&format!("{name}.weight"))?;
-        Some(Linear { weight, bias: layout.find(&format!("{name}.bias")), outputs: None })
+        let bias = layout.find(&format!("{name}.bias"));
+        let adapter = Adapter::find(layout, name, scale);
+        Some(Linear { weight, bias, outputs: None, adapter })
     }
 
-    /// The layer that has only some of its outputs.
+    /// The id of the weight.
+    pub(crate) fn weight_id(&self) -> ParameterId {
+        self.weight
+    }
+
+    /// The layer that has only some of the output rows.
     pub(crate) fn part(self, outputs: Range<usize>) -> Linear {
         Linear { outputs: Some([outputs.start, outputs.end]), ..self }
     }
 
-    /// Its outputs among `all` that the arena has.
+    /// The adapter beside the weight.
+    pub(crate) fn adapter(&self) -> Option<&Adapter> {
+        self.adapter.as_ref()
+    }
+
+    /// The parameters, those of the adapter included.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ParameterId> + use<> {
+        let adapter = self.adapter.into_iter().flat_map(|adapter| adapter.ids());
+        [self.weight].into_iter().chain(self.bias).chain(adapter)
+    }
+
+    /// The range of output rows among `all`.
     fn outputs(&self, all: usize) -> Range<usize> {
         let [start, end] = self.outputs.unwrap_or([0, all]);
         start..end
     }
 
-    /// Its rows of the weight.
+    /// The rows of the weight that belong to this layer.
     fn weight<'a>(&self, parameters: &'a Arena) -> View<'a> {
         let weight = parameters.view(self.weight);
         weight.slice_rows(self.outputs(weight.rows()))
     }
 
-    /// [`ops::linear`] with the layer's weight and bias.
+    /// [`ops::linear`] with the layer's weight and bias, and with its adapter's output added to the
+    /// product.
     pub(crate) fn forward(
         &self,
-        pass: &Pass<'_>,
+        arithmetic: Arithmetic<'_>,
         x: View<'_>,
         epilogue: Epilogue<'_>,
-        out: ViewMut<'_>,
+        mut out: ViewMut<'_>,
     ) {
-        let parameters = pass.parameters;
+        let Arithmetic { parameters, precision } = arithmetic;
         let weight = self.weight(parameters);
-        // A fused bias has a row for each of its parts; the product wants one.
+        // A fused bias has a row for each of its parts; the product takes a single row.
         let bias = self.bias.map(|bias| {
             let bias = parameters.view(bias);
             let count = bias.rows() * bias.columns();
             let bias = bias.with_shape(count, 1).slice_rows(self.outputs(count));
             bias.with_shape(1, weight.rows())
         });
-        ops::linear(x, weight, pass.precision, Epilogue { bias, ..epilogue }, out);
+        if let Some(adapter) = &self.adapter {
+            let outputs = self.outputs(parameters.view(self.weight).rows());
+            adapter.forward(arithmetic, outputs, x, out.reborrow());
+        }
+        let accumulate = self.adapter.is_some();
+        ops::linear(x, weight, precision, Epilogue { accumulate, bias, ..epilogue }, out);
     }
 
-    /// Adds the layer's gradients and stores that of the input, `x`, in `d_x`.
+    /// Adds the gradients of the parameters that are trained, and stores that of the input.
+    ///
+    /// # Panics
+    /// When the slopes of an activation are asked for and there is an adapter: they belong to the
+    /// whole gradient of the input.
     pub(crate) fn backward(
         &self,
-        pass: &Pass<'_>,
+        arithmetic: Arithmetic<'_>,
+        gradients: &mut Arena,
+        backward: LinearBackward<'_>,
+    ) {
+        let LinearBackward { d_out, x, store, mut d_x } = backward;
+        let input = InputGradient {
+            weight: self.weight(arithmetic.parameters),
+            store,
+            d_x: d_x.reborrow(),
+        };
+        self.base_backward(arithmetic.precision, gradients, d_out, x, input);
+        if let Some(adapter) = &self.adapter {
+            let slopes = matches!(store, Store::Slopes(..));
+            assert!(!slopes, "the slopes of an activation before a layer with an adapter");
+            let outputs = self.outputs(arithmetic.parameters.view(self.weight).rows());
+            adapter.backward(arithmetic, gradients, outputs, [d_out, x], d_x);
+        }
+    }
+
+    /// The gradients of the weight, the bias and the input, without the adapter.
+    fn base_backward(
+        &self,
+        precision: Precision,
+        gradients: &mut Arena,
         d_out: View<'_>,
         x: View<'_>,
-        gradients: &mut Arena,
-        store: Store<'_>,
-        d_x: ViewMut<'_>,
+        input: InputGradient<'_>,
     ) {
-        let input = InputGradient { weight: self.weight(pass.parameters), store, d_x };
-        let (d_weight, d_bias) = match self.bias {
+        let bias = self.bias.filter(|&bias| gradients.has(bias));
+        if !gradients.has(self.weight) {
+            ops::linear_backward(d_out, precision, Some(input), None);
+            if let Some(bias) = bias {
+                ops::column_sums(d_out, self.bias_part(gradients.view_mut(bias)));
+            }
+            return;
+        }
+        let (d_weight, d_bias) = match bias {
             None => (gradients.view_mut(self.weight), None),
             Some(bias) => {
                 let [d_weight, d_bias] = gradients.views_mut([self.weight, bias]);
-                (d_weight, Some(d_bias))
+                (d_weight, Some(self.bias_part(d_bias)))
             }
         };
-        let (all, outputs) = (d_weight.rows(), self.outputs(d_weight.rows()));
-        let d_weight = d_weight.slice_rows(outputs.clone());
-        let d_bias = d_bias.map(|d_bias| {
-            let d_bias = d_bias.with_shape(all, 1).slice_rows(outputs);
-            d_bias.with_shape(1, d_weight.rows())
-        });
-        let weight = WeightGradient { x, d_weight, d_bias };
-        ops::linear_backward(d_out, pass.precision, Some(input), Some(weight));
+        let outputs = self.outputs(d_weight.rows());
+        let weight = WeightGradient { x, d_weight: d_weight.slice_rows(outputs), d_bias };
+        ops::linear_backward(d_out, precision, Some(input), Some(weight));
+    }
+
+    /// The part of the gradient of a bias that belongs to this layer, as one row.
+    fn bias_part<'a>(&self, d_bias: ViewMut<'a>) -> ViewMut<'a> {
+        let count = d_bias.rows() * d_bias.columns();
+        let part = d_bias.with_shape(count, 1).slice_rows(self.outputs(count));
+        let length = part.rows();
+        part.with_shape(1, length)
     }
 }
 
-/// Where a layer norm's parameters are in the arena.
+/// A layer norm: the ids of its parameters in the arena.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Norm {
     weight: ParameterId,
@@ -95,11 +169,30 @@ pub(crate) struct Norm {
     epsilon: f32,
 }
 
+/// What the backward pass of a norm reads, and where the gradient of its input goes.
+pub(crate) struct NormBackward<'a> {
+    /// Gradient of the output, `T x H`.
+    pub(crate) d_out: View<'a>,
+    /// Input of the forward pass, `T x H`.
+    pub(crate) x: View<'a>,
+    /// Statistics of the forward pass, `T x 2`.
+    pub(crate) statistics: View<'a>,
+    /// Whether the gradient is added to `d_x` or stored there.
+    pub(crate) accumulate: bool,
+    /// Gradient of the input, `T x H`.
+    pub(crate) d_x: ViewMut<'a>,
+}
+
 impl Norm {
     /// The norm `name`, if the arena has it.
     pub(crate) fn find(layout: &ArenaLayout, name: &str, epsilon: f32) -> Option<Norm> {
         let weight = layout.find(&format!("{name}.weight"))?;
         Some(Norm { weight, bias: layout.find(&format!("{name}.bias")), epsilon })
+    }
+
+    /// The parameters.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ParameterId> + use<> {
+        [self.weight].into_iter().chain(self.bias)
     }
 
     /// [`ops::layer_norm`] with the norm's weight and bias.
@@ -114,98 +207,38 @@ impl Norm {
         ops::layer_norm(x, parameters.view(self.weight), bias, self.epsilon, out, statistics);
     }
 
-    /// Adds the norm's gradients and gives that of the input, added to `d_x` when `accumulate`;
-    /// needs the input and its statistics.
+    /// Adds the gradients of the parameters that are trained, and gives that of the input.
     pub(crate) fn backward(
         &self,
         parameters: &Arena,
-        d_out: View<'_>,
-        x: View<'_>,
-        statistics: View<'_>,
-        accumulate: bool,
-        d_x: ViewMut<'_>,
         gradients: &mut Arena,
+        backward: NormBackward<'_>,
     ) {
+        let NormBackward { d_out, x, statistics, accumulate, d_x } = backward;
         let weight = parameters.view(self.weight);
-        let (d_weight, d_bias) = match self.bias {
-            None => (gradients.view_mut(self.weight), None),
-            Some(bias) => {
-                let [d_weight, d_bias] = gradients.views_mut([self.weight, bias]);
-                (d_weight, Some(d_bias))
+        let trained = |id: &ParameterId| gradients.has(*id);
+        let ids = (Some(self.weight).filter(trained), self.bias.filter(trained));
+        let (d_weight, d_bias) = match ids {
+            (Some(weight), Some(bias)) => {
+                let [d_weight, d_bias] = gradients.views_mut([weight, bias]);
+                (Some(d_weight), Some(d_bias))
             }
+            (Some(weight), None) => (Some(gradients.view_mut(weight)), None),
+            (None, Some(bias)) => (None, Some(gradients.view_mut(bias))),
+            (None, None) => (None, None),
         };
         ops::layer_norm_backward(d_out, x, weight, statistics, accumulate, d_x, d_weight, d_bias);
     }
 }
 
-/// Where the transformer's parameters are in the arena, and its rotary tables.
-#[derive(Clone)]
-pub(crate) struct Transformer {
-    pub(crate) word: ParameterId,
-    pub(crate) position: Option<ParameterId>,
-    pub(crate) segment: Option<ParameterId>,
-    pub(crate) embedding_norm: Option<Norm>,
-    pub(crate) projection: Option<Linear>,
-    pub(crate) relative_bias: Option<ParameterId>,
-    pub(crate) blocks: Vec<Block>,
-    pub(crate) final_norm: Option<Norm>,
-}
-
-/// Where a block's parameters are.
-#[derive(Clone)]
-pub(crate) struct Block {
-    pub(crate) first_norm: Option<Norm>,
-    pub(crate) qkv: Linear,
-    pub(crate) attention_output: Linear,
-    pub(crate) middle_norm: Norm,
-    pub(crate) mlp_input: Linear,
-    pub(crate) mlp_output: Linear,
-    pub(crate) last_norm: Option<Norm>,
-    pub(crate) rotary: Option<Arc<Rotary>>,
-}
-
-impl Transformer {
-    /// Finds the parameters of `config` in an arena laid out for it.
-    pub(crate) fn new(device: &Device, config: &EncoderConfig, layout: &ArenaLayout) -> Self {
-        let norm = |name: &str| Norm::find(layout, name, config.norm_epsilon);
-        let mut tables: Vec<(f64, Arc<Rotary>)> = Vec::new();
-        let mut rotary = |theta: f64| {
-            if let Some((_, table)) = tables.iter().find(|(known, _)| *known == theta) {
-                return table.clone();
-            }
-            let head_dim = config.hidden_size / config.heads;
-            let table = Arc::new(Rotary::new(device, config.max_positions, head_dim, theta));
-            tables.push((theta, table.clone()));
-            table
-        };
-        let mut block = |index: usize| {
-            let name = |part: &str| format!("blocks.{index}.{part}");
-            let linear = |part: &str| Linear::find(layout, &name(part)).expect("in the arena");
-            let (attention, mlp) = (norm(&name("attention_norm")), norm(&name("mlp_norm")));
-            let (first_norm, middle_norm, last_norm) = match config.norm_place {
-                NormPlace::Post => (None, attention, mlp),
-                NormPlace::Pre => (attention, mlp, None),
-            };
-            Block {
-                first_norm,
-                qkv: linear("qkv"),
-                attention_output: linear("attention_output"),
-                middle_norm: middle_norm.expect("every block has a norm between its halves"),
-                mlp_input: linear("mlp_input"),
-                mlp_output: linear("mlp_output"),
-                last_norm,
-                rotary: config.blocks[index].rotary_theta.map(&mut rotary),
-            }
-        };
-        Transformer {
-            blocks: (0..config.blocks.len()).map(&mut block).collect(),
-            word: layout.find("embeddings.word").expect("every model embeds words"),
-            position: layout.find("embeddings.position"),
-            segment: layout.find("embeddings.type"),
-            embedding_norm: norm("embeddings.norm"),
-            projection: Linear::find(layout, "embeddings.projection"),
-            relative_bias: layout.find("relative_bias"),
-            final_norm: norm("final_norm"),
-        }
-    }
+/// The gradient of the input of a dropout, written to `copy`; `d_out` itself where dropout is off.
+pub(crate) fn dropped<'a>(
+    dropout: Option<Dropout>,
+    d_out: &'a Buffer,
+    copy: &'a mut Buffer,
+) -> View<'a> {
+    let Some(dropout) = dropout else { return d_out.view() };
+    let target = copy.reshape(d_out.rows(), d_out.columns()).view_mut();
+    ops::dropout_to(dropout, d_out.view(), target);
+    copy.view()
 }

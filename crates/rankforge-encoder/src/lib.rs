@@ -1,13 +1,21 @@
-//! Text to ragged token batch to transformer to outputs, and back; model directories.
+//! Encoder models, forward and backward: texts are tokenised into a ragged batch, a transformer
+//! computes hidden states, and a head turns these into scores or embeddings. Model directories are
+//! read and written here too.
 //!
-//! One transformer block, described by [`EncoderConfig`], serves every family; a chain of
-//! [`HeadStage`]s turns its hidden states into scores or embeddings. [`CrossEncoder`] and
-//! [`DualEncoder`] are that model with a tokenizer and the files of a model directory around it.
-//! No losses, no optimizer, no data sets here.
+//! All families share one implementation of the transformer block, which [`EncoderConfig`]
+//! parametrises. The head is a chain of [`HeadStage`]s. [`CrossEncoder`] and [`DualEncoder`]
+//! combine such a [`Model`] with a tokenizer and the files of a model directory. Other crates use
+//! them through the traits [`TextModel`], [`Score`] and [`Embed`].
+//!
+//! This crate contains no losses, no optimizer and no data sets.
 #![forbid(unsafe_code)]
 
+mod adapter;
+mod adapters;
 mod architecture;
+mod arithmetic;
 mod batch;
+mod buffers;
 mod config;
 mod cross_encoder;
 mod directory;
@@ -16,27 +24,45 @@ mod error;
 mod families;
 mod head;
 mod inference;
+mod input;
+mod json;
 mod layers;
 mod model;
+mod modules;
+mod options;
+mod output_activation;
+mod outputs;
+mod parts;
 mod pass;
-mod reporter;
+mod roles;
+mod stage_parameters;
+mod stages;
 mod tokenizer;
 mod tokenizer_training;
 mod transformer;
+mod transformer_layers;
 mod weights;
 mod workspace;
 
+pub use adapters::{ADAPTER_MODULE, AdapterOptions, AdapterTarget};
 pub use architecture::{Architecture, Initializer, ParameterSpec, Task, TensorPart};
-pub use batch::{Batch, Input, Tokens};
+pub use batch::{Batch, BatchBudget};
 pub use config::{BlockConfig, EncoderConfig, Mlp, NormPlace, Positions};
-pub use cross_encoder::{CrossEncoder, OutputActivation, PredictOptions, Ranked};
-pub use directory::{LoadOptions, Trainable};
-pub use dual_encoder::{DualEncoder, EncodeOptions};
+pub use cross_encoder::{CrossEncoder, Ranked};
+pub use directory::write::{MODEL_DIRECTORY, is_model_entry};
+pub use dual_encoder::DualEncoder;
 pub use error::EncoderError;
-pub use head::HeadStage;
-pub use model::{LoadReport, Mode, Model, Outputs};
+pub use input::{Input, Prompt, Text, Tokens};
+pub use model::{LoadReport, Model};
+pub use options::{EncodeOptions, LoadOptions, PredictOptions};
+pub use output_activation::OutputActivation;
+pub use outputs::Outputs;
+pub use parts::Parts;
+pub use pass::Mode;
+pub use rankforge_base::{FileError, Reporter, Silent};
 pub use rankforge_kernels as kernels;
-pub use reporter::{Reporter, Silent};
+pub use roles::{Embed, ModelKind, Score, Side, TextModel};
+pub use stages::HeadStage;
 pub use tokenizer::Tokenizer;
 pub use tokenizer_training::train_word_piece;
 pub use weights::Weights;

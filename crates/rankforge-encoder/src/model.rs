@@ -1,80 +1,59 @@
-use crate::head::{self, StageParameters};
-use crate::layers::Transformer;
-use crate::pass::{Pass, Readout};
+use crate::adapter::Adapter;
+use crate::architecture::{Architecture, Initializer, TensorPart};
+use crate::batch::Batch;
+use crate::error::EncoderError;
+use crate::families;
+use crate::head::{self, PoolSource};
+use crate::outputs::Outputs;
+use crate::pass::{Mode, Pass, Readout};
+use crate::stage_parameters::{StageParameters, stage_parameters};
 use crate::transformer;
-use crate::{Architecture, Batch, EncoderError, Initializer, TensorPart, Weights, Workspace};
-use crate::{families, weights};
+use crate::transformer_layers::TransformerLayers;
+use crate::weights::{self, Weights};
+use crate::workspace::Workspace;
 use rand::rngs::ChaCha12Rng;
 use rand::{RngExt, SeedableRng};
+use rankforge_base::FileError;
 use rankforge_kernels::{Arena, ArenaLayout, Device, ParameterId, Precision, View};
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Scores or embeddings on the host, row-major.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outputs {
-    /// Sequences, `B`.
-    pub rows: usize,
-    /// Labels or embedding dimension.
-    pub columns: usize,
-    /// `rows * columns` numbers.
-    pub values: Vec<f32>,
-}
-
-impl Outputs {
-    /// One sequence's numbers.
-    pub fn row(&self, row: usize) -> &[f32] {
-        &self.values[row * self.columns..(row + 1) * self.columns]
-    }
-}
-
-/// Whether dropout is on; the three numbers name its masks, so equal numbers replay equal masks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// No dropout.
-    Inference,
-    /// Dropout with masks that are a function of these numbers, the layer and the index.
-    Training {
-        /// Seed of the run.
-        seed: u64,
-        /// Micro-batch of the run.
-        step: u64,
-        /// Part of the micro-batch.
-        part: u64,
-    },
-}
-
-/// What loading found.
+/// What loading a checkpoint found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
-    /// Tensors the model has and the checkpoint lacks, freshly initialised.
-    pub fresh: Vec<String>,
-    /// Tensors the checkpoint has and the model does not use.
-    pub left_over: Vec<String>,
+    /// Tensors that the checkpoint lacks; they are newly initialised.
+    pub missing: Vec<String>,
+    /// Tensors of the checkpoint that the model does not use.
+    pub unused: Vec<String>,
 }
 
-/// An architecture with its numbers.
+/// An architecture with its parameters.
 #[derive(Clone)]
 pub struct Model {
     architecture: Architecture,
     parameters: Arena,
-    transformer: Transformer,
+    transformer: TransformerLayers,
     head: Vec<StageParameters>,
     precision: Precision,
+    /// The parameters that are trained: the layout of gradients and moments.
+    trainable: Arc<ArenaLayout>,
+    /// Scale of the adapters, where there are any.
+    adapter_scale: f32,
 }
 
 impl Model {
-    /// All parameters fresh, by the initialisers of the architecture.
+    /// A model with newly initialised parameters; `seed` determines them.
     pub fn new(device: &Device, architecture: Architecture, seed: u64) -> Model {
-        let mut model = Model::zeros(device, architecture);
+        let mut model = Model::zeros(device, architecture, 1.0);
         model.initialize(seed, |_| true);
         model
     }
 
-    /// The parameters that the checkpoints of the modules have, and fresh ones for the rest: what
-    /// [`Model::new`] and [`Model::load`] give, without drawing numbers that are overwritten.
-    /// One report for each module, in their order.
+    /// A model with the parameters in the checkpoints of `modules`, given by name, and newly
+    /// initialised ones for the rest: the same as [`Model::new`] and then [`Model::load`], without
+    /// sampling values that would be overwritten. One report for each module, in their order.
     ///
     /// # Errors
     /// As [`Model::load`].
@@ -84,26 +63,26 @@ impl Model {
         seed: u64,
         modules: &[(&str, &Weights)],
     ) -> Result<(Model, Vec<LoadReport>), EncoderError> {
-        let mut model = Model::zeros(device, architecture);
+        let mut model = Model::zeros(device, architecture, 1.0);
         let load = |&(module, weights): &(&str, &Weights)| model.load(module, weights);
         let reports = modules.iter().map(load).collect::<Result<Vec<_>, _>>()?;
-        let mut fresh: HashSet<(&str, &str)> = HashSet::new();
+        let mut missing: HashSet<(&str, &str)> = HashSet::new();
         for ((module, _), report) in modules.iter().zip(&reports) {
-            fresh.extend(report.fresh.iter().map(|name| (*module, name.as_str())));
+            missing.extend(report.missing.iter().map(|name| (*module, name.as_str())));
         }
         model.initialize(seed, |part| {
             let given = modules.iter().any(|(module, _)| *module == part.module);
-            !given || fresh.contains(&(part.module.as_str(), part.name.as_str()))
+            !given || missing.contains(&(part.module.as_str(), part.name.as_str()))
         });
         Ok((model, reports))
     }
 
-    /// Reads the tensors of `module` from `weights`; parameters that are not there stay as they are.
-    ///
-    /// Names are found with and without the family's prefix.
+    /// Reads the tensors of `module` from `weights`, with or without the family's prefix in their
+    /// names. Parameters that are not in there keep their values.
     ///
     /// # Errors
-    /// A tensor of another shape than the architecture has (both are printed), or unreadable.
+    /// A tensor that cannot be read, or whose shape is not that of the architecture; the error
+    /// names both shapes.
     pub fn load(&mut self, module: &str, weights: &Weights) -> Result<LoadReport, EncoderError> {
         let model_type = &self.architecture.encoder.model_type;
         let mut report = LoadReport::default();
@@ -112,7 +91,7 @@ impl Model {
             for part in spec.parts.iter().filter(|part| part.module == module) {
                 let mut names = families::aliases(model_type, &part.name).into_iter();
                 let Some(name) = names.find(|name| weights.shape(name).is_some()) else {
-                    report.fresh.push(part.name.clone());
+                    report.missing.push(part.name.clone());
                     continue;
                 };
                 check_shape(part, &name, weights)?;
@@ -125,11 +104,12 @@ impl Model {
             }
         }
         let unused = |name: &&str| !used.contains(*name) && !families::is_constant(name);
-        report.left_over = weights.names().into_iter().filter(unused).map(str::to_owned).collect();
+        report.unused = weights.names().into_iter().filter(unused).map(str::to_owned).collect();
         Ok(report)
     }
 
     /// Writes the tensors of `module` as f32 safetensors, to a temporary name, then renames.
+    /// Adapters are merged into their weights.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -143,8 +123,17 @@ impl Model {
             parts.iter().map(|(_, part)| (part.name.clone(), part.shape.clone())).collect();
         weights::save(path, &tensors, |index| {
             let (id, part) = parts[index];
-            self.parameters.view(id).slice_rows(part.rows.clone()).to_vec()
+            self.merged_rows(id, part.rows.clone())
         })
+    }
+
+    /// Rows of a matrix, with the adapter beside it added.
+    fn merged_rows(&self, id: ParameterId, rows: Range<usize>) -> Vec<f32> {
+        let mut values = self.parameters.view(id).slice_rows(rows.clone()).to_vec();
+        if let Some((_, adapter)) = self.adapters().find(|(weight, _)| *weight == id) {
+            adapter.merge(&self.parameters, rows, &mut values);
+        }
+        values
     }
 
     /// The device the parameters live on.
@@ -157,13 +146,13 @@ impl Model {
         &self.architecture
     }
 
-    /// How the operands of its linear layers and attention are rounded.
+    /// How the operands of linear layers and attention are rounded.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// Sets how the operands of its linear layers and attention are rounded, from the next pass on;
-    /// the parameters stay as they are.
+    /// Sets how the operands of linear layers and attention are rounded, from the next pass on. The
+    /// parameters stay in f32.
     pub fn set_precision(&mut self, precision: Precision) {
         self.precision = precision;
     }
@@ -173,12 +162,69 @@ impl Model {
         &self.parameters
     }
 
+    /// The layout of gradients and moments: it holds the parameters that are trained.
+    pub fn trainable_layout(&self) -> Arc<ArenaLayout> {
+        self.trainable.clone()
+    }
+
+    /// Chooses the parameters that are trained, by their tensor names: that in the safetensors file
+    /// of the module, after the module and a point where it is not the transformer
+    /// (`bert.embeddings.word_embeddings.weight`, `2_Dense.linear.weight`). The others are frozen:
+    /// they have no gradient, and a backward pass ends below the lowest that is trained.
+    ///
+    /// # Errors
+    /// When only some of the tensors are chosen that are one matrix here, such as queries, keys and
+    /// values of an attention layer, or none at all.
+    pub fn set_trainable(&mut self, trained: impl Fn(&str) -> bool) -> Result<(), EncoderError> {
+        let mut kept = Vec::new();
+        for spec in &self.architecture.parameters {
+            let names = || spec.parts.iter().map(TensorPart::full_name);
+            let count = names().filter(|name| trained(name)).count();
+            if count > 0 && count < spec.parts.len() {
+                let names: Vec<String> = names().collect();
+                let expected = format!("all or none of {}", names.join(", "));
+                let got = names.iter().filter(|name| trained(name)).cloned();
+                let got = got.collect::<Vec<_>>().join(", ");
+                return Err(EncoderError::argument("trainable parameters", expected, got));
+            }
+            kept.push(count > 0);
+        }
+        if !kept.contains(&true) {
+            return Err(EncoderError::argument("trainable parameters", "at least one", "none"));
+        }
+        self.trainable = Arc::new(self.parameters.layout().only(|id| kept[id.0]));
+        Ok(())
+    }
+
+    /// Whether there are adapters beside the weights ([`Model::add_adapters`]).
+    pub fn has_adapters(&self) -> bool {
+        self.adapters().next().is_some()
+    }
+
+    /// Scale of the adapters; `None` when there are none.
+    pub fn adapter_scale(&self) -> Option<f32> {
+        self.has_adapters().then_some(self.adapter_scale)
+    }
+
+    /// Whether the gradient of a parameter is zero until another parameter has changed: that of an
+    /// adapter's `down`, as `up` starts at zero.
+    pub fn gradient_starts_at_zero(&self, id: ParameterId) -> bool {
+        self.adapters().any(|(_, adapter)| adapter.ids()[0] == id)
+    }
+
+    /// The adapters, with the weights that they stand beside.
+    fn adapters(&self) -> impl Iterator<Item = (ParameterId, &Adapter)> {
+        let linears = self.transformer.blocks.iter().flat_map(|block| block.linears());
+        linears.filter_map(|linear| Some((linear.weight_id(), linear.adapter()?)))
+    }
+
     /// The parameters, for the optimizer.
     pub fn parameters_mut(&mut self) -> &mut Arena {
         &mut self.parameters
     }
 
-    /// Outputs of a batch. With `keep`, the workspace afterwards holds what [`Model::backward`] needs.
+    /// Outputs of a batch. With `keep`, the workspace holds what [`Model::backward`] needs
+    /// afterwards.
     ///
     /// # Shapes
     /// `B` sequences give `B x output_columns`: raw logits, or embeddings.
@@ -193,22 +239,23 @@ impl Model {
         workspace: &mut Workspace,
     ) -> Outputs {
         let stages = &self.architecture.head;
-        let readout = Readout::of(&self.architecture.encoder, stages, batch);
+        let readout = Readout::new(self.device(), &self.architecture.encoder, stages, batch);
         let pass = self.pass(batch, mode, readout.as_ref());
         workspace.kept = keep;
         let Workspace { encoder, head, .. } = workspace;
-        // One hand-over to the worker threads for the whole pass, not one for each operation.
+        // Enters the thread pool once for the whole pass, not once for each operation.
         self.device().run(|| {
             let input = match transformer::table(&pass).filter(|_| !keep) {
-                Some(table) => head::Input::Table(table),
-                None => head::Input::Hidden(transformer::forward(&pass, keep, encoder)),
+                Some(table) => PoolSource::Table(table),
+                None => PoolSource::Hidden(transformer::forward(&pass, keep, encoder)),
             };
-            let outputs = head::forward(&pass, stages, &self.head, input, head);
+            let outputs = head::forward(&pass, input, head);
             Outputs { rows: outputs.rows(), columns: outputs.columns(), values: outputs.to_vec() }
         })
     }
 
-    /// Adds the gradients of all parameters to `gradients`, given the gradient of the outputs.
+    /// Adds the gradients of the parameters that are trained to `gradients`, given that of the
+    /// outputs.
     /// `batch` and `mode` are those of the forward pass that filled `workspace` with `keep`.
     ///
     /// # Panics
@@ -223,18 +270,19 @@ impl Model {
     ) {
         assert!(workspace.kept, "backward needs a forward pass with keep");
         let stages = &self.architecture.head;
-        let readout = Readout::of(&self.architecture.encoder, stages, batch);
+        let readout = Readout::new(self.device(), &self.architecture.encoder, stages, batch);
         let pass = self.pass(batch, mode, readout.as_ref());
         let Workspace { encoder, head, d, .. } = workspace;
         self.device().run(|| {
             let hidden = transformer::output(&pass, encoder);
             let d_hidden = &mut d.hidden;
-            head::backward(&pass, stages, &self.head, d_outputs, hidden, head, d_hidden, gradients);
+            head::backward(&pass, d_outputs, hidden, head, d_hidden, gradients);
             transformer::backward(&pass, encoder, d, gradients);
         });
     }
 
-    /// Hidden states after the embeddings and after each block, final norm included in the last, for parity tests.
+    /// Hidden states after the embeddings and after each block, the last one after the final norm,
+    /// for parity tests.
     pub fn hidden_states(&self, batch: &Batch) -> Vec<Outputs> {
         let pass = self.pass(batch, Mode::Inference, None);
         let mut workspace = Workspace::new(self.device());
@@ -254,32 +302,57 @@ impl Model {
     }
 
     fn pass<'a>(&'a self, batch: &'a Batch, mode: Mode, readout: Option<&'a Readout>) -> Pass<'a> {
-        let Model { architecture, parameters, transformer, precision, .. } = self;
-        let (config, precision) = (&architecture.encoder, *precision);
-        Pass { config, transformer, parameters, batch, mode, precision, readout }
+        Pass {
+            config: &self.architecture.encoder,
+            transformer: &self.transformer,
+            stages: &self.architecture.head,
+            head: &self.head,
+            parameters: &self.parameters,
+            batch,
+            mode,
+            precision: self.precision,
+            readout,
+        }
     }
 
-    fn zeros(device: &Device, architecture: Architecture) -> Model {
+    /// The same parameters in a larger architecture, which begins with those of this one; the
+    /// others are drawn by `seed`.
+    pub(crate) fn grown(&self, architecture: Architecture, scale: f32, seed: u64) -> Model {
+        let mut model = Model::zeros(self.device(), architecture, scale);
+        let known = self.architecture.parameters.len();
+        for id in (0..known).map(ParameterId) {
+            model.parameters.view_mut(id).write(&self.parameters.view(id).to_vec());
+        }
+        let old: HashSet<String> = self.parts().map(|(.., part)| part.full_name()).collect();
+        model.initialize(seed, |part| !old.contains(&part.full_name()));
+        model.precision = self.precision;
+        model
+    }
+
+    /// `adapter_scale` is the scale of the adapters, where there are any.
+    fn zeros(device: &Device, architecture: Architecture, adapter_scale: f32) -> Model {
         let mut layout = ArenaLayout::new();
         for spec in &architecture.parameters {
             layout.push(&spec.name, spec.rows, spec.columns);
         }
-        let transformer = Transformer::new(device, &architecture.encoder, &layout);
-        let head = head::parameters(&architecture.head, &layout);
-        let parameters = Arena::zeros(device, Arc::new(layout));
+        let transformer =
+            TransformerLayers::new(device, &architecture.encoder, &layout, adapter_scale);
+        let head = stage_parameters(&architecture.head, &layout);
+        let trainable = Arc::new(layout);
+        let parameters = Arena::zeros(device, trainable.clone());
         let precision = Precision::Float32;
-        Model { architecture, parameters, transformer, head, precision }
+        Model { architecture, parameters, transformer, head, precision, trainable, adapter_scale }
     }
 
-    /// Every checkpoint tensor, with its arena matrix and how it starts.
+    /// Every checkpoint tensor, with its matrix in the arena and its initialiser.
     fn parts(&self) -> impl Iterator<Item = (ParameterId, Initializer, &TensorPart)> {
         self.architecture.parameters.iter().enumerate().flat_map(|(id, spec)| {
             spec.parts.iter().map(move |part| (ParameterId(id), spec.initializer, part))
         })
     }
 
-    /// Draws the parts that `wanted` chooses; each has a random stream of its own, so what one
-    /// gets does not depend on the others.
+    /// Samples the initial values of the parts that `wanted` chooses. Each has a random stream of
+    /// its own, so its values do not depend on which others are sampled.
     fn initialize(&mut self, seed: u64, wanted: impl Fn(&TensorPart) -> bool) {
         let draw = |(stream, (id, initializer, part)): (
             usize,
@@ -305,7 +378,7 @@ fn check_shape(part: &TensorPart, name: &str, weights: &Weights) -> Result<(), E
         shape => {
             let got = shape.unwrap_or_default();
             let message = format!("tensor {name}: expected shape {:?}, got {got:?}", part.shape);
-            Err(EncoderError::File { path: weights.path(name).to_owned(), message })
+            Err(FileError::content(weights.path(name), message).into())
         }
     }
 }
@@ -325,7 +398,7 @@ fn sample(initializer: Initializer, random: &mut ChaCha12Rng) -> f32 {
     }
 }
 
-/// A standard normal number (Box & Muller 1958).
+/// A sample of the standard normal distribution (Box & Muller 1958).
 fn normal(random: &mut ChaCha12Rng) -> f64 {
     let (radius, angle): (f64, f64) = (random.random(), random.random());
     // `1 - radius` is in (0, 1], where the logarithm is finite.

@@ -1,25 +1,50 @@
-//! What one pass over a batch reads: the model, the batch, and which of its tokens the head reads.
+//! What a pass over a batch reads: the model, the batch, and which tokens the head reads.
 
-use crate::layers::Transformer;
-use crate::{Batch, EncoderConfig, HeadStage, Mode};
+use crate::arithmetic::Arithmetic;
+use crate::batch::Batch;
+use crate::config::EncoderConfig;
+use crate::stage_parameters::StageParameters;
+use crate::stages::HeadStage;
+use crate::transformer_layers::TransformerLayers;
 use rankforge_kernels::ops::{Dropout, Pooling};
-use rankforge_kernels::{Arena, Indices, Precision, Ragged};
+use rankforge_kernels::{Arena, Device, Indices, Precision, Ragged};
 use std::ops::Range;
+
+/// Whether dropout is on. Seed, step and chunk determine its masks, so that a second pass with the
+/// same three has the same masks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// No dropout.
+    Inference,
+    /// Dropout; its masks are a function of these three, the layer, and the index of the element.
+    Training {
+        /// Seed of the run.
+        seed: u64,
+        /// Micro-batch of the run.
+        step: u64,
+        /// Chunk of the micro-batch, in gradient caching.
+        chunk: u64,
+    },
+}
 
 /// One pass over a batch: everything that forward and backward only read.
 #[derive(Clone, Copy)]
 pub(crate) struct Pass<'a> {
     pub(crate) config: &'a EncoderConfig,
-    pub(crate) transformer: &'a Transformer,
+    pub(crate) transformer: &'a TransformerLayers,
+    /// What the head consists of, and the parameters of each stage.
+    pub(crate) stages: &'a [HeadStage],
+    pub(crate) head: &'a [StageParameters],
     pub(crate) parameters: &'a Arena,
     pub(crate) batch: &'a Batch,
     pub(crate) mode: Mode,
     pub(crate) precision: Precision,
-    /// The tokens that the head reads, where it reads one of each sequence.
+    /// The tokens that the head reads, when it reads one of each sequence.
     pub(crate) readout: Option<&'a Readout>,
 }
 
-/// One token of each sequence: all that is left to compute once the last block has attended.
+/// One token of each sequence, when the head reads no other: after the attention of the last block,
+/// only these tokens are computed.
 #[derive(Debug)]
 pub(crate) struct Readout {
     /// Their rows in the batch, `B`.
@@ -29,11 +54,17 @@ pub(crate) struct Readout {
 }
 
 impl Readout {
-    /// What a head reads that begins by taking the first or the last token of each sequence.
-    pub(crate) fn of(config: &EncoderConfig, head: &[HeadStage], batch: &Batch) -> Option<Readout> {
+    /// The tokens of a head that begins by taking the first or the last token of each sequence;
+    /// `None` when it needs every token.
+    pub(crate) fn new(
+        device: &Device,
+        config: &EncoderConfig,
+        head: &[HeadStage],
+        batch: &Batch,
+    ) -> Option<Readout> {
         let Some(HeadStage::Pool { modes, skip_prompt }) = head.first() else { return None };
         let ragged = &batch.ragged;
-        let skips = *skip_prompt && batch.prompt_tokens > 0;
+        let skips = *skip_prompt && batch.prompt_tokens.is_some();
         let empty = (0..ragged.sequences()).any(|sequence| ragged.range(sequence).is_empty());
         if config.blocks.is_empty() || skips || empty {
             return None;
@@ -45,45 +76,48 @@ impl Readout {
         };
         let rows = (0..ragged.sequences()).map(|sequence| row(ragged.range(sequence)));
         let rows = rows.collect::<Option<Vec<u32>>>()?;
-        let device = batch.ids.device();
         let ragged = Ragged::new(device, vec![1; rows.len()]);
         Some(Readout { rows: Indices::new(device, &rows), ragged })
     }
 }
 
 impl<'a> Pass<'a> {
+    /// What linear layers read.
+    pub(crate) fn arithmetic(&self) -> Arithmetic<'a> {
+        Arithmetic { parameters: self.parameters, precision: self.precision }
+    }
+
     /// The readout, at the last block.
     pub(crate) fn readout_at(&self, block: usize) -> Option<&'a Readout> {
         self.readout.filter(|_| block + 1 == self.config.blocks.len())
     }
 
-    /// Lengths of what the head reads, and how many leading tokens of each sequence belong to a
-    /// prompt there; `None` is none.
-    pub(crate) fn head_input(&self) -> (&'a Ragged, Option<Indices>) {
-        let Batch { ragged, prompt_tokens, .. } = self.batch;
-        if let Some(readout) = self.readout {
-            return (&readout.ragged, None);
+    /// Lengths of the sequences that the head reads, and the leading tokens of each that belong to
+    /// a prompt.
+    pub(crate) fn head_input(&self) -> (&'a Ragged, Option<&'a Indices>) {
+        match self.readout {
+            Some(readout) => (&readout.ragged, None),
+            None => (&self.batch.ragged, self.batch.prompt_tokens.as_ref()),
         }
-        let prompts = || vec![*prompt_tokens as u32; ragged.sequences()];
-        (ragged, (*prompt_tokens > 0).then(|| Indices::new(ragged.device(), &prompts())))
     }
 
-    /// Dropout number `place` of the model, where it is on.
+    /// The dropout at `place` of the model; `None` when it is off.
     pub(crate) fn dropout(&self, probability: f32, place: u64) -> Option<Dropout> {
         match self.mode {
-            Mode::Training { seed, step, part } if probability > 0.0 => {
-                Some(Dropout::new(probability, seed, step, part, place))
+            Mode::Training { seed, step, chunk } if probability > 0.0 => {
+                Some(Dropout::new(probability, seed, step, chunk, place))
             }
             Mode::Training { .. } | Mode::Inference => None,
         }
     }
 }
 
-/// Places of dropout: one for the embeddings, four for each block; the head's come after `HEAD`.
+/// Places of dropout: one for the embeddings, four for each block; those of the head begin at
+/// `HEAD`.
 pub(crate) const EMBEDDING: u64 = 0;
 pub(crate) const HEAD: u64 = 1 << 32;
 
-/// Where a block drops out.
+/// The dropouts of a block.
 #[derive(Clone, Copy)]
 pub(crate) enum Site {
     Probabilities = 1,
@@ -92,7 +126,7 @@ pub(crate) enum Site {
     MlpOutput,
 }
 
-/// The place of a block's dropout.
+/// The place of a dropout of a block.
 pub(crate) fn place(block: usize, site: Site) -> u64 {
     4 * block as u64 + site as u64
 }

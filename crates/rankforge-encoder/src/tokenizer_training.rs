@@ -1,4 +1,5 @@
-use crate::{EncoderError, Tokenizer};
+use crate::error::EncoderError;
+use crate::tokenizer::Tokenizer;
 use std::collections::BTreeSet;
 use tokenizers::models::wordpiece::{WordPiece, WordPieceTrainer};
 use tokenizers::normalizers::BertNormalizer;
@@ -9,42 +10,45 @@ use tokenizers::{
     PreTokenizedString, PreTokenizer, TokenizerBuilder, Trainer,
 };
 
-/// Special tokens in the order of their ids, as BERT's vocabularies begin.
+/// BERT's special tokens, in the order of their ids.
 const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
-/// Marks a piece that continues a word.
-const CONTINUES: &str = "##";
 
-/// Learns a lower-case WordPiece vocabulary of at most `vocab_size` pieces from texts, with BERT's
-/// rules of splitting and BERT's templates for single texts and pairs.
+/// Prefix of the tokens that continue a word.
+const CONTINUATION: &str = "##";
+
+/// Trains a WordPiece tokenizer like that of uncased BERT on texts, with a vocabulary of at most
+/// `vocab_size` tokens.
 ///
-/// The same texts give the same vocabulary, whatever their order.
+/// Texts are normalised and split into words as in BERT, and single texts and pairs get BERT's
+/// special tokens. The same texts in any order give the same vocabulary.
 ///
 /// # Errors
-/// When there is no word in the texts, or `vocab_size` has no room for their letters.
+/// When the texts contain no word, or when `vocab_size` is too small for the special tokens and the
+/// characters of the texts.
 pub fn train_word_piece(texts: &[&str], vocab_size: usize) -> Result<Tokenizer, EncoderError> {
-    let failed = |error: tokenizers::Error| {
-        EncoderError::Input(format!("cannot train a tokenizer: {error}"))
-    };
-    let words = words(texts).map_err(failed)?;
-    let least = first_tokens(&words).len();
-    if words.is_empty() || least > vocab_size {
-        return Err(EncoderError::Input(format!(
-            "cannot train a tokenizer of {vocab_size} pieces: the texts have {} words, whose \
-             letters and the special tokens need {least} pieces",
-            words.len(),
-        )));
+    let error = EncoderError::tokenizer;
+    let words = words(texts).map_err(error)?;
+    let min_size = initial_vocabulary(&words).len();
+    if words.is_empty() {
+        let expected = "texts with at least one word to train a tokenizer on";
+        return Err(EncoderError::argument("texts", expected, "no word"));
     }
-    let model = trained(trainer(&words, vocab_size), &words).map_err(failed)?;
-    Tokenizer::from_json(&tokenizer_json(model).map_err(failed)?)
+    if min_size > vocab_size {
+        let expected =
+            format!("at least {min_size}, the special tokens and the characters of the texts");
+        return Err(EncoderError::argument("vocab_size", expected, vocab_size));
+    }
+    let model = trained(trainer(&words, vocab_size), &words).map_err(error)?;
+    Tokenizer::from_json(&tokenizer_json(model).map_err(error)?)
 }
 
 fn trainer(words: &[String], vocab_size: usize) -> WordPieceTrainer {
-    let first = first_tokens(words);
+    let initial = initial_vocabulary(words);
     WordPieceTrainer::builder()
         .show_progress(false)
         .vocab_size(vocab_size)
         .min_frequency(2)
-        .special_tokens(first.into_iter().map(|token| AddedToken::from(token, false)).collect())
+        .special_tokens(initial.into_iter().map(|token| AddedToken::from(token, false)).collect())
         .build()
 }
 
@@ -58,7 +62,7 @@ fn trained(
     Ok(model)
 }
 
-/// All words, repetitions included, in order of the texts.
+/// The words of all texts in order, including repetitions.
 fn words(texts: &[&str]) -> Result<Vec<String>, tokenizers::Error> {
     let (normalizer, splitter) = (BertNormalizer::default(), BertPreTokenizer);
     let mut words = Vec::new();
@@ -73,30 +77,33 @@ fn words(texts: &[&str]) -> Result<Vec<String>, tokenizers::Error> {
     Ok(words)
 }
 
-/// The special tokens, then every letter as the start and as the continuation of a word.
+/// The special tokens, every character as the start of a word, and every character that continues a
+/// word as its continuation; each group sorted.
 ///
-/// The trainer numbers pieces in the order it meets them, which is that of a hash map; naming them
-/// beforehand, sorted, makes its choices the same in every run.
-fn first_tokens(words: &[String]) -> Vec<String> {
-    let starts: BTreeSet<char> = words.iter().flat_map(|word| word.chars()).collect();
-    let continues: BTreeSet<char> = words.iter().flat_map(|word| word.chars().skip(1)).collect();
+/// Without an initial vocabulary the trainer numbers characters in the order of a hash map, which
+/// differs from run to run. Pairs of equal frequency are merged in the order of their ids, so that
+/// would change the vocabulary.
+fn initial_vocabulary(words: &[String]) -> Vec<String> {
+    let all: BTreeSet<char> = words.iter().flat_map(|word| word.chars()).collect();
+    let continuing: BTreeSet<char> = words.iter().flat_map(|word| word.chars().skip(1)).collect();
     SPECIAL
         .iter()
         .map(|token| (*token).to_owned())
-        .chain(starts.iter().map(char::to_string))
-        .chain(continues.iter().map(|letter| format!("{CONTINUES}{letter}")))
+        .chain(all.iter().map(char::to_string))
+        .chain(continuing.iter().map(|character| format!("{CONTINUATION}{character}")))
         .collect()
 }
 
+/// The content of a `tokenizer.json` with this vocabulary.
 fn tokenizer_json(model: WordPiece) -> Result<String, tokenizers::Error> {
-    let id = |token: &str| model.token_to_id(token).expect("the special tokens come first");
+    let id = |token: &str| model.token_to_id(token).expect("the vocabulary has special tokens");
     let (cls, sep) = (id("[CLS]"), id("[SEP]"));
     let template = TemplateProcessing::builder()
         .try_single("[CLS]:0 $A:0 [SEP]:0")?
         .try_pair("[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1")?
         .special_tokens(vec![("[CLS]", cls), ("[SEP]", sep)])
         .build()?;
-    let decoder = tokenizers::decoders::wordpiece::WordPiece::new(CONTINUES.to_owned(), true);
+    let decoder = tokenizers::decoders::wordpiece::WordPiece::new(CONTINUATION.to_owned(), true);
     let mut tokenizer = TokenizerBuilder::new()
         .with_model(model)
         .with_normalizer(Some(BertNormalizer::default()))
@@ -137,10 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn frequent_words_become_pieces_and_special_tokens_come_first() {
+    fn frequent_words_become_tokens_and_special_tokens_have_the_first_ids() {
         let json: serde_json::Value = serde_json::from_str(&json(&TEXTS, 80)).unwrap();
         let vocab = json["model"]["vocab"].as_object().unwrap();
-        assert!(vocab.len() <= 80, "{} pieces", vocab.len());
+        assert!(vocab.len() <= 80, "{} tokens", vocab.len());
         assert!(vocab.contains_key("cat"), "{vocab:?}");
         for (id, token) in SPECIAL.iter().enumerate() {
             assert_eq!(vocab[*token], id);
@@ -148,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vocabulary_without_room_for_the_letters_is_refused() {
+    fn a_vocabulary_too_small_for_the_characters_is_refused() {
         assert!(train_word_piece(&TEXTS, 10).is_err());
         assert!(train_word_piece(&[], 100).is_err());
     }

@@ -1,4 +1,5 @@
-//! One transformer for every family: embeddings, blocks, final norm; each backward is under its forward.
+//! One transformer for every family: embeddings, blocks, final norm; each backward pass follows its
+//! forward pass.
 //!
 //! A block of either norm place is the same three steps; what differs is which norms exist and
 //! what the MLP's residual is:
@@ -12,16 +13,16 @@
 
 mod attention;
 
-use crate::layers::Norm;
+use crate::config::{Mlp, NormPlace};
+use crate::layers::{LinearBackward, Norm, NormBackward, dropped};
 use crate::pass::{EMBEDDING, Pass, Site, place};
+use crate::transformer::attention::{attention, attention_backward};
 use crate::workspace::{BlockActivations, EncoderActivations, EncoderGradients};
-use crate::{Mlp, NormPlace};
-use attention::{attention, attention_backward};
-use rankforge_kernels::ops::{self, Dropout, Epilogue, Store};
+use rankforge_kernels::ops::{self, Epilogue, Store};
 use rankforge_kernels::{Arena, Buffer, View};
 
-/// The last hidden states, `T x H`, or `B x H` with a readout. With `keep`, the activations hold what [`backward`] needs;
-/// without, blocks share the memory of one.
+/// The last hidden states, `T x H`, or `B x H` with a readout. With `keep`, the activations hold
+/// what [`backward`] needs; without, all blocks use the memory of one.
 pub(crate) fn forward<'w>(
     pass: &Pass<'_>,
     keep: bool,
@@ -47,7 +48,8 @@ pub(crate) fn forward<'w>(
     activations.normed.view()
 }
 
-/// The table whose rows are the hidden states, where nothing is done to them: static embeddings.
+/// The word embedding table, when the hidden states are its rows unchanged: in static embedding
+/// models.
 pub(crate) fn table<'a>(pass: &Pass<'a>) -> Option<View<'a>> {
     let Pass { config, transformer, parameters, .. } = *pass;
     let bare = config.blocks.is_empty()
@@ -68,28 +70,34 @@ pub(crate) fn output<'w>(pass: &Pass<'_>, activations: &'w EncoderActivations) -
     }
 }
 
-/// Adds all parameter gradients, given that of the last hidden states in `d.hidden`; needs a
-/// [`forward`] with `keep`.
+/// Adds the gradients of the parameters that are trained, given that of the last hidden states in
+/// `d.hidden`; needs a [`forward`] with `keep`. Ends below the lowest of these parameters.
 pub(crate) fn backward(
     pass: &Pass<'_>,
     activations: &EncoderActivations,
     d: &mut EncoderGradients,
     gradients: &mut Arena,
 ) {
+    let Some(lowest) = pass.transformer.lowest_trained(gradients) else { return };
     let blocks = pass.config.blocks.len();
     if let Some(norm) = pass.transformer.final_norm {
         let (x, statistics) = (activations.hidden[blocks].view(), &activations.final_statistics);
         norm_backward(pass, norm, x, statistics, d, gradients);
     }
     for index in (0..blocks).rev() {
+        if index + 1 < lowest {
+            return;
+        }
         let saved = &activations.blocks[index];
         mlp_backward(pass, index, saved, d, gradients);
         attention_backward(pass, index, activations.hidden[index].view(), saved, d, gradients);
     }
-    embed_backward(pass, activations, d, gradients);
+    if lowest == 0 {
+        embed_backward(pass, activations, d, gradients);
+    }
 }
 
-/// `hidden[0]` = projection? (dropout(norm? (word + position + segment))).
+/// `hidden[0] = projection? (dropout(norm? (word + position + segment)))`.
 fn embed(pass: &Pass<'_>, activations: &mut EncoderActivations) {
     let Pass { config, transformer, parameters, batch, .. } = *pass;
     let (tokens, width) = (batch.ragged.tokens(), config.embedding_size);
@@ -121,7 +129,12 @@ fn embed(pass: &Pass<'_>, activations: &mut EncoderActivations) {
         ops::dropout(dropout, target.view_mut());
     }
     if let Some(projection) = transformer.projection {
-        projection.forward(pass, embedded.view(), Epilogue::default(), hidden.view_mut());
+        projection.forward(
+            pass.arithmetic(),
+            embedded.view(),
+            Epilogue::default(),
+            hidden.view_mut(),
+        );
     }
 }
 
@@ -135,9 +148,13 @@ fn embed_backward(
     let Pass { config, transformer, batch, .. } = *pass;
     let (tokens, width) = (batch.ragged.tokens(), config.embedding_size);
     if let Some(projection) = transformer.projection {
-        let (d_hidden, x) = (d.hidden.view(), activations.embedded.view());
-        let d_embedded = d.other.reshape(tokens, width).view_mut();
-        projection.backward(pass, d_hidden, x, gradients, Store::Write, d_embedded);
+        let backward = LinearBackward {
+            d_out: d.hidden.view(),
+            x: activations.embedded.view(),
+            store: Store::Write,
+            d_x: d.other.reshape(tokens, width).view_mut(),
+        };
+        projection.backward(pass.arithmetic(), gradients, backward);
         d.swap();
     }
     if let Some(dropout) = pass.dropout(config.embedding_dropout, EMBEDDING) {
@@ -147,13 +164,17 @@ fn embed_backward(
         let (x, statistics) = (activations.embedding_sum.view(), &activations.embedding_statistics);
         norm_backward(pass, norm, x, statistics, d, gradients);
     }
-    let d_sum = d.hidden.view();
-    ops::gather_backward(d_sum, &batch.ids, gradients.view_mut(transformer.word));
-    if let (Some(table), Some(positions)) = (transformer.position, &batch.positions) {
-        ops::gather_backward(d_sum, positions, gradients.view_mut(table));
-    }
-    if let (Some(table), Some(segments)) = (transformer.segment, &batch.type_ids) {
-        ops::gather_backward(d_sum, segments, gradients.view_mut(table));
+    let tables = [
+        (Some(transformer.word), Some(&batch.ids)),
+        (transformer.position, batch.positions.as_ref()),
+        (transformer.segment, batch.type_ids.as_ref()),
+    ];
+    for (table, rows) in tables {
+        if let (Some(table), Some(rows)) = (table, rows)
+            && gradients.has(table)
+        {
+            ops::gather_backward(d.hidden.view(), rows, gradients.view_mut(table));
+        }
     }
 }
 
@@ -179,12 +200,12 @@ fn mlp(
             let pre_activation = keep.then(|| saved.mlp_sum.reshape(tokens, f).view_mut());
             let activation = Some(activation);
             let epilogue = Epilogue { pre_activation, activation, ..Epilogue::default() };
-            block.mlp_input.forward(pass, middle.view(), epilogue, hidden.view_mut());
+            block.mlp_input.forward(pass.arithmetic(), middle.view(), epilogue, hidden.view_mut());
         }
         Mlp::Gated(gate) => {
             let sum = saved.mlp_sum.reshape(tokens, 2 * f);
             let epilogue = Epilogue::default();
-            block.mlp_input.forward(pass, middle.view(), epilogue, sum.view_mut());
+            block.mlp_input.forward(pass.arithmetic(), middle.view(), epilogue, sum.view_mut());
             ops::gated(gate, sum.view(), hidden.view_mut());
         }
     }
@@ -200,17 +221,18 @@ fn mlp(
     let epilogue = Epilogue { dropout, residual: Some(residual), ..Epilogue::default() };
     let output = output.reshape(tokens, h).view_mut();
     match block.last_norm {
-        None => block.mlp_output.forward(pass, hidden.view(), epilogue, output),
+        None => block.mlp_output.forward(pass.arithmetic(), hidden.view(), epilogue, output),
         Some(norm) => {
             let sum = saved.block_sum.reshape(tokens, h);
-            block.mlp_output.forward(pass, hidden.view(), epilogue, sum.view_mut());
+            block.mlp_output.forward(pass.arithmetic(), hidden.view(), epilogue, sum.view_mut());
             let statistics = saved.last_statistics.reshape(tokens, 2).view_mut();
             norm.forward(parameters, sum.view(), output, statistics);
         }
     }
 }
 
-/// Backward of [`mlp`]: turns the gradient of the block's output in `d.hidden` into that of `attended`.
+/// Backward of [`mlp`]: turns the gradient of the block's output, in `d.hidden`, into that of
+/// `attended`.
 fn mlp_backward(
     pass: &Pass<'_>,
     index: usize,
@@ -233,15 +255,17 @@ fn mlp_backward(
     let output = block.mlp_output;
     let dropout = pass.dropout(config.mlp_dropout, place(index, Site::MlpHidden));
     match (config.mlp, dropout) {
-        // The slopes are taken while the product is in cache.
-        (Mlp::Plain(function), None) => {
-            let store = Store::Slopes(function, sum);
-            output.backward(pass, d_output, hidden, gradients, store, d_sum.view_mut());
+        // The derivative of the activation is applied while the product is in cache.
+        (Mlp::Plain(function), None) if output.adapter().is_none() => {
+            let (store, d_x) = (Store::Slopes(function, sum), d_sum.view_mut());
+            let backward = LinearBackward { d_out: d_output, x: hidden, store, d_x };
+            output.backward(pass.arithmetic(), gradients, backward);
         }
         (mlp, dropout) => {
             let d_hidden = d.mlp_hidden.reshape(tokens, f);
-            let d_x = d_hidden.view_mut();
-            output.backward(pass, d_output, hidden, gradients, Store::Write, d_x);
+            let (store, d_x) = (Store::Write, d_hidden.view_mut());
+            let backward = LinearBackward { d_out: d_output, x: hidden, store, d_x };
+            output.backward(pass.arithmetic(), gradients, backward);
             if let Some(dropout) = dropout {
                 ops::dropout(dropout, d_hidden.view_mut());
             }
@@ -256,17 +280,24 @@ fn mlp_backward(
     let (x, statistics) = (saved.attended.view(), &saved.middle_statistics);
     match config.norm_place {
         NormPlace::Post => {
-            let d_x = d.hidden.view_mut();
-            block.mlp_input.backward(pass, d_sum, middle, gradients, Store::Add, d_x);
+            let (store, d_x) = (Store::Add, d.hidden.view_mut());
+            let backward = LinearBackward { d_out: d_sum, x: middle, store, d_x };
+            block.mlp_input.backward(pass.arithmetic(), gradients, backward);
             norm_backward(pass, block.middle_norm, x, statistics, d, gradients);
         }
         NormPlace::Pre => {
             let d_middle = d.other.reshape(tokens, h);
-            let d_x = d_middle.view_mut();
-            block.mlp_input.backward(pass, d_sum, middle, gradients, Store::Write, d_x);
-            let (d_middle, d_x) = (d_middle.view(), d.hidden.view_mut());
-            let norm = block.middle_norm;
-            norm.backward(parameters, d_middle, x, statistics.view(), true, d_x, gradients);
+            let (store, d_x) = (Store::Write, d_middle.view_mut());
+            let backward = LinearBackward { d_out: d_sum, x: middle, store, d_x };
+            block.mlp_input.backward(pass.arithmetic(), gradients, backward);
+            let backward = NormBackward {
+                d_out: d_middle.view(),
+                x,
+                statistics: statistics.view(),
+                accumulate: true,
+                d_x: d.hidden.view_mut(),
+            };
+            block.middle_norm.backward(parameters, gradients, backward);
         }
     }
 }
@@ -280,16 +311,13 @@ fn norm_backward(
     d: &mut EncoderGradients,
     gradients: &mut Arena,
 ) {
-    let d_x = d.other.reshape(x.rows(), x.columns()).view_mut();
-    let d_out = d.hidden.view();
-    norm.backward(pass.parameters, d_out, x, statistics.view(), false, d_x, gradients);
+    let backward = NormBackward {
+        d_out: d.hidden.view(),
+        x,
+        statistics: statistics.view(),
+        accumulate: false,
+        d_x: d.other.reshape(x.rows(), x.columns()).view_mut(),
+    };
+    norm.backward(pass.parameters, gradients, backward);
     d.swap();
-}
-
-/// The gradient behind a dropout, in `copy`; `d_out` itself where dropout is off.
-fn dropped<'a>(dropout: Option<Dropout>, d_out: &'a Buffer, copy: &'a mut Buffer) -> View<'a> {
-    let Some(dropout) = dropout else { return d_out.view() };
-    let target = copy.reshape(d_out.rows(), d_out.columns()).view_mut();
-    ops::dropout_to(dropout, d_out.view(), target);
-    copy.view()
 }

@@ -1,7 +1,9 @@
+use crate::buffers::buffers;
 use crate::head::HeadActivations;
 use rankforge_kernels::{Buffer, Device};
 
-/// Activations of one forward pass, reused from batch to batch; stops allocating after the largest.
+/// Activations of one forward pass. The buffers are reused from batch to batch, so that nothing is
+/// allocated after the largest.
 pub struct Workspace {
     pub(crate) encoder: EncoderActivations,
     pub(crate) head: HeadActivations,
@@ -28,41 +30,21 @@ impl Workspace {
     }
 }
 
-/// Defines a struct of buffers, with `new` and `buffers`.
-macro_rules! buffers {
-    ($(#[$struct_doc:meta])* $name:ident { $($(#[$doc:meta])* $field:ident,)* }) => {
-        $(#[$struct_doc])*
-        pub(crate) struct $name {
-            $($(#[$doc])* pub(crate) $field: Buffer,)*
-        }
-
-        impl $name {
-            pub(crate) fn new(device: &Device) -> $name {
-                $name { $($field: Buffer::empty(device),)* }
-            }
-
-            pub(crate) fn buffers(&self) -> impl Iterator<Item = &Buffer> {
-                [$(&self.$field,)*].into_iter()
-            }
-        }
-    };
-}
-pub(crate) use buffers;
-
 buffers! {
-    /// What a block keeps for its backward pass; `T` tokens, statistics are `T x 2`.
+    /// Activations of a block that its backward pass reads; statistics are `T x 2`.
     BlockActivations {
         /// Output of the first norm, `T x H`.
         attention_input,
         first_statistics,
         /// Queries, keys, values, rotated, `T x 3H`; keys and values, `T x 2H`, beside `queries`.
         qkv,
-        /// Of the tokens that the head reads, in the last block: queries, what they are made of, and
-        /// the block's input, `B x H`.
+        /// In the last block, when the head reads one token of each sequence: the queries of these
+        /// tokens, what they are computed from, and the block's input, `B x H`.
         queries,
         queries_input,
         input_readout,
-        /// Attention's output before its projection, `T x H`; with a readout `B` rows from here on.
+        /// Output of the attention before its projection, `T x H`. In the last block, when the head
+        /// reads one token of each sequence, this and everything below has `B` rows.
         context,
         /// Softmax normalisers, `T x A`.
         log_sum_exp,
@@ -71,9 +53,9 @@ buffers! {
         /// Output of the middle norm, `T x H`.
         middle,
         middle_statistics,
-        /// The MLP's first product, before the activation, `T x F` or `T x 2F`.
+        /// Output of the MLP's first layer before the activation, `T x F`, or `T x 2F` when gated.
         mlp_sum,
-        /// The MLP's activation, `T x F`.
+        /// Input of the MLP's second layer, `T x F`.
         mlp_hidden,
         /// Residual plus MLP, before the last norm, `T x H`.
         block_sum,
@@ -82,11 +64,11 @@ buffers! {
 }
 
 buffers! {
-    /// Activation gradients of a backward pass, shared by all blocks.
+    /// Gradients of activations, shared by all blocks.
     EncoderGradients {
         /// Along the residual stream, `T x H`.
         hidden,
-        /// Its next value, swapped in, or a branch of it.
+        /// Its next value, before [`EncoderGradients::swap`], or that of a branch.
         other,
         context,
         qkv,
@@ -103,7 +85,7 @@ impl EncoderGradients {
     }
 }
 
-/// What the transformer keeps.
+/// Activations of the transformer.
 pub(crate) struct EncoderActivations {
     device: Device,
     /// Sum of word, position and segment embeddings, `T x E`.
@@ -111,7 +93,8 @@ pub(crate) struct EncoderActivations {
     pub(crate) embedding_statistics: Buffer,
     /// Embeddings before their projection, `T x E`.
     pub(crate) embedded: Buffer,
-    /// Input of each block and output of the last, `T x H`; two that alternate when nothing is kept.
+    /// Input of each block and output of the last, `T x H`; two that alternate when nothing is
+    /// kept.
     pub(crate) hidden: Vec<Buffer>,
     pub(crate) blocks: Vec<BlockActivations>,
     /// Output of the final norm, `T x H`.
@@ -134,7 +117,7 @@ impl EncoderActivations {
         }
     }
 
-    /// Makes room for a pass over so many blocks.
+    /// Allocates the buffers of a pass over `blocks` blocks.
     pub(crate) fn prepare(&mut self, blocks: usize, keep: bool) {
         let (hidden, kept) = if keep { (blocks + 1, blocks) } else { (2, blocks.min(1)) };
         while self.hidden.len() < hidden {

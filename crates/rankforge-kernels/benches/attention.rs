@@ -5,6 +5,7 @@
 //! Rates are in G multiply-add operations per second: 2 products forward and 5 backward, recomputed
 //! scores included, for each precision, without and with dropout. Each is the best of a third of a
 //! second of calls.
+#![expect(clippy::disallowed_methods, reason = "a program that measures time and prints")]
 
 use rankforge_kernels::ops::{Attention, Dropout, Qkv, attention, attention_backward};
 use rankforge_kernels::{Buffer, Device, Isa, Precision, Ragged, Workers};

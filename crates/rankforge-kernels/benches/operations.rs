@@ -5,6 +5,7 @@
 //! The roof of matrix products is the peak arithmetic, measured first; that of everything else is
 //! the rate at which memory is read and written. The bench `attention` measures attention. Each
 //! figure is the best of half a second of calls.
+#![expect(clippy::disallowed_methods, reason = "a program that measures time and prints")]
 
 use rankforge_kernels::ops::{
     Activation, AdamW, Dropout, Epilogue, Gate, InputGradient, Store, WeightGradient,
@@ -176,7 +177,7 @@ impl Suite {
                 statistics.view(),
                 false,
                 d_x,
-                d_weight,
+                Some(d_weight),
                 None,
             );
         })?;

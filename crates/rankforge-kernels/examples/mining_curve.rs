@@ -3,6 +3,7 @@
 //!     cargo run --release -p rankforge-kernels --example mining_curve -- [THREADS [ISA]] \
 //!         > curve.jsonl
 //!     python3 benchmarks/draw.py curve.jsonl docs/mining-curve.svg
+#![expect(clippy::disallowed_methods, reason = "a program that measures time and prints")]
 
 use rankforge_kernels::ops::{Corpus, Similarity};
 use rankforge_kernels::{Buffer, Device, Isa, Workers};

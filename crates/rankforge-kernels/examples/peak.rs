@@ -2,6 +2,7 @@
 //!
 //!     cargo run --release -p rankforge-kernels --example peak -- \
 //!         [--threads N] [--isa NAME] [--json]
+#![expect(clippy::disallowed_methods, reason = "a program with arguments that prints")]
 
 use rankforge_kernels::{Arithmetic, Device, Isa, Workers, peak};
 use std::error::Error;

@@ -1,4 +1,5 @@
 use crate::error::DeviceError;
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// A handle on host threads.
@@ -16,6 +17,7 @@ impl Workers {
         let threads = threads
             .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
             .unwrap_or(1);
+        #[expect(clippy::disallowed_methods, reason = "these are the threads of a device")]
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .thread_name(|index| format!("rankforge-{index}"))
@@ -32,6 +34,23 @@ impl Workers {
     /// Runs `work` on one of the threads and waits for it; rayon calls inside use all of them.
     pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.0.install(work)
+    }
+
+    /// Calls `work(index, chunk)` for each chunk of `size` elements (the last may be shorter), on
+    /// all threads, and returns what it gives in the order of the chunks.
+    ///
+    /// # Panics
+    /// When `size` is 0.
+    pub fn map_chunks_mut<T: Send, R: Send>(
+        &self,
+        elements: &mut [T],
+        size: usize,
+        work: impl Fn(usize, &mut [T]) -> R + Sync,
+    ) -> Vec<R> {
+        self.run(|| {
+            let chunks = elements.par_chunks_mut(size).enumerate();
+            chunks.map(|(index, chunk)| work(index, chunk)).collect()
+        })
     }
 
     /// Runs `work` once on each thread, all at the same time.

@@ -1,69 +1,69 @@
-use crate::service::Served;
-use rankforge_encoder::{Batch, Mode, Model, Outputs, Tokens, Workspace};
+use crate::served_model::ServedModel;
+use rankforge_encoder::{Batch, BatchBudget, Mode, Model, Outputs, Tokens, Workspace};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// One sequence that waits for the model.
+/// One tokenised input in the queue of the engine.
 pub(crate) struct Job {
     pub(crate) tokens: Tokens,
-    /// Leading tokens that belong to a prompt; the jobs of a batch have the same number.
-    pub(crate) prompt_tokens: usize,
+    /// Receives the output row of this input.
     pub(crate) reply: oneshot::Sender<Vec<f32>>,
-    /// A place in the queue, free again when the job is gone.
-    pub(crate) _place: OwnedSemaphorePermit,
+    /// Occupies one slot of `max_concurrent_requests` until the job is dropped.
+    pub(crate) _permit: OwnedSemaphorePermit,
 }
 
-/// What bounds a batch.
-#[derive(Clone, Copy)]
-pub(crate) struct Limits {
-    pub(crate) max_tokens: usize,
-    pub(crate) max_requests: usize,
-}
-
-/// The thread that runs the model. It works until every [`crate::Service`] of it is gone and its queue is empty.
+/// The thread that runs the model.
+///
+/// It ends when all clones of its [`crate::Service`] have been dropped and its queue is empty.
 pub struct Engine(JoinHandle<()>);
 
 impl Engine {
+    /// Starts the thread. Returns it with the sending end of its queue, and a weak reference that
+    /// has a strong count of 1 as long as the thread runs and of 0 afterwards.
     pub(crate) fn start(
-        model: Arc<Served>,
-        limits: Limits,
+        model: Arc<ServedModel>,
+        budget: BatchBudget,
     ) -> std::io::Result<(Engine, Sender<Job>, Weak<()>)> {
         let (sender, jobs) = channel();
-        let pulse = Arc::new(());
-        let alive = Arc::downgrade(&pulse);
-        let work = move || {
-            let _pulse = pulse;
-            work(model.model(), &jobs, limits);
+        // Dropped when the thread ends, by a panic too.
+        let running = Arc::new(());
+        let alive = Arc::downgrade(&running);
+        let body = move || {
+            let _running = running;
+            run(model.as_model().model(), &jobs, budget);
         };
-        let thread = std::thread::Builder::new().name("rankforge-engine".into()).spawn(work)?;
+        #[expect(clippy::disallowed_methods, reason = "the thread that runs the model")]
+        let thread = std::thread::Builder::new().name("rankforge-engine".into()).spawn(body)?;
         Ok((Engine(thread), sender, alive))
     }
 
-    /// Waits until the engine has finished its work.
+    /// Waits until the thread has ended.
     pub fn join(self) {
-        // A panic of the thread was seen by whoever waited for its answers.
+        // If the thread panicked, the requests that waited for it have already failed with an
+        // error; there is nobody left to tell.
         let _ = self.0.join();
     }
 }
 
-fn work(model: &Model, jobs: &Receiver<Job>, limits: Limits) {
+/// Takes jobs from the queue, batches them, runs the model and sends the output rows.
+fn run(model: &Model, jobs: &Receiver<Job>, budget: BatchBudget) {
     let mut workspace = Workspace::new(model.device());
-    let mut waiting = None;
-    while let Some(first) = waiting.take().or_else(|| jobs.recv().ok()) {
-        let batch = gather(first, jobs, limits, &mut waiting);
+    let mut deferred = None;
+    while let Some(first) = deferred.take().or_else(|| jobs.recv().ok()) {
+        let batch = next_batch(first, jobs, budget, &mut deferred);
         if batch.is_empty() {
             continue;
         }
-        // A bug that one request brings out must not stop the others: its batch goes unanswered, and the handlers
-        // report that.
+        // A panic must not take the server down: the jobs of this batch are dropped without a
+        // reply, which their handlers report, and later batches run with a new workspace.
         let outputs = catch_unwind(AssertUnwindSafe(|| forward(model, &batch, &mut workspace)));
         match outputs {
             Ok(outputs) => {
                 for (row, job) in batch.into_iter().enumerate() {
-                    // A client that has gone away needs no answer.
+                    // Sending fails if the client has disconnected; then the row is not needed.
                     let _ = job.reply.send(outputs.row(row).to_vec());
                 }
             }
@@ -72,24 +72,29 @@ fn work(model: &Model, jobs: &Receiver<Job>, limits: Limits) {
     }
 }
 
-/// The first job and those behind it that fit; the one that does not fit goes to `waiting`.
-fn gather(first: Job, jobs: &Receiver<Job>, limits: Limits, waiting: &mut Option<Job>) -> Vec<Job> {
-    let (mut batch, mut tokens): (Vec<Job>, usize) = (Vec::new(), 0);
+/// A batch of `first` and the queued jobs after it, in queue order, within the budget.
+///
+/// Jobs whose client has disconnected are dropped, so the batch may be empty. The first job that
+/// exceeds the budget goes to `deferred` and must start the next batch.
+fn next_batch(
+    first: Job,
+    jobs: &Receiver<Job>,
+    budget: BatchBudget,
+    deferred: &mut Option<Job>,
+) -> Vec<Job> {
+    let mut batch: Vec<Job> = Vec::new();
+    let mut tokens = 0;
     let mut next = Some(first);
     while let Some(job) = next.take() {
         let length = job.tokens.ids.len();
-        let fits = batch.first().is_none_or(|first| {
-            batch.len() < limits.max_requests
-                && tokens + length <= limits.max_tokens
-                && first.prompt_tokens == job.prompt_tokens
-        });
+        let fits = budget.admits(batch.len(), tokens, length);
         if job.reply.is_closed() {
             drop(job);
         } else if fits {
             tokens += length;
             batch.push(job);
         } else {
-            *waiting = Some(job);
+            *deferred = Some(job);
             break;
         }
         next = jobs.try_recv().ok();
@@ -99,8 +104,7 @@ fn gather(first: Job, jobs: &Receiver<Job>, limits: Limits, waiting: &mut Option
 
 fn forward(model: &Model, jobs: &[Job], workspace: &mut Workspace) -> Outputs {
     let sequences = jobs.iter().map(|job| &job.tokens);
-    let mut batch = Batch::new(model.device(), sequences, &model.architecture().encoder);
-    batch.prompt_tokens = jobs[0].prompt_tokens;
+    let batch = Batch::new(model.device(), sequences, &model.architecture().encoder);
     model.forward(&batch, Mode::Inference, false, workspace)
 }
 
@@ -111,67 +115,65 @@ mod tests {
     use rankforge_encoder::{DualEncoder, LoadOptions, train_word_piece};
     use tokio::sync::Semaphore;
 
-    /// Batches of jobs given as (tokens, prompt tokens, whether the client still waits).
-    fn batches(
-        jobs: &[(usize, usize, bool)],
-        max_tokens: usize,
-        max_requests: usize,
-    ) -> Vec<Vec<usize>> {
-        let places = Arc::new(Semaphore::new(jobs.len()));
+    /// Token counts of the batches made from jobs given as (tokens, client still connected).
+    fn batches(jobs: &[(usize, bool)], max_tokens: usize, max_sequences: usize) -> Vec<Vec<usize>> {
+        let permits = Arc::new(Semaphore::new(jobs.len()));
         let (sender, receiver) = channel();
         let mut replies = Vec::new();
-        for &(length, prompt_tokens, open) in jobs {
-            let (reply, answer) = oneshot::channel();
-            replies.extend(open.then_some(answer));
+        for &(length, connected) in jobs {
+            let (reply, receiver) = oneshot::channel();
+            replies.extend(connected.then_some(receiver));
             let tokens = Tokens { ids: vec![0; length], ..Tokens::default() };
-            let place = places.clone().try_acquire_owned().unwrap();
-            sender.send(Job { tokens, prompt_tokens, reply, _place: place }).unwrap();
+            let _permit = permits.clone().try_acquire_owned().unwrap();
+            sender.send(Job { tokens, reply, _permit }).unwrap();
         }
         drop(sender);
-        let (mut found, mut waiting) = (Vec::new(), None);
-        while let Some(first) = waiting.take().or_else(|| receiver.recv().ok()) {
-            let batch = gather(first, &receiver, Limits { max_tokens, max_requests }, &mut waiting);
-            found.push(batch.iter().map(|job| job.tokens.ids.len()).collect());
+        let budget = BatchBudget { max_sequences, max_tokens };
+        let mut batches = Vec::new();
+        let mut deferred = None;
+        while let Some(first) = deferred.take().or_else(|| receiver.recv().ok()) {
+            let batch = next_batch(first, &receiver, budget, &mut deferred);
+            batches.push(batch.iter().map(|job| job.tokens.ids.len()).collect());
         }
-        assert_eq!(places.available_permits(), jobs.len(), "a place in the queue was not freed");
-        found
+        assert_eq!(permits.available_permits(), jobs.len(), "a queue slot was not freed");
+        batches
     }
 
     #[test]
-    fn batches_keep_the_order_and_both_limits() {
-        let jobs = [3, 3, 3, 9, 2, 20, 1, 1].map(|length| (length, 0, true));
+    fn batches_keep_queue_order_and_respect_both_limits() {
+        let jobs = [3, 3, 3, 9, 2, 20, 1, 1].map(|length| (length, true));
         let expected = vec![vec![3, 3, 3], vec![9], vec![2], vec![20], vec![1, 1]];
         assert_eq!(batches(&jobs, 10, 8), expected);
         assert_eq!(batches(&jobs[..5], 100, 2), vec![vec![3, 3], vec![3, 9], vec![2]]);
     }
 
     #[test]
-    fn jobs_of_other_prompts_and_gone_clients_stay_out_of_a_batch() {
-        let jobs = [(2, 0, true), (2, 0, false), (3, 4, true), (4, 4, true)];
-        assert_eq!(batches(&jobs, 100, 8), vec![vec![2], vec![3, 4]]);
-        assert_eq!(batches(&[(2, 0, false)], 100, 8), vec![Vec::<usize>::new()]);
+    fn jobs_of_disconnected_clients_are_dropped() {
+        let jobs = [(2, true), (2, false), (3, true)];
+        assert_eq!(batches(&jobs, 100, 8), vec![vec![2, 3]]);
+        assert_eq!(batches(&[(2, false)], 100, 8), vec![Vec::<usize>::new()]);
     }
 
     #[test]
-    fn a_batch_that_panics_goes_unanswered_and_the_next_is_served() {
+    fn a_panicking_batch_gets_no_reply_and_the_next_batch_runs() {
         let tokenizer = train_word_piece(&["a few words"], 100).unwrap();
         let options = LoadOptions::new(&Device::cpu(Some(1)).unwrap());
-        let model = Served::from(DualEncoder::new_static(tokenizer, 4, &options));
-        let limits = Limits { max_tokens: 8, max_requests: 1 };
-        let (engine, jobs, alive) = Engine::start(Arc::new(model), limits).unwrap();
-        let places = Arc::new(Semaphore::new(2));
-        let ask = |ids: Vec<u32>| {
-            let (reply, answer) = oneshot::channel();
-            let tokens = Tokens { type_ids: vec![0; ids.len()], ids, truncated: 0 };
-            let _place = places.clone().try_acquire_owned().unwrap();
-            jobs.send(Job { tokens, prompt_tokens: 0, reply, _place }).unwrap();
-            answer.blocking_recv()
+        let model = ServedModel::from(DualEncoder::new_static(tokenizer, 4, &options).unwrap());
+        let budget = BatchBudget { max_sequences: 1, max_tokens: 8 };
+        let (engine, jobs, alive) = Engine::start(Arc::new(model), budget).unwrap();
+        let permits = Arc::new(Semaphore::new(2));
+        let output = |ids: Vec<u32>| {
+            let (reply, receiver) = oneshot::channel();
+            let tokens = Tokens { type_ids: vec![0; ids.len()], ids, ..Tokens::default() };
+            let _permit = permits.clone().try_acquire_owned().unwrap();
+            jobs.send(Job { tokens, reply, _permit }).unwrap();
+            receiver.blocking_recv()
         };
-        assert!(ask(vec![u32::MAX]).is_err());
-        assert_eq!(ask(vec![7]).unwrap().len(), 4);
+        assert!(output(vec![u32::MAX]).is_err());
+        assert_eq!(output(vec![7]).unwrap().len(), 4);
         assert_eq!(alive.strong_count(), 1);
         drop(jobs);
         engine.join();
-        assert_eq!((alive.strong_count(), places.available_permits()), (0, 2));
+        assert_eq!((alive.strong_count(), permits.available_permits()), (0, 2));
     }
 }

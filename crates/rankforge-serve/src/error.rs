@@ -6,34 +6,35 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::net::SocketAddr;
 
-/// Why a server does not start or stops by itself.
+/// Why a server could not start, or stopped without a request to stop.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// A setting cannot be used.
+    /// A setting of [`crate::Server`] is out of range.
     #[error("{field}: expected {expected}, got {got}")]
     Setting {
-        /// Which setting.
+        /// Name of the field.
         field: &'static str,
-        /// What would do.
+        /// The accepted values.
         expected: String,
-        /// What came.
+        /// The value given.
         got: String,
     },
-    /// The address cannot be listened on.
+    /// The socket could not be bound.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// Which address.
+        /// The address of [`crate::Server::address`].
         address: SocketAddr,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// Threads or sockets failed.
+    /// A thread could not be started, or the listening socket failed.
     #[error("the server failed: {0}")]
     Io(#[from] std::io::Error),
 }
 
-/// A request that is not answered: `{"error": ..., "error_type": ...}` with a status.
+/// The response to a request that failed: a status code and the body
+/// `{"error": message, "error_type": type}`, with the types of text-embeddings-inference.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
@@ -42,39 +43,39 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// Nothing to work on.
+    /// Status 400: no texts, or an empty text.
     pub(crate) fn empty(message: impl Into<String>) -> Refusal {
         Refusal::new(StatusCode::BAD_REQUEST, "Empty", message)
     }
 
-    /// More inputs than a request may have.
+    /// Status 413: more texts than `max_client_batch_size`.
     pub(crate) fn too_many(message: impl Into<String>) -> Refusal {
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "Validation", message)
     }
 
-    /// A field that cannot be used.
+    /// Status 422: a field has a value of the wrong type or out of range.
     pub(crate) fn validation(message: impl Into<String>) -> Refusal {
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "Validation", message)
     }
 
-    /// A text that the tokenizer refuses.
+    /// Status 422: the tokenizer returned an error.
     pub(crate) fn tokenizer(message: impl Into<String>) -> Refusal {
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "Tokenizer", message)
     }
 
-    /// The model cannot do this, or failed.
+    /// Status 424: the model does not support the route, or failed.
     pub(crate) fn backend(message: impl Into<String>) -> Refusal {
         Refusal::new(StatusCode::FAILED_DEPENDENCY, "Backend", message)
     }
 
-    /// The queue is full.
+    /// Status 429: the texts would exceed `max_concurrent_requests`.
     pub(crate) fn overloaded() -> Refusal {
         Refusal::new(StatusCode::TOO_MANY_REQUESTS, "Overloaded", "Model is overloaded")
     }
 
-    /// The engine has stopped.
+    /// Status 503: the engine thread has ended.
     pub(crate) fn unhealthy() -> Refusal {
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "Unhealthy", "the engine has stopped")
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "Unhealthy", "the engine thread has ended")
     }
 
     fn new(status: StatusCode, error_type: &'static str, message: impl Into<String>) -> Refusal {
@@ -89,7 +90,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// A JSON body; what is wrong with it comes back as JSON too.
+/// Extractor of a JSON body, as [`Json`] but with a [`Refusal`] (also JSON) when it is malformed.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {

@@ -1,24 +1,25 @@
-//! The several shapes in which requests give their texts.
+//! The JSON shapes of the field `inputs`: a text, a pair, and lists of these.
 
 use crate::error::Refusal;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// One text, or two that the model reads together.
+/// One text, or a pair of texts that the model reads as one sequence.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Text {
     pub(crate) first: String,
     pub(crate) second: Option<String>,
 }
 
-/// Texts, and whether they came as a list (the answer is then a list too).
+/// The texts of a request.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Texts {
     pub(crate) texts: Vec<Text>,
-    pub(crate) listed: bool,
+    /// Whether the request gave a list; then the response is a list too.
+    pub(crate) is_list: bool,
 }
 
-/// Which end of a long text is cut off.
+/// The end of a text that truncation removes.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
 pub(crate) enum TruncationDirection {
     #[serde(alias = "left")]
@@ -31,34 +32,35 @@ pub(crate) enum TruncationDirection {
 /// `"a"` or `["a", "b"]`: one text or several.
 pub(crate) fn single_texts(inputs: Value) -> Result<Texts, Refusal> {
     match inputs {
-        Value::String(text) => Ok(Texts { texts: vec![single(text)?], listed: false }),
+        Value::String(text) => Ok(Texts { texts: vec![single(text)?], is_list: false }),
         Value::Array(items) => {
             let text = |(index, item)| single(string(item, &format!("`inputs[{index}]`"))?);
             let texts = items.into_iter().enumerate().map(text).collect::<Result<Vec<_>, _>>()?;
-            not_empty(Texts { texts, listed: true })
+            not_empty(Texts { texts, is_list: true })
         }
-        other => Err(wrong("`inputs`", "a text or a list of texts", &other)),
+        other => Err(wrong("`inputs`", "a string or a list of strings", &other)),
     }
 }
 
-/// `"a"` and `["a"]`: one text; `["a", "b"]`: one pair; `[["a"], ["a", "b"]]`: several of these.
+/// `"a"` or `["a"]`: one text. `["a", "b"]`: one pair. `[["a"], ["a", "b"]]`: a batch of texts and
+/// pairs.
 pub(crate) fn texts_or_pairs(inputs: Value) -> Result<Texts, Refusal> {
     match inputs {
-        Value::String(text) => Ok(Texts { texts: vec![single(text)?], listed: false }),
+        Value::String(text) => Ok(Texts { texts: vec![single(text)?], is_list: false }),
         Value::Array(items) if items.iter().any(Value::is_array) => {
             let text = |(index, item)| text_or_pair(item, &format!("`inputs[{index}]`"));
             let texts = items.into_iter().enumerate().map(text).collect::<Result<Vec<_>, _>>()?;
-            not_empty(Texts { texts, listed: true })
+            not_empty(Texts { texts, is_list: true })
         }
         Value::Array(items) if items.is_empty() => Err(Refusal::empty("`inputs` cannot be empty")),
         other @ Value::Array(_) => {
-            Ok(Texts { texts: vec![text_or_pair(other, "`inputs`")?], listed: false })
+            Ok(Texts { texts: vec![text_or_pair(other, "`inputs`")?], is_list: false })
         }
-        other => Err(wrong("`inputs`", "a text, a pair or a list of these", &other)),
+        other => Err(wrong("`inputs`", "a string, or a list of strings or pairs", &other)),
     }
 }
 
-/// One text; an empty one has nothing to be scored or embedded.
+/// A single text; refuses an empty one.
 pub(crate) fn single(text: String) -> Result<Text, Refusal> {
     if text.is_empty() {
         return Err(Refusal::empty("an input text cannot be empty"));
@@ -66,20 +68,21 @@ pub(crate) fn single(text: String) -> Result<Text, Refusal> {
     Ok(Text { first: text, second: None })
 }
 
-/// Two texts, neither of them empty.
+/// A pair of texts; refuses it if either is empty.
 pub(crate) fn pair(first: String, second: String) -> Result<Text, Refusal> {
     Ok(Text { second: Some(single(second)?.first), ..single(first)? })
 }
 
-fn text_or_pair(item: Value, place: &str) -> Result<Text, Refusal> {
-    const EXPECTED: &str = "a list of one or two texts";
-    let Value::Array(items) = item else { return Err(wrong(place, EXPECTED, &item)) };
-    let texts = items.into_iter().map(|item| string(item, place)).collect::<Result<Vec<_>, _>>()?;
+/// `["a"]` or `["a", "b"]`; `path` names the item in error messages.
+fn text_or_pair(item: Value, path: &str) -> Result<Text, Refusal> {
+    const EXPECTED: &str = "a list of one or two strings";
+    let Value::Array(items) = item else { return Err(wrong(path, EXPECTED, &item)) };
+    let texts = items.into_iter().map(|item| string(item, path)).collect::<Result<Vec<_>, _>>()?;
     match <[String; 2]>::try_from(texts) {
         Ok([first, second]) => pair(first, second),
         Err(mut texts) if texts.len() == 1 => single(texts.remove(0)),
         Err(texts) => {
-            Err(Refusal::validation(format!("{place}: expected {EXPECTED}, got {}", texts.len())))
+            Err(Refusal::validation(format!("{path}: expected {EXPECTED}, got {}", texts.len())))
         }
     }
 }
@@ -91,23 +94,23 @@ fn not_empty(texts: Texts) -> Result<Texts, Refusal> {
     Ok(texts)
 }
 
-fn string(item: Value, place: &str) -> Result<String, Refusal> {
+fn string(item: Value, path: &str) -> Result<String, Refusal> {
     match item {
         Value::String(text) => Ok(text),
-        other => Err(wrong(place, "a text (token ids are not taken)", &other)),
+        other => Err(wrong(path, "a string (token ids are not supported)", &other)),
     }
 }
 
-fn wrong(place: &str, expected: &str, got: &Value) -> Refusal {
+fn wrong(path: &str, expected: &str, got: &Value) -> Refusal {
     let got = match got {
         Value::Null => "null",
-        Value::Bool(_) => "a truth value",
+        Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
-        Value::String(_) => "a text",
+        Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     };
-    Refusal::validation(format!("{place}: expected {expected}, got {got}"))
+    Refusal::validation(format!("{path}: expected {expected}, got {got}"))
 }
 
 #[cfg(test)]
@@ -116,9 +119,9 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn lists_of_texts_are_pairs_and_lists_of_lists_are_batches() {
+    fn a_flat_list_is_a_pair_and_a_nested_list_is_a_batch() {
         let (a, ab) = (single("a".into()).unwrap(), pair("a".into(), "b".into()).unwrap());
-        for (inputs, texts, listed) in [
+        for (inputs, texts, is_list) in [
             (json!("a"), vec![a.clone()], false),
             (json!(["a"]), vec![a.clone()], false),
             (json!(["a", "b"]), vec![ab.clone()], false),
@@ -126,7 +129,7 @@ mod tests {
             (json!([["a"]]), vec![a], true),
         ] {
             let parsed = texts_or_pairs(inputs.clone()).unwrap();
-            assert_eq!(parsed, Texts { texts, listed }, "{inputs}");
+            assert_eq!(parsed, Texts { texts, is_list }, "{inputs}");
         }
         for inputs in [json!([]), json!(""), json!(["a", ""]), json!(["a", "b", "c"]), json!(3)] {
             assert!(texts_or_pairs(inputs.clone()).is_err(), "{inputs}");

@@ -1,6 +1,7 @@
 use crate::error::{Body, Refusal};
 use crate::inputs::{self, TruncationDirection};
-use crate::service::{Reading, Served, Service};
+use crate::served_model::ServedModel;
+use crate::service::{ReadOptions, Service};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -10,7 +11,7 @@ use rankforge_encoder::{CrossEncoder, DualEncoder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// The routes over a service.
+/// The HTTP routes of a service: `/health`, `/info`, `/rerank`, `/predict` and `/embed`.
 pub fn router(service: Service) -> Router {
     let limit = DefaultBodyLimit::max(service.server().payload_limit);
     Router::new()
@@ -29,14 +30,15 @@ async fn health(State(service): State<Service>) -> Result<(), Refusal> {
 
 async fn info(State(service): State<Service>) -> Json<Value> {
     let server = service.server();
+    let model = service.model().as_model();
     Json(json!({
         "model_id": server.model_id,
         "model_sha": null,
-        "model_dtype": dtype(service.model().model().precision()),
+        "model_dtype": dtype(model.model().precision()),
         "served_model_name": server.model_id,
         "model_type": model_type(service.model()),
         "max_concurrent_requests": server.max_concurrent_requests,
-        "max_input_length": service.model().tokenizer().max_length(),
+        "max_input_length": model.max_length(),
         "max_batch_tokens": server.max_batch_tokens,
         "max_batch_requests": server.max_batch_requests,
         "max_client_batch_size": server.max_client_batch_size,
@@ -69,7 +71,8 @@ struct Rank {
     text: Option<String>,
 }
 
-/// Texts by their scores for the query, best first, ties in the order of the request.
+/// `POST /rerank`: the texts sorted by their score for the query, highest first. Texts with equal
+/// scores keep the order of the request.
 async fn rerank(
     State(service): State<Service>,
     Body(request): Body<RerankRequest>,
@@ -85,12 +88,12 @@ async fn rerank(
         .iter()
         .map(|text| inputs::pair(request.query.clone(), text.clone()))
         .collect::<Result<Vec<_>, _>>()?;
-    let reading = Reading {
+    let options = ReadOptions {
         truncate: request.truncate,
         truncation_direction: request.truncation_direction,
         prompt_name: None,
     };
-    let rows = service.outputs(pairs, reading).await?;
+    let rows = service.outputs(pairs, options).await?;
     let mut ranks = Vec::with_capacity(rows.len());
     for (index, (row, text)) in rows.into_iter().zip(request.texts).enumerate() {
         let score = scores(row, request.raw_scores)?[0];
@@ -116,29 +119,30 @@ struct Prediction {
     label: String,
 }
 
-/// Labels of a text or pair by their scores, best first; for a batch, a list of such lists.
+/// `POST /predict`: the labels of a text or pair sorted by score, highest first. The result of a
+/// batch is a list of such lists.
 async fn predict(
     State(service): State<Service>,
     Body(request): Body<PredictRequest>,
 ) -> Result<Json<Value>, Refusal> {
     let encoder = cross_encoder(&service)?;
     let inputs = inputs::texts_or_pairs(request.inputs)?;
-    let reading = Reading {
+    let options = ReadOptions {
         truncate: request.truncate,
         truncation_direction: request.truncation_direction,
         prompt_name: None,
     };
-    let mut answers = Vec::new();
-    for row in service.outputs(inputs.texts, reading).await? {
+    let mut results = Vec::new();
+    for row in service.outputs(inputs.texts, options).await? {
         let scores = scores(row, request.raw_scores)?.into_iter();
         let mut predictions: Vec<Prediction> = scores
             .zip(encoder.labels())
             .map(|(score, label)| Prediction { score, label: label.clone() })
             .collect();
         predictions.sort_by(|a, b| b.score.total_cmp(&a.score));
-        answers.push(json!(predictions));
+        results.push(json!(predictions));
     }
-    Ok(Json(if inputs.listed { Value::Array(answers) } else { answers.swap_remove(0) }))
+    Ok(Json(if inputs.is_list { Value::Array(results) } else { results.swap_remove(0) }))
 }
 
 #[derive(Deserialize)]
@@ -148,16 +152,16 @@ struct EmbedRequest {
     #[serde(default)]
     truncation_direction: TruncationDirection,
     prompt_name: Option<String>,
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     normalize: bool,
     dimensions: Option<usize>,
 }
 
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
-/// One embedding for each text, cut to `dimensions` before it is normalised.
+/// `POST /embed`: one embedding per text, truncated to `dimensions` and then normalised.
 async fn embed(
     State(service): State<Service>,
     Body(request): Body<EmbedRequest>,
@@ -165,17 +169,17 @@ async fn embed(
     let encoder = dual_encoder(&service)?;
     let dimension = request.dimensions.unwrap_or(encoder.dimension());
     if dimension == 0 || dimension > encoder.dimension() {
-        let most = encoder.dimension();
-        let message = format!("`dimensions`: expected 1 to {most}, got {dimension}");
+        let largest = encoder.dimension();
+        let message = format!("`dimensions`: expected 1 to {largest}, got {dimension}");
         return Err(Refusal::validation(message));
     }
     let inputs = inputs::single_texts(request.inputs)?;
-    let reading = Reading {
+    let options = ReadOptions {
         truncate: request.truncate,
         truncation_direction: request.truncation_direction,
         prompt_name: request.prompt_name,
     };
-    let mut embeddings = service.outputs(inputs.texts, reading).await?;
+    let mut embeddings = service.outputs(inputs.texts, options).await?;
     for embedding in &mut embeddings {
         embedding.truncate(dimension);
         if request.normalize {
@@ -188,19 +192,19 @@ async fn embed(
 
 fn cross_encoder(service: &Service) -> Result<&CrossEncoder, Refusal> {
     match service.model() {
-        Served::CrossEncoder(encoder) => Ok(encoder),
-        Served::DualEncoder(_) => Err(Refusal::backend("model is not a re-ranker model")),
+        ServedModel::CrossEncoder(encoder) => Ok(encoder),
+        ServedModel::DualEncoder(_) => Err(Refusal::backend("model is not a re-ranker model")),
     }
 }
 
 fn dual_encoder(service: &Service) -> Result<&DualEncoder, Refusal> {
     match service.model() {
-        Served::DualEncoder(encoder) => Ok(encoder),
-        Served::CrossEncoder(_) => Err(Refusal::backend("model is not an embedding model")),
+        ServedModel::DualEncoder(encoder) => Ok(encoder),
+        ServedModel::CrossEncoder(_) => Err(Refusal::backend("model is not an embedding model")),
     }
 }
 
-/// What text-embeddings-inference calls a precision.
+/// The name that text-embeddings-inference gives a precision in `/info`.
 fn dtype(precision: Precision) -> &'static str {
     match precision {
         Precision::Float32 => "float32",
@@ -209,9 +213,10 @@ fn dtype(precision: Precision) -> &'static str {
     }
 }
 
-fn model_type(model: &Served) -> Value {
+/// The field `model_type` of `/info`.
+fn model_type(model: &ServedModel) -> Value {
     match model {
-        Served::CrossEncoder(encoder) => {
+        ServedModel::CrossEncoder(encoder) => {
             let labels = encoder.labels().iter().enumerate();
             let id2label: Map<String, Value> =
                 labels.clone().map(|(id, label)| (id.to_string(), json!(label))).collect();
@@ -220,7 +225,7 @@ fn model_type(model: &Served) -> Value {
             let kind = if encoder.num_labels() == 1 { "reranker" } else { "classifier" };
             json!({kind: {"id2label": id2label, "label2id": label2id}})
         }
-        Served::DualEncoder(encoder) => {
+        ServedModel::DualEncoder(encoder) => {
             let pooling = match encoder.pooling() {
                 [Pooling::Cls] => "cls",
                 [Pooling::LastToken] => "last-token",
@@ -235,7 +240,8 @@ fn model_type(model: &Served) -> Value {
     }
 }
 
-/// Sigmoid of one logit, softmax of several; the logits themselves when `raw`.
+/// The scores of one output row: the sigmoid of a single logit, the softmax of several, or the
+/// logits themselves if `raw`.
 fn scores(mut logits: Vec<f32>, raw: bool) -> Result<Vec<f32>, Refusal> {
     check_finite(&logits)?;
     match logits.as_mut_slice() {
@@ -251,16 +257,20 @@ fn scores(mut logits: Vec<f32>, raw: bool) -> Result<Vec<f32>, Refusal> {
     Ok(logits)
 }
 
-/// JSON has no form for the others, and they mean that the weights are broken.
+/// Refuses NaN and infinities: JSON cannot represent them, and they mean that the weights are
+/// unusable.
 fn check_finite(row: &[f32]) -> Result<(), Refusal> {
-    match row.iter().find(|number| !number.is_finite()) {
-        Some(number) => Err(Refusal::backend(format!("the model gave {number}"))),
+    match row.iter().find(|value| !value.is_finite()) {
+        Some(value) => {
+            Err(Refusal::backend(format!("expected finite outputs, the model gave {value}")))
+        }
         None => Ok(()),
     }
 }
 
-/// To unit length; a vector of zeros stays one.
+/// Divides a vector by its Euclidean norm, or by 1e-12 if the norm is smaller, as PyTorch's
+/// `normalize` does; so a vector of zeros is unchanged.
 fn normalize(row: &mut [f32]) {
-    let norm = row.iter().map(|number| number * number).sum::<f32>().sqrt().max(1e-12);
-    row.iter_mut().for_each(|number| *number /= norm);
+    let norm = row.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
+    row.iter_mut().for_each(|value| *value /= norm);
 }

@@ -1,109 +1,58 @@
-use crate::engine::{Engine, Job, Limits};
+use crate::engine::{Engine, Job};
 use crate::error::{Refusal, ServeError};
 use crate::inputs::{Text, TruncationDirection};
-use crate::server::Server;
-use rankforge_encoder::{CrossEncoder, DualEncoder, Input, Model, Tokenizer, Tokens, Trainable};
+use crate::served_model::ServedModel;
+use crate::settings::Server;
+use rankforge_encoder::{BatchBudget, EncoderError, Input, Prompt, Tokens};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Weak};
 use tokio::sync::{Semaphore, oneshot};
 
-/// A model of either kind.
-pub enum Served {
-    /// Scores pairs: a reranker, or a classifier when it has several labels.
-    CrossEncoder(CrossEncoder),
-    /// Embeds texts.
-    DualEncoder(DualEncoder),
-}
-
-impl From<CrossEncoder> for Served {
-    fn from(model: CrossEncoder) -> Served {
-        Served::CrossEncoder(model)
-    }
-}
-
-impl From<DualEncoder> for Served {
-    fn from(model: DualEncoder) -> Served {
-        Served::DualEncoder(model)
-    }
-}
-
-impl Served {
-    pub(crate) fn model(&self) -> &Model {
-        self.trainable().model()
-    }
-
-    pub(crate) fn tokenizer(&self) -> &Tokenizer {
-        self.trainable().tokenizer()
-    }
-
-    fn trainable(&self) -> &dyn Trainable {
-        match self {
-            Served::CrossEncoder(encoder) => encoder,
-            Served::DualEncoder(encoder) => encoder,
-        }
-    }
-
-    /// The text of a prompt: by name, or the model's default.
-    fn prompt(&self, name: Option<&str>) -> Result<Option<&str>, Refusal> {
-        let Some(name) = name else { return Ok(self.trainable().default_prompt()) };
-        let prompts: Vec<(&str, &str)> = match self {
-            Served::CrossEncoder(encoder) => encoder.prompts().collect(),
-            Served::DualEncoder(encoder) => encoder.prompts().collect(),
-        };
-        match prompts.iter().find(|(known, _)| *known == name) {
-            Some((_, prompt)) => Ok(Some(prompt)),
-            None => {
-                let names: Vec<&str> = prompts.iter().map(|(known, _)| *known).collect();
-                Err(Refusal::validation(format!(
-                    "`prompt_name`: the model has no prompt `{name}`; it has {names:?}"
-                )))
-            }
-        }
-    }
-}
-
-/// How the texts of a request are read.
+/// Options of a request that affect tokenisation.
 #[derive(Default)]
-pub(crate) struct Reading {
+pub(crate) struct ReadOptions {
+    /// Whether to truncate long texts; `None` means [`Server::auto_truncate`].
     pub(crate) truncate: Option<bool>,
     pub(crate) truncation_direction: TruncationDirection,
     pub(crate) prompt_name: Option<String>,
 }
 
-/// A model with its queue, as request handlers share it.
+/// A model with its queue; request handlers share clones of it.
 #[derive(Clone)]
 pub struct Service(Arc<Shared>);
 
 struct Shared {
-    model: Arc<Served>,
+    model: Arc<ServedModel>,
     server: Server,
     jobs: Sender<Job>,
-    places: Arc<Semaphore>,
+    /// One permit per text, [`Server::max_concurrent_requests`] in all.
+    permits: Arc<Semaphore>,
+    /// Has a strong count of 0 when the engine thread has ended.
     engine: Weak<()>,
 }
 
 impl Service {
-    /// Starts the engine of a model; [`Server::address`] is not looked at.
+    /// Starts the engine of a model. Does not listen: [`Server::address`] is ignored.
     ///
     /// # Errors
-    /// A setting that cannot be used, or no thread to be had.
+    /// If a setting is out of range, or the thread cannot be started.
     pub fn start(
-        model: impl Into<Served>,
+        model: impl Into<ServedModel>,
         server: &Server,
     ) -> Result<(Service, Engine), ServeError> {
         server.check()?;
         let model = Arc::new(model.into());
-        let limits = Limits {
+        let budget = BatchBudget {
+            max_sequences: server.max_batch_requests.unwrap_or(usize::MAX),
             max_tokens: server.max_batch_tokens,
-            max_requests: server.max_batch_requests.unwrap_or(usize::MAX),
         };
-        let (thread, jobs, engine) = Engine::start(model.clone(), limits)?;
-        let places = Arc::new(Semaphore::new(server.max_concurrent_requests));
-        let shared = Shared { model, server: server.clone(), jobs, places, engine };
+        let (thread, jobs, engine) = Engine::start(model.clone(), budget)?;
+        let permits = Arc::new(Semaphore::new(server.max_concurrent_requests));
+        let shared = Shared { model, server: server.clone(), jobs, permits, engine };
         Ok((Service(Arc::new(shared)), thread))
     }
 
-    pub(crate) fn model(&self) -> &Served {
+    pub(crate) fn model(&self) -> &ServedModel {
         &self.0.model
     }
 
@@ -111,82 +60,90 @@ impl Service {
         &self.0.server
     }
 
-    /// Whether the engine runs.
+    /// Whether the engine thread is running.
     pub(crate) fn is_healthy(&self) -> bool {
         self.0.engine.strong_count() > 0
     }
 
-    /// What the model gives for each text, in order.
+    /// The output rows of the model (logits or embeddings), one per text, in order.
+    ///
+    /// # Errors
+    /// With more texts than [`Server::max_client_batch_size`], with more than the queue has room
+    /// for, with a text that cannot be tokenised, or if the engine fails.
     pub(crate) async fn outputs(
         &self,
         texts: Vec<Text>,
-        reading: Reading,
+        options: ReadOptions,
     ) -> Result<Vec<Vec<f32>>, Refusal> {
-        let (count, most) = (texts.len(), self.0.server.max_client_batch_size);
-        if count > most {
+        let (count, limit) = (texts.len(), self.0.server.max_client_batch_size);
+        if count > limit {
+            // The wording of text-embeddings-inference.
             return Err(Refusal::too_many(format!(
-                "batch size {count} > maximum allowed batch size {most}"
+                "batch size {count} > maximum allowed batch size {limit}"
             )));
         }
-        let places = u32::try_from(count).map_err(|_| Refusal::overloaded())?;
-        let mut places = (self.0.places.clone().try_acquire_many_owned(places))
-            .map_err(|_| Refusal::overloaded())?;
+        let needed = u32::try_from(count).map_err(|_| Refusal::overloaded())?;
+        let permits = self.0.permits.clone().try_acquire_many_owned(needed);
+        let mut permits = permits.map_err(|_| Refusal::overloaded())?;
         let service = self.clone();
-        let read = move || service.tokenise(texts, &reading);
-        let (tokens, prompt_tokens) = tokio::task::spawn_blocking(read)
+        #[expect(clippy::disallowed_methods, reason = "tokenising would hold up other requests")]
+        let tokens = tokio::task::spawn_blocking(move || service.tokenise(&texts, &options))
             .await
-            .map_err(|_| Refusal::backend("the tokenizer stopped at this request"))??;
-        let mut answers = Vec::with_capacity(tokens.len());
+            .map_err(|_| Refusal::backend("the tokenizer panicked"))??;
+        let mut replies = Vec::with_capacity(tokens.len());
         for tokens in tokens {
-            let place = places.split(1).expect("there is a place for each text");
-            let (reply, answer) = oneshot::channel();
-            let job = Job { tokens, prompt_tokens, reply, _place: place };
+            let _permit = permits.split(1).expect("one permit per text was acquired");
+            let (reply, receiver) = oneshot::channel();
+            let job = Job { tokens, reply, _permit };
             self.0.jobs.send(job).map_err(|_| Refusal::unhealthy())?;
-            answers.push(answer);
+            replies.push(receiver);
         }
-        let mut rows = Vec::with_capacity(answers.len());
-        for answer in answers {
-            rows.push(answer.await.map_err(|_| Refusal::backend("the model failed"))?);
+        let mut rows = Vec::with_capacity(replies.len());
+        for receiver in replies {
+            rows.push(receiver.await.map_err(|_| Refusal::backend("the model panicked"))?);
         }
         Ok(rows)
     }
 
-    /// Tokens of each text, and how many of each belong to the prompt.
-    fn tokenise(
-        &self,
-        mut texts: Vec<Text>,
-        reading: &Reading,
-    ) -> Result<(Vec<Tokens>, usize), Refusal> {
-        if reading.truncation_direction == TruncationDirection::Left {
+    /// The tokens of each text, with the prompt prepended and truncated to the maximum length.
+    fn tokenise(&self, texts: &[Text], options: &ReadOptions) -> Result<Vec<Tokens>, Refusal> {
+        if options.truncation_direction == TruncationDirection::Left {
             let message = "`truncation_direction`: only `Right` is supported";
             return Err(Refusal::validation(message));
         }
-        let tokenizer = self.0.model.tokenizer();
-        let failed = |error: rankforge_encoder::EncoderError| Refusal::tokenizer(error.to_string());
-        let mut prompt_tokens = 0;
-        if let Some(prompt) = self.0.model.prompt(reading.prompt_name.as_deref())?
-            && !prompt.is_empty()
-        {
-            prompt_tokens = tokenizer.prompt_length(prompt).map_err(failed)?;
-            texts.iter_mut().for_each(|text| text.first.insert_str(0, prompt));
-        }
+        let model = self.0.model.as_model();
+        let prompt = model.parts().prompt(None, options.prompt_name.as_deref());
+        let prompt = prompt.map_err(|error| match error {
+            EncoderError::Prompt { .. } => Refusal::validation(format!("`prompt_name`: {error}")),
+            other => Refusal::tokenizer(other.to_string()),
+        })?;
         let inputs: Vec<Input<'_>> = texts
             .iter()
-            .map(|text| match &text.second {
-                None => Input::Single(&text.first),
-                Some(second) => Input::Pair(&text.first, second),
+            .map(|text| {
+                let first = model_text(&text.first, prompt.as_ref());
+                match &text.second {
+                    None => Input::single(first),
+                    Some(second) => Input::pair(first, second),
+                }
             })
             .collect();
-        let tokens = tokenizer.encode(&inputs).map_err(failed)?;
-        let truncate = reading.truncate.unwrap_or(self.0.server.auto_truncate);
-        let cut = tokens.iter().position(|tokens| tokens.truncated > 0);
-        if let (Some(index), false) = (cut, truncate) {
-            let length = tokens[index].ids.len();
+        let tokens = model.tokenizer().encode(&inputs);
+        let tokens = tokens.map_err(|error| Refusal::tokenizer(error.to_string()))?;
+        let truncate = options.truncate.unwrap_or(self.0.server.auto_truncate);
+        let truncated = tokens.iter().position(|tokens| tokens.truncated > 0);
+        if let (Some(index), false) = (truncated, truncate) {
+            let kept = tokens[index].ids.len();
+            let total = kept + tokens[index].truncated;
             return Err(Refusal::validation(format!(
-                "input {index} has {} tokens and the model reads at most {length}; with `truncate` it is cut",
-                length + tokens[index].truncated
+                "input {index}: expected at most {kept} tokens, got {total}; set `truncate` to \
+                 true to truncate it"
             )));
         }
-        Ok((tokens, prompt_tokens))
+        Ok(tokens)
     }
+}
+
+/// A text with the prompt that is prepended to it.
+fn model_text<'a>(text: &'a str, prompt: Option<&'a Prompt>) -> rankforge_encoder::Text<'a> {
+    rankforge_encoder::Text { text, prompt }
 }

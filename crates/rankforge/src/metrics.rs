@@ -1,12 +1,13 @@
 use indexmap::IndexMap;
 
-/// Figures by name, in the order they were computed, with sentence-transformers' keys.
+/// Figures by name, in the order in which they were computed, with the keys of
+/// sentence-transformers.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Metrics(pub IndexMap<String, f64>);
 
 impl Metrics {
-    /// No figure.
+    /// Without a figure.
     pub fn new() -> Metrics {
         Metrics::default()
     }
@@ -21,7 +22,8 @@ impl Metrics {
         self.0.get(name).copied()
     }
 
-    /// The same figures with `prefix` and an underscore before each name; unchanged when it is empty.
+    /// The same figures with `prefix` and an underscore before each name. An empty prefix changes
+    /// nothing.
     pub fn with_prefix(&self, prefix: &str) -> Metrics {
         if prefix.is_empty() {
             return self.clone();

@@ -1,4 +1,4 @@
-//! `rankforge encode`: an embedding for each text.
+//! `rankforge encode`: computes an embedding for each text.
 
 use crate::console::Console;
 use crate::dataset::SelectionArgs;
@@ -8,17 +8,18 @@ use crate::interrupt::Graceful;
 use crate::table::thousands;
 use rankforge::data::RowReader;
 use rankforge::encoder::{
-    DualEncoder, EncodeOptions, EncoderError, LoadOptions, Outputs, Reporter,
+    DualEncoder, EncodeOptions, EncoderError, LoadOptions, Outputs, Side, TextModel,
 };
 use std::path::PathBuf;
 
-/// Texts in memory at a time.
+/// Number of texts that are read, encoded and written at a time.
 const CHUNK: usize = 8192;
 
-/// Embed texts with a dual encoder
+/// Encode texts into embeddings with a dual encoder
 ///
-/// Reads the texts in pieces, so the input may be larger than memory. The output has one row for
-/// each text, in input order: a NumPy array, or the tensor `embeddings` of a safetensors file.
+/// Writes a float32 matrix with one row per text, in the order of the input: a NumPy array, or the
+/// tensor `embeddings` of a safetensors file. Reads the texts in chunks, so the input may be larger
+/// than memory.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -28,39 +29,41 @@ Examples:
   rankforge encode --model models/encoder --input texts.parquet --column text \\
       --truncate-dim 256 --output texts.npy")]
 pub(crate) struct EncodeArgs {
-    /// Folder of the dual encoder
-    #[arg(long, value_name = "FOLDER")]
+    /// Directory of the dual encoder
+    #[arg(long, value_name = "DIR")]
     model: PathBuf,
 
-    /// Texts: a .jsonl, .csv, .tsv or .parquet file, or a folder of them
+    /// Texts: a .jsonl, .csv, .tsv or .parquet file, or a directory of such files
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
 
-    /// Column that holds the texts
+    /// Column with the texts
     #[arg(long, value_name = "NAME")]
     column: String,
 
-    /// Split of a folder: the files whose names start so [default: train, or the only one]
+    /// Split of a data set directory, e.g. train or test [default: train, or the only split]
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
 
-    /// Read the first N rows only
-    #[arg(long, value_name = "N")]
+    /// Read only the first N rows [default: all]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     limit: Option<usize>,
 
-    /// Embeddings: a .npy or .safetensors file
+    /// File for the embeddings: .npy or .safetensors
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
 
-    /// Which of the model's prompts applies when none is named
-    #[arg(long, value_enum, default_value_t = EncodeAs::Text)]
+    /// Which of the model's prompts is used without --prompt and --prompt-name
+    ///
+    /// Like encode, encode_query and encode_document of sentence-transformers.
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = EncodeAs::Text)]
     encode_as: EncodeAs,
 
-    /// Scale the embeddings to unit length, after --truncate-dim
+    /// Normalise the embeddings to unit length, after truncation by --truncate-dim
     #[arg(long)]
     normalize_embeddings: bool,
 
-    /// Keep the leading N dimensions
+    /// Truncate the embeddings to the first N dimensions [default: the model's truncate_dim]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     truncate_dim: Option<usize>,
 
@@ -71,18 +74,19 @@ pub(crate) struct EncodeArgs {
 /// What the texts are.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum EncodeAs {
-    /// Texts: the model's default prompt, if any
+    /// The model's default prompt, if it has one
     Text,
-    /// Queries: the prompt called query
+    /// The prompt named query
     Query,
-    /// Documents: the prompt called document, passage or corpus
+    /// The prompt named document, passage or corpus
     Document,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// An unusable model or input, a full disk.
+/// If the model or the input cannot be read, a text is not a string, the output cannot be written,
+/// or the user pressed Ctrl-C.
 pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
     let selection = SelectionArgs {
         split: args.split.clone(),
@@ -90,7 +94,7 @@ pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
         limit: args.limit,
     };
     let reader = RowReader::open(&selection.location(args.input.clone()), CHUNK)?;
-    // Before the writer, whose temporary file an unheeded Ctrl-C would leave behind.
+    // Must precede the writer: without it Ctrl-C would exit at once and leave its temporary file.
     let graceful = Graceful::begin();
     let mut writer = EmbeddingsWriter::create(&args.output)?;
     let load = LoadOptions {
@@ -98,9 +102,9 @@ pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
         precision: args.inference.precision.precision,
         ..console.load_options()?
     };
-    let model = DualEncoder::load(&args.model, &load, &*console.progress)?;
+    let model = DualEncoder::open_with(&args.model, &load)?;
     args.inference.precision.check(&[model.model()])?;
-    args.inference.precision.tell(model.model(), console);
+    args.inference.precision.report(model.model(), console);
     let options = EncodeOptions {
         batch_size: args.inference.batch_size.unwrap_or(usize::MAX),
         max_tokens: args.inference.max_tokens,
@@ -108,18 +112,19 @@ pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
         prompt_name: args.inference.prompt_name.clone(),
         normalize_embeddings: args.normalize_embeddings,
         truncate_dim: args.truncate_dim,
+        reporter: console.progress.clone(),
     };
     for chunk in reader {
         graceful.check()?;
         let rows = chunk?;
         let texts = rows.texts(&args.column)?;
-        writer.write(&encode(&model, args.encode_as, &texts, &options, &*console.progress)?)?;
+        writer.write(&encode(&model, args.encode_as, &texts, &options)?)?;
     }
     graceful.check()?;
     let (rows, columns) = writer.finish()?;
     let path = args.output.display();
     console.result(
-        || format!("{} texts embedded in {columns} dimensions: {path}\n", thousands(rows as u64)),
+        || format!("encoded {} texts in {columns} dimensions: {path}\n", thousands(rows as u64)),
         &serde_json::json!({ "output": args.output, "rows": rows, "columns": columns }),
     )
 }
@@ -129,11 +134,10 @@ fn encode(
     encode_as: EncodeAs,
     texts: &[&str],
     options: &EncodeOptions,
-    reporter: &dyn Reporter,
 ) -> Result<Outputs, EncoderError> {
     match encode_as {
-        EncodeAs::Text => model.encode(texts, options, reporter),
-        EncodeAs::Query => model.encode_query(texts, options, reporter),
-        EncodeAs::Document => model.encode_document(texts, options, reporter),
+        EncodeAs::Text => model.encode_with(texts, options),
+        EncodeAs::Query => model.encode_side(Side::Query, texts, options),
+        EncodeAs::Document => model.encode_side(Side::Document, texts, options),
     }
 }

@@ -1,59 +1,55 @@
-//! `rankforge evaluate`: how good a reranker is.
+//! `rankforge evaluate`: evaluates a reranker.
 
 use crate::console::Console;
 use crate::dataset::{DatasetArgs, roles};
-use crate::failure::Mistake;
-use crate::inference::{ActivationName, PrecisionArgs, at_least_one, load_dual_encoder};
-use crate::recipe::correlation_evaluator;
+use crate::failure::CliError;
+use crate::inference::{ActivationName, PrecisionArgs, at_least_one};
 use crate::table::Table;
-use rankforge::data::{Location, load_beir, load_rows};
-use rankforge::encoder::{CrossEncoder, EncoderError, LoadOptions, Reporter};
-use rankforge::evaluation::{
-    CrossEncoderRerankingEvaluator, Evaluator, FirstStage, Moment, PairScorer, reranking_samples,
-    samples_from_first_stage,
-};
-use rankforge::{Metrics, Precision};
+use rankforge::encoder::{CrossEncoder, EncoderError, LoadOptions, TextModel};
+use rankforge::evaluation::{CachedScores, EvaluationContext, Evaluator, FirstStage};
+use rankforge::recipe::{CorrelationSection, RerankingSection};
+use rankforge::{Error, Metrics};
 use serde_json::json;
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
-/// Documents that the first stage hands over, unless a flag says otherwise.
-const DEPTH: usize = 30;
-
-/// Measure a reranker
+/// Evaluate a reranker
 ///
-/// Figures, keys and CSV files are those of sentence-transformers' evaluators.
+/// Computes the metrics of the evaluators of sentence-transformers, with the same names and the
+/// same CSV files.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "Evaluation options",
+    after_help = "\
 Examples:
   rankforge evaluate correlation --model models/stsb --dataset data/stsb --split validation \\
       --columns sentence1,sentence2,score --name sts_dev
   rankforge evaluate reranking --model models/reranker --dataset samples.jsonl
   rankforge evaluate reranking --model models/reranker --dataset data/scifact \\
-      --first-stage models/static --depth 30 --always-rerank-positives false")]
+      --first-stage models/static --depth 30 --always-rerank-positives false"
+)]
 pub(crate) struct EvaluateArgs {
-    /// Folder of the reranker
-    #[arg(long, value_name = "FOLDER", global = true)]
+    /// Directory of the reranker (required)
+    #[arg(long, value_name = "DIR", global = true)]
     model: Option<PathBuf>,
 
-    /// Name of the data, the prefix of the figures' keys
-    #[arg(long, value_name = "NAME", global = true, default_value = "")]
+    /// Name of the data set, the prefix of the metrics' names [default: none]
+    #[arg(long, value_name = "NAME", global = true, default_value = "", hide_default_value = true)]
     name: String,
 
-    /// Append the figures to a CSV file in this folder
-    #[arg(long, value_name = "FOLDER", global = true)]
+    /// Append the metrics to a CSV file in this directory [default: no CSV file]
+    #[arg(long, value_name = "DIR", global = true)]
     output: Option<PathBuf>,
 
-    /// Most pairs in a batch [default: as many as 8192 tokens allow]
+    /// Maximum number of pairs in a batch [default: as many as fit into 8192 tokens]
     #[arg(long, value_name = "N", global = true, value_parser = at_least_one)]
     batch_size: Option<usize>,
 
-    /// Cut inputs to so many tokens [default: as the model's files say]
-    #[arg(long, value_name = "TOKENS", global = true, value_parser = at_least_one)]
+    /// Truncate inputs to N tokens [default: the model's max_seq_length]
+    #[arg(long, value_name = "N", global = true, value_parser = at_least_one)]
     max_length: Option<usize>,
 
-    /// Applied to the logits [default: as the model's files say]
+    /// Activation applied to the logits [default: the model's activation_fn]
     #[arg(long, value_name = "NAME", global = true, value_enum)]
     activation_fn: Option<ActivationName>,
 
@@ -66,7 +62,10 @@ pub(crate) struct EvaluateArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum EvaluatorCommand {
-    /// Correlation of the scores with gold scores: Pearson and Spearman
+    /// Pearson and Spearman correlation of the scores with gold scores
+    ///
+    /// The data set has three columns: two texts and their gold score. They are the first three
+    /// columns, or those named by --columns.
     #[command(after_help = "\
 Examples:
   rankforge evaluate correlation --model models/stsb --dataset data/stsb/validation.jsonl \\
@@ -74,10 +73,11 @@ Examples:
   rankforge evaluate correlation --model models/stsb --dataset pairs.csv --limit 500 --json")]
     Correlation(CorrelationArgs),
 
-    /// Rankings of candidates, beside those of the first stage: MAP, MRR and NDCG
+    /// MAP, MRR and NDCG of reranked candidates, compared with their order before reranking
     ///
-    /// The data are samples (columns query, positive, and negative or documents), or a BEIR folder
-    /// (corpus.jsonl, queries.jsonl, qrels) whose documents a dual encoder ranks first.
+    /// The data set is a file of samples with the columns query, positive, and negative or
+    /// documents; or a BEIR directory (corpus.jsonl, queries.jsonl, qrels), whose documents a dual
+    /// encoder retrieves for each query.
     #[command(after_help = "\
 Examples:
   rankforge evaluate reranking --model models/reranker --dataset samples.jsonl --at-k 10
@@ -97,19 +97,19 @@ struct RerankingArgs {
     #[command(flatten)]
     dataset: DatasetArgs,
 
-    /// For a BEIR folder: the dual encoder that ranks its documents first
-    #[arg(long, value_name = "FOLDER")]
+    /// Directory of the dual encoder that retrieves the candidates; for a BEIR directory
+    #[arg(long, value_name = "DIR")]
     first_stage: Option<PathBuf>,
 
-    /// For a BEIR folder: documents that the first stage hands over [default: 30]
+    /// Number of documents retrieved per query; for a BEIR directory [default: 30]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     depth: Option<usize>,
 
-    /// Rank positives that the first stage missed together with its documents
+    /// Whether positives that are not among the candidates are reranked with them
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     always_rerank_positives: bool,
 
-    /// Where MRR and NDCG are cut
+    /// Number of top ranks that MRR and NDCG consider
     #[arg(long, value_name = "K", default_value_t = 10, value_parser = at_least_one)]
     at_k: usize,
 }
@@ -117,171 +117,102 @@ struct RerankingArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// An unusable model or data set, or a CSV file that cannot be written.
+/// If --model is missing, the model or the data set cannot be read, or the CSV file cannot be
+/// written.
 pub(crate) fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> {
     let Some(path) = &args.model else {
-        return Err(Mistake::usage("evaluate needs --model FOLDER, the reranker").into());
+        return Err(CliError::usage(
+            "evaluate requires --model DIR, the directory of the reranker",
+        )
+        .into());
     };
+    let base = console.load_options()?;
     let options = LoadOptions {
         max_length: args.max_length,
         activation_fn: args.activation_fn.map(Into::into),
         precision: args.precision.precision,
-        ..console.load_options()?
+        ..base.clone()
     };
-    let load = || {
-        let model = CrossEncoder::load(path, &options, &*console.progress)?;
-        args.precision.tell(model.model(), console);
+    let open = || {
+        let model = CrossEncoder::open_with(path, &options)?;
+        args.precision.report(model.model(), console);
         Ok::<_, EncoderError>(model)
     };
-    let moment = Moment { output_path: args.output.as_deref(), ..Moment::OUTSIDE };
+    let context = EvaluationContext {
+        output_path: args.output.as_deref(),
+        reporter: base.reporter.clone(),
+        ..EvaluationContext::default()
+    };
     match &args.evaluator {
         EvaluatorCommand::Correlation(data) => {
-            let location = data.dataset.location();
-            if let Some(columns) = &location.columns {
-                roles(columns, &["first text", "second text", "score"])?;
-            }
-            let mut evaluator = correlation_evaluator(&location, &args.name)?;
-            evaluator.batch_size = args.batch_size.unwrap_or(evaluator.batch_size);
-            let metrics = evaluator.evaluate(&load()?, moment, &*console.progress)?;
-            console.result(|| figures(&metrics), &metrics)
+            let evaluator = correlation(args, data)?.evaluator()?;
+            let metrics = evaluator.evaluate(&open()?, &context)?;
+            console.result(|| metrics_table(&metrics), &metrics)
         }
         EvaluatorCommand::Reranking(data) => {
-            let reranking = RerankingData {
-                location: data.dataset.location(),
-                first_stage: data.first_stage.clone(),
-                depth: data.depth,
-                at_k: data.at_k,
-                precision: args.precision.precision,
+            let retrieval = LoadOptions { precision: args.precision.precision, ..base.clone() };
+            let (evaluator, first_stage) = reranking(args, data).evaluator(&retrieval)?;
+            let model = CachedScores::new(open()?);
+            let metrics = evaluator.evaluate(&model, &context)?;
+            let rerank = |stage: FirstStage| {
+                let after = stage.rerank(&model, evaluator.batch_size, &base.reporter)?;
+                Ok::<_, Error>((stage.metrics, after))
             };
-            let (mut evaluator, first_stage) =
-                reranking_evaluator(&reranking, &args.name, console)?;
-            evaluator.always_rerank_positives = data.always_rerank_positives;
-            evaluator.batch_size = args.batch_size.unwrap_or(evaluator.batch_size);
-            let model = Remembering::new(load()?);
-            let metrics = evaluator.evaluate(&model, moment, &*console.progress)?;
-            let retrieval = first_stage
-                .map(|stage| -> anyhow::Result<_> {
-                    let after = stage.rerank(&model, evaluator.batch_size, &*console.progress)?;
-                    Ok((stage.metrics, after))
-                })
-                .transpose()?;
+            let retrieval = first_stage.map(rerank).transpose()?;
             report_reranking(&args.name, &metrics, retrieval.as_ref(), console)
         }
     }
 }
 
-/// Where the samples of a reranking evaluation come from.
-#[derive(Clone, Debug)]
-pub(crate) struct RerankingData {
-    /// Samples, or a BEIR folder.
-    pub(crate) location: Location,
-    /// For a BEIR folder: the dual encoder.
-    pub(crate) first_stage: Option<PathBuf>,
-    /// For a BEIR folder: documents for each query.
-    pub(crate) depth: Option<usize>,
-    /// Where MRR and NDCG are cut.
-    pub(crate) at_k: usize,
-    /// Of the dual encoder.
-    pub(crate) precision: Precision,
-}
-
-/// Reads samples, or ranks the documents of a BEIR folder by its first stage.
+/// The evaluator that the flags describe.
 ///
 /// # Errors
-/// Data or a first stage that cannot be used, or flags that do not go with the data.
-pub(crate) fn reranking_evaluator(
-    data: &RerankingData,
-    name: &str,
-    console: &Console,
-) -> anyhow::Result<(CrossEncoderRerankingEvaluator, Option<FirstStage>)> {
-    let path = &data.location.path;
-    let first_stage = match &data.first_stage {
-        Some(first_stage) if is_beir(path) => Some(retrieve(data, first_stage, console)?),
-        Some(_) => {
-            let message =
-                format!("{}: not a BEIR folder, so it has no first stage", path.display());
-            return Err(Mistake::input(message)
-                .hint("a BEIR folder has corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv")
-                .into());
-        }
-        None if is_beir(path) => {
-            let message = format!("{}: a BEIR folder needs a first stage", path.display());
-            let hint = "name the dual encoder that ranks its documents: --first-stage FOLDER";
-            return Err(Mistake::input(message).hint(hint).into());
-        }
-        None if data.depth.is_some() => {
-            let message = format!("{}: depth is for BEIR folders only", path.display());
-            return Err(Mistake::input(message).into());
-        }
-        None => None,
-    };
-    let samples = match &first_stage {
-        Some(stage) => stage.samples.clone(),
-        None => reranking_samples(&load_rows(&data.location)?)?,
-    };
-    let mut evaluator = CrossEncoderRerankingEvaluator::new(samples, name)?;
-    evaluator.at_k = data.at_k;
-    Ok((evaluator, first_stage))
-}
-
-fn is_beir(path: &Path) -> bool {
-    path.join("corpus.jsonl").is_file() && path.join("queries.jsonl").is_file()
-}
-
-fn retrieve(data: &RerankingData, first: &Path, console: &Console) -> anyhow::Result<FirstStage> {
-    if data.location.columns.is_some() {
-        return Err(Mistake::usage("a BEIR folder has no columns to choose").into());
+/// If --columns does not name three columns.
+fn correlation(args: &EvaluateArgs, data: &CorrelationArgs) -> anyhow::Result<CorrelationSection> {
+    let selection = &data.dataset.selection;
+    if let Some(columns) = &selection.columns {
+        roles(columns, &["first text", "second text", "score"])?;
     }
-    let mut beir = load_beir(&data.location.path, data.location.split.as_deref())?;
-    if let Some(limit) = data.location.limit {
-        beir.queries.truncate(limit);
-    }
-    let encoder = load_dual_encoder(first, data.precision, console)?;
-    let depth = data.depth.unwrap_or(DEPTH);
-    let progress = &*console.progress;
-    Ok(samples_from_first_stage(&beir, &encoder, depth, data.at_k, usize::MAX, progress)?)
+    Ok(CorrelationSection {
+        path: data.dataset.dataset.clone(),
+        split: selection.split.clone(),
+        columns: selection.columns.clone(),
+        limit: selection.limit.and_then(NonZeroUsize::new),
+        name: Some(args.name.clone()),
+        batch_size: args.batch_size.and_then(NonZeroUsize::new),
+        write_csv: None,
+    })
 }
 
-/// A model that scores each pair once, however often it is asked.
-struct Remembering {
-    model: CrossEncoder,
-    known: Mutex<HashMap<(String, String), f32>>,
-}
-
-impl Remembering {
-    fn new(model: CrossEncoder) -> Remembering {
-        Remembering { model, known: Mutex::default() }
+/// The evaluator that the flags describe.
+fn reranking(args: &EvaluateArgs, data: &RerankingArgs) -> RerankingSection {
+    let selection = &data.dataset.selection;
+    RerankingSection {
+        path: data.dataset.dataset.clone(),
+        split: selection.split.clone(),
+        columns: selection.columns.clone(),
+        limit: selection.limit.and_then(NonZeroUsize::new),
+        name: Some(args.name.clone()),
+        batch_size: args.batch_size.and_then(NonZeroUsize::new),
+        write_csv: None,
+        at_k: NonZeroUsize::new(data.at_k),
+        always_rerank_positives: Some(data.always_rerank_positives),
+        first_stage: data.first_stage.clone(),
+        depth: data.depth.and_then(NonZeroUsize::new),
     }
 }
 
-impl PairScorer for Remembering {
-    fn score(
-        &self,
-        pairs: &[(&str, &str)],
-        batch_size: usize,
-        reporter: &dyn Reporter,
-    ) -> Result<Vec<f32>, EncoderError> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = |pair: &(&str, &str)| (pair.0.to_owned(), pair.1.to_owned());
-        let unknown: Vec<(&str, &str)> =
-            pairs.iter().filter(|pair| !known.contains_key(&key(pair))).copied().collect();
-        if !unknown.is_empty() {
-            let scores = self.model.score(&unknown, batch_size, reporter)?;
-            known.extend(unknown.iter().map(key).zip(scores));
-        }
-        Ok(pairs.iter().map(|pair| known[&key(pair)]).collect())
-    }
-}
-
-fn figures(metrics: &Metrics) -> String {
-    let mut table = Table::new(&["figure", "value"]);
+/// A table of metrics and their values.
+fn metrics_table(metrics: &Metrics) -> String {
+    let mut table = Table::new(&["metric", "value"]);
     for (name, value) in &metrics.0 {
         table.row([name.clone(), format!("{value:.4}")]);
     }
     table.to_string()
 }
 
-/// Prints the figures, those of the first stage beside those of the reranker.
+/// Prints the metrics of the evaluator, and for a BEIR directory those of `retrieval`: the metrics
+/// of the first stage and of the reranker against all relevant documents.
 fn report_reranking(
     name: &str,
     metrics: &Metrics,
@@ -291,8 +222,8 @@ fn report_reranking(
     let text = || {
         let mut text = side_by_side(name, metrics);
         if let Some((before, after)) = retrieval {
-            text.push_str("\nAgainst all relevant documents of the collection:\n");
-            let mut table = Table::new(&["figure", "first stage", "reranked", "gain"]);
+            text.push_str("\nMeasured against all relevant documents of the collection:\n");
+            let mut table = Table::new(&["metric", "first stage", "reranked", "gain"]);
             for (key, base) in &before.0 {
                 add_row(&mut table, key, *base, after.get(key).unwrap_or(f64::NAN));
             }
@@ -309,9 +240,11 @@ fn report_reranking(
     console.result(text, &json)
 }
 
+/// A table of the metrics before and after reranking, or of the metrics alone if the evaluator did
+/// not compute the former (`base_*`).
 fn side_by_side(name: &str, metrics: &Metrics) -> String {
     let prefix = if name.is_empty() { String::new() } else { format!("{name}_") };
-    let mut table = Table::new(&["figure", "first stage", "reranked", "gain"]);
+    let mut table = Table::new(&["metric", "first stage", "reranked", "gain"]);
     let mut has_base = false;
     for (key, value) in &metrics.0 {
         let bare = key.strip_prefix(&prefix).unwrap_or(key);
@@ -320,7 +253,7 @@ fn side_by_side(name: &str, metrics: &Metrics) -> String {
             add_row(&mut table, bare, base, *value);
         }
     }
-    if has_base { table.to_string() } else { figures(metrics) }
+    if has_base { table.to_string() } else { metrics_table(metrics) }
 }
 
 fn add_row(table: &mut Table, key: &str, base: f64, value: f64) {

@@ -1,24 +1,25 @@
-//! `rankforge info`: what a model folder or a data set holds.
+//! `rankforge info`: describes a model or a data set.
 
 use crate::console::Console;
-use crate::failure::Mistake;
+use crate::failure::CliError;
 use crate::table::{Table, shortened, thousands};
 use indexmap::IndexMap;
 use rankforge::Precision;
+use rankforge::base::{FileError, Reporter};
 use rankforge::data::{Location, RowReader, Value, splits};
-use rankforge::encoder::{CrossEncoder, DualEncoder, Model, Positions, Reporter};
+use rankforge::encoder::{CrossEncoder, DualEncoder, ModelKind, Positions, TextModel};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 
-/// Rows in memory at a time.
+/// Number of rows that are read at a time.
 const CHUNK: usize = 8192;
 
-/// Describe a model folder or a data set
+/// Describe a model or a data set
 ///
-/// Of a model: architecture, parameters, longest input, labels or dimensions, output activation,
-/// layout of the files, the instruction set and threads it would run with, and how it would
-/// multiply matrices in each precision. Of a data set:
-/// splits, rows, and for each column its kind, range or lengths and an example.
+/// For a model: architecture, number of parameters, maximum input length, labels or dimensions,
+/// output activation, layout of the files, instruction set and threads of this machine, and how
+/// matrix products are computed in each precision. For a data set: splits, rows, and for each
+/// column its kind, number of missing values, range of values or of lengths, and first value.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,7 +27,7 @@ Examples:
   rankforge info data/pairs.parquet
   rankforge info data/stsb --json")]
 pub(crate) struct InfoArgs {
-    /// Folder of a model, or a data set
+    /// Directory of a model; or a data set file or directory
     #[arg(value_name = "MODEL|DATASET")]
     path: PathBuf,
 }
@@ -34,68 +35,60 @@ pub(crate) struct InfoArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// When the path holds neither, or what it holds is malformed.
+/// If there is neither a model nor a data set at the path, or it is malformed.
 pub(crate) fn run(args: &InfoArgs, console: &Console) -> anyhow::Result<()> {
     let path = &args.path;
     let is_model = MODEL_FILES.iter().any(|name| path.join(name).is_file());
-    if !path.exists() {
-        return Err(Mistake::input(format!("{}: no such file or folder", path.display())).into());
-    }
+    std::fs::metadata(path).map_err(FileError::io(path))?;
     if is_model { model_info(path, console) } else { dataset_info(path, console) }
 }
 
-/// Files of which every model folder has at least one.
+/// Every model directory has at least one of these files.
 const MODEL_FILES: [&str; 4] =
     ["modules.json", "config.json", "model.safetensors", "config_sentence_transformers.json"];
 
 fn model_info(path: &Path, console: &Console) -> anyhow::Result<()> {
     let options = console.load_options()?;
-    let device = options.device.clone();
-    let facts = if is_cross_encoder(path)? {
-        let model = CrossEncoder::load(path, &options, &*console.progress)?;
-        let mut facts = model_facts("CrossEncoder", model.model(), model.max_length());
-        facts.insert("labels", model.num_labels().into());
-        facts.insert("activation_fn", format!("{:?}", model.activation_fn()).into());
-        facts.insert("vocabulary", model.tokenizer().vocab_size().into());
-        facts
-    } else {
-        let model = DualEncoder::load(path, &options, &*console.progress)?;
-        let max_length = model.tokenizer().max_length();
-        let mut facts = model_facts("SentenceTransformer", model.model(), max_length);
-        facts.insert("dimensions", model.dimension().into());
-        facts.insert("similarity", format!("{:?}", model.similarity()).to_lowercase().into());
-        facts.insert("vocabulary", model.tokenizer().vocab_size().into());
-        facts
+    let mut facts = match ModelKind::of_directory(path)? {
+        ModelKind::CrossEncoder => {
+            let model = CrossEncoder::open_with(path, &options)?;
+            let mut facts = model_facts(&model);
+            facts.insert("labels", model.num_labels().into());
+            facts.insert("activation_fn", format!("{:?}", model.activation_fn()).into());
+            facts
+        }
+        ModelKind::SentenceTransformer => {
+            let model = DualEncoder::open_with(path, &options)?;
+            let mut facts = model_facts(&model);
+            facts.insert("dimensions", model.dimension().into());
+            facts.insert("similarity", model.similarity_name().into());
+            facts
+        }
     };
-    let mut facts = facts;
     facts.insert("layout", layout(path).into());
-    facts.insert("device", device.to_string().into());
     let text = || {
         let mut table = Table::new(&["property", "value"]);
         for (name, value) in &facts {
-            let shown = match value {
+            let formatted = match value {
                 Json::String(text) => text.clone(),
                 Json::Number(number) => number.as_u64().map_or(number.to_string(), thousands),
                 Json::Null => "no limit".to_owned(),
                 other => other.to_string(),
             };
-            table.row([name.replace('_', " "), shown]);
+            table.row([name.replace('_', " "), formatted]);
         }
         table.to_string()
     };
     console.result(text, &facts)
 }
 
-fn model_facts(
-    kind: &str,
-    model: &Model,
-    max_length: Option<usize>,
-) -> IndexMap<&'static str, Json> {
+fn model_facts(text_model: &impl TextModel) -> IndexMap<&'static str, Json> {
+    let model = text_model.model();
     let architecture = model.architecture();
     let encoder = &architecture.encoder;
     let parameters: usize =
         architecture.parameters.iter().map(|spec| spec.rows * spec.columns).sum();
-    let mut facts = IndexMap::from([("type", json!(kind))]);
+    let mut facts = IndexMap::from([("type", json!(text_model.kind().to_string()))]);
     if encoder.blocks.is_empty() {
         facts.insert("architecture", "static embeddings".into());
     } else {
@@ -112,7 +105,9 @@ fn model_facts(
         facts.insert("positions", positions.into());
     }
     facts.insert("parameters", parameters.into());
-    facts.insert("max_length", max_length.map_or(Json::Null, Into::into));
+    facts.insert("max_length", text_model.max_length().map_or(Json::Null, Into::into));
+    facts.insert("vocabulary", text_model.tokenizer().vocab_size().into());
+    facts.insert("device", model.device().to_string().into());
     if architecture.has_linear_layers() {
         let names = ["fp32_products", "bf16_products", "fp16_products"];
         for (name, precision) in names.into_iter().zip(Precision::ALL) {
@@ -122,34 +117,17 @@ fn model_facts(
     facts
 }
 
-/// Whether a model folder holds a reranker rather than a dual encoder.
-///
-/// # Errors
-/// When one of its JSON files is malformed.
-pub(crate) fn is_cross_encoder(path: &Path) -> anyhow::Result<bool> {
-    let sentence_transformers = read_json(&path.join("config_sentence_transformers.json"))?;
-    if path.join("modules.json").is_file() {
-        return Ok(sentence_transformers["model_type"] == "CrossEncoder");
-    }
-    let config = read_json(&path.join("config.json"))?;
-    let classifies = config["architectures"].as_array().is_some_and(|names| {
-        let ends = |name: &Json| {
-            name.as_str().is_some_and(|name| name.ends_with("ForSequenceClassification"))
-        };
-        names.iter().any(ends)
-    });
-    Ok(classifies)
-}
-
+/// The contents of a JSON file, or null if there is no such file.
 fn read_json(path: &Path) -> anyhow::Result<Json> {
     if !path.is_file() {
         return Ok(Json::Null);
     }
     let text = std::fs::read_to_string(path)?;
     serde_json::from_str(&text)
-        .map_err(|error| Mistake::input(format!("{}: {error}", path.display())).into())
+        .map_err(|error| CliError::input(format!("{}: {error}", path.display())).into())
 }
 
+/// The layout of a model directory, by the files and fields that tell the layouts apart.
 fn layout(path: &Path) -> &'static str {
     let config = read_json(&path.join("config.json")).unwrap_or_default();
     if path.join("modules.json").is_file() {
@@ -165,7 +143,8 @@ fn layout(path: &Path) -> &'static str {
     }
 }
 
-/// What is known of a column after reading it.
+/// Statistics of a column. `least`, `sum` and `most` are of the quantity named by
+/// [`Column::measure`].
 #[derive(Debug, Default)]
 struct Column {
     kind: Option<&'static str>,
@@ -193,7 +172,7 @@ impl Column {
         match (self.kind, kind) {
             (None, _) => {
                 self.kind = Some(kind);
-                self.example = shortened(&shown(value), 60);
+                self.example = shortened(&formatted(value), 60);
                 (self.least, self.most) = (size, size);
             }
             (Some("integer"), "number") | (Some("number"), "integer") => self.kind = Some("number"),
@@ -218,10 +197,10 @@ impl Column {
         })
     }
 
-    /// What `min`, `mean` and `max` count.
+    /// The quantity that `min`, `mean` and `max` describe.
     fn measure(&self) -> &'static str {
         match self.kind {
-            Some("text") => "letters",
+            Some("text") => "characters",
             Some("list") => "elements",
             Some("mixed") | None => "",
             _ => "value",
@@ -233,7 +212,7 @@ impl Column {
     }
 }
 
-fn shown(value: &Value) -> String {
+fn formatted(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::Text(text) => text.clone(),
@@ -241,7 +220,7 @@ fn shown(value: &Value) -> String {
         Value::Float(number) => number.to_string(),
         Value::Boolean(value) => value.to_string(),
         Value::List(values) => {
-            format!("[{}]", values.iter().map(shown).collect::<Vec<_>>().join(", "))
+            format!("[{}]", values.iter().map(formatted).collect::<Vec<_>>().join(", "))
         }
     }
 }
@@ -273,11 +252,12 @@ fn dataset_info(path: &Path, console: &Console) -> anyhow::Result<()> {
     console.result(|| text, &json!({ "path": path, "splits": results }))
 }
 
+/// One line about a split, and a table of its columns.
 fn describe(split: &str, files: usize, rows: u64, columns: &IndexMap<String, Column>) -> String {
     let plural = if files == 1 { "" } else { "s" };
     let mut text = format!("{split}: {} rows in {files} file{plural}\n", thousands(rows));
     let mut table =
-        Table::new(&["column", "kind", "missing", "min", "mean", "max", "of", "first value"]);
+        Table::new(&["column", "kind", "missing", "min", "mean", "max", "measure", "first value"]);
     for (name, column) in columns {
         let number = |value: f64| {
             let text = format!("{value:.2}");

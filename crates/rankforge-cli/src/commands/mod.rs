@@ -1,9 +1,10 @@
-//! The subcommands, one file each.
+//! The commands, one file each.
 
 pub(crate) mod encode;
 pub(crate) mod evaluate;
 pub(crate) mod info;
 pub(crate) mod mine;
+mod mining_flags;
 pub(crate) mod predict;
 pub(crate) mod quickstart;
 pub(crate) mod rank;

@@ -1,23 +1,24 @@
-//! `rankforge predict`: a score for each pair.
+//! `rankforge predict`: scores pairs of texts.
 
 use crate::console::Console;
 use crate::dataset::{SelectionArgs, roles};
-use crate::failure::Mistake;
+use crate::failure::CliError;
 use crate::inference::{RerankerArgs, printable};
 use crate::interrupt::Graceful;
 use crate::table::thousands;
 use rankforge::data::{RowReader, RowWriter, Rows, Value};
-use rankforge::encoder::{CrossEncoder, Outputs, PredictOptions, Reporter};
+use rankforge::encoder::{CrossEncoder, Outputs, PredictOptions};
 use std::path::PathBuf;
 
-/// Pairs in memory at a time; enough for batches of like length, little enough for any machine.
+/// Number of pairs that are read, scored and written at a time: enough to sort them into batches of
+/// similar length, and small beside a model.
 const CHUNK: usize = 4096;
 
 /// Score pairs of texts with a reranker
 ///
-/// Reads the pairs in pieces, so the input may be larger than memory. Writes the two text columns
-/// and `score` (`scores` for models with several labels), in input order. Without --output the
-/// rows go to standard output as JSON lines.
+/// Writes the two text columns and a column `score` (`scores`, a list, if the model has several
+/// labels), in the order of the input. Without --output the rows go to standard output as JSON
+/// lines. Reads the pairs in chunks, so the input may be larger than memory.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -27,47 +28,52 @@ Examples:
       --columns query,answer --activation-fn identity --output logits.parquet
   rankforge predict --model models/reranker --input pairs.csv --limit 10")]
 pub(crate) struct PredictArgs {
-    #[command(flatten)]
-    reranker: RerankerArgs,
-
-    /// Pairs: a .jsonl, .csv, .tsv or .parquet file, or a folder of them
+    /// Pairs: a .jsonl, .csv, .tsv or .parquet file, or a directory of such files
+    ///
+    /// The two texts are the first two columns, or those named by --columns.
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
 
     #[command(flatten)]
     selection: SelectionArgs,
 
-    /// Scores: a .jsonl, .csv or .parquet file
+    /// File for the scores: .jsonl, .csv or .parquet [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Softmax over the labels, for models with several
+    /// Apply softmax over the labels; for a model with several labels
     #[arg(long)]
     apply_softmax: bool,
+
+    #[command(flatten)]
+    reranker: RerankerArgs,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// An unusable model or input, a full disk.
+/// If the model or the input cannot be read, the output cannot be written, or the user pressed
+/// Ctrl-C.
 pub(crate) fn run(args: &PredictArgs, console: &Console) -> anyhow::Result<()> {
     let mut location = args.selection.location(args.input.clone());
     if let Some(columns) = &location.columns {
         roles(columns, &["first text", "second text"])?;
     }
-    let options =
-        PredictOptions { apply_softmax: args.apply_softmax, ..args.reranker.predict_options() };
+    let options = PredictOptions {
+        apply_softmax: args.apply_softmax,
+        ..args.reranker.predict_options(console)
+    };
     let model = args.reranker.load(console)?;
     let graceful = Graceful::begin();
     let mut writer = args.output.as_deref().map(RowWriter::create).transpose()?;
     let mut count = 0;
-    // Asks for the file's columns once, then reads only the two that are scored.
+    // Reads one row to learn the names of the columns, then only the two columns that are scored.
     if location.columns.is_none() {
         location.columns = Some(first_two_columns(&location)?);
     }
     for chunk in RowReader::open(&location, CHUNK)? {
         graceful.check()?;
-        let scored = score(&model, chunk?, &options, &*console.progress)?;
+        let scored = score(&model, chunk?, &options)?;
         count += scored.len();
         match &mut writer {
             Some(writer) => writer.write(&scored)?,
@@ -78,18 +84,22 @@ pub(crate) fn run(args: &PredictArgs, console: &Console) -> anyhow::Result<()> {
     if let (Some(writer), Some(output)) = (writer, &args.output) {
         writer.finish()?;
         console.result(
-            || format!("{} pairs scored: {}\n", thousands(count as u64), output.display()),
+            || format!("scored {} pairs: {}\n", thousands(count as u64), output.display()),
             &serde_json::json!({ "output": output, "rows": count }),
         )?;
     }
     Ok(())
 }
 
+/// The names of the first two columns.
+///
+/// # Errors
+/// If the data set cannot be read or has fewer columns.
 fn first_two_columns(location: &rankforge::data::Location) -> anyhow::Result<Vec<String>> {
     let first = RowReader::open(location, 1)?.next().transpose()?.unwrap_or_default();
     let names: Vec<String> = first.column_names().into_iter().map(str::to_owned).collect();
     if names.len() < 2 {
-        return Err(Mistake::input(format!(
+        return Err(CliError::input(format!(
             "{}: expected at least two columns, got {}",
             location.path.display(),
             if names.is_empty() { "none".to_owned() } else { names.join(", ") }
@@ -99,22 +109,18 @@ fn first_two_columns(location: &rankforge::data::Location) -> anyhow::Result<Vec
     Ok(names.into_iter().take(2).collect())
 }
 
-/// The rows with their scores beside them.
-fn score(
-    model: &CrossEncoder,
-    rows: Rows,
-    options: &PredictOptions,
-    reporter: &dyn Reporter,
-) -> anyhow::Result<Rows> {
+/// The rows with a column of scores appended.
+fn score(model: &CrossEncoder, rows: Rows, options: &PredictOptions) -> anyhow::Result<Rows> {
     let names = rows.column_names();
     let (first, second) = (rows.texts(names[0])?, rows.texts(names[1])?);
     let pairs: Vec<(&str, &str)> = first.into_iter().zip(second).collect();
-    let outputs = model.predict(&pairs, options, reporter)?;
-    let mut columns = rows.columns().to_vec();
+    let outputs = model.predict_with(&pairs, options)?;
+    let mut columns = rows.into_columns();
     columns.push(score_column(&outputs));
     Ok(Rows::new(columns)?)
 }
 
+/// The column `score` of numbers, or `scores` of lists if the model has several labels.
 fn score_column(outputs: &Outputs) -> (String, Vec<Value>) {
     let value = |score: &f32| Value::Float(printable(*score));
     if outputs.columns == 1 {
@@ -125,6 +131,7 @@ fn score_column(outputs: &Outputs) -> (String, Vec<Value>) {
     }
 }
 
+/// The rows as JSON lines.
 fn json_lines(rows: &Rows) -> anyhow::Result<String> {
     let mut text = String::new();
     for row in 0..rows.len() {

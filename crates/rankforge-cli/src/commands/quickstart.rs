@@ -1,60 +1,63 @@
-//! `rankforge quickstart`: the whole story on the collection inside the binary.
+//! `rankforge quickstart`: the whole workflow on the embedded collection.
 
 use crate::console::Console;
 use crate::inference::{at_least_one, printable};
-use crate::interrupt::Graceful;
-use crate::quickstart::{
-    Collection, NEGATIVES, Setting, train_first_stage, train_reranker, untrained_reranker,
-};
+use crate::interrupt::{self, Graceful};
+use crate::progress::Progress;
+use crate::quickstart::collection::Collection;
+use crate::quickstart::matching::untrained_reranker;
+use crate::quickstart::training::{NEGATIVES, Setting, train_first_stage, train_reranker};
 use crate::table::{Table, shortened, thousands};
 use anyhow::Context;
 use rankforge::Metrics;
-use rankforge::data::{Beir, Rows};
+use rankforge::base::{Reporter, write_atomically};
+use rankforge::data::{Beir, RowWriter, Rows};
 use rankforge::encoder::{
-    CrossEncoder, DualEncoder, PredictOptions, Ranked, Reporter, train_word_piece,
+    CrossEncoder, DualEncoder, EncodeOptions, LoadOptions, PredictOptions, Ranked, train_word_piece,
 };
-use rankforge::evaluation::{Candidates, FirstStage, samples_from_first_stage};
-use rankforge::mining::{MiningOptions, OutputFormat, mine_hard_negatives};
+use rankforge::evaluation::{Candidates, FirstStage, FirstStageOptions, samples_from_first_stage};
+use rankforge::mining::{HardNegativeMiner, MiningOptions, OutputFormat};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
-/// Word pieces of the tokenizer.
+/// Size of the tokenizer's vocabulary.
 const VOCABULARY: usize = 4000;
-/// Negatives come from so many of the nearest passages.
+/// Negatives are taken from this many nearest passages of each question.
 const RANGE_MAX: i64 = 20;
-/// Where NDCG and MRR are cut.
+/// Number of top ranks that NDCG and MRR consider.
 const AT_K: usize = 10;
-/// Texts or pairs in a batch where nothing is trained.
+/// Number of texts or pairs in a batch of inference.
 const BATCH: usize = 64;
-/// Letters of a passage in the table.
+/// Maximum number of characters of a passage in the table.
 const SHOWN: usize = 72;
 
-/// Run the whole story on a small collection inside the binary
+/// Train and evaluate a reranker on a small built-in collection
 ///
-/// Learns a tokenizer, trains a dual encoder, mines hard negatives with it, trains a reranker on
-/// them and measures both on questions about passages that training has not seen, in under three
-/// minutes on two cores. Nothing is downloaded: both models start without any pretraining, so the
-/// figures show that the work works, not how good rerankers are.
+/// Trains a tokenizer and a dual encoder, mines hard negatives with it, trains a reranker on them,
+/// and evaluates both models on questions about passages that training has not seen. Takes less
+/// than three minutes on two cores and downloads nothing. Both models are trained from scratch, so
+/// the metrics show that the workflow works, not how good a reranker can be.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   rankforge quickstart
   rankforge quickstart --output /tmp/quickstart --seed 1 --json")]
 pub(crate) struct QuickstartArgs {
-    /// Where models and data go
-    #[arg(long, value_name = "FOLDER", default_value = "rankforge-quickstart")]
+    /// Directory for the models and the data
+    #[arg(long, value_name = "DIR", default_value = "rankforge-quickstart")]
     output: PathBuf,
 
-    /// Seed of the split, of the first weights and of the batches
+    /// Seed of the split, the initial weights and the order of the batches
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
 
-    /// Epochs of the reranker
+    /// Number of epochs for the reranker
     #[arg(long, value_name = "N", default_value_t = 5.0)]
     num_train_epochs: f64,
 
-    /// Passages that the first stage hands to the reranker
+    /// Number of passages per question that the dual encoder retrieves for the reranker
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = at_least_one)]
     depth: usize,
 }
@@ -62,72 +65,86 @@ pub(crate) struct QuickstartArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// A folder that cannot be written, or an interruption.
+/// If the directory cannot be written, or the user pressed Ctrl-C.
 pub(crate) fn run(args: &QuickstartArgs, console: &Console) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    let interruption = Graceful::begin();
-    let stages = Stages { console, begun };
-    let folder = Folder::create(&args.output)?;
+    let started = Instant::now();
+    let graceful = Graceful::begin();
+    let stages = Arc::new(Stages { progress: console.progress.clone(), started });
+    let reporter: Arc<dyn Reporter> = stages.clone();
+    let paths = Paths::create(&args.output)?;
     let setting = Setting {
         seed: args.seed,
-        options: rankforge::encoder::LoadOptions { seed: args.seed, ..console.load_options()? },
-        runs: &folder.runs,
-        stop: interruption.flag(),
-        reporter: &stages,
+        options: LoadOptions {
+            seed: args.seed,
+            reporter: reporter.clone(),
+            ..console.load_options()?
+        },
+        runs: &paths.runs,
+        stop: interrupt::stop(),
     };
 
     let collection = Collection::read(args.seed)?;
     let (pairs, held_out) = (collection.training_pairs()?, collection.held_out());
-    folder.write_data(&pairs, &held_out)?;
+    paths.write_data(&pairs, &held_out)?;
     stages.done(1, describe(&collection, &held_out));
 
     let texts = collection.training_texts();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let tokenizer = train_word_piece(&texts, VOCABULARY)?;
-    let pieces = thousands(tokenizer.vocab_size() as u64);
-    stages.done(2, format!("tokenizer: {pieces} word pieces, learned from the training text"));
+    let size = thousands(tokenizer.vocab_size() as u64);
+    stages.done(2, format!("tokenizer: {size} word pieces, trained on the training texts"));
 
-    let first = train_first_stage(tokenizer, pairs.clone(), &folder.first_stage, &setting)?;
-    interruption.check()?;
-    stages
-        .done(3, format!("first stage: a static dual encoder of {} dimensions", first.dimension()));
+    let first = train_first_stage(tokenizer, pairs.clone(), &paths.first_stage, &setting)?;
+    graceful.check()?;
+    let dimension = first.dimension();
+    stages.done(3, format!("first stage: trained a static dual encoder, {dimension} dimensions"));
 
-    let mined = mine(&pairs, &first, &stages)?;
-    interruption.check()?;
+    let mined = mine(&pairs, &first, &reporter)?;
+    graceful.check()?;
     let rows = thousands(mined.len() as u64);
-    stages.done(4, format!("mined: {rows} labeled pairs, {NEGATIVES} hard negatives a question"));
-
-    let retrieved = samples_from_first_stage(&held_out, &first, args.depth, AT_K, BATCH, &stages)?;
-    let options = &setting.options;
-    let reranker = untrained_reranker(&first, &folder.first_stage, &folder.untrained, options)?;
-    let untrained = retrieved.rerank(&reranker, BATCH, &stages)?;
-    interruption.check()?;
-    stages.done(5, before(&retrieved, &untrained));
-
-    let reranker =
-        train_reranker(reranker, mined, args.num_train_epochs, &folder.reranker, &setting)?;
     stages.done(
-        6,
-        format!("reranker: trained and saved with its card, {}", folder.reranker.display()),
+        4,
+        format!("mining: {rows} labeled pairs, up to {NEGATIVES} hard negatives per question"),
     );
 
-    let trained = retrieved.rerank(&reranker, BATCH, &stages)?;
-    stages.done(7, "evaluation: the held-out questions, ranked once more".to_owned());
+    let retrieval = FirstStageOptions {
+        depth: args.depth,
+        at_k: AT_K,
+        encode: EncodeOptions {
+            batch_size: BATCH,
+            reporter: reporter.clone(),
+            ..EncodeOptions::default()
+        },
+    };
+    let retrieved = samples_from_first_stage(&held_out, &first, &retrieval)?;
+    let options = &setting.options;
+    let reranker = untrained_reranker(&first, &paths.first_stage, &paths.untrained, options)?;
+    let untrained = retrieved.rerank(&reranker, BATCH, &reporter)?;
+    graceful.check()?;
+    stages.done(5, describe_untrained(&retrieved, &untrained));
+
+    let reranker =
+        train_reranker(reranker, mined, args.num_train_epochs, &paths.reranker, &setting)?;
+    let path = paths.reranker.display();
+    stages.done(6, format!("reranker: trained, and saved with its model card to {path}"));
+
+    let trained = retrieved.rerank(&reranker, BATCH, &reporter)?;
+    stages.done(7, "evaluation: reranked the candidates of the held-out questions".to_owned());
 
     let sample = Sample::rank(&retrieved, &reranker)?;
-    let figures = Figures { first_stage: &retrieved.metrics, untrained, trained };
-    let seconds = begun.elapsed().as_secs_f64();
+    let comparison = Comparison { first_stage: &retrieved.metrics, untrained, trained };
+    let seconds = started.elapsed().as_secs_f64();
     let text = || {
         let head = format!("{} held-out questions, {seconds:.0} s\n", held_out.queries.len());
-        format!("{head}{}\n{}\n{}", figures.table(), sample.table(), folder.next_steps())
+        format!("{head}{}\n{}\n{}", comparison.table(), sample.table(), paths.next_steps())
     };
     let json = json!({
-        "reranker": folder.reranker,
-        "first_stage": folder.first_stage,
+        "reranker": paths.reranker,
+        "first_stage": paths.first_stage,
         "figures": {
-            "first_stage": figures.first_stage,
-            "untrained": figures.untrained,
-            "trained": figures.trained,
+            "first_stage": comparison.first_stage,
+            "untrained": comparison.untrained,
+            "trained": comparison.trained,
         },
         "sample": sample.json(),
         "seconds": seconds,
@@ -137,7 +154,7 @@ pub(crate) fn run(args: &QuickstartArgs, console: &Console) -> anyhow::Result<()
 
 fn describe(collection: &Collection, held_out: &Beir) -> String {
     format!(
-        "collection: {} passages, {} questions; {} passages with their {} questions are held out",
+        "collection: {} passages, {} questions; {} passages and their {} questions are held out",
         collection.passages(),
         collection.questions(),
         collection.held_out_passages(),
@@ -145,7 +162,8 @@ fn describe(collection: &Collection, held_out: &Beir) -> String {
     )
 }
 
-fn mine(pairs: &Rows, first: &DualEncoder, stages: &Stages<'_>) -> anyhow::Result<Rows> {
+/// Hard negatives for the training questions, as rows of question, passage and label.
+fn mine(pairs: &Rows, first: &DualEncoder, reporter: &Arc<dyn Reporter>) -> anyhow::Result<Rows> {
     let options = MiningOptions {
         num_negatives: NEGATIVES as i64,
         range_max: Some(RANGE_MAX),
@@ -154,54 +172,57 @@ fn mine(pairs: &Rows, first: &DualEncoder, stages: &Stages<'_>) -> anyhow::Resul
         verbose: false,
         ..MiningOptions::default()
     };
-    Ok(mine_hard_negatives(pairs, first, &options, None, None, stages)?.rows)
+    let reporter = reporter.clone();
+    let miner = HardNegativeMiner { options, reporter, ..HardNegativeMiner::new(first) };
+    Ok(miner.mine(pairs)?.rows)
 }
 
-fn before(retrieved: &FirstStage, untrained: &Metrics) -> String {
+fn describe_untrained(retrieved: &FirstStage, untrained: &Metrics) -> String {
     let key = format!("ndcg@{AT_K}");
-    let of = |metrics: &Metrics| metrics.get(&key).unwrap_or(f64::NAN);
+    let value = |metrics: &Metrics| metrics.get(&key).unwrap_or(f64::NAN);
     format!(
-        "before training: {key} {:.3} by the first stage, {:.3} by the untrained reranker",
-        of(&retrieved.metrics),
-        of(untrained)
+        "before training: {key} is {:.3} for the first stage, {:.3} for the untrained reranker",
+        value(&retrieved.metrics),
+        value(untrained)
     )
 }
 
-/// Says when a stage is done; of the libraries' reports it passes on progress and warnings alone.
-struct Stages<'a> {
-    console: &'a Console,
-    begun: Instant,
+/// A reporter that prints one line per finished stage. It shows the progress and the warnings of
+/// the library, but not its messages.
+struct Stages {
+    progress: Arc<Progress>,
+    started: Instant,
 }
 
-impl Stages<'_> {
+impl Stages {
     fn done(&self, stage: usize, text: String) {
-        let seconds = self.begun.elapsed().as_secs_f64();
-        self.console.progress.message(&format!("[{stage}/7, {seconds:5.1} s] {text}"));
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.progress.message(&format!("[{stage}/7, {seconds:5.1} s] {text}"));
     }
 }
 
-impl Reporter for Stages<'_> {
+impl Reporter for Stages {
     fn begin(&self, task: &str, total: Option<u64>, unit: &str) {
-        self.console.progress.begin(task, total, unit);
+        self.progress.begin(task, total, unit);
     }
 
     fn advance(&self, amount: u64) {
-        self.console.progress.advance(amount);
+        self.progress.advance(amount);
     }
 
     fn end(&self) {
-        self.console.progress.end_quietly();
+        self.progress.end_quietly();
     }
 
     fn message(&self, _text: &str) {}
 
     fn warning(&self, text: &str) {
-        self.console.progress.warning(text);
+        self.progress.warning(text);
     }
 }
 
-/// Where everything goes.
-struct Folder {
+/// The paths of all that the quickstart writes.
+struct Paths {
     root: PathBuf,
     first_stage: PathBuf,
     untrained: PathBuf,
@@ -211,9 +232,10 @@ struct Folder {
     pairs: PathBuf,
 }
 
-impl Folder {
-    fn create(root: &Path) -> anyhow::Result<Folder> {
-        let folder = Folder {
+impl Paths {
+    /// The paths below `root`; creates the directory of the held-out questions.
+    fn create(root: &Path) -> anyhow::Result<Paths> {
+        let paths = Paths {
             root: root.to_owned(),
             first_stage: root.join("first-stage"),
             untrained: root.join("untrained-reranker"),
@@ -222,14 +244,16 @@ impl Folder {
             held_out: root.join("held-out"),
             pairs: root.join("pairs.jsonl"),
         };
-        std::fs::create_dir_all(folder.held_out.join("qrels"))
+        std::fs::create_dir_all(paths.held_out.join("qrels"))
             .with_context(|| format!("cannot create {}", root.display()))?;
-        Ok(folder)
+        Ok(paths)
     }
 
-    /// The training pairs, and the held-out questions as a BEIR folder.
+    /// Writes the training pairs, and the held-out questions as a BEIR directory.
     fn write_data(&self, pairs: &Rows, held_out: &Beir) -> anyhow::Result<()> {
-        crate::commands::mine::write_rows(pairs, &self.pairs)?;
+        let mut writer = RowWriter::create(&self.pairs)?;
+        writer.write(pairs)?;
+        writer.finish()?;
         let lines = |texts: &indexmap::IndexMap<String, String>| -> String {
             texts
                 .iter()
@@ -249,55 +273,50 @@ impl Folder {
 
     fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
         let path = self.held_out.join(name);
-        let write = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.root)?;
-            std::io::Write::write_all(&mut file, text.as_bytes())?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().with_context(|| format!("cannot write {}", path.display()))
+        Ok(write_atomically(&path, text.as_bytes())?)
     }
 
     fn next_steps(&self) -> String {
         let root = self.root.display();
         format!(
-            "What to try next:\n\
+            "Next steps:\n\
              \x20 rankforge rank --model {root}/reranker --query 'What do bees make?' \\\n\
              \x20     --documents {root}/held-out/corpus.jsonl --top-k 3\n\
-             \x20 rankforge evaluate reranking --model {root}/reranker --dataset {root}/held-out \\\n\
-             \x20     --first-stage {root}/first-stage --always-rerank-positives false\n\
+             \x20 rankforge evaluate reranking --model {root}/reranker \\\n\
+             \x20     --dataset {root}/held-out --first-stage {root}/first-stage \\\n\
+             \x20     --always-rerank-positives false\n\
              \x20 rankforge info {root}/reranker\n\
              \x20 rankforge serve --model {root}/reranker\n\
-             With your own pairs and a pretrained encoder: rankforge train --help\n"
+             To train on your own pairs with a pretrained encoder: rankforge train --help\n"
         )
     }
 }
 
-/// The figures before and after.
-struct Figures<'a> {
+/// The metrics of the first stage, and of the reranker before and after training.
+struct Comparison<'a> {
     first_stage: &'a Metrics,
     untrained: Metrics,
     trained: Metrics,
 }
 
-impl Figures<'_> {
+impl Comparison<'_> {
     fn table(&self) -> Table {
         let mut table =
-            Table::new(&["figure", "first stage", "untrained reranker", "trained reranker"]);
-        for (name, value) in &self.first_stage.0 {
-            let of = |metrics: &Metrics| format!("{:.3}", metrics.get(name).unwrap_or(f64::NAN));
+            Table::new(&["metric", "first stage", "untrained reranker", "trained reranker"]);
+        for (name, first_stage) in &self.first_stage.0 {
+            let value = |metrics: &Metrics| format!("{:.3}", metrics.get(name).unwrap_or(f64::NAN));
             table.row([
                 name.clone(),
-                format!("{value:.3}"),
-                of(&self.untrained),
-                of(&self.trained),
+                format!("{first_stage:.3}"),
+                value(&self.untrained),
+                value(&self.trained),
             ]);
         }
         table
     }
 }
 
-/// A question that training has not seen, and its three best passages.
+/// A held-out question and the three passages that the trained reranker ranks highest.
 struct Sample<'a> {
     query: &'a str,
     positive: &'a [String],
@@ -313,9 +332,9 @@ impl<'a> Sample<'a> {
                 texts.iter().map(String::as_str).collect()
             }
         };
-        let (query, options) = (sample.query.as_str(), PredictOptions::default());
-        let silent = &rankforge::encoder::Silent;
-        let ranking = reranker.rank(query, &documents, Some(3), &options, silent)?;
+        let query = sample.query.as_str();
+        let options = PredictOptions::default();
+        let ranking = reranker.rank_with(query, &documents, Some(3), &options)?;
         Ok(Sample { query, positive: &sample.positive, documents, ranking })
     }
 

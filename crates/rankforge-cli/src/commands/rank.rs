@@ -1,22 +1,23 @@
-//! `rankforge rank`: the documents that answer a query best.
+//! `rankforge rank`: ranks documents for one query.
 
-use crate::commands::mine::read_texts;
 use crate::console::Console;
-use crate::failure::Mistake;
+use crate::failure::CliError;
 use crate::inference::{RerankerArgs, at_least_one, printable};
 use crate::table::{Table, shortened};
 use anyhow::Context;
+use rankforge::data::load_texts;
 use serde_json::json;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Letters of a document in the table.
+/// Maximum number of characters of a document in the table.
 const SHOWN: usize = 100;
 
-/// Order documents by how well they answer a query
+/// Rank documents for a query with a reranker
 ///
-/// Documents are the lines of a .txt file or of standard input (`-`), or a column of a .jsonl, .csv,
-/// .tsv or .parquet file. With --json each is printed whole, with its number in the input.
+/// Documents are the lines of a .txt file or of standard input, or a column of a .jsonl, .csv, .tsv
+/// or .parquet file. Prints the best documents with their scores and their positions in the input
+/// (corpus_id, from 0). The table shortens the texts; --json prints them in full.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,39 +27,38 @@ Examples:
   cat passages.txt | rankforge rank --model models/reranker \\
       --query 'how tall is mount fuji' --documents - --json")]
 pub(crate) struct RankArgs {
-    #[command(flatten)]
-    reranker: RerankerArgs,
-
-    /// The query
+    /// Query
     #[arg(long, value_name = "TEXT")]
     query: String,
 
-    /// Documents: a file, or - for standard input
+    /// Documents: a .txt, .jsonl, .csv, .tsv or .parquet file, or - for standard input
     #[arg(long, value_name = "FILE")]
     documents: PathBuf,
 
-    /// Column that holds the documents [default: `text`, or else the first]
+    /// Column with the documents [default: `text` if there is one, else the first]
     #[arg(long, value_name = "NAME")]
     column: Option<String>,
 
-    /// Print the best N only
+    /// Number of documents to print
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = at_least_one)]
     top_k: usize,
+
+    #[command(flatten)]
+    reranker: RerankerArgs,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// An unusable model, documents that cannot be read, a model of several labels.
+/// If the documents or the model cannot be read, or the model has several labels.
 pub(crate) fn run(args: &RankArgs, console: &Console) -> anyhow::Result<()> {
     let documents = read_documents(&args.documents, args.column.as_deref())?;
     let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
     let model = args.reranker.load(console)?;
-    let options = args.reranker.predict_options();
-    let ranking =
-        model.rank(&args.query, &documents, Some(args.top_k), &options, &*console.progress)?;
+    let options = args.reranker.predict_options(console);
+    let ranking = model.rank_with(&args.query, &documents, Some(args.top_k), &options)?;
     let text = || {
-        let mut table = Table::new(&["rank", "score", "document", "text"]);
+        let mut table = Table::new(&["rank", "score", "corpus_id", "text"]);
         for (rank, ranked) in ranking.iter().enumerate() {
             table.row([
                 (rank + 1).to_string(),
@@ -79,6 +79,10 @@ pub(crate) fn run(args: &RankArgs, console: &Console) -> anyhow::Result<()> {
     console.result(text, &results)
 }
 
+/// The documents of a file or of standard input; blank lines of text are skipped.
+///
+/// # Errors
+/// If they cannot be read, there is none, or a column is given for lines of text.
 fn read_documents(path: &Path, column: Option<&str>) -> anyhow::Result<Vec<String>> {
     let lines = |text: String| -> Vec<String> {
         text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
@@ -86,7 +90,10 @@ fn read_documents(path: &Path, column: Option<&str>) -> anyhow::Result<Vec<Strin
     let is_standard_input = path.as_os_str() == "-";
     let is_text = path.extension().is_some_and(|extension| extension == "txt");
     if column.is_some() && (is_standard_input || is_text) {
-        return Err(Mistake::usage("--column: lines of text have no columns").into());
+        return Err(CliError::usage(
+            "--column cannot be used with lines of text, which have no columns",
+        )
+        .into());
     }
     let documents = if is_standard_input {
         let mut text = String::new();
@@ -94,14 +101,16 @@ fn read_documents(path: &Path, column: Option<&str>) -> anyhow::Result<Vec<Strin
         lines(text)
     } else if is_text {
         let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the documents {}", path.display()))?;
+            .with_context(|| format!("cannot read the documents in {}", path.display()))?;
         lines(text)
     } else {
-        read_texts(path, column)?
+        load_texts(path, column)?
     };
     if documents.is_empty() {
         let name = if is_standard_input { "standard input".into() } else { path.to_string_lossy() };
-        return Err(Mistake::input(format!("{name}: there are no documents")).into());
+        return Err(
+            CliError::input(format!("{name}: expected at least one document, got none")).into()
+        );
     }
     Ok(documents)
 }

@@ -1,20 +1,21 @@
-//! `rankforge serve`: a model over HTTP.
+//! `rankforge serve`: serves a model over HTTP.
 
-use crate::commands::info::is_cross_encoder;
 use crate::console::Console;
 use crate::inference::{PrecisionArgs, at_least_one};
 use crate::interrupt::Graceful;
-use rankforge::encoder::{CrossEncoder, DualEncoder, LoadOptions, Reporter};
-use rankforge_serve::{Served, Server, Stop};
+use rankforge::base::Reporter;
+use rankforge::encoder::{CrossEncoder, DualEncoder, LoadOptions, ModelKind, TextModel};
+use rankforge_serve::{ServedModel, Server, Stop};
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// Serve a reranker or a dual encoder over HTTP
 ///
-/// Routes and bodies are those of text-embeddings-inference: POST /rerank and /predict for
-/// rerankers, POST /embed for dual encoders, GET /info and /health. Listens to this machine alone
-/// unless told otherwise. The first Ctrl-C answers what is open and ends.
+/// Routes and bodies are those of text-embeddings-inference: POST /rerank and /predict for a
+/// reranker, POST /embed for a dual encoder, GET /info and /health for both. By default only
+/// programs on this machine can connect. The first Ctrl-C completes the open requests and stops the
+/// server.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -23,54 +24,56 @@ Examples:
       -d '{\"query\": \"how tall is mount fuji\", \"texts\": [\"3,776 metres.\", \"In Japan.\"]}'
   rankforge serve --model models/encoder --hostname 0.0.0.0 --max-batch-tokens 32768")]
 pub(crate) struct ServeArgs {
-    /// Folder of the model
-    #[arg(long, value_name = "FOLDER")]
+    /// Directory of the model
+    #[arg(long, value_name = "DIR")]
     model: PathBuf,
 
-    /// Address to listen to
+    /// IP address to listen on; 0.0.0.0 accepts connections from other machines
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     hostname: IpAddr,
 
-    /// Port to listen to; 0 takes a free one
+    /// Port to listen on; 0 takes a free port
     #[arg(long, short, value_name = "PORT", default_value_t = 3000)]
     port: u16,
 
-    /// What /info calls the model [default: its folder]
+    /// Name of the model in /info [default: the value of --model]
     #[arg(long, value_name = "NAME")]
     served_model_name: Option<String>,
 
-    /// Cut inputs to so many tokens [default: as the model's files say]
-    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
+    /// Truncate inputs to N tokens [default: the model's max_seq_length]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     max_length: Option<usize>,
 
     #[command(flatten)]
     precision: PrecisionArgs,
 
-    /// Most texts in the queue and in work; beyond that requests get status 429
+    /// Maximum number of texts queued or being computed; a request beyond it gets status 429
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least_one)]
     max_concurrent_requests: usize,
 
-    /// Most tokens in a batch
+    /// Maximum number of tokens in a batch
     #[arg(long, value_name = "N", default_value_t = 16384, value_parser = at_least_one)]
     max_batch_tokens: usize,
 
-    /// Most texts in a batch [default: no limit but the tokens]
+    /// Maximum number of texts in a batch [default: as many as fit into --max-batch-tokens]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     max_batch_requests: Option<usize>,
 
-    /// Most texts in a request; beyond that it gets status 413
+    /// Maximum number of texts in a request; a larger request gets status 413
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_one)]
     max_client_batch_size: usize,
 
-    /// Whether long texts are cut when a request does not say
+    /// Whether to truncate long texts of requests without the field `truncate`
+    ///
+    /// With false, such a request gets status 422 if a text is longer than --max-length.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     auto_truncate: bool,
 
-    /// Most bytes in a request
+    /// Maximum size of a request in bytes; a larger request gets status 413
     #[arg(long, value_name = "BYTES", default_value_t = 2_000_000, value_parser = at_least_one)]
     payload_limit: usize,
 
-    /// Threads for tokenising [default: one less than cores]
+    /// Maximum number of threads that tokenise [default: the number of CPU cores minus 1]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     tokenization_workers: Option<usize>,
 }
@@ -78,23 +81,25 @@ pub(crate) struct ServeArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// An unusable model, or an address that cannot be listened to.
+/// If the model cannot be opened, a setting is out of range, or the address cannot be bound.
 pub(crate) fn run(args: &ServeArgs, console: &Console) -> anyhow::Result<()> {
     let options = LoadOptions {
         max_length: args.max_length,
         precision: args.precision.precision,
         ..console.load_options()?
     };
-    let progress = &*console.progress;
-    let model: Served = if is_cross_encoder(&args.model)? {
-        let reranker = CrossEncoder::load(&args.model, &options, progress)?;
-        args.precision.tell(reranker.model(), console);
-        reranker.into()
-    } else {
-        let encoder = DualEncoder::load(&args.model, &options, progress)?;
-        args.precision.check(&[encoder.model()])?;
-        args.precision.tell(encoder.model(), console);
-        encoder.into()
+    let model: ServedModel = match ModelKind::of_directory(&args.model)? {
+        ModelKind::CrossEncoder => {
+            let reranker = CrossEncoder::open_with(&args.model, &options)?;
+            args.precision.report(reranker.model(), console);
+            reranker.into()
+        }
+        ModelKind::SentenceTransformer => {
+            let encoder = DualEncoder::open_with(&args.model, &options)?;
+            args.precision.check(&[encoder.model()])?;
+            args.precision.report(encoder.model(), console);
+            encoder.into()
+        }
     };
     let defaults = Server::default();
     let name = args.served_model_name.clone();
@@ -111,13 +116,13 @@ pub(crate) fn run(args: &ServeArgs, console: &Console) -> anyhow::Result<()> {
         ..defaults
     };
     let stop = Stop::default();
-    let switch = stop.clone();
-    let _graceful = Graceful::begin_with(move || switch.stop());
+    let stop_on_signal = stop.clone();
+    let _graceful = Graceful::begin_with(move || stop_on_signal.stop());
     let mut printed = Ok(());
     server.run(model, &stop, |address| {
-        progress.message(&format!("listening on http://{address}"));
+        console.progress.message(&format!("listening on http://{address}"));
         if console.json {
-            // Programs that took a free port learn it here.
+            // With --port 0 a program that starts the server learns the port here.
             printed = console.print_json(&json!({ "address": address.to_string() }));
         }
     })?;

@@ -1,4 +1,4 @@
-//! The collection inside the binary: short passages and questions they answer.
+//! The embedded collection: short passages, and questions that they answer.
 
 use anyhow::Context;
 use rankforge::data::{Beir, Rows, Value};
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 const PASSAGES: &str = include_str!("../../quickstart/passages.jsonl");
 const QUESTIONS: &str = include_str!("../../quickstart/questions.jsonl");
 
-/// Every so manieth passage is held out, with its questions.
+/// One in this many passages is held out, with its questions.
 const HELD_OUT_EVERY: usize = 5;
 
 /// The collection, split by passage.
@@ -34,18 +34,20 @@ struct Question {
 }
 
 impl Passage {
-    /// Title and text, as BEIR collections are read.
-    fn whole(&self) -> String {
+    /// Title and text joined by a space, as the reader of BEIR collections joins them.
+    fn full_text(&self) -> String {
         format!("{} {}", self.title, self.text)
     }
 }
 
 impl Collection {
-    /// Reads the embedded files and splits them: of each group of neighbouring passages, which are on
-    /// like subjects, one is held out; `seed` says which.
+    /// Reads the embedded files and splits them.
+    ///
+    /// One passage of each [`HELD_OUT_EVERY`] consecutive ones is held out: neighbours are about
+    /// similar subjects, so every subject stays in the training data. `seed` determines which one.
     ///
     /// # Errors
-    /// When the embedded files are malformed.
+    /// If the embedded files are malformed.
     pub(crate) fn read(seed: u64) -> anyhow::Result<Collection> {
         let passages: Vec<Passage> = parse(PASSAGES).context("the embedded passages")?;
         let questions = parse(QUESTIONS).context("the embedded questions")?;
@@ -55,56 +57,62 @@ impl Collection {
         Ok(Collection { passages, questions, held_out })
     }
 
-    /// Passages of the collection.
+    /// Number of passages.
     pub(crate) fn passages(&self) -> usize {
         self.passages.len()
     }
 
-    /// Questions of the collection.
+    /// Number of questions.
     pub(crate) fn questions(&self) -> usize {
         self.questions.len()
     }
 
-    /// Passages that training does not see.
+    /// Number of held-out passages.
     pub(crate) fn held_out_passages(&self) -> usize {
         self.held_out.len()
     }
 
-    /// All texts that training may see, passages first.
+    /// The passages and then the questions that are not held out.
     pub(crate) fn training_texts(&self) -> Vec<String> {
-        let seen = self.passages.iter().filter(|passage| !self.held_out.contains(&passage.id));
-        let asked = self.questions.iter().filter(|asked| !self.held_out.contains(&asked.passage));
-        seen.map(Passage::whole).chain(asked.map(|asked| asked.question.clone())).collect()
+        let passages = self.passages.iter().filter(|passage| !self.held_out.contains(&passage.id));
+        let questions =
+            self.questions.iter().filter(|question| !self.held_out.contains(&question.passage));
+        let questions = questions.map(|question| question.question.clone());
+        passages.map(Passage::full_text).chain(questions).collect()
     }
 
-    /// Questions and the passages that answer them, for training.
+    /// Rows with the columns `question` and `passage`: the questions that are not held out, each
+    /// with the passage that answers it.
     ///
     /// # Errors
-    /// When a question names a passage that is not there.
+    /// If a question refers to a passage that does not exist.
     pub(crate) fn training_pairs(&self) -> anyhow::Result<Rows> {
         let (mut questions, mut passages) = (Vec::new(), Vec::new());
-        for asked in &self.questions {
-            let passage = self.passages.iter().find(|passage| passage.id == asked.passage);
-            let passage = passage.with_context(|| format!("no passage {}", asked.passage))?;
+        for question in &self.questions {
+            let passage = self.passages.iter().find(|passage| passage.id == question.passage);
+            let passage = passage.with_context(|| format!("no passage {}", question.passage))?;
             if !self.held_out.contains(&passage.id) {
-                questions.push(Value::Text(asked.question.clone()));
-                passages.push(Value::Text(passage.whole()));
+                questions.push(Value::Text(question.question.clone()));
+                passages.push(Value::Text(passage.full_text()));
             }
         }
         Ok(Rows::new(vec![("question".to_owned(), questions), ("passage".to_owned(), passages)])?)
     }
 
-    /// The questions about the passages held out, to be answered from all passages.
+    /// A BEIR collection for evaluation: the held-out questions as queries, all passages (held out
+    /// or not) as the corpus.
     pub(crate) fn held_out(&self) -> Beir {
         let corpus =
-            self.passages.iter().map(|passage| (passage.id.clone(), passage.whole())).collect();
-        let asked = || self.questions.iter().filter(|asked| self.held_out.contains(&asked.passage));
+            self.passages.iter().map(|passage| (passage.id.clone(), passage.full_text())).collect();
+        let questions =
+            || self.questions.iter().filter(|question| self.held_out.contains(&question.passage));
+        let query = |question: &Question| (question.id.clone(), question.question.clone());
+        let relevant =
+            |question: &Question| (question.id.clone(), vec![(question.passage.clone(), 1.0)]);
         Beir {
             corpus,
-            queries: asked().map(|asked| (asked.id.clone(), asked.question.clone())).collect(),
-            relevant: asked()
-                .map(|asked| (asked.id.clone(), vec![(asked.passage.clone(), 1.0)]))
-                .collect(),
+            queries: questions().map(query).collect(),
+            relevant: questions().map(relevant).collect(),
         }
     }
 }
@@ -118,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_collection_is_whole_and_split_by_passage() {
+    fn the_collection_is_complete_and_split_by_passage() {
         let collection = Collection::read(42).unwrap();
         assert!(collection.passages() >= 240, "{} passages", collection.passages());
         assert!(collection.questions() >= 720, "{} questions", collection.questions());
@@ -126,10 +134,13 @@ mod tests {
         let held_out = collection.held_out();
         assert_eq!(pairs.len() + held_out.queries.len(), collection.questions());
         assert_eq!(held_out.corpus.len(), collection.passages());
-        let seen: BTreeSet<&str> = pairs.texts("passage").unwrap().into_iter().collect();
+        let training: BTreeSet<&str> = pairs.texts("passage").unwrap().into_iter().collect();
         for judged in held_out.relevant.values() {
             let text = &held_out.corpus[&judged[0].0];
-            assert!(!seen.contains(text.as_str()), "training sees {text}");
+            assert!(
+                !training.contains(text.as_str()),
+                "a held-out passage is in the training pairs: {text}"
+            );
         }
     }
 }

@@ -1,13 +1,15 @@
-//! An untrained BERT whose attention begins as a matcher of words.
+//! An untrained BERT whose attention starts as a word matcher.
 //!
-//! A few hundred passages teach a random transformer nothing about words. So it starts with what the
-//! first stage has learned, and with a first guess of what a reranker does: the word vectors are
-//! those of the dual encoder, and query and key projections are the identity, scaled, so that a word of the
-//! question attends to the same and like words of the passage. Which text a token is from stands in
-//! dimensions of its own, which attention does not compare but passes on. The rest is random.
+//! A few hundred passages are too few for a randomly initialised transformer to learn anything
+//! about words. So the reranker starts with the word embeddings that the dual encoder has learned,
+//! and with query and key projections that are a multiple of the identity: a token of the question
+//! attends to the same and to similar tokens of the passage. The segment embeddings occupy separate
+//! dimensions, which the query and key projections ignore. All other parameters are randomly
+//! initialised.
 
 use anyhow::Context;
-use rankforge::encoder::{CrossEncoder, DualEncoder, LoadOptions, Silent, Tokenizer, Weights};
+use rankforge::base::silent;
+use rankforge::encoder::{CrossEncoder, DualEncoder, LoadOptions, TextModel, Tokenizer, Weights};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -15,58 +17,63 @@ use std::path::Path;
 const LAYERS: usize = 2;
 const HEADS: usize = 4;
 const MLP_WIDTH: usize = 256;
-const LONGEST: usize = 256;
-/// Trailing dimensions that tell the two texts apart; the others hold words.
-const MARKS: usize = 8;
-/// What stands in those, with the sign of the text.
-const MARK: f32 = 0.25;
+const MAX_POSITIONS: usize = 256;
+/// Number of trailing dimensions for the segment embeddings; the others are for words.
+const SEGMENT_DIMENSIONS: usize = 8;
+/// Value of the segment embeddings there: positive for the first text, negative for the second.
+const SEGMENT_VALUE: f32 = 0.25;
 
-/// How much more a word attends to its like than to others.
-const SHARPNESS: f32 = 1.4;
+/// The multiple of the identity in the query and key projections. The larger it is, the more a
+/// token attends to similar tokens and the less to others.
+const PROJECTION_SCALE: f32 = 1.4;
 
-/// A tensor of the checkpoint: name, shape, numbers.
+/// A tensor of the checkpoint: name, shape, elements in row-major order.
 type Tensor = (String, [usize; 2], Vec<f32>);
 
-/// Writes the untrained reranker over a dual encoder's words and tokenizer to `folder` and opens it.
+/// Writes an untrained reranker with the word embeddings and the tokenizer of a dual encoder to
+/// `directory`, and opens it.
 ///
 /// # Errors
-/// When a file cannot be read or written.
+/// If a file cannot be read or written.
 pub(crate) fn untrained_reranker(
     first_stage: &DualEncoder,
-    first_stage_folder: &Path,
-    folder: &Path,
+    first_stage_directory: &Path,
+    directory: &Path,
     options: &LoadOptions,
 ) -> anyhow::Result<CrossEncoder> {
-    let words = read_words(first_stage_folder)?;
+    let words = read_word_embeddings(first_stage_directory)?;
     let tokenizer = first_stage.tokenizer();
-    let parent = folder.parent().context("the quickstart's folder has no parent")?;
-    let plain = tempfile::tempdir_in(parent).context("cannot write the untrained reranker")?;
-    write_checkpoint(tokenizer, words, plain.path())?;
-    CrossEncoder::load(plain.path(), options, &Silent)?.save(folder, None)?;
-    Ok(CrossEncoder::load(folder, options, &Silent)?)
+    let parent = directory.parent().context("the quickstart's directory has no parent")?;
+    let checkpoint = tempfile::tempdir_in(parent).context("cannot write the untrained reranker")?;
+    write_checkpoint(tokenizer, words, checkpoint.path())?;
+    // Opening the checkpoint would warn about the missing parameters, which are missing on purpose.
+    let quiet = LoadOptions { reporter: silent(), ..options.clone() };
+    CrossEncoder::open_with(checkpoint.path(), &quiet)?.save(directory, None)?;
+    Ok(CrossEncoder::open_with(directory, options)?)
 }
 
-/// The embedding matrix of a static model.
-fn read_words(folder: &Path) -> anyhow::Result<Tensor> {
+/// The embedding matrix of a static model, under its name in a BERT checkpoint.
+fn read_word_embeddings(directory: &Path) -> anyhow::Result<Tensor> {
     let name = "embedding.weight";
-    let module = folder.join("0_StaticEmbedding");
-    let weights = Weights::open(if module.is_dir() { &module } else { folder })?;
+    let module = directory.join("0_StaticEmbedding");
+    let weights = Weights::open(if module.is_dir() { &module } else { directory })?;
     let shape = weights.shape(name).context("the first stage has no embedding matrix")?;
     let shape = [shape[0], shape[1]];
     Ok(("bert.embeddings.word_embeddings.weight".to_owned(), shape, weights.read(name)?))
 }
 
-/// A transformers checkpoint with the tensors that do not start random; loading draws the others.
-fn write_checkpoint(tokenizer: &Tokenizer, words: Tensor, folder: &Path) -> anyhow::Result<()> {
+/// Writes a transformers checkpoint with the parameters that are not random. Opening it initialises
+/// the missing ones randomly.
+fn write_checkpoint(tokenizer: &Tokenizer, words: Tensor, directory: &Path) -> anyhow::Result<()> {
     let (rows, width) = (words.1[0], words.1[1]);
     let config = serde_json::to_string_pretty(&config(rows, width))?;
-    std::fs::write(folder.join("config.json"), config)?;
-    tokenizer.save(folder)?;
-    let mut tensors = vec![words, positions(width), texts(width)];
+    std::fs::write(directory.join("config.json"), config)?;
+    tokenizer.save(directory)?;
+    let mut tensors = vec![words, position_embeddings(width), segment_embeddings(width)];
     for layer in 0..LAYERS {
         for projection in ["query", "key"] {
             let name = format!("bert.encoder.layer.{layer}.attention.self.{projection}.weight");
-            tensors.push((name, [width, width], words_only(width)));
+            tensors.push((name, [width, width], scaled_identity(width)));
         }
     }
     let bytes: Vec<Vec<u8>> = tensors
@@ -77,7 +84,7 @@ fn write_checkpoint(tokenizer: &Tokenizer, words: Tensor, folder: &Path) -> anyh
         Ok((name, TensorView::new(Dtype::F32, shape.to_vec(), bytes)?))
     });
     let views: Vec<_> = views.collect::<anyhow::Result<_>>()?;
-    std::fs::write(folder.join("model.safetensors"), safetensors::serialize(views, None)?)?;
+    std::fs::write(directory.join("model.safetensors"), safetensors::serialize(views, None)?)?;
     Ok(())
 }
 
@@ -90,14 +97,14 @@ fn config(vocab_size: usize, width: usize) -> Value {
         "num_hidden_layers": LAYERS,
         "num_attention_heads": HEADS,
         "intermediate_size": MLP_WIDTH,
-        "max_position_embeddings": LONGEST,
+        "max_position_embeddings": MAX_POSITIONS,
         "type_vocab_size": 2,
         "hidden_act": "gelu",
-        // So little data is seen only a few times: dropout would cost more than it saves.
+        // With so few rows and epochs, dropout costs more quality than it gains.
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
         "layer_norm_eps": 1e-12,
-        // 1 / sqrt(width), nearly: BERT's 0.02 would let nothing through a model so narrow.
+        // About 1 / sqrt(width). With BERT's 0.02 the activations of such a narrow model vanish.
         "initializer_range": 0.08,
         "pad_token_id": 0,
         "id2label": { "0": "LABEL_0" },
@@ -105,25 +112,26 @@ fn config(vocab_size: usize, width: usize) -> Value {
     })
 }
 
-/// No positions to begin with: a word matches wherever it stands.
-fn positions(width: usize) -> Tensor {
+/// Zeros, so that a word matches at every position.
+fn position_embeddings(width: usize) -> Tensor {
     let name = "bert.embeddings.position_embeddings.weight".to_owned();
-    (name, [LONGEST, width], vec![0.0; LONGEST * width])
+    (name, [MAX_POSITIONS, width], vec![0.0; MAX_POSITIONS * width])
 }
 
-/// The marks of the two texts, in the last dimensions.
-fn texts(width: usize) -> Tensor {
+/// [`SEGMENT_VALUE`] for the first text and its negative for the second in the last
+/// [`SEGMENT_DIMENSIONS`] dimensions, zeros elsewhere.
+fn segment_embeddings(width: usize) -> Tensor {
     let mut values = vec![0.0; 2 * width];
-    values[width - MARKS..width].fill(MARK);
-    values[2 * width - MARKS..].fill(-MARK);
+    values[width - SEGMENT_DIMENSIONS..width].fill(SEGMENT_VALUE);
+    values[2 * width - SEGMENT_DIMENSIONS..].fill(-SEGMENT_VALUE);
     ("bert.embeddings.token_type_embeddings.weight".to_owned(), [2, width], values)
 }
 
-/// The identity on the dimensions of words, times the sharpness.
-fn words_only(width: usize) -> Vec<f32> {
+/// [`PROJECTION_SCALE`] times the identity on the dimensions of words, zeros in those of segments.
+fn scaled_identity(width: usize) -> Vec<f32> {
     let mut values = vec![0.0; width * width];
-    for dimension in 0..width - MARKS {
-        values[dimension * width + dimension] = SHARPNESS;
+    for dimension in 0..width - SEGMENT_DIMENSIONS {
+        values[dimension * width + dimension] = PROJECTION_SCALE;
     }
     values
 }

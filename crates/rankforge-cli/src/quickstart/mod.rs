@@ -1,9 +1,6 @@
-//! What `rankforge quickstart` works with: a small collection and two models made from nothing.
+//! The parts of `rankforge quickstart`: the embedded collection, the untrained reranker and the two
+//! trainings.
 
-mod collection;
-mod matching;
-mod training;
-
-pub(crate) use collection::Collection;
-pub(crate) use matching::untrained_reranker;
-pub(crate) use training::{NEGATIVES, Setting, train_first_stage, train_reranker};
+pub(crate) mod collection;
+pub(crate) mod matching;
+pub(crate) mod training;

@@ -1,43 +1,40 @@
 //! The two trainings of the quickstart.
 
-use crate::inference::example_scores;
+use rankforge::base::Stop;
 use rankforge::data::Rows;
-use rankforge::encoder::{CrossEncoder, DualEncoder, LoadOptions, Reporter, Tokenizer, Trainable};
+use rankforge::encoder::{CrossEncoder, DualEncoder, LoadOptions, TextModel, Tokenizer};
 use rankforge::losses::{BinaryCrossEntropyLoss, Loss, dual_encoder};
 use rankforge::model_card::{DatasetName, ModelCardData};
 use rankforge::training::{SaveStrategy, Steps, Trainer, TrainingArguments};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-/// Width of both models: the reranker starts from the dual encoder's word vectors.
+/// Embedding dimension of the dual encoder and hidden size of the reranker, which starts with the
+/// dual encoder's word embeddings.
 const WIDTH: usize = 128;
-/// Hard negatives mined for each question.
+/// Number of hard negatives mined for each question.
 pub(crate) const NEGATIVES: usize = 4;
 
-/// What both trainings have in common.
+/// The settings that both trainings share.
 pub(crate) struct Setting<'a> {
-    /// Seed of everything.
+    /// Seed of the initial weights and of the batches.
     pub(crate) seed: u64,
-    /// How models are made and opened.
+    /// How models are created and opened.
     pub(crate) options: LoadOptions,
-    /// Folder of what the trainer writes beside the models.
+    /// Parent of the trainers' output directories.
     pub(crate) runs: &'a Path,
-    /// Set by Ctrl-C.
-    pub(crate) stop: Arc<AtomicBool>,
-    /// Where progress goes.
-    pub(crate) reporter: &'a dyn Reporter,
+    /// The stop request that Ctrl-C sets.
+    pub(crate) stop: Stop,
 }
 
 /// Trains a static embedding model on (question, passage) pairs, with the other passages of a batch
-/// as negatives, and saves it to `folder`.
+/// as negatives, and saves it to `directory`.
 ///
 /// # Errors
-/// When training fails or is interrupted, or a file cannot be written.
+/// If training fails or is interrupted, or a file cannot be written.
 pub(crate) fn train_first_stage(
     tokenizer: Tokenizer,
     pairs: Rows,
-    folder: &Path,
+    directory: &Path,
     setting: &Setting<'_>,
 ) -> anyhow::Result<DualEncoder> {
     let arguments = TrainingArguments {
@@ -46,24 +43,24 @@ pub(crate) fn train_first_stage(
         learning_rate: 5e-3,
         ..arguments("first-stage", setting)
     };
-    let model = DualEncoder::new_static(tokenizer, WIDTH, &setting.options);
-    let loss = Box::new(dual_encoder::MultipleNegativesRankingLoss::default());
+    let model = DualEncoder::new_static(tokenizer, WIDTH, &setting.options)?;
+    let loss = dual_encoder::MultipleNegativesRankingLoss::default();
     let mut trainer = trainer(model, arguments, pairs, loss, setting);
     trainer.card.model_name = Some("Quickstart first stage".to_owned());
     trainer.train()?;
-    trainer.save_model(folder)?;
+    trainer.save_model(directory)?;
     Ok(trainer.model)
 }
 
-/// Trains the reranker on labeled pairs and saves it to `folder`.
+/// Trains the reranker on labeled pairs and saves it to `directory`.
 ///
 /// # Errors
-/// When training fails or is interrupted, or a file cannot be written.
+/// If training fails or is interrupted, or a file cannot be written.
 pub(crate) fn train_reranker(
     model: CrossEncoder,
     rows: Rows,
     epochs: f64,
-    folder: &Path,
+    directory: &Path,
     setting: &Setting<'_>,
 ) -> anyhow::Result<CrossEncoder> {
     let arguments = TrainingArguments {
@@ -72,18 +69,18 @@ pub(crate) fn train_reranker(
         learning_rate: 1e-3,
         ..arguments("reranker", setting)
     };
-    let loss = Box::new(BinaryCrossEntropyLoss {
+    let loss = BinaryCrossEntropyLoss {
         pos_weight: Some(NEGATIVES as f64),
         ..BinaryCrossEntropyLoss::default()
-    });
+    };
     let mut trainer = trainer(model, arguments, rows, loss, setting);
     trainer.card.model_name = Some("Quickstart reranker".to_owned());
-    trainer.example_scores = Some(example_scores);
     trainer.train()?;
-    trainer.save_model(folder)?;
+    trainer.save_model(directory)?;
     Ok(trainer.model)
 }
 
+/// The training arguments that both trainings share; `run` names the output directory.
 fn arguments(run: &str, setting: &Setting<'_>) -> TrainingArguments {
     TrainingArguments {
         output_dir: setting.runs.join(run),
@@ -95,15 +92,16 @@ fn arguments(run: &str, setting: &Setting<'_>) -> TrainingArguments {
     }
 }
 
-fn trainer<'a, M: Trainable>(
+fn trainer<M: TextModel>(
     model: M,
     arguments: TrainingArguments,
     rows: Rows,
-    loss: Box<dyn Loss>,
-    setting: &Setting<'a>,
-) -> Trainer<'a, M> {
-    let mut trainer = Trainer::new(model, arguments, rows, loss, setting.reporter);
-    trainer.stop = Arc::clone(&setting.stop);
+    loss: impl Loss + 'static,
+    setting: &Setting<'_>,
+) -> Trainer<M> {
+    let mut trainer = Trainer::new(model, arguments, rows, loss);
+    trainer.stop = setting.stop.clone();
+    trainer.reporter = setting.options.reporter.clone();
     let name = Some("the quickstart collection".to_owned());
     let train_datasets = vec![DatasetName { name, ..DatasetName::default() }];
     trainer.card = ModelCardData { train_datasets, ..ModelCardData::default() };

@@ -1,8 +1,13 @@
 //! Integration tests of rankforge-cli.
 
 mod edges;
+mod errors;
+mod help;
+mod imports;
+mod outputs;
 mod pipeline;
 mod serving;
+mod snapshot;
 mod support;
 mod training;
 mod usage;

@@ -1,12 +1,13 @@
-//! `rankforge serve`: answers over HTTP and ends when told to.
+//! `rankforge serve`: responds over HTTP and stops on SIGINT.
 
-use crate::support::{Place, finished};
+use crate::snapshot::assert_snapshot;
+use crate::support::{TestDir, finished, interrupt};
 use serde_json::{Value, json};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-/// One request, one answer: status line and body.
+/// Sends a request and returns the status line and the body of the response.
 fn request(address: &str, head: &str, body: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
@@ -19,18 +20,18 @@ fn request(address: &str, head: &str, body: &str) -> (String, String) {
 }
 
 #[test]
-fn a_served_reranker_answers_and_stops_when_interrupted() {
-    let place = Place::new();
-    place.encoder();
-    place.pairs();
-    place.labeled();
-    place.write(
+fn a_served_reranker_responds_and_stops_on_sigint() {
+    let dir = TestDir::new();
+    dir.encoder();
+    dir.pairs();
+    dir.labeled();
+    dir.write(
         "r.toml",
         "[model]\npath = \"bert\"\n[dataset]\npath = \"labeled.jsonl\"\n\
          [arguments]\noutput_dir = \"run\"\nmax_steps = 1\nsave_strategy = \"no\"\n",
     );
-    place.succeed(&["train", "r.toml"]);
-    let mut command = place.command(&[
+    dir.succeed(&["train", "r.toml"]);
+    let mut command = dir.command(&[
         "serve",
         "--model",
         "run/final",
@@ -55,9 +56,31 @@ fn a_served_reranker_answers_and_stops_when_interrupted() {
     let (_, info) = request(&address, "GET /info", "");
     assert!(info.contains("\"model_dtype\":\"bfloat16\""), "{info}");
 
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(kill.success());
+    interrupt(&child);
     let done = finished(child.wait_with_output().unwrap());
     assert_eq!(done.code, 0, "{}", done.stderr);
-    assert!(TcpStream::connect(&address).is_err(), "still listening");
+    assert!(TcpStream::connect(&address).is_err(), "the server still listens");
+}
+
+#[test]
+fn the_server_prints_its_address_and_that_it_stops() {
+    let dir = TestDir::new();
+    dir.dual_encoder();
+    let arguments = ["serve", "--model", "static", "--port", "0", "--json"];
+    let mut command = dir.command(&arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let startup: Vec<String> = lines.take(3).map(Result::unwrap).collect();
+    interrupt(&child);
+    let done = finished(child.wait_with_output().unwrap());
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_snapshot("serve_json", &arguments, &without_port(&startup.join("\n")));
+    assert_snapshot("serve_log", &arguments, &without_port(&done.stderr));
+}
+
+/// The text with `PORT` in place of the port number.
+fn without_port(text: &str) -> String {
+    let (before, after) = text.split_once("127.0.0.1:").expect("the text contains the address");
+    let rest = after.trim_start_matches(|character: char| character.is_ascii_digit());
+    format!("{before}127.0.0.1:PORT{rest}")
 }

@@ -1,13 +1,13 @@
-//! The binary, tiny data and tiny models.
+//! Runs the binary in a temporary directory with tiny data sets and models.
 
 use rankforge::Device;
 use rankforge::encoder::{DualEncoder, LoadOptions, Tokenizer, train_word_piece};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
-/// Questions and the passages that answer them, on subjects that share few words.
+/// Questions and the passages that answer them. Different pairs share few words.
 pub(crate) const PAIRS: [(&str, &str); 12] = [
     ("what do bees make", "Bees make honey from the nectar of flowers."),
     ("who builds nests in trees", "Many birds build nests in tall trees each spring."),
@@ -23,25 +23,25 @@ pub(crate) const PAIRS: [(&str, &str); 12] = [
     ("when do owls hunt", "Owls hunt at night with sharp ears and eyes."),
 ];
 
-/// A folder with data and models, gone when the test ends.
-pub(crate) struct Place {
-    folder: TempDir,
+/// A temporary directory, in which the commands of a test run; removed when the test ends.
+pub(crate) struct TestDir {
+    directory: TempDir,
 }
 
-/// What a finished command left behind.
+/// The exit code and the output of a command.
 pub(crate) struct Finished {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl Place {
-    pub(crate) fn new() -> Place {
-        Place { folder: tempfile::tempdir().unwrap() }
+impl TestDir {
+    pub(crate) fn new() -> TestDir {
+        TestDir { directory: tempfile::tempdir().unwrap() }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     pub(crate) fn read(&self, name: &str) -> String {
@@ -52,7 +52,7 @@ impl Place {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    /// Names in a folder, sorted.
+    /// The sorted names of a directory's entries.
     pub(crate) fn list(&self, name: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.path(name)).unwrap();
         let mut names: Vec<String> =
@@ -61,15 +61,16 @@ impl Place {
         names
     }
 
-    /// A command in this folder, not yet run; two threads, so that it does not crowd out other tests.
+    /// A command that will run in this directory. It uses two threads, because other tests run at
+    /// the same time, and formats its help for 100 columns without colours.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rankforge"));
-        command.args(arguments).args(["--threads", "2"]).current_dir(self.folder.path());
-        command.stdin(Stdio::null());
+        command.args(arguments).args(["--threads", "2"]).current_dir(self.directory.path());
+        command.env("COLUMNS", "100").env_remove("CLICOLOR_FORCE").stdin(Stdio::null());
         command
     }
 
-    /// Runs a command in this folder.
+    /// Runs a command in this directory.
     pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
         finished(self.command(arguments).output().unwrap())
     }
@@ -88,7 +89,8 @@ impl Place {
             .unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{}", done.stdout))
     }
 
-    /// Runs a command that must fail with this code and print nothing but an error.
+    /// Runs a command that must fail with this exit code and print nothing to standard output.
+    /// Returns its standard error.
     pub(crate) fn fail(&self, code: i32, arguments: &[&str]) -> String {
         let done = self.run(arguments);
         assert_eq!(done.code, code, "{arguments:?}\n{}{}", done.stdout, done.stderr);
@@ -126,50 +128,63 @@ impl Place {
     /// `beir/` with every pair as query and document.
     pub(crate) fn beir(&self) {
         std::fs::create_dir_all(self.path("beir/qrels")).unwrap();
-        let numbered = || PAIRS.iter().enumerate();
-        let document =
-            |(id, pair): (usize, &(&str, &str))| json!({ "_id": format!("d{id}"), "text": pair.1 });
-        let query =
-            |(id, pair): (usize, &(&str, &str))| json!({ "_id": format!("q{id}"), "text": pair.0 });
-        self.json_lines("beir/corpus.jsonl", numbered().map(document));
-        self.json_lines("beir/queries.jsonl", numbered().map(query));
-        let judgements: String = numbered().map(|(id, _)| format!("q{id}\td{id}\t1\n")).collect();
+        let pairs = || PAIRS.iter().enumerate();
+        let documents =
+            pairs().map(|(id, (_, answer))| json!({ "_id": format!("d{id}"), "text": answer }));
+        self.json_lines("beir/corpus.jsonl", documents);
+        let queries =
+            pairs().map(|(id, (query, _))| json!({ "_id": format!("q{id}"), "text": query }));
+        self.json_lines("beir/queries.jsonl", queries);
+        let judgements: String = pairs().map(|(id, _)| format!("q{id}\td{id}\t1\n")).collect();
         self.write("beir/qrels/test.tsv", &format!("query-id\tcorpus-id\tscore\n{judgements}"));
     }
 
+    /// Writes rows as JSON lines.
     pub(crate) fn json_lines(&self, name: &str, rows: impl Iterator<Item = Value>) {
         let text: String = rows.map(|row| format!("{row}\n")).collect();
         self.write(name, &text);
     }
 
-    /// `static/`: a fresh static embedding model.
+    /// `static/`: a randomly initialised static embedding model.
     pub(crate) fn dual_encoder(&self) {
         let options = LoadOptions::new(&Device::cpu(Some(1)).unwrap());
         DualEncoder::new_static(tokenizer(), 16, &options)
+            .unwrap()
             .save(&self.path("static"), None)
             .unwrap();
     }
 
-    /// `bert/`: a fresh encoder of one layer, without a classifier.
+    /// `bert/`: a BERT of one layer, without a classifier.
     pub(crate) fn encoder(&self) {
-        let folder = self.path("bert");
-        std::fs::create_dir(&folder).unwrap();
+        self.bert("bert", 0.02);
+    }
+
+    /// `reranker/`: the same with larger random weights, so that its scores differ clearly.
+    pub(crate) fn reranker(&self) {
+        self.bert("reranker", 0.5);
+    }
+
+    /// A BERT of which only the word embeddings are in files; the other parameters are randomly
+    /// initialised when it is opened, with the same seed each time.
+    fn bert(&self, name: &str, initializer_range: f64) {
+        let directory = self.path(name);
+        std::fs::create_dir(&directory).unwrap();
         let tokenizer = tokenizer();
-        tokenizer.save(&folder).unwrap();
+        tokenizer.save(&directory).unwrap();
         let (rows, width) = (tokenizer.vocab_size(), 16);
         let config = json!({
             "architectures": ["BertModel"], "model_type": "bert", "vocab_size": rows,
             "hidden_size": width, "num_hidden_layers": 1, "num_attention_heads": 2,
             "intermediate_size": 32, "max_position_embeddings": 64, "type_vocab_size": 2,
             "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
-            "layer_norm_eps": 1e-12, "initializer_range": 0.02, "pad_token_id": 0,
+            "layer_norm_eps": 1e-12, "initializer_range": initializer_range, "pad_token_id": 0,
         });
-        std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+        std::fs::write(directory.join("config.json"), config.to_string()).unwrap();
         let table: Vec<u8> = (0..rows * width)
             .flat_map(|index| (((index * 37 % 101) as f32 - 50.0) / 500.0).to_le_bytes())
             .collect();
         let name = "embeddings.word_embeddings.weight";
-        write_safetensors(&folder.join("model.safetensors"), name, [rows, width], &table);
+        write_safetensors(&directory.join("model.safetensors"), name, [rows, width], &table);
     }
 }
 
@@ -189,8 +204,14 @@ fn write_safetensors(path: &Path, name: &str, shape: [usize; 2], data: &[u8]) {
 
 pub(crate) fn finished(output: Output) -> Finished {
     Finished {
-        code: output.status.code().expect("the command ended by itself"),
+        code: output.status.code().expect("the command was killed by a signal"),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+/// Sends SIGINT, as Ctrl-C does.
+pub(crate) fn interrupt(child: &Child) {
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success(), "the process ended before the signal");
 }

@@ -1,9 +1,10 @@
-//! `rankforge train`: a whole run, an interrupted and resumed one, and data it refuses.
+//! `rankforge train`: complete, interrupted and resumed runs, and inputs that are refused.
 
-use crate::support::{Place, finished};
+use crate::support::{TestDir, finished, interrupt};
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+/// The recipe `r.toml` of [`setup`].
 const RECIPE: &str = "\
 [model]
 path = \"bert\"
@@ -35,98 +36,98 @@ path = \"samples.jsonl\"
 name = \"tiny\"
 ";
 
-fn place() -> Place {
-    let place = Place::new();
-    place.encoder();
-    place.dual_encoder();
-    place.pairs();
-    place.samples();
-    place.write("r.toml", RECIPE);
-    place
+/// A directory with a recipe and the models and data sets that it names.
+pub(crate) fn setup() -> TestDir {
+    let dir = TestDir::new();
+    dir.encoder();
+    dir.dual_encoder();
+    dir.pairs();
+    dir.samples();
+    dir.write("r.toml", RECIPE);
+    dir
 }
 
 #[test]
-fn a_recipe_trains_a_model_that_the_other_commands_open() {
-    let place = place();
-    let json = place.json(&["train", "r.toml", "--json", "--quiet"]);
+fn a_recipe_trains_a_model_that_other_commands_can_open() {
+    let dir = setup();
+    let json = dir.json(&["train", "r.toml", "--json", "--quiet"]);
     assert_eq!(json["global_step"], 18);
     assert!(json["evaluation"]["eval_tiny_ndcg@10"].is_f64(), "{json}");
     for file in ["config.json", "model.safetensors", "modules.json", "README.md"] {
-        assert!(place.list("run/final").contains(&file.to_owned()), "{file}");
+        assert!(dir.list("run/final").contains(&file.to_owned()), "{file}");
     }
-    let info = place.json(&["info", "run/final", "--json"]);
+    let info = dir.json(&["info", "run/final", "--json"]);
     assert_eq!((&info["type"], &info["labels"]), (&"CrossEncoder".into(), &1.into()));
-    assert_eq!(place.list("run/mined"), ["train.jsonl", "train.key.json"]);
+    assert_eq!(dir.list("run/mined"), ["train.jsonl", "train.key.json"]);
 
-    // The same recipe again gives the same bits, from mined rows that are used again.
-    let first = std::fs::read(place.path("run/final/model.safetensors")).unwrap();
-    let again = place.succeed(&["train", "r.toml"]);
+    // A second run of the recipe reuses the mined rows and gives the same bits.
+    let first = std::fs::read(dir.path("run/final/model.safetensors")).unwrap();
+    let again = dir.succeed(&["train", "r.toml"]);
     assert!(again.stderr.contains("mined before"), "{}", again.stderr);
-    assert!(again.stdout.contains("The trained model: run/final"), "{}", again.stdout);
-    assert!(first == std::fs::read(place.path("run/final/model.safetensors")).unwrap());
+    assert!(again.stdout.contains("Trained model: run/final"), "{}", again.stdout);
+    assert!(first == std::fs::read(dir.path("run/final/model.safetensors")).unwrap());
 }
 
 #[test]
-fn a_run_in_half_precision_says_so_in_log_and_card() {
-    let place = place();
+fn log_and_model_card_name_the_half_precision() {
+    let dir = setup();
     let short = ["train", "r.toml", "--set", "arguments.num_train_epochs=1"];
     for precision in ["bf16", "fp16"] {
         let set = format!("arguments.{precision}=true");
-        let done = place.succeed(&[&short[..], &["--set", &set]].concat());
+        let done = dir.succeed(&[&short[..], &["--set", &set]].concat());
         let line = format!("matrix products: {precision} operands");
         assert!(done.stderr.contains(&line), "{}", done.stderr);
-        let scale =
+        let has_scale =
             done.stderr.contains("loss_scale 65536") && done.stderr.contains("skipped_steps 0");
-        assert_eq!(scale, precision == "fp16", "{}", done.stderr);
-        let card = place.read("run/final/README.md");
+        assert_eq!(has_scale, precision == "fp16", "{}", done.stderr);
+        let card = dir.read("run/final/README.md");
         assert!(card.contains(&format!("- `{precision}`: true")), "{card}");
     }
-    let checkpoint = place.list("run/checkpoint-9");
+    let checkpoint = dir.list("run/checkpoint-9");
     assert!(checkpoint.contains(&"scaler.json".to_owned()), "{checkpoint:?}");
 }
 
 #[test]
-fn ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_bits() {
-    let place = place();
-    // Long enough to be interrupted before the end.
+fn a_run_interrupted_by_ctrl_c_resumes_to_the_same_bits() {
+    let dir = setup();
+    // Long enough that Ctrl-C arrives before the end.
     let long = ["--set", "arguments.num_train_epochs=60", "--set", "arguments.save_steps=10000"];
     let train = |folder: &str, more: &[&str]| -> Vec<String> {
         let set = format!("arguments.output_dir={folder}");
         let start = ["train", "r.toml", "--set", set.as_str()];
         [&start[..], &long, more].concat().into_iter().map(str::to_owned).collect()
     };
-    let interrupted = interrupt_after_first_log(&place, &train("run", &[]));
+    let interrupted = interrupt_after_first_log(&dir, &train("run", &[]));
     assert_eq!(interrupted.code, 130, "{}", interrupted.stderr);
-    let way_on = "rankforge train r.toml --set arguments.output_dir=run --set arguments.num_train_epochs=60 \
-                  --set arguments.save_steps=10000 --resume goes on from there";
-    assert!(interrupted.stderr.contains(way_on), "{}", interrupted.stderr);
+    let hint = "hint: to resume, run: rankforge train r.toml --set arguments.output_dir=run \
+                --set arguments.num_train_epochs=60 --set arguments.save_steps=10000 --resume";
+    assert!(interrupted.stderr.contains(hint), "{}", interrupted.stderr);
     assert_eq!(interrupted.stdout, "");
-    let names = place.list("run");
+    let names = dir.list("run");
     assert!(names.iter().any(|name| name.starts_with("checkpoint-")), "{names:?}");
     assert!(names.iter().all(|name| !name.contains("incomplete")), "{names:?}");
     assert!(!names.contains(&"final".to_owned()), "{names:?}");
 
     let run = |arguments: Vec<String>| {
-        place.succeed(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        dir.succeed(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     };
     run(train("run", &["--resume"]));
     run(train("whole", &[]));
     let model = |folder: &str| {
-        std::fs::read(place.path(&format!("{folder}/final/model.safetensors"))).unwrap()
+        std::fs::read(dir.path(&format!("{folder}/final/model.safetensors"))).unwrap()
     };
-    assert!(model("whole") == model("run"), "the resumed run ended in other bits");
+    assert!(model("whole") == model("run"), "the weights of the resumed run differ");
 }
 
-/// Runs a command and sends it SIGINT when it has logged a loss.
-fn interrupt_after_first_log(place: &Place, arguments: &[String]) -> crate::support::Finished {
+/// Runs a command and sends it SIGINT after it has logged the first loss.
+fn interrupt_after_first_log(dir: &TestDir, arguments: &[String]) -> crate::support::Finished {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let mut command = place.command(&arguments);
+    let mut command = dir.command(&arguments);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let logged = lines.by_ref().map(Result::unwrap).find(|line| line.contains("loss"));
     assert!(logged.is_some(), "the run ended without a log line");
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(kill.success());
+    interrupt(&child);
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     let mut done = finished(child.wait_with_output().unwrap());
     done.stderr = rest.join("\n");
@@ -134,33 +135,35 @@ fn interrupt_after_first_log(place: &Place, arguments: &[String]) -> crate::supp
 }
 
 #[test]
-fn labels_out_of_range_stop_the_run_before_the_first_step() {
-    let place = place();
-    place.json_lines(
+fn labels_out_of_range_are_refused_before_the_first_step() {
+    let dir = setup();
+    dir.json_lines(
         "bad.jsonl",
         (0..40).map(|row| {
             let label = if row == 33 { 3 } else { row % 2 };
             serde_json::json!({ "query": format!("q {row}"), "answer": "a", "label": label })
         }),
     );
-    place.write(
+    dir.write(
         "bad.toml",
         "[model]\npath = \"bert\"\n[dataset]\npath = \"bad.jsonl\"\n\
          [arguments]\noutput_dir = \"bad\"\n",
     );
-    let error = place.fail(1, &["train", "bad.toml"]);
-    assert!(error.contains("33") && error.contains('3'), "{error}");
-    assert!(!place.path("bad/final").exists());
+    let error = dir.fail(1, &["train", "bad.toml"]);
+    let expected = "training data for BinaryCrossEntropyLoss, row 34, column `label`: \
+                    expected a label from 0 to 1, got 3";
+    assert!(error.contains(expected), "{error}");
+    assert!(!dir.path("bad/final").exists());
 }
 
 #[test]
-fn what_would_lose_the_model_after_the_run_stops_it_before() {
-    let place = place();
-    std::fs::create_dir_all(place.path("taken/final")).unwrap();
-    place.write("taken/final/notes.txt", "not a model");
-    place.write("file", "not a folder");
+fn a_run_that_could_not_be_saved_is_refused_before_it_starts() {
+    let dir = setup();
+    std::fs::create_dir_all(dir.path("taken/final")).unwrap();
+    dir.write("taken/final/notes.txt", "not a model");
+    dir.write("file", "not a folder");
     let evaluator = "[[evaluators]]\ntype = \"CrossEncoderRerankingEvaluator\"\nbatch_size = 0";
-    place.write(
+    dir.write(
         "zero.toml",
         &RECIPE.replace("[[evaluators]]", evaluator).replacen(
             "type = \"CrossEncoderRerankingEvaluator\"\npath",
@@ -169,28 +172,28 @@ fn what_would_lose_the_model_after_the_run_stops_it_before() {
         ),
     );
     let unmined = RECIPE.split("[mining]").next().unwrap();
-    place.labeled();
+    dir.labeled();
     let labeled = unmined
         .replace("pairs.jsonl", "labeled.jsonl")
         .replace(", \"answer\"]", ", \"answer\", \"label\"]");
-    place.write("unmined.toml", &format!("{labeled}[arguments]\noutput_dir = \"file/run\"\n"));
+    dir.write("unmined.toml", &format!("{labeled}[arguments]\noutput_dir = \"file/run\"\n"));
     for (recipe, set, expected) in [
         ("r.toml", "arguments.output_dir=taken", "taken/final"),
         ("unmined.toml", "arguments.save_strategy=no", "file/run"),
         ("zero.toml", "arguments.seed=1", "batch_size"),
     ] {
-        let error = place.fail(1, &["train", recipe, "--set", set, "--quiet"]);
+        let error = dir.fail(1, &["train", recipe, "--set", set, "--quiet"]);
         assert!(error.contains(expected), "{error}");
     }
-    assert_eq!(place.list("taken/final"), ["notes.txt"]);
-    assert!(place.list("taken").iter().all(|name| !name.starts_with("checkpoint")));
+    assert_eq!(dir.list("taken/final"), ["notes.txt"]);
+    assert!(dir.list("taken").iter().all(|name| !name.starts_with("checkpoint")));
 }
 
 #[test]
-fn a_run_cannot_resume_without_a_checkpoint() {
-    let place = place();
-    let error = place.fail(1, &["train", "r.toml", "--resume", "--quiet"]);
+fn resuming_without_a_checkpoint_is_refused() {
+    let dir = setup();
+    let error = dir.fail(1, &["train", "r.toml", "--resume", "--quiet"]);
     assert!(error.contains("checkpoint"), "{error}");
-    let error = place.fail(1, &["train", "r.toml", "--resume=nowhere", "--quiet"]);
+    let error = dir.fail(1, &["train", "r.toml", "--resume=nowhere", "--quiet"]);
     assert!(error.contains("nowhere"), "{error}");
 }

@@ -1,84 +1,85 @@
-//! Wrong command lines and wrong input: what the user is told, and with which code.
+//! Invalid command lines and unusable input: messages and exit codes.
 
-use crate::support::{Place, finished};
+use crate::support::{TestDir, finished};
 
 #[test]
 fn a_command_line_without_a_command_shows_the_help() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rankforge"));
     let done = finished(command.output().unwrap());
     assert_eq!(done.code, 2);
-    assert!(done.stderr.contains("The order of work:"), "{}", done.stderr);
+    assert!(done.stderr.contains("Workflow:"), "{}", done.stderr);
     assert_eq!(done.stdout, "");
 }
 
 #[test]
 fn every_command_has_examples_in_its_help() {
-    let place = Place::new();
-    let overview = place.succeed(&["--help"]).stdout;
+    let dir = TestDir::new();
+    let overview = dir.succeed(&["--help"]).stdout;
     let commands =
         ["mine", "train", "evaluate", "predict", "rank", "encode", "info", "serve", "quickstart"];
     for command in commands {
         assert!(overview.contains(&format!("\n  {command} ")), "{command} in {overview}");
-        let help = place.succeed(&[command, "--help"]).stdout;
+        let help = dir.succeed(&[command, "--help"]).stdout;
         assert!(help.contains("Examples:"), "{command}: {help}");
         assert!(help.contains(&format!("rankforge {command}")), "{command}: {help}");
     }
 }
 
 #[test]
-fn an_unknown_flag_gets_the_nearest_one() {
-    let error = Place::new().fail(2, &["mine", "--num-negative", "3"]);
+fn the_error_of_an_unknown_flag_suggests_the_nearest_one() {
+    let error = TestDir::new().fail(2, &["mine", "--num-negative", "3"]);
     assert!(error.contains("--num-negatives"), "{error}");
 }
 
 #[test]
-fn an_unknown_value_names_the_possible_ones() {
+fn the_error_of_an_unknown_value_lists_the_accepted_ones() {
     let arguments = ["mine", "--output-format", "tripel", "--dataset", "d"];
-    let error = Place::new().fail(2, &arguments);
+    let error = TestDir::new().fail(2, &arguments);
     assert!(error.contains("labeled-pair"), "{error}");
 }
 
 #[test]
-fn a_missing_file_is_named_with_a_hint() {
-    let place = Place::new();
-    let error = place.fail(1, &["info", "nowhere.jsonl"]);
-    assert_eq!(error, "error: nowhere.jsonl: no such file or folder\n");
+fn the_error_of_a_missing_file_names_it() {
+    let dir = TestDir::new();
+    let error = dir.fail(1, &["info", "nowhere.jsonl"]);
+    assert!(error.starts_with("error: nowhere.jsonl: No such file or directory"), "{error}");
+    assert!(error.contains("hint: paths are relative"), "{error}");
     let pairs = ["predict", "--model", "nowhere", "--input", "pairs.jsonl", "--columns", "a,b"];
-    let error = place.fail(1, &pairs);
+    let error = dir.fail(1, &pairs);
     assert!(error.starts_with("error: "), "{error}");
     assert!(error.contains("nowhere"), "{error}");
 }
 
 #[test]
-fn a_missing_column_is_named_beside_those_there_are() {
-    let place = Place::new();
-    place.pairs();
-    place.dual_encoder();
+fn the_error_of_a_missing_column_lists_the_columns() {
+    let dir = TestDir::new();
+    dir.pairs();
+    dir.dual_encoder();
     let arguments =
         ["mine", "--model", "static", "--dataset", "pairs.jsonl", "--output", "m.jsonl"];
-    let error = place.fail(1, &[&arguments[..], &["--columns", "query,answr"]].concat());
+    let error = dir.fail(1, &[&arguments[..], &["--columns", "query,answr"]].concat());
     assert!(error.contains("`answr`") && error.contains("answer"), "{error}");
     let named = ["--positive-column-name", "answr"];
-    let error = place.fail(1, &[&arguments[..], &named].concat());
+    let error = dir.fail(1, &[&arguments[..], &named].concat());
     assert!(error.contains("`answr`") && error.contains("answer"), "{error}");
-    assert_eq!(place.list("."), ["pairs.jsonl", "static"]);
+    assert_eq!(dir.list("."), ["pairs.jsonl", "static"]);
 }
 
 #[test]
-fn a_malformed_row_is_named_with_its_line() {
-    let place = Place::new();
-    place.write("rows.jsonl", "{\"text\": \"a\"}\n{\"text\": \n");
-    let error = place.fail(1, &["info", "rows.jsonl"]);
+fn the_error_of_a_malformed_row_names_its_line() {
+    let dir = TestDir::new();
+    dir.write("rows.jsonl", "{\"text\": \"a\"}\n{\"text\": \n");
+    let error = dir.fail(1, &["info", "rows.jsonl"]);
     assert!(error.starts_with("error: rows.jsonl, line 2: "), "{error}");
 }
 
 #[test]
-fn mistakes_in_a_recipe_are_named_with_line_and_nearest_name() {
-    let place = Place::new();
+fn errors_in_a_recipe_name_the_line_and_the_nearest_field() {
+    let dir = TestDir::new();
     let recipe = |text: &str| {
         let start = "[model]\npath = \"bert\"\n[dataset]\npath = \"labeled.jsonl\"\n";
-        place.write("r.toml", &format!("{start}{text}"));
-        place.fail(1, &["train", "r.toml"])
+        dir.write("r.toml", &format!("{start}{text}"));
+        dir.fail(1, &["train", "r.toml"])
     };
     let cases = [
         ("[arguments]\nlearning_rat = 1\n", "r.toml, line 6: ", "learning_rate"),
@@ -107,50 +108,50 @@ fn mistakes_in_a_recipe_are_named_with_line_and_nearest_name() {
             "at most one of bf16 and fp16",
         ),
     ];
-    for (text, place, hint) in cases {
+    for (text, location, hint) in cases {
         let error = recipe(text);
-        assert!(error.starts_with(&format!("error: {place}")), "{text}: {error}");
+        assert!(error.starts_with(&format!("error: {location}")), "{text}: {error}");
         assert!(error.contains(hint), "{text}: {error}");
     }
 }
 
 #[test]
 fn set_is_checked_like_the_recipe() {
-    let place = Place::new();
-    place.write("r.toml", "[model]\npath = \"bert\"\n[dataset]\npath = \"labeled.jsonl\"\n");
-    let error = place.fail(2, &["train", "r.toml", "--set", "learning_rate"]);
+    let dir = TestDir::new();
+    dir.write("r.toml", "[model]\npath = \"bert\"\n[dataset]\npath = \"labeled.jsonl\"\n");
+    let error = dir.fail(2, &["train", "r.toml", "--set", "learning_rate"]);
     assert!(error.contains("expected section.field=value"), "{error}");
-    let error = place.fail(1, &["train", "r.toml", "--set", "arguments.sed=1"]);
-    assert!(error.starts_with("error: --set arguments.sed=1: "), "{error}");
+    let error = dir.fail(1, &["train", "r.toml", "--set", "arguments.sed=1"]);
+    assert!(error.starts_with("error: override arguments.sed=1: "), "{error}");
     assert!(error.contains("seed"), "{error}");
 }
 
 #[test]
-fn precisions_are_known_by_name_and_those_of_a_run_are_in_its_arguments() {
-    let place = Place::new();
+fn an_unknown_precision_and_train_with_precision_are_refused() {
+    let dir = TestDir::new();
     let pairs = ["predict", "--model", "m", "--input", "pairs.jsonl", "--precision", "fp8"];
-    let error = place.fail(2, &pairs);
+    let error = dir.fail(2, &pairs);
     assert!(error.contains("expected fp32, bf16 or fp16"), "{error}");
-    let error = place.fail(2, &["train", "r.toml", "--precision", "bf16"]);
+    let error = dir.fail(2, &["train", "r.toml", "--precision", "bf16"]);
     assert!(error.contains("--set arguments.bf16=true"), "{error}");
 }
 
 #[test]
-fn flags_that_do_not_go_together_are_refused() {
-    let place = Place::new();
-    let error = place.fail(2, &["evaluate", "reranking", "--dataset", "x"]);
+fn missing_and_contradictory_flags_are_refused() {
+    let dir = TestDir::new();
+    let error = dir.fail(2, &["evaluate", "reranking", "--dataset", "x"]);
     assert!(error.contains("--model"), "{error}");
     let correlation = ["evaluate", "correlation", "--model", "m", "--dataset", "d"];
-    let error = place.fail(2, &[&correlation[..], &["--columns", "a,b"]].concat());
+    let error = dir.fail(2, &[&correlation[..], &["--columns", "a,b"]].concat());
     assert!(error.contains("first text, second text, score"), "{error}");
 }
 
 #[test]
-fn the_instruction_set_comes_from_the_environment() {
-    let place = Place::new();
-    place.dual_encoder();
+fn the_environment_selects_the_instruction_set() {
+    let dir = TestDir::new();
+    dir.dual_encoder();
     let with = |isa: &str| {
-        let mut command = place.command(&["info", "static"]);
+        let mut command = dir.command(&["info", "static"]);
         finished(command.env("RANKFORGE_ISA", isa).output().unwrap())
     };
     let scalar = with("scalar");

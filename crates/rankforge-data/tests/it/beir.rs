@@ -6,11 +6,14 @@ fn collection() -> Folder {
     folder.file(
         "corpus.jsonl",
         "{\"_id\": \"d1\", \"title\": \"Title\", \"text\": \"body\", \"metadata\": {\"x\": 1}}\n\
-         {\"_id\": \"d2\", \"title\": \"\", \"text\": \"plain\"}\n{\"_id\": 3, \"text\": \"third\", \"extra\": 1}\n",
+         {\"_id\": \"d2\", \"title\": \"\", \"text\": \"plain\"}\n\
+         {\"_id\": 3, \"text\": \"third\", \"extra\": 1}\n",
     );
     folder.file(
         "queries.jsonl",
-        "{\"_id\": \"q2\", \"text\": \"two\"}\n{\"_id\": \"q1\", \"text\": \"one\"}\n{\"_id\": \"q3\", \"text\": \"x\"}\n",
+        "{\"_id\": \"q2\", \"text\": \"two\"}\n\
+         {\"_id\": \"q1\", \"text\": \"one\"}\n\
+         {\"_id\": \"q3\", \"text\": \"x\"}\n",
     );
     folder.file(
         "qrels/test.tsv",
@@ -21,7 +24,7 @@ fn collection() -> Folder {
 }
 
 #[test]
-fn a_collection_joins_titles_and_keeps_judged_queries() {
+fn titles_are_joined_to_texts_and_queries_without_a_relevant_document_dropped() {
     let folder = collection();
     let beir = load_beir(folder.path(), None).unwrap();
     let pairs = |map: &indexmap::IndexMap<String, String>| -> Vec<(String, String)> {
@@ -39,14 +42,14 @@ fn a_collection_joins_titles_and_keeps_judged_queries() {
 }
 
 #[test]
-fn judgements_need_no_header() {
+fn the_header_of_judgements_is_optional() {
     let beir = load_beir(collection().path(), Some("train")).unwrap();
     assert_eq!(beir.relevant.len(), 1);
     assert_eq!(beir.relevant["q1"], [("d2".to_owned(), 1.0)]);
 }
 
 #[test]
-fn malformed_collections_are_named_by_file_and_line() {
+fn errors_in_a_beir_directory_name_file_and_line() {
     for (file, content, parts) in [
         (
             "qrels/test.tsv",
@@ -54,14 +57,18 @@ fn malformed_collections_are_named_by_file_and_line() {
             &["test.tsv", "line 2", "\"q9\"", "queries.jsonl"][..],
         ),
         ("qrels/test.tsv", "q1\td9\t1\n", &["test.tsv", "line 1", "\"d9\"", "corpus.jsonl"]),
-        ("qrels/test.tsv", "h\tc\ts\nq1\td1\n", &["line 2", "between tabs", "2 cells"]),
+        ("qrels/test.tsv", "h\tc\ts\nq1\td1\n", &["line 2", "separated by tabs", "2 cells"]),
         ("qrels/test.tsv", "q1\td1\tyes\n", &["line 1", "finite score", "\"yes\""]),
-        ("qrels/test.tsv", "q1\td1\t1\nq1\td1\t2\n", &["line 2", "judged 1", "now 2"]),
+        (
+            "qrels/test.tsv",
+            "q1\td1\t1\nq1\td1\t2\n",
+            &["line 2", "score 2 for query \"q1\"", "score 1 in"],
+        ),
         ("qrels/test.tsv", "q1\td1\t0\n", &["test.tsv", "above 0"]),
         (
             "corpus.jsonl",
             "{\"_id\": \"d1\", \"text\": \"a\"}\n{\"_id\": \"d1\", \"text\": \"b\"}\n",
-            &["corpus.jsonl", "line 2", "used before"],
+            &["corpus.jsonl", "line 2", "used by an earlier line"],
         ),
         (
             "corpus.jsonl",
@@ -82,7 +89,7 @@ fn malformed_collections_are_named_by_file_and_line() {
 }
 
 #[test]
-fn missing_parts_of_a_collection_are_named() {
+fn missing_files_of_a_beir_directory_are_named() {
     let folder = collection();
     let parts = ["dev.tsv", "`test.tsv` and `train.tsv`"];
     assert_refused(load_beir(folder.path(), Some("dev")), &parts);

@@ -2,8 +2,7 @@
 
 mod beir;
 mod collection;
-mod describe;
-mod hostile;
+mod malformed;
 mod read;
 mod rows;
 mod write;
@@ -12,7 +11,7 @@ use rankforge_data::{DataError, Location, Rows, Value, load_rows};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// A folder that goes away, and files in it.
+/// A temporary directory, deleted when it is dropped.
 struct Folder(TempDir);
 
 impl Folder {
@@ -24,6 +23,7 @@ impl Folder {
         self.0.path()
     }
 
+    /// Writes a file, and its parent directories, and returns its path.
     fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -31,6 +31,7 @@ impl Folder {
         path
     }
 
+    /// Names of the files, sorted.
     fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.path()).unwrap();
         let mut names: Vec<String> =
@@ -48,11 +49,11 @@ fn load(path: &Path) -> Result<Rows, DataError> {
     load_rows(&at(path))
 }
 
-/// The error of loading a file, which must hold all parts.
+/// Asserts that `result` is an error whose message contains all `parts`.
 #[track_caller]
 fn assert_refused<T>(result: Result<T, DataError>, parts: &[&str]) {
     let message = match result {
-        Ok(_) => panic!("expected an error with {parts:?}, got success"),
+        Ok(_) => panic!("expected an error with {parts:?}, got Ok"),
         Err(error) => error.to_string(),
     };
     for part in parts {

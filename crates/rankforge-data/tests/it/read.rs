@@ -2,9 +2,10 @@ use crate::{Folder, at, fixture, load, text};
 use rankforge_data::{Location, RowReader, Value, load_rows, splits};
 
 #[test]
-fn json_lines_keep_kinds_order_and_missing_keys() {
+fn json_lines_keep_types_and_column_order_and_missing_keys_are_null() {
     let folder = Folder::new();
-    let content = "\u{feff}{\"query\": \"a \\u00e9\", \"score\": 1, \"hard\": [\"x\", 0.5, null]}\r\n\n  \n\
+    let content = "\u{feff}{\"query\": \"a \\u00e9\", \"score\": 1, \
+                   \"hard\": [\"x\", 0.5, null]}\r\n\n  \n\
                    {\"score\": 0.5, \"query\": null}\n{\"hard\": true, \"query\": \"c\"}";
     let rows = load(&folder.file("a.jsonl", content)).unwrap();
     assert_eq!(rows.column_names(), ["query", "score", "hard"]);
@@ -15,7 +16,7 @@ fn json_lines_keep_kinds_order_and_missing_keys() {
 }
 
 #[test]
-fn a_json_list_over_many_lines_reads_as_its_lines() {
+fn a_json_list_and_json_lines_of_the_same_objects_read_the_same() {
     let folder = Folder::new();
     let list =
         "\n [ {\"a\": \"x ] } \\\" {\",\n \"b\": [1, [2]]\n} ,{\"a\": \"\\\\\", \"b\": []}\n]\n ";
@@ -45,7 +46,7 @@ fn csv_columns_are_numbers_only_when_every_cell_is_one() {
 }
 
 #[test]
-fn a_label_column_of_zeros_and_ones_gives_numbers() {
+fn a_tsv_label_column_of_zeros_and_ones_is_numeric() {
     let folder = Folder::new();
     let rows = load(&folder.file("a.tsv", "q\tlabel\na, b\t0\nc\t1\n")).unwrap();
     assert_eq!(rows.numbers("label").unwrap(), [0.0, 1.0]);
@@ -53,7 +54,7 @@ fn a_label_column_of_zeros_and_ones_gives_numbers() {
 }
 
 #[test]
-fn csv_kinds_are_those_of_the_whole_split() {
+fn csv_column_types_are_inferred_over_all_files_of_a_split() {
     let folder = Folder::new();
     folder.file("train-00000-of-00002.csv", "q,id\nx,1\n");
     folder.file("train-00001-of-00002.csv", "id,q\nabc,2\n");
@@ -63,7 +64,7 @@ fn csv_kinds_are_those_of_the_whole_split() {
 }
 
 #[test]
-fn parquet_of_other_tools_gives_every_kind() {
+fn every_supported_type_is_read_from_a_parquet_file_written_by_pyarrow() {
     let columns = [
         "pair",
         "text",
@@ -84,7 +85,7 @@ fn parquet_of_other_tools_gives_every_kind() {
     })
     .unwrap();
     assert_eq!(rows.column_names(), columns);
-    let whole = Value::Integer;
+    let integer = Value::Integer;
     let column = |name| rows.column(name).unwrap().to_vec();
     let list = |values: &[Value]| Value::List(values.to_vec());
     assert_eq!(column("text"), [text("río"), Value::Null, text(""), text("four"), text("five")]);
@@ -94,8 +95,8 @@ fn parquet_of_other_tools_gives_every_kind() {
         [text("a view longer than twelve bytes"), text("x"), Value::Null]
     );
     assert_eq!(column("dictionary")[1..], [text("blue"), text("red"), Value::Null, text("blue")]);
-    assert_eq!(column("int8"), [whole(-1), whole(2), Value::Null, whole(4), whole(5)]);
-    assert_eq!(column("uint64")[3..], [Value::Null, whole(i64::MAX)]);
+    assert_eq!(column("int8"), [integer(-1), integer(2), Value::Null, integer(4), integer(5)]);
+    assert_eq!(column("uint64")[3..], [Value::Null, integer(i64::MAX)]);
     assert_eq!(column("half")[..3], [Value::Float(0.5), Value::Float(1.5), Value::Null]);
     assert_eq!(column("double")[..3], [Value::Float(0.1), Value::Null, Value::Float(1e300)]);
     assert_eq!(column("flag")[..3], [Value::Boolean(true), Value::Boolean(false), Value::Null]);
@@ -104,7 +105,7 @@ fn parquet_of_other_tools_gives_every_kind() {
     assert_eq!(column("texts")[..4], texts);
     let floats = [Value::Null, list(&[]), list(&[Value::Float(1.0), Value::Float(2.0)])];
     assert_eq!(column("floats")[1..4], floats);
-    assert_eq!(column("pair")[4], list(&[whole(9), whole(10)]));
+    assert_eq!(column("pair")[4], list(&[integer(9), integer(10)]));
 }
 
 #[test]
@@ -117,7 +118,7 @@ fn every_parquet_compression_reads_the_same() {
 }
 
 #[test]
-fn chunks_are_bounded_and_join_to_the_whole() {
+fn chunks_have_at_most_the_requested_rows_and_join_to_the_whole() {
     let folder = Folder::new();
     let lines = |from: usize, to: usize| -> String {
         (from..to).map(|row| format!("{{\"n\": {row}, \"t\": \"text {row}\"}}\n")).collect()
@@ -156,7 +157,7 @@ fn a_limit_stops_reading_before_a_later_malformed_row() {
 }
 
 #[test]
-fn chosen_columns_come_in_the_order_asked_for() {
+fn selected_columns_come_in_the_requested_order() {
     let folder = Folder::new();
     let json = folder.file(
         "a.jsonl",
@@ -173,7 +174,7 @@ fn chosen_columns_come_in_the_order_asked_for() {
 }
 
 #[test]
-fn folders_have_splits_by_file_name_and_sub_folder() {
+fn file_names_and_subdirectories_determine_the_splits_of_a_directory() {
     let folder = Folder::new();
     folder.file("data/train-00001-of-00002.jsonl", "{\"a\": 2}\n");
     folder.file("data/train-00000-of-00002.jsonl", "{\"a\": 1}\n");
@@ -196,7 +197,7 @@ fn folders_have_splits_by_file_name_and_sub_folder() {
 }
 
 #[test]
-fn a_file_is_one_split_called_train() {
+fn a_file_is_one_split_named_train() {
     let folder = Folder::new();
     let path = folder.file("pairs.jsonl", "{\"a\": 1}\n");
     assert_eq!(splits(&path).unwrap(), [("train".to_owned(), vec![path.clone()])]);

@@ -10,15 +10,15 @@ fn sample() -> Rows {
 }
 
 #[test]
-fn columns_of_different_lengths_or_one_name_are_refused() {
+fn columns_of_different_lengths_or_equal_names_are_refused() {
     let uneven = vec![("a".to_owned(), vec![Value::Null]), ("b".to_owned(), vec![])];
-    assert_refused(Rows::new(uneven), &["`b`", "expected 1 rows as in column `a`", "got 0"]);
+    assert_refused(Rows::new(uneven), &["`b`", "expected 1 rows, as in column `a`", "got 0"]);
     let twice = vec![("a".to_owned(), vec![]), ("a".to_owned(), vec![])];
     assert_refused(Rows::new(twice), &["`a`", "two columns"]);
 }
 
 #[test]
-fn selection_repeats_and_orders_rows() {
+fn rows_and_columns_are_selected_in_the_given_order() {
     let rows = sample().select(&[2, 0, 0]);
     assert_eq!(rows.texts("query").unwrap(), ["c", "a", "a"]);
     assert_eq!(rows.numbers("label").unwrap(), [1.0, 1.0, 1.0]);
@@ -30,7 +30,7 @@ fn selection_repeats_and_orders_rows() {
 }
 
 #[test]
-fn wrong_cells_are_named_by_row_and_content() {
+fn errors_name_the_row_and_value_of_a_wrong_cell() {
     let rows = sample();
     assert_eq!(rows.numbers("label").unwrap(), [1.0, 0.5, 1.0]);
     assert_refused(rows.texts("label"), &["`label`", "row 1", "expected text", "integer 1"]);
@@ -46,7 +46,7 @@ fn wrong_cells_are_named_by_row_and_content() {
 }
 
 #[test]
-fn appending_needs_the_same_columns() {
+fn appending_requires_the_same_columns() {
     let mut all = Rows::default();
     all.append(sample()).unwrap();
     all.append(sample()).unwrap();

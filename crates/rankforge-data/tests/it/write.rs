@@ -47,7 +47,18 @@ fn every_format_reads_back_what_was_written() {
 }
 
 #[test]
-fn parquet_takes_whole_numbers_into_float_columns_and_empty_columns_as_text() {
+fn a_column_whose_name_begins_with_a_byte_order_mark_keeps_it() {
+    let folder = Folder::new();
+    for column in ["\u{feff}a", "\u{feff}a, b"] {
+        let rows = Rows::new(vec![(column.into(), vec![text("x")])]).unwrap();
+        for name in ["a.csv", "a.tsv", "a.jsonl"] {
+            assert_eq!(write(&folder, name, std::slice::from_ref(&rows)).unwrap(), rows, "{name}");
+        }
+    }
+}
+
+#[test]
+fn parquet_stores_integers_in_float_columns_and_columns_of_nulls_as_text() {
     let folder = Folder::new();
     let chunk = |score: Value, note: Value| {
         Rows::new(vec![
@@ -63,28 +74,44 @@ fn parquet_takes_whole_numbers_into_float_columns_and_empty_columns_as_text() {
 }
 
 #[test]
-fn values_without_a_form_in_the_format_are_refused_by_row() {
+fn a_writer_whose_first_rows_were_refused_takes_others() {
+    let folder = Folder::new();
+    let column = |value: Value| Rows::new(vec![("x".into(), vec![value])]).unwrap();
+    for name in ["a.parquet", "a.csv", "a.jsonl"] {
+        let path = folder.path().join(name);
+        let mut writer = RowWriter::create(&path).unwrap();
+        writer
+            .write(&column(Value::List(vec![Value::List(vec![Value::Float(f64::NAN)])])))
+            .unwrap_err();
+        writer.write(&column(Value::Integer(7))).unwrap();
+        writer.finish().unwrap();
+        assert_eq!(load(&path).unwrap(), column(Value::Integer(7)), "{name}");
+    }
+}
+
+#[test]
+fn values_that_the_format_cannot_represent_are_refused_with_their_row() {
     let folder = Folder::new();
     let column = |values: Vec<Value>| Rows::new(vec![("x".into(), values)]).unwrap();
     let list = column(vec![Value::Null, Value::List(vec![])]);
     assert_refused(
         write(&folder, "a.csv", &[list]),
-        &["a.csv", "line 2", "`x`", "csv cannot hold", ".jsonl"],
+        &["a.csv", "row 2", "`x`", "csv cannot represent", ".jsonl"],
     );
     let nan = column(vec![Value::Float(f64::NAN)]);
-    assert_refused(write(&folder, "a.jsonl", &[nan]), &["a.jsonl", "line 1", "`x`", "NaN"]);
+    assert_refused(write(&folder, "a.jsonl", &[nan]), &["a.jsonl", "row 1", "`x`", "NaN"]);
     let mixed = column(vec![text("a"), Value::Integer(1)]);
     assert_refused(write(&folder, "a.parquet", &[mixed]), &["`x`", "integer 1"]);
     let chunks =
         [column(vec![Value::Integer(1)]), column(vec![Value::Integer(2), Value::Float(0.5)])];
     assert_refused(
         write(&folder, "a.parquet", &chunks),
-        &["a.parquet", "line 3", "`x`", "float 0.5"],
+        &["a.parquet", "row 3", "`x`", "float 0.5"],
     );
     let nested = column(vec![Value::List(vec![Value::List(vec![])])]);
     assert_refused(
         write(&folder, "a.parquet", &[nested]),
-        &["`x`", "lists of text and numbers only"],
+        &["`x`", "only lists of text and numbers"],
     );
     let other = Rows::new(vec![("y".into(), vec![Value::Integer(1)])]).unwrap();
     let chunks = [column(vec![Value::Integer(1)]), other];
@@ -93,7 +120,7 @@ fn values_without_a_form_in_the_format_are_refused_by_row() {
 }
 
 #[test]
-fn nothing_appears_before_finish_and_a_dropped_writer_leaves_the_old_file() {
+fn the_old_file_stays_until_finish_and_when_the_writer_is_dropped() {
     let folder = Folder::new();
     for name in ["a.jsonl", "a.csv", "a.parquet"] {
         let path = folder.file(name, "old");
@@ -107,11 +134,11 @@ fn nothing_appears_before_finish_and_a_dropped_writer_leaves_the_old_file() {
 }
 
 #[test]
-fn unknown_extensions_and_missing_folders_are_refused() {
+fn unknown_extensions_and_missing_directories_are_refused() {
     let folder = Folder::new();
     for name in ["a.txt", "a.json", "a"] {
         let created = RowWriter::create(&folder.path().join(name)).map(|_| ());
-        assert_refused(created, &["cannot write this extension", ".parquet"]);
+        assert_refused(created, &["cannot write files with this extension", ".parquet"]);
     }
     let created = RowWriter::create(&folder.path().join("no/a.jsonl")).map(|_| ());
     assert_refused(created, &["a.jsonl", "No such file"]);
@@ -122,7 +149,7 @@ fn unknown_extensions_and_missing_folders_are_refused() {
 
 #[cfg(unix)]
 #[test]
-fn written_files_have_ordinary_access_rights() {
+fn a_written_file_has_the_permissions_of_an_ordinary_new_file() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new();
     write(&folder, "a.jsonl", &[flat()]).unwrap();

@@ -1,218 +1,234 @@
-//! From the files of a model directory to a [`CrossEncoder`].
+//! Opening model directories as [`CrossEncoder`]s.
 
-use super::{CrossEncoder, OutputActivation};
-use crate::directory::json;
-use crate::directory::modules::{EMBEDDING, Module, ModuleEntry, SCORES, read_modules};
-use crate::directory::transformer::{ModuleConfig, Transformer, class_name, classifier_dropout};
-use crate::directory::write::ModelFiles;
-use crate::directory::{load_model, push_modules, read_model_config};
-use crate::{EncoderError, LoadOptions, Model, Reporter, Task, Tokenizer};
+use crate::architecture::Task;
+use crate::cross_encoder::encoder::CrossEncoder;
+use crate::directory::modules::{ModuleEntry, read_modules};
+use crate::directory::parameters::{load_model, push_modules};
+use crate::directory::settings::{read_activation, read_settings};
+use crate::directory::transformer_files::{
+    ModuleConfig, TransformerFiles, class_name, classifier_dropout,
+};
+use crate::error::EncoderError;
+use crate::json;
+use crate::model::Model;
+use crate::modules::{EMBEDDING, Module, SCORES};
+use crate::options::LoadOptions;
+use crate::output_activation::OutputActivation;
+use crate::parts::Parts;
+use crate::tokenizer::Tokenizer;
 use indexmap::IndexMap;
+use rankforge_base::Reporter;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-/// Reads any generation of layout.
-pub(super) fn load(
-    path: &Path,
-    options: &LoadOptions,
-    reporter: &dyn Reporter,
-) -> Result<CrossEncoder, EncoderError> {
-    if options.truncate_dim.is_some() {
-        let message = "truncate_dim is for embeddings, and a cross-encoder has none";
-        return Err(EncoderError::Input(message.to_owned()));
+impl CrossEncoder {
+    /// Opens a model directory with the default options.
+    ///
+    /// # Errors
+    /// See [`CrossEncoder::open_with`].
+    pub fn open(path: impl AsRef<Path>) -> Result<CrossEncoder, EncoderError> {
+        CrossEncoder::open_with(path, &LoadOptions::default())
     }
+
+    /// Opens a model directory: a transformers checkpoint, or any of the three generations of
+    /// sentence-transformers layouts, including cross-encoders made of modules.
+    ///
+    /// The reporter gets a warning with the tensors that the checkpoint lacks and that are
+    /// therefore initialised, and a message with those that the model does not use.
+    ///
+    /// # Errors
+    /// A file that is missing, malformed or unsupported, or an option that the model does not have.
+    /// The error names file and field, what was expected and what was found.
+    pub fn open_with(
+        path: impl AsRef<Path>,
+        options: &LoadOptions,
+    ) -> Result<CrossEncoder, EncoderError> {
+        open(path.as_ref(), options)
+    }
+
+    /// A cross-encoder with initialised parameters, from a `config.json` of transformers and a
+    /// tokenizer.
+    ///
+    /// # Errors
+    /// A config of an unsupported family or with unusable fields, or a tokenizer with more ids than
+    /// the config's `vocab_size`.
+    pub fn from_config(
+        config: &Value,
+        tokenizer: Tokenizer,
+        options: &LoadOptions,
+    ) -> Result<CrossEncoder, EncoderError> {
+        let module = ModuleConfig::default();
+        let path = PathBuf::from("config.json");
+        let prepare = |config: &mut Value, path: &Path| prepare_classifier(config, path, options);
+        let files =
+            TransformerFiles::build(config.clone(), path, tokenizer, &module, options, prepare)?;
+        let mut model = Model::new(&options.device()?, files.architecture.clone(), options.seed);
+        model.set_precision(options.precision);
+        let base_model = files.config["model_type"].as_str().unwrap_or_default().to_owned();
+        finish_classifier(files, model, base_model, options, Path::new("config.json"))
+    }
+}
+
+/// Opens a directory of any layout.
+fn open(path: &Path, options: &LoadOptions) -> Result<CrossEncoder, EncoderError> {
+    if let Some(dimension) = options.truncate_dim {
+        let expected = "no value, as a cross-encoder gives no embeddings";
+        return Err(EncoderError::argument("truncate_dim", expected, dimension));
+    }
+    let reporter = &*options.reporter;
     let Some(modules) = read_modules(path)? else {
-        return load_classifier(path, path, options, reporter, None);
+        return load_classifier(path, path, options, None);
     };
-    let settings = read_model_config(path)?;
+    let settings = read_settings(path)?;
     let model_type = settings.model_type.as_deref().unwrap_or("SentenceTransformer");
     let first = &modules[0];
     if first.class != "Transformer" {
-        return Err(json::file_error(
-            path,
-            format!(
-                "a cross-encoder starts with a Transformer module, and this has {}",
-                first.class
-            ),
-        ));
+        let message = format!(
+            "expected Transformer as the first module of a cross-encoder, got {}",
+            first.class
+        );
+        return Err(json::file_error(path, message));
     }
     if model_type != "CrossEncoder" {
         reporter.warning(&format!(
-            "{}: a {model_type} opened as a cross-encoder: its transformer gets a classifier, its \
-             other modules and prompts are left out",
+            "{}: a {model_type} is opened as a cross-encoder: its transformer gets a classifier, \
+             its other modules and its prompts are ignored",
             path.display()
         ));
-        return load_classifier(path, &first.folder, options, reporter, None);
+        return load_classifier(path, &first.folder, options, None);
     }
     let module = ModuleConfig::read(&first.folder, reporter)?;
     let mut encoder = match module.task.as_deref() {
         Some("sequence-classification") | None if modules.len() == 1 => {
-            load_classifier(path, &first.folder, options, reporter, Some(&module))?
+            load_classifier(path, &first.folder, options, Some(&module))?
         }
         Some("feature-extraction") if modules.len() > 1 => {
-            load_modular(path, &modules, &module, options, reporter)?
+            load_modular(path, &modules, &module, options)?
         }
         Some("text-generation" | "any-to-any") => return Err(language_model(path)),
         task => {
-            return Err(json::file_error(
-                path,
-                format!(
-                    "{} modules after a transformer for {}: expected a transformer for \
-                     sequence-classification alone, or one for feature-extraction and a head",
-                    modules.len() - 1,
-                    task.unwrap_or("no stated task")
-                ),
-            ));
+            let message = format!(
+                "expected a Transformer with the transformer_task sequence-classification and no \
+                 other module, or one with feature-extraction and further modules; got {} and {} \
+                 further modules",
+                task.unwrap_or("no task"),
+                modules.len() - 1
+            );
+            return Err(json::file_error(path, message));
         }
     };
-    encoder.files.prompts = settings.prompts;
-    encoder.files.default_prompt_name = settings.default_prompt_name;
-    encoder.files.prompt(None, None)?;
+    encoder.parts.prompts = settings.prompts;
+    encoder.parts.default_prompt_name = settings.default_prompt_name;
+    encoder.parts.prompt(None, None)?;
     if options.activation_fn.is_none()
         && let Some(name) = &settings.activation_fn
-        && let Some(activation) =
-            OutputActivation::from_python(name, &settings.path, "activation_fn", reporter)?
+        && let Some(activation) = read_activation(name, &settings.path, "activation_fn", reporter)?
     {
         encoder.activation = activation;
     }
     Ok(encoder)
 }
 
-/// A cross-encoder with fresh numbers, from a config and a tokenizer.
-pub(super) fn from_config(
-    config: &Value,
-    tokenizer: Tokenizer,
-    options: &LoadOptions,
-    reporter: &dyn Reporter,
-) -> Result<CrossEncoder, EncoderError> {
-    let module = ModuleConfig::default();
-    let path = PathBuf::from("config.json");
-    let prepare = |config: &mut Value, path: &Path| prepare_classifier(config, path, options);
-    let transformer =
-        Transformer::build(config.clone(), path, tokenizer, &module, options, reporter, prepare)?;
-    let mut model = Model::new(&options.device, transformer.architecture.clone(), options.seed);
-    model.set_precision(options.precision);
-    let base_model = transformer.config["model_type"].as_str().unwrap_or_default().to_owned();
-    finish_classifier(transformer, model, base_model, options, reporter, Path::new("config.json"))
-}
-
-/// A transformer with its family's classification head.
+/// Loads a transformer with its family's classification head from `folder`.
 fn load_classifier(
     path: &Path,
     folder: &Path,
     options: &LoadOptions,
-    reporter: &dyn Reporter,
     module: Option<&ModuleConfig>,
 ) -> Result<CrossEncoder, EncoderError> {
     let default = ModuleConfig::default();
     let prepare = |config: &mut Value, path: &Path| prepare_classifier(config, path, options);
-    let transformer =
-        Transformer::open(folder, module.unwrap_or(&default), options, reporter, prepare)?;
+    let files = TransformerFiles::open(folder, module.unwrap_or(&default), options, prepare)?;
     let folders = [(String::new(), folder.to_owned())];
-    let model = load_model(transformer.architecture.clone(), &folders, options, reporter)?;
+    let model = load_model(files.architecture.clone(), &folders, options)?;
     let base_model = path.display().to_string();
-    finish_classifier(
-        transformer,
-        model,
-        base_model,
-        options,
-        reporter,
-        &folder.join("config.json"),
-    )
+    finish_classifier(files, model, base_model, options, &folder.join("config.json"))
 }
 
+/// Puts a classifier together; `path` is that of its `config.json`, for error messages.
 fn finish_classifier(
-    mut transformer: Transformer,
+    mut files: TransformerFiles,
     model: Model,
     base_model: String,
     options: &LoadOptions,
-    reporter: &dyn Reporter,
     path: &Path,
 ) -> Result<CrossEncoder, EncoderError> {
     let num_labels = model.architecture().output_columns();
     let activation = match options.activation_fn {
         Some(activation) => activation,
-        None => stored_activation(&transformer.config, path, reporter)?
+        None => stored_activation(&files.config, path, &*options.reporter)?
             .unwrap_or(OutputActivation::default_for(num_labels)),
     };
-    let object = transformer.config.as_object_mut().expect("a config was read as an object");
-    // From now on `config_sentence_transformers.json` has the activation.
+    let object = files.config.as_object_mut().expect("the config is an object");
+    // Older layouts keep the activation here; the one that is written keeps it in
+    // `config_sentence_transformers.json`.
     object.shift_remove("sentence_transformers");
     object.shift_remove("sbert_ce_default_activation_function");
-    let labels = labels(&transformer.config, num_labels);
-    let class = class_name(&transformer.config, "ForSequenceClassification");
-    transformer.config["architectures"] = json!([class]);
-    Ok(CrossEncoder {
+    let labels = labels(&files.config, num_labels);
+    let class = class_name(&files.config, "ForSequenceClassification");
+    files.config["architectures"] = json!([class]);
+    let parts = Parts {
         model,
-        tokenizer: transformer.tokenizer,
-        activation,
-        num_labels,
-        labels,
-        files: ModelFiles {
-            model_type: "CrossEncoder",
-            config: Some(transformer.config),
-            task: "sequence-classification",
-            modules: Vec::new(),
-            prompts: IndexMap::new(),
-            default_prompt_name: None,
-            base_model,
-        },
-    })
+        tokenizer: files.tokenizer,
+        prompts: IndexMap::new(),
+        default_prompt_name: None,
+        base_model,
+        config: Some(files.config),
+        task: "sequence-classification",
+        modules: Vec::new(),
+    };
+    Ok(CrossEncoder { parts, activation, labels })
 }
 
-/// A transformer, pooling, and dense layers whose last output is the scores.
+/// Loads a cross-encoder made of modules: a transformer, pooling, and dense layers of which the
+/// last one gives the scores.
 fn load_modular(
     path: &Path,
     entries: &[ModuleEntry],
     module: &ModuleConfig,
     options: &LoadOptions,
-    reporter: &dyn Reporter,
 ) -> Result<CrossEncoder, EncoderError> {
     let prepare = |_: &mut Value, _: &Path| Ok(Task::FeatureExtraction);
     let folder = &entries[0].folder;
-    let mut transformer = Transformer::open(folder, module, options, reporter, prepare)?;
+    let mut files = TransformerFiles::open(folder, module, options, prepare)?;
     let mut folders = vec![(String::new(), folder.clone())];
+    let reporter = &*options.reporter;
     let modules =
-        push_modules(&mut transformer.architecture, &entries[1..], &mut folders, reporter)?;
+        push_modules(path, &mut files.architecture, &entries[1..], &mut folders, reporter)?;
     let outputs = output_name(&modules, path)?;
     if outputs != SCORES {
-        return Err(json::file_error(
-            path,
-            format!("its modules give {outputs:?}: expected a last Dense that gives \"scores\""),
-        ));
+        let message = format!(
+            "expected a last Dense module with module_output_name {SCORES:?}, got {outputs:?}"
+        );
+        return Err(json::file_error(path, message));
     }
-    let num_labels = transformer.architecture.output_columns();
-    if let Some(wanted) = options.num_labels.filter(|&wanted| wanted != num_labels) {
-        return Err(EncoderError::Input(format!(
-            "{}: its last Dense gives {num_labels} scores: num_labels cannot be {wanted}",
-            path.display()
-        )));
+    let num_labels = files.architecture.output_columns();
+    if let Some(requested) = options.num_labels.filter(|&requested| requested != num_labels) {
+        let expected = format!("{num_labels}, the out_features of the model's last Dense module");
+        return Err(EncoderError::argument("num_labels", expected, requested));
     }
-    if options.classifier_dropout.is_some() {
-        let message = "a cross-encoder made of modules has no classifier_dropout";
-        return Err(EncoderError::Input(message.to_owned()));
+    if let Some(dropout) = options.classifier_dropout {
+        let expected = "no value, as a cross-encoder made of modules has no classification head";
+        return Err(EncoderError::argument("classifier_dropout", expected, dropout));
     }
-    let model = load_model(transformer.architecture.clone(), &folders, options, reporter)?;
-    transformer.config["architectures"] = json!([class_name(&transformer.config, "Model")]);
-    Ok(CrossEncoder {
+    let model = load_model(files.architecture.clone(), &folders, options)?;
+    files.config["architectures"] = json!([class_name(&files.config, "Model")]);
+    let parts = Parts {
         model,
-        tokenizer: transformer.tokenizer,
-        activation: options.activation_fn.unwrap_or(OutputActivation::default_for(num_labels)),
-        num_labels,
-        labels: (0..num_labels).map(|label| format!("LABEL_{label}")).collect(),
-        files: ModelFiles {
-            model_type: "CrossEncoder",
-            config: Some(transformer.config),
-            task: "feature-extraction",
-            modules,
-            prompts: IndexMap::new(),
-            default_prompt_name: None,
-            base_model: path.display().to_string(),
-        },
-    })
+        tokenizer: files.tokenizer,
+        prompts: IndexMap::new(),
+        default_prompt_name: None,
+        base_model: path.display().to_string(),
+        config: Some(files.config),
+        task: "feature-extraction",
+        modules,
+    };
+    let activation = options.activation_fn.unwrap_or(OutputActivation::default_for(num_labels));
+    let labels = (0..num_labels).map(|label| format!("LABEL_{label}")).collect();
+    Ok(CrossEncoder { parts, activation, labels })
 }
 
-/// The name of what a chain of modules gives; each must read what the one before it gave.
+/// The name of the output of the last module. Each module must read the output of the one before.
 fn output_name(modules: &[Module], path: &Path) -> Result<String, EncoderError> {
     let mut current = EMBEDDING.to_owned();
     for module in modules {
@@ -222,17 +238,20 @@ fn output_name(modules: &[Module], path: &Path) -> Result<String, EncoderError> 
         };
         if input != current {
             let class = module.class();
-            return Err(json::file_error(
-                path,
-                format!("module {class} reads {input:?} where {current:?} was given"),
-            ));
+            let message = format!(
+                "module {class}: expected module_input_name {current:?}, the output of the module \
+                 before, got {input:?}"
+            );
+            return Err(json::file_error(path, message));
         }
         current = output.to_owned();
     }
     Ok(current)
 }
 
-/// Decides the number of labels and puts it into the config.
+/// Determines the number of labels and writes it into the config.
+///
+/// As in sentence-transformers: the option, or what the checkpoint of a classifier has, or 1.
 fn prepare_classifier(
     config: &mut Value,
     path: &Path,
@@ -242,29 +261,32 @@ fn prepare_classifier(
     if architectures.first().is_some_and(|name| name.ends_with("ForCausalLM")) {
         return Err(language_model(path));
     }
-    let classifier = architectures.iter().any(|name| name.ends_with("ForSequenceClassification"));
+    let is_classifier =
+        architectures.iter().any(|name| name.ends_with("ForSequenceClassification"));
     let stored = stored_num_labels(config, path)?;
     let num_labels = match options.num_labels {
         Some(num_labels) => num_labels,
-        None if classifier => stored.unwrap_or(2),
+        // transformers' default for a config that says nothing.
+        None if is_classifier => stored.unwrap_or(2),
         None => 1,
     };
     if stored != Some(num_labels) {
         let label = |index: usize| format!("LABEL_{index}");
         let names: Map<String, Value> =
             (0..num_labels).map(|index| (index.to_string(), json!(label(index)))).collect();
-        let numbers: Map<String, Value> =
+        let ids: Map<String, Value> =
             (0..num_labels).map(|index| (label(index), json!(index))).collect();
         config["id2label"] = Value::Object(names);
-        config["label2id"] = Value::Object(numbers);
+        config["label2id"] = Value::Object(ids);
     }
-    config.as_object_mut().expect("a config was read as an object").shift_remove("num_labels");
+    config.as_object_mut().expect("the config is an object").shift_remove("num_labels");
     if let Some(dropout) = options.classifier_dropout {
         classifier_dropout(config, dropout)?;
     }
     Ok(Task::SequenceClassification { num_labels })
 }
 
+/// The class names in `architectures`; empty when there is no such field.
 fn architectures(config: &Value, path: &Path) -> Result<Vec<String>, EncoderError> {
     const FIELD: &str = "architectures";
     let error = || json::field_error(path, FIELD, "an array of class names", config.get(FIELD));
@@ -279,7 +301,8 @@ fn architectures(config: &Value, path: &Path) -> Result<Vec<String>, EncoderErro
     }
 }
 
-/// `id2label` says it, or `num_labels` does in hand-made configs.
+/// The number of labels in a config: the size of `id2label`, or `num_labels`, which transformers
+/// reads but does not write.
 fn stored_num_labels(config: &Value, path: &Path) -> Result<Option<usize>, EncoderError> {
     match config.get("id2label") {
         Some(Value::Object(names)) => Ok(Some(names.len())),
@@ -288,6 +311,7 @@ fn stored_num_labels(config: &Value, path: &Path) -> Result<Option<usize>, Encod
     }
 }
 
+/// The names in `id2label`, or `LABEL_0`, `LABEL_1`, ... where it has none.
 fn labels(config: &Value, num_labels: usize) -> Vec<String> {
     let name = |index: usize| match &config["id2label"][index.to_string()] {
         Value::String(name) => name.clone(),
@@ -297,7 +321,7 @@ fn labels(config: &Value, num_labels: usize) -> Vec<String> {
     (0..num_labels).map(name).collect()
 }
 
-/// The activation that layouts before 5.4 keep in `config.json`.
+/// The output activation in `config.json`, where sentence-transformers kept it before version 5.4.
 fn stored_activation(
     config: &Value,
     path: &Path,
@@ -310,15 +334,16 @@ fn stored_activation(
         None => (json::optional_str(config, OLDEST, path)?, OLDEST),
     };
     match name {
-        Some(name) => OutputActivation::from_python(name, path, field, reporter),
+        Some(name) => read_activation(name, path, field, reporter),
         None => Ok(None),
     }
 }
 
+/// The error for a reranker that is a causal language model.
 fn language_model(path: &Path) -> EncoderError {
     json::file_error(
         path,
-        "a reranker made of a language model (CausalLM, LogitScore) is not supported: expected an \
-         encoder with a classification head",
+        "expected an encoder with a classification head, got a causal language model (ForCausalLM \
+         or LogitScore), which is not supported",
     )
 }

@@ -1,176 +1,160 @@
-//! From the files of a model directory to a [`DualEncoder`].
+//! Opening model directories as [`DualEncoder`]s.
 
-use super::DualEncoder;
-use crate::directory::json;
-use crate::directory::modules::{EMBEDDING, Module, ModuleEntry, read_modules};
-use crate::directory::transformer::{ModuleConfig, Transformer, class_name};
-use crate::directory::write::ModelFiles;
-use crate::directory::{ModelConfig, load_model, push_modules, read_model_config};
-use crate::dual_encoder::static_embedding;
-use crate::{EncoderError, LoadOptions, Reporter, Task};
-use indexmap::IndexMap;
+use crate::architecture::Task;
+use crate::directory::modules::{ModuleEntry, read_modules};
+use crate::directory::parameters::{load_model, push_modules};
+use crate::directory::settings::{ModelSettings, read_settings};
+use crate::directory::transformer_files::{ModuleConfig, TransformerFiles, class_name};
+use crate::dual_encoder::encoder::{DualEncoder, similarity_from_name};
+use crate::dual_encoder::static_embedding::{self, check_embeds, parts};
+use crate::error::EncoderError;
+use crate::json;
+use crate::model::Model;
+use crate::modules::Module;
+use crate::options::LoadOptions;
 use rankforge_kernels::ops::{Pooling, Similarity};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Reads any of the layouts.
-pub(super) fn load(
-    path: &Path,
-    options: &LoadOptions,
-    reporter: &dyn Reporter,
-) -> Result<DualEncoder, EncoderError> {
-    let of_a_classifier = [
+impl DualEncoder {
+    /// Opens a model directory with the default options.
+    ///
+    /// # Errors
+    /// See [`DualEncoder::open_with`].
+    pub fn open(path: impl AsRef<Path>) -> Result<DualEncoder, EncoderError> {
+        DualEncoder::open_with(path, &LoadOptions::default())
+    }
+
+    /// Opens a model directory: a sentence-transformers model, a model2vec model, or a transformers
+    /// checkpoint, which gets mean pooling.
+    ///
+    /// A sentence-transformers model may consist of the modules Transformer or StaticEmbedding,
+    /// Pooling, Dense, LayerNorm, Normalize and Dropout. The reporter gets a warning with the
+    /// tensors that the checkpoint lacks and that are therefore initialised, and a message with
+    /// those that the model does not use.
+    ///
+    /// # Errors
+    /// A file that is missing, malformed or unsupported, or an option that the model does not have.
+    /// The error names file and field, what was expected and what was found.
+    pub fn open_with(
+        path: impl AsRef<Path>,
+        options: &LoadOptions,
+    ) -> Result<DualEncoder, EncoderError> {
+        open(path.as_ref(), options)
+    }
+}
+
+/// Opens a directory of any layout.
+fn open(path: &Path, options: &LoadOptions) -> Result<DualEncoder, EncoderError> {
+    let cross_encoder_options = [
         ("num_labels", options.num_labels.is_some()),
         ("activation_fn", options.activation_fn.is_some()),
         ("classifier_dropout", options.classifier_dropout.is_some()),
     ];
-    if let Some((field, _)) = of_a_classifier.iter().find(|(_, given)| *given) {
-        return Err(EncoderError::Input(format!("{field} is for cross-encoders")));
+    if let Some((field, _)) = cross_encoder_options.iter().find(|(_, is_set)| *is_set) {
+        let expected = "no value, as this is an option of cross-encoders";
+        return Err(EncoderError::argument(field, expected, "a value"));
     }
     let modules = read_modules(path)?;
     let settings = match &modules {
-        Some(_) => read_model_config(path)?,
-        None => ModelConfig::default(),
+        Some(_) => read_settings(path)?,
+        None => ModelSettings::default(),
     };
-    if settings.model_type.as_deref().is_some_and(|name| name != "SentenceTransformer") {
-        let got = settings.model_type.as_deref().unwrap_or_default();
-        return Err(json::file_error(
-            path,
-            format!("a {got} model, where a SentenceTransformer was expected"),
-        ));
+    if let Some(kind) = settings.model_type.as_deref().filter(|kind| *kind != "SentenceTransformer")
+    {
+        let message = format!("expected a SentenceTransformer, got {kind}");
+        return Err(json::file_error(path, message));
     }
     let encoder = match &modules {
         None if static_embedding::is_model2vec(path)? => {
-            static_embedding::load_model2vec(path, options, reporter)?
+            static_embedding::load_model2vec(path, options)?
         }
-        None => load_plain(path, options, reporter)?,
+        None => load_plain(path, options)?,
         Some(modules) if modules[0].class == "StaticEmbedding" => {
-            static_embedding::load(path, modules, options, reporter)?
+            static_embedding::load(path, modules, options)?
         }
-        Some(modules) if modules[0].class == "Transformer" => {
-            load_modules(path, modules, options, reporter)?
-        }
+        Some(modules) if modules[0].class == "Transformer" => load_modules(path, modules, options)?,
         Some(modules) => {
-            return Err(json::file_error(
-                path,
-                format!(
-                    "first module {} is not supported: expected Transformer or StaticEmbedding",
-                    modules[0].class
-                ),
-            ));
+            let message = format!(
+                "expected Transformer or StaticEmbedding as the first module, got {}",
+                modules[0].class
+            );
+            return Err(json::file_error(path, message));
         }
     };
-    apply(encoder, settings, options, reporter)
+    apply(encoder, settings, options)
 }
 
-/// A plain checkpoint: mean pooling over its last hidden states.
-fn load_plain(
-    path: &Path,
-    options: &LoadOptions,
-    reporter: &dyn Reporter,
-) -> Result<DualEncoder, EncoderError> {
+/// Loads a transformers checkpoint, with mean pooling over its last hidden states.
+fn load_plain(path: &Path, options: &LoadOptions) -> Result<DualEncoder, EncoderError> {
     let module = ModuleConfig::default();
-    let mut transformer = Transformer::open(path, &module, options, reporter, features)?;
-    let width = transformer.architecture.output_columns();
+    let mut files = TransformerFiles::open(path, &module, options, features)?;
+    let width = files.architecture.output_columns();
     let pooling = Module::Pooling { width, modes: vec![Pooling::Mean], include_prompt: true };
-    transformer.architecture.push_stage(pooling.stage(), "");
+    files.architecture.push_stage(pooling.stage(), "");
     let folders = [(String::new(), path.to_owned())];
-    let model = load_model(transformer.architecture.clone(), &folders, options, reporter)?;
-    Ok(encoder(path, transformer, model, vec![pooling]))
+    let model = load_model(files.architecture.clone(), &folders, options)?;
+    Ok(encoder(path, files, model, vec![pooling]))
 }
 
+/// Loads a Transformer and the modules after it.
 fn load_modules(
     path: &Path,
     entries: &[ModuleEntry],
     options: &LoadOptions,
-    reporter: &dyn Reporter,
 ) -> Result<DualEncoder, EncoderError> {
     let folder = &entries[0].folder;
+    let reporter = &*options.reporter;
     let module = ModuleConfig::read(folder, reporter)?;
-    if module.task.as_deref().is_some_and(|task| task != "feature-extraction") {
-        let task = module.task.as_deref().unwrap_or_default();
-        return Err(json::file_error(
-            folder,
-            format!("a transformer for {task}: expected one for feature-extraction"),
-        ));
+    if let Some(task) = module.task.as_deref().filter(|task| *task != "feature-extraction") {
+        let message =
+            format!("expected a Transformer with transformer_task feature-extraction, got {task}");
+        return Err(json::file_error(folder, message));
     }
-    let mut transformer = Transformer::open(folder, &module, options, reporter, features)?;
+    let mut files = TransformerFiles::open(folder, &module, options, features)?;
     let mut folders = vec![(String::new(), folder.clone())];
     let modules =
-        push_modules(&mut transformer.architecture, &entries[1..], &mut folders, reporter)?;
+        push_modules(path, &mut files.architecture, &entries[1..], &mut folders, reporter)?;
     check_embeds(&modules, path)?;
-    let model = load_model(transformer.architecture.clone(), &folders, options, reporter)?;
-    Ok(encoder(path, transformer, model, modules))
-}
-
-/// All modules must hand on one embedding.
-pub(super) fn check_embeds(modules: &[Module], path: &Path) -> Result<(), EncoderError> {
-    for module in modules {
-        if let Module::Dense(dense) = module
-            && (dense.input_name != EMBEDDING || dense.output_name != EMBEDDING)
-        {
-            let (from, to) = (&dense.input_name, &dense.output_name);
-            return Err(json::file_error(
-                path,
-                format!("a Dense from {from:?} to {to:?}: expected {EMBEDDING:?} for both"),
-            ));
-        }
-    }
-    Ok(())
+    let model = load_model(files.architecture.clone(), &folders, options)?;
+    Ok(encoder(path, files, model, modules))
 }
 
 fn features(_: &mut Value, _: &Path) -> Result<Task, EncoderError> {
     Ok(Task::FeatureExtraction)
 }
 
+/// Puts a dual encoder together, with the settings that are used when its files have none.
 fn encoder(
     path: &Path,
-    mut transformer: Transformer,
-    model: crate::Model,
+    mut files: TransformerFiles,
+    model: Model,
     modules: Vec<Module>,
 ) -> DualEncoder {
-    transformer.config["architectures"] = json!([class_name(&transformer.config, "Model")]);
+    files.config["architectures"] = json!([class_name(&files.config, "Model")]);
+    let base_model = path.display().to_string();
     DualEncoder {
-        model,
-        tokenizer: transformer.tokenizer,
+        parts: parts(model, files.tokenizer, Some(files.config), modules, base_model),
         similarity: Similarity::Cosine,
         truncate_dim: None,
-        files: files(Some(transformer.config), modules, path.display().to_string()),
     }
 }
 
-pub(super) fn files(config: Option<Value>, modules: Vec<Module>, base_model: String) -> ModelFiles {
-    ModelFiles {
-        model_type: "SentenceTransformer",
-        config,
-        task: "feature-extraction",
-        modules,
-        prompts: default_prompts(),
-        default_prompt_name: None,
-        base_model,
-    }
-}
-
-/// Every sentence encoder has these two, empty unless its files say otherwise.
-fn default_prompts() -> IndexMap<String, String> {
-    ["query", "document"].into_iter().map(|name| (name.to_owned(), String::new())).collect()
-}
-
-/// What `config_sentence_transformers.json` and the options say.
+/// Applies the settings of `config_sentence_transformers.json` and the options.
 fn apply(
     mut encoder: DualEncoder,
-    settings: ModelConfig,
+    settings: ModelSettings,
     options: &LoadOptions,
-    reporter: &dyn Reporter,
 ) -> Result<DualEncoder, EncoderError> {
-    encoder.files.prompts.extend(settings.prompts);
-    encoder.files.default_prompt_name = settings.default_prompt_name;
-    encoder.files.prompt(None, None)?;
+    encoder.parts.prompts.extend(settings.prompts);
+    encoder.parts.default_prompt_name = settings.default_prompt_name;
+    encoder.parts.prompt(None, None)?;
     encoder.similarity = match settings.similarity_fn_name.as_deref() {
         None => Similarity::Cosine,
-        Some(name) => super::similarity_from_name(name).unwrap_or_else(|| {
-            reporter.warning(&format!(
-                "{}: similarity_fn_name {name:?} is not cosine, dot, euclidean or manhattan; using cosine",
+        Some(name) => similarity_from_name(name).unwrap_or_else(|| {
+            options.reporter.warning(&format!(
+                "{}: similarity_fn_name {name:?} is not cosine, dot, euclidean or manhattan; \
+                 using cosine",
                 settings.path.display()
             ));
             Similarity::Cosine
@@ -178,7 +162,7 @@ fn apply(
     };
     encoder.truncate_dim = options.truncate_dim.or(settings.truncate_dim);
     if encoder.truncate_dim == Some(0) {
-        return Err(EncoderError::Input("truncate_dim must be positive".to_owned()));
+        return Err(EncoderError::argument("truncate_dim", "a positive number", 0));
     }
     Ok(encoder)
 }

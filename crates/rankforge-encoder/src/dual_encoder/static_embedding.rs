@@ -1,120 +1,154 @@
-//! Static embedding models: one row for each token, averaged.
+//! Static embedding models: the embedding of a text is the mean of the table rows of its tokens.
 
-use super::DualEncoder;
-use super::load::{check_embeds, files};
-use crate::directory::json;
-use crate::directory::modules::{Module, ModuleEntry};
-use crate::directory::transformer::check_vocabulary;
-use crate::directory::{load_model, push_modules};
-use crate::{
-    Architecture, EncoderError, HeadStage, LoadOptions, Model, Reporter, Tokenizer, Weights,
-};
+use crate::architecture::Architecture;
+use crate::directory::modules::ModuleEntry;
+use crate::directory::parameters::{load_model, push_modules};
+use crate::directory::transformer_files::check_vocabulary;
+use crate::dual_encoder::encoder::DualEncoder;
+use crate::error::EncoderError;
+use crate::json;
+use crate::model::Model;
+use crate::modules::{EMBEDDING, Module};
+use crate::options::LoadOptions;
+use crate::parts::Parts;
+use crate::stages::HeadStage;
+use crate::tokenizer::Tokenizer;
+use crate::weights::Weights;
+use indexmap::IndexMap;
 use rankforge_kernels::ParameterId;
 use rankforge_kernels::ops::{Pooling, Similarity};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// The name of the table in files of sentence-transformers, and in those of model2vec.
-const TENSORS: [&str; 2] = ["embedding.weight", "embeddings"];
+/// The name of the table in files of sentence-transformers.
+const TABLE: &str = "embedding.weight";
 
-/// A fresh table over a tokenizer.
-pub(super) fn fresh(tokenizer: Tokenizer, width: usize, options: &LoadOptions) -> DualEncoder {
-    let architecture = table(tokenizer.vocab_size(), width);
-    let mut model = Model::new(&options.device, architecture, options.seed);
-    model.set_precision(options.precision);
-    let mut tokenizer = tokenizer.into_static();
-    if options.max_length.is_some() {
-        tokenizer.set_max_length(options.max_length);
+/// The name of the table in files of model2vec.
+const MODEL2VEC_TABLE: &str = "embeddings";
+
+impl DualEncoder {
+    /// A static embedding model with initialised parameters.
+    ///
+    /// The elements of its table are normal with mean 0 and standard deviation `1 / sqrt(width)`,
+    /// so that a row has an expected squared length of 1.
+    ///
+    /// # Shapes
+    /// The table is `vocab_size x width`, with the `vocab_size` of the tokenizer.
+    ///
+    /// # Errors
+    /// When `options` has no device and none can be opened.
+    pub fn new_static(
+        tokenizer: Tokenizer,
+        width: usize,
+        options: &LoadOptions,
+    ) -> Result<DualEncoder, EncoderError> {
+        let architecture = architecture(tokenizer.vocab_size(), width);
+        let mut model = Model::new(&options.device()?, architecture, options.seed);
+        model.set_precision(options.precision);
+        let mut tokenizer = tokenizer.into_static();
+        if options.max_length.is_some() {
+            tokenizer.set_max_length(options.max_length);
+        }
+        let base_model = "StaticEmbedding".to_owned();
+        Ok(encoder(model, tokenizer, Vec::new(), base_model, options))
     }
-    encoder(model, tokenizer, Vec::new(), "StaticEmbedding".to_owned(), options)
 }
 
-/// Reads a StaticEmbedding module and what follows it.
+/// Loads the module StaticEmbedding and the modules after it.
 pub(super) fn load(
     path: &Path,
     entries: &[ModuleEntry],
     options: &LoadOptions,
-    reporter: &dyn Reporter,
 ) -> Result<DualEncoder, EncoderError> {
-    load_table(path, &entries[0].folder, &entries[1..], options, reporter)
+    load_table(path, &entries[0].folder, &entries[1..], options)
 }
 
-/// Whether a directory without `modules.json` is one of model2vec.
+/// Whether a directory without `modules.json` is a model2vec model.
 pub(super) fn is_model2vec(path: &Path) -> Result<bool, EncoderError> {
     let config = json::read_optional_object(&path.join("config.json"))?;
     Ok(config.is_some_and(|config| config.get("model_type") == Some(&"model2vec".into())))
 }
 
-/// Reads a directory of model2vec; its config says whether embeddings are normalised.
+/// Loads a model2vec model. Its config determines whether embeddings are normalised.
 pub(super) fn load_model2vec(
     path: &Path,
     options: &LoadOptions,
-    reporter: &dyn Reporter,
 ) -> Result<DualEncoder, EncoderError> {
     let config_path = path.join("config.json");
     let config = json::read_object(&config_path)?;
     let normalize = json::optional_bool(&config, "normalize", &config_path)?.unwrap_or(false);
     let folder = path.to_owned();
     let entries = [ModuleEntry { class: "Normalize".to_owned(), folder }];
-    load_table(path, path, if normalize { &entries } else { &[] }, options, reporter)
+    load_table(path, path, if normalize { &entries } else { &[] }, options)
 }
 
+/// Loads the table and the tokenizer from `folder`, and the modules of `entries`; `path` is the
+/// model directory.
 fn load_table(
     path: &Path,
     folder: &Path,
     entries: &[ModuleEntry],
     options: &LoadOptions,
-    reporter: &dyn Reporter,
 ) -> Result<DualEncoder, EncoderError> {
     let weights = Weights::open(folder)?;
-    let shape = |name: &str| match weights.shape(name) {
-        Some(&[rows, width]) => Ok((rows, width)),
-        Some(shape) => Err(json::file_error(
-            weights.path(name),
-            format!("tensor {name}: expected two dimensions, got {shape:?}"),
-        )),
-        None => unreachable!("only names that are there are asked for"),
+    let (tensor, shape) = table_of(&weights, folder)?;
+    let &[rows, width] = shape else {
+        let message = format!("tensor {tensor}: expected two dimensions, got {shape:?}");
+        return Err(json::file_error(weights.path(tensor), message));
     };
-    let Some(tensor) = TENSORS.into_iter().find(|name| weights.shape(name).is_some()) else {
-        return Err(json::file_error(
-            folder,
-            format!(
-                "expected a tensor {:?} or {:?}, got {:?}",
-                TENSORS[0],
-                TENSORS[1],
-                weights.names()
-            ),
-        ));
+    let is_compressed = ["mapping", "weights"].iter().any(|name| weights.shape(name).is_some());
+    let values = if tensor == MODEL2VEC_TABLE && is_compressed {
+        Some(expand(&weights, rows, width)?)
+    } else {
+        None
     };
-    let (rows, width) = shape(tensor)?;
-    let folded = ["mapping", "weights"].iter().any(|name| weights.shape(name).is_some());
-    let numbers =
-        if tensor == TENSORS[1] && folded { Some(fold(&weights, rows, width)?) } else { None };
-    let rows = numbers.as_ref().map_or(rows, |numbers| numbers.len() / width);
+    let rows = values.as_ref().map_or(rows, |values| values.len() / width);
     let mut tokenizer = Tokenizer::load(folder)?.into_static();
     check_vocabulary(&tokenizer, rows, weights.path(tensor))?;
     if options.max_length == Some(0) {
-        return Err(EncoderError::Input("the maximum length must be positive".to_owned()));
+        return Err(EncoderError::argument("max_length", "a positive number", 0));
     }
     if options.max_length.is_some() {
         tokenizer.set_max_length(options.max_length);
     }
-    let mut architecture = table(rows, width);
+    let mut architecture = architecture(rows, width);
     let mut folders: Vec<(String, PathBuf)> = Vec::new();
-    if numbers.is_none() {
+    if values.is_none() {
         folders.push((String::new(), folder.to_owned()));
     }
-    let modules = push_modules(&mut architecture, entries, &mut folders, reporter)?;
+    let modules = push_modules(path, &mut architecture, entries, &mut folders, &*options.reporter)?;
     check_embeds(&modules, path)?;
-    let mut model = load_model(architecture, &folders, options, reporter)?;
-    if let Some(numbers) = numbers {
-        model.parameters_mut().view_mut(ParameterId(0)).write(&numbers);
+    let mut model = load_model(architecture, &folders, options)?;
+    if let Some(values) = values {
+        model.parameters_mut().view_mut(ParameterId(0)).write(&values);
     }
     Ok(encoder(model, tokenizer, modules, path.display().to_string(), options))
 }
 
-/// One row for each token id: `embeddings[mapping[id]] * weights[id]`, as model2vec has it.
-fn fold(weights: &Weights, rows: usize, width: usize) -> Result<Vec<f32>, EncoderError> {
-    let table = weights.read(TENSORS[1])?;
+/// Name and shape of the tensor that is the table.
+fn table_of<'a>(
+    weights: &'a Weights,
+    folder: &Path,
+) -> Result<(&'static str, &'a [usize]), EncoderError> {
+    for name in [TABLE, MODEL2VEC_TABLE] {
+        if let Some(shape) = weights.shape(name) {
+            return Ok((name, shape));
+        }
+    }
+    let names = weights.names();
+    let message = format!("expected a tensor {TABLE:?} or {MODEL2VEC_TABLE:?}, got {names:?}");
+    Err(json::file_error(folder, message))
+}
+
+/// The table of a model2vec model in which several tokens may share a row:
+/// `row(id) = weights[id] * embeddings[mapping[id]]`.
+///
+/// A missing `mapping` is the identity, missing `weights` are ones.
+///
+/// # Shapes
+/// `embeddings` is `rows x width`; `mapping` and `weights` have one element per token id.
+fn expand(weights: &Weights, rows: usize, width: usize) -> Result<Vec<f32>, EncoderError> {
+    let table = weights.read(MODEL2VEC_TABLE)?;
     let mapping = match weights.shape("mapping") {
         Some(_) => Some(weights.read_indices("mapping")?),
         None => None,
@@ -127,25 +161,28 @@ fn fold(weights: &Weights, rows: usize, width: usize) -> Result<Vec<f32>, Encode
     if scales.len() != ids {
         return Err(json::file_error(
             weights.path("weights"),
-            format!("tensor weights: expected {ids} numbers, got {}", scales.len()),
+            format!("tensor weights: expected {ids} elements, got {}", scales.len()),
         ));
     }
-    let mut folded = Vec::with_capacity(ids * width);
+    let mut expanded = Vec::with_capacity(ids * width);
     for (id, scale) in scales.into_iter().enumerate() {
         let row = mapping.as_ref().map_or(id, |mapping| mapping[id]);
         if row >= rows {
             return Err(json::file_error(
                 weights.path("mapping"),
-                format!("tensor mapping: token {id} maps to row {row} of {rows}"),
+                format!(
+                    "tensor mapping: token {id} maps to row {row}, but the table has {rows} rows"
+                ),
             ));
         }
-        folded.extend(table[row * width..(row + 1) * width].iter().map(|number| number * scale));
+        expanded.extend(table[row * width..(row + 1) * width].iter().map(|value| value * scale));
     }
-    Ok(folded)
+    Ok(expanded)
 }
 
-fn table(rows: usize, width: usize) -> Architecture {
-    let mut architecture = Architecture::static_embedding(rows, width, "", TENSORS[0]);
+/// An embedding table and mean pooling.
+fn architecture(rows: usize, width: usize) -> Architecture {
+    let mut architecture = Architecture::static_embedding(rows, width, "", TABLE);
     let mean = HeadStage::Pool { modes: vec![Pooling::Mean], skip_prompt: false };
     architecture.push_stage(mean, "");
     architecture
@@ -159,10 +196,48 @@ fn encoder(
     options: &LoadOptions,
 ) -> DualEncoder {
     DualEncoder {
-        model,
-        tokenizer,
+        parts: parts(model, tokenizer, None, modules, base_model),
         similarity: Similarity::Cosine,
         truncate_dim: options.truncate_dim,
-        files: files(None, modules, base_model),
     }
+}
+
+/// The parts of a dual encoder, with empty prompts `query` and `document`, which every
+/// SentenceTransformer has unless its files define them.
+pub(super) fn parts(
+    model: Model,
+    tokenizer: Tokenizer,
+    config: Option<Value>,
+    modules: Vec<Module>,
+    base_model: String,
+) -> Parts {
+    let prompts: IndexMap<String, String> =
+        ["query", "document"].into_iter().map(|name| (name.to_owned(), String::new())).collect();
+    Parts {
+        model,
+        tokenizer,
+        prompts,
+        default_prompt_name: None,
+        base_model,
+        config,
+        task: "feature-extraction",
+        modules,
+    }
+}
+
+/// Checks that all dense modules read and write the feature [`EMBEDDING`].
+pub(super) fn check_embeds(modules: &[Module], path: &Path) -> Result<(), EncoderError> {
+    for module in modules {
+        if let Module::Dense(dense) = module
+            && (dense.input_name != EMBEDDING || dense.output_name != EMBEDDING)
+        {
+            let (input, output) = (&dense.input_name, &dense.output_name);
+            let message = format!(
+                "module Dense: expected module_input_name and module_output_name {EMBEDDING:?}, \
+                 got {input:?} and {output:?}"
+            );
+            return Err(json::file_error(path, message));
+        }
+    }
+    Ok(())
 }

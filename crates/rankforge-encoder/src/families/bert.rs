@@ -1,12 +1,13 @@
-use super::builder::{BlockNames, Builder};
-use super::fields::Fields;
-use crate::{
-    Architecture, BlockConfig, EncoderConfig, EncoderError, HeadStage, Initializer, Mlp, NormPlace,
-    Positions, Task,
-};
+use crate::architecture::{Architecture, Initializer, Task};
+use crate::config::{BlockConfig, EncoderConfig, Mlp, NormPlace, Positions};
+use crate::error::EncoderError;
+use crate::families::builder::{BlockNames, Builder};
+use crate::families::fields::Fields;
+use crate::stages::HeadStage;
 use rankforge_kernels::ops::{Activation, Pooling};
 use serde_json::Value;
 
+/// Tensor names of the blocks of BERT, ELECTRA and RoBERTa.
 pub(super) const BERT_BLOCKS: BlockNames = BlockNames {
     blocks: "encoder.layer",
     qkv: ["attention.self.query", "attention.self.key", "attention.self.value"],
@@ -17,11 +18,15 @@ pub(super) const BERT_BLOCKS: BlockNames = BlockNames {
     mlp_norm: "output.LayerNorm",
 };
 
-/// A block of a post-norm family: all of them are alike.
+/// Every block of a post-norm family.
 pub(super) const POST_NORM_BLOCK: BlockConfig =
     BlockConfig { window: None, rotary_theta: None, attention_norm: true };
 
-/// BERT: learned positions and segments; the head is a tanh pooler on the first token.
+/// BERT: post-norm blocks, learned positions, segments. Its classification head is a dense layer
+/// with tanh (the pooler) on the first token, dropout and a linear layer.
+///
+/// # Paper
+/// Devlin et al. 2018, arXiv:1810.04805.
 pub(super) fn bert(
     fields: &Fields<'_>,
     task: &Task,
@@ -42,7 +47,11 @@ pub(super) fn bert(
     Ok(builder.finish(config))
 }
 
-/// ELECTRA: BERT's encoder over embeddings of their own width, RoBERTa's head with gelu.
+/// ELECTRA: BERT's encoder with embeddings that may be narrower than its hidden states. Its
+/// classification head is RoBERTa's with gelu.
+///
+/// # Paper
+/// Clark et al. 2020, arXiv:2003.10555.
 pub(super) fn electra(
     fields: &Fields<'_>,
     task: &Task,
@@ -59,7 +68,8 @@ pub(super) fn electra(
     Ok(builder.finish(config))
 }
 
-/// The fields that BERT, ELECTRA and RoBERTa share; `offset` is the number of the first position.
+/// Reads the fields that BERT, ELECTRA, RoBERTa and MPNet share; `offset` is the row of the first
+/// token in the position table. Defaults are those of the families' configs in transformers.
 pub(super) fn bert_config(
     fields: &Fields<'_>,
     model_type: &str,
@@ -104,12 +114,13 @@ pub(super) fn bert_config(
     })
 }
 
-/// Standard deviation of fresh weights.
+/// Standard deviation of newly initialised weights.
 pub(super) fn initializer_range(fields: &Fields<'_>) -> Result<f32, EncoderError> {
     Ok(fields.positive("initializer_range", 0.02)? as f32)
 }
 
-/// `classifier_dropout`, or the hidden dropout where it is null.
+/// Dropout probability of the classification head: `classifier_dropout`, or `hidden_dropout_prob`
+/// when that is absent or null.
 pub(super) fn classifier_dropout(fields: &Fields<'_>) -> Result<f32, EncoderError> {
     match fields.optional_probability("classifier_dropout")? {
         Some(probability) => Ok(probability),
@@ -117,7 +128,8 @@ pub(super) fn classifier_dropout(fields: &Fields<'_>) -> Result<f32, EncoderErro
     }
 }
 
-/// RoBERTa's head: first token, dropout, dense, activation, dropout, projection to the labels.
+/// Appends RoBERTa's classification head: `W2 dropout(activation(W1 dropout(x) + b1)) + b2`, where
+/// `x` is the hidden state of the first token.
 pub(super) fn two_layer_head(
     builder: &mut Builder,
     config: &EncoderConfig,
@@ -136,10 +148,12 @@ pub(super) fn two_layer_head(
     builder.stage(projection, "classifier.out_proj", normal, zeros);
 }
 
+/// Pooling that takes the hidden state of the first token.
 pub(super) fn first_token() -> HeadStage {
     HeadStage::Pool { modes: vec![Pooling::Cls], skip_prompt: false }
 }
 
+/// A dense layer with bias.
 pub(super) fn dense(inputs: usize, outputs: usize, activation: Activation) -> HeadStage {
     HeadStage::Dense { inputs, outputs, bias: true, activation, residual: false }
 }

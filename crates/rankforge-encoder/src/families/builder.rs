@@ -1,19 +1,22 @@
-use crate::architecture::stage_parameters;
-use crate::{
-    Architecture, EncoderConfig, HeadStage, Initializer, NormPlace, ParameterSpec, Positions,
-    TensorPart,
-};
+use crate::architecture::{Architecture, Initializer, ParameterSpec, TensorPart, stage_parameters};
+use crate::config::{EncoderConfig, NormPlace, Positions};
+use crate::stages::HeadStage;
 
-/// Collects the parameters of an architecture under arena names, with their names in the file.
+/// Collects the head stages and the parameters of an architecture.
+///
+/// In its methods, `name` is the name of a parameter in the arena and `file_name` that of its
+/// tensor in the checkpoint, without the prefix of the family.
 pub(super) struct Builder {
+    /// What the names of the transformer's tensors begin with in the checkpoint.
     prefix: &'static str,
     head: Vec<HeadStage>,
     parameters: Vec<ParameterSpec>,
 }
 
-/// File names of a BERT-like block's tensors, after the block's own prefix.
+/// Names of the linear layers and layer norms of a BERT-like block in the checkpoint:
+/// `{blocks}.{index of the block}.{name}`.
 pub(super) struct BlockNames {
-    /// What stands before the block's number.
+    /// Name of the list of blocks.
     pub(super) blocks: &'static str,
     pub(super) qkv: [&'static str; 3],
     pub(super) attention_output: &'static str,
@@ -24,16 +27,17 @@ pub(super) struct BlockNames {
 }
 
 impl Builder {
-    /// `prefix` stands before the names of the backbone's tensors.
+    /// An empty architecture; `prefix` is what the names of the transformer's tensors begin with.
     pub(super) fn new(prefix: &'static str) -> Builder {
         Builder { prefix, head: Vec::new(), parameters: Vec::new() }
     }
 
+    /// The collected architecture.
     pub(super) fn finish(self, encoder: EncoderConfig) -> Architecture {
         Architecture { encoder, head: self.head, parameters: self.parameters }
     }
 
-    /// A matrix stored as one tensor.
+    /// Adds a matrix that is one tensor.
     pub(super) fn matrix(
         &mut self,
         name: &str,
@@ -42,16 +46,11 @@ impl Builder {
         columns: usize,
         initializer: Initializer,
     ) {
-        self.push(
-            name,
-            rows,
-            columns,
-            initializer,
-            vec![(file_name.to_owned(), vec![rows, columns])],
-        );
+        let tensor = (file_name.to_owned(), vec![rows, columns]);
+        self.push(name, rows, columns, initializer, vec![tensor]);
     }
 
-    /// A vector stored as one tensor: one row.
+    /// Adds a vector that is one tensor; in the arena it is a matrix of one row.
     pub(super) fn vector(
         &mut self,
         name: &str,
@@ -62,7 +61,8 @@ impl Builder {
         self.push(name, 1, length, initializer, vec![(file_name.to_owned(), vec![length])]);
     }
 
-    /// `name.weight` and, with `bias`, `name.bias` of a linear layer.
+    /// Adds a linear layer: `name.weight` of `shape` `[outputs, inputs]` and, with `bias`,
+    /// `name.bias`.
     pub(super) fn linear(
         &mut self,
         name: &str,
@@ -80,7 +80,8 @@ impl Builder {
         }
     }
 
-    /// Linear layers that read the same input, fused into one; the bias has a row for each.
+    /// Adds linear layers that read the same input as one fused layer. `shape` is `[outputs,
+    /// inputs]` of each. The weights are stacked in one matrix; the bias has one row per layer.
     pub(super) fn fused_linear(
         &mut self,
         name: &str,
@@ -98,7 +99,7 @@ impl Builder {
         self.push(&format!("{name}.bias"), rows, outputs, Initializer::Zeros, biases.collect());
     }
 
-    /// `name.weight` and, with `bias`, `name.bias` of a layer norm.
+    /// Adds a layer norm: `name.weight` and, with `bias`, `name.bias`.
     pub(super) fn norm(&mut self, name: &str, file_name: &str, width: usize, bias: bool) {
         let (weight, file_weight) = (format!("{name}.weight"), format!("{file_name}.weight"));
         self.vector(&weight, &file_weight, width, Initializer::Ones);
@@ -108,7 +109,8 @@ impl Builder {
         }
     }
 
-    /// A head stage; `file_name` is its module in the file, prefix included.
+    /// Adds a head stage whose tensors are `{file_name}.weight` and `{file_name}.bias`. This
+    /// `file_name` includes the prefix: some families have their head inside it, others outside.
     pub(super) fn stage(
         &mut self,
         stage: HeadStage,
@@ -121,15 +123,15 @@ impl Builder {
         self.head.push(stage);
     }
 
-    /// A head stage without parameters.
+    /// Adds a head stage without parameters.
     pub(super) fn bare_stage(&mut self, stage: HeadStage) {
         self.stage(stage, "", Initializer::Zeros, Initializer::Zeros);
     }
 
-    /// Embeddings and blocks of a family that looks like BERT: post-norm, separate query, key and
-    /// value projections, biases everywhere.
+    /// Adds the embeddings and blocks of a BERT-like family: post-norm, with separate projections
+    /// of queries, keys and values, and a bias in every linear layer and layer norm.
     pub(super) fn bert_like(&mut self, config: &EncoderConfig, names: &BlockNames, deviation: f32) {
-        assert_eq!(config.norm_place, NormPlace::Post, "a pre-norm family has its own names");
+        assert_eq!(config.norm_place, NormPlace::Post, "a BERT-like family is post-norm");
         let normal = Initializer::Normal(deviation);
         let (e, h, f) = (config.embedding_size, config.hidden_size, config.intermediate_size);
         let file = |name: &str| format!("embeddings.{name}");
@@ -163,6 +165,8 @@ impl Builder {
         }
     }
 
+    /// Adds a matrix whose rows are divided equally between tensors; these are pairs (name in the
+    /// checkpoint, shape).
     fn push(
         &mut self,
         name: &str,
@@ -171,12 +175,12 @@ impl Builder {
         initializer: Initializer,
         tensors: Vec<(String, Vec<usize>)>,
     ) {
-        let each = rows / tensors.len();
+        let rows_per_tensor = rows / tensors.len();
         let part = |(index, (file_name, shape)): (usize, (String, Vec<usize>))| TensorPart {
             module: String::new(),
             name: format!("{}{file_name}", self.prefix),
             shape,
-            rows: index * each..(index + 1) * each,
+            rows: index * rows_per_tensor..(index + 1) * rows_per_tensor,
         };
         let parts = tensors.into_iter().enumerate().map(part).collect();
         self.parameters.push(ParameterSpec {

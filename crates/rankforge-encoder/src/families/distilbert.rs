@@ -1,10 +1,10 @@
-use super::bert::{POST_NORM_BLOCK, dense, first_token, initializer_range};
-use super::builder::{BlockNames, Builder};
-use super::fields::Fields;
-use crate::{
-    Architecture, EncoderConfig, EncoderError, HeadStage, Initializer, Mlp, NormPlace, Positions,
-    Task,
-};
+use crate::architecture::{Architecture, Initializer, Task};
+use crate::config::{EncoderConfig, Mlp, NormPlace, Positions};
+use crate::error::EncoderError;
+use crate::families::bert::{POST_NORM_BLOCK, dense, first_token, initializer_range};
+use crate::families::builder::{BlockNames, Builder};
+use crate::families::fields::Fields;
+use crate::stages::HeadStage;
 use rankforge_kernels::ops::Activation;
 use serde_json::Value;
 
@@ -18,7 +18,11 @@ const BLOCKS: BlockNames = BlockNames {
     mlp_norm: "output_layer_norm",
 };
 
-/// DistilBERT: BERT without segments and without dropout after attention; a relu head.
+/// DistilBERT: BERT without segments and without dropout of the attention output. Its
+/// classification head is a dense layer with relu on the first token, dropout and a linear layer.
+///
+/// # Paper
+/// Sanh et al. 2019, arXiv:1910.01108.
 pub(super) fn distilbert(
     fields: &Fields<'_>,
     task: &Task,

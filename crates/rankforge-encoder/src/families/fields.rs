@@ -1,39 +1,43 @@
-use crate::EncoderError;
+use crate::error::EncoderError;
+use rankforge_base::FileError;
 use rankforge_kernels::ops::Activation;
 use serde_json::Value;
 use std::path::Path;
 
-/// The fields of a JSON object, with errors that name file, field, expected and got.
+/// Typed access to the fields of a config. Errors name the file and the field, what was expected
+/// and what was found.
 pub(super) struct Fields<'a> {
     value: &'a Value,
     path: &'a Path,
 }
 
 impl<'a> Fields<'a> {
+    /// The fields of `value`, which must be an object; `path` is for error messages.
     pub(super) fn new(value: &'a Value, path: &'a Path) -> Result<Fields<'a>, EncoderError> {
         if !value.is_object() {
             let message = format!("expected a JSON object, got {value}");
-            return Err(EncoderError::File { path: path.to_owned(), message });
+            return Err(FileError::content(path, message).into());
         }
         Ok(Fields { value, path })
     }
 
-    /// The field's value; `null` counts as absent, as in Python configs.
+    /// The value of a field; `None` when it is absent or null, which transformers treats alike.
     pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
         self.value.get(name).filter(|value| !value.is_null())
     }
 
-    /// Whether the field is there and `null`.
+    /// Whether the field exists and is null.
     pub(super) fn is_null(&self, name: &str) -> bool {
         self.value.get(name).is_some_and(Value::is_null)
     }
 
-    /// The error of a field whose value will not do.
+    /// The error for a field that is missing or has an unusable value.
     pub(super) fn error(&self, name: &str, expected: &str) -> EncoderError {
         let got = self.value.get(name).map_or("nothing".to_owned(), Value::to_string);
         self.error_got(name, expected, got)
     }
 
+    /// The same with a description of what was found.
     pub(super) fn error_got(&self, name: &str, expected: &str, got: String) -> EncoderError {
         EncoderError::Field {
             path: self.path.to_owned(),
@@ -43,6 +47,7 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A required string.
     pub(super) fn required_string(
         &self,
         name: &str,
@@ -51,9 +56,8 @@ impl<'a> Fields<'a> {
         self.get(name).and_then(Value::as_str).ok_or_else(|| self.error(name, expected))
     }
 
-    /// A positive whole number.
+    /// A size: a positive integer of at most 2^31, so that a product of two sizes cannot overflow.
     pub(super) fn size(&self, name: &str, default: usize) -> Result<usize, EncoderError> {
-        // Sizes beyond this are no model of ours; products of two of them must not overflow.
         const LARGEST: u64 = 1 << 31;
         match self.get(name) {
             None => Ok(default),
@@ -61,11 +65,11 @@ impl<'a> Fields<'a> {
                 .as_u64()
                 .filter(|&size| (1..=LARGEST).contains(&size))
                 .map(|size| size as usize)
-                .ok_or_else(|| self.error(name, "a positive whole number")),
+                .ok_or_else(|| self.error(name, "a positive integer of at most 2^31")),
         }
     }
 
-    /// A whole number from 0.
+    /// An integer from 0 to 2^31.
     pub(super) fn index(&self, name: &str, default: usize) -> Result<usize, EncoderError> {
         match self.get(name).map(Value::as_u64) {
             None => Ok(default),
@@ -74,33 +78,34 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A finite number above 0.
+    /// A finite number greater than 0.
     pub(super) fn positive(&self, name: &str, default: f64) -> Result<f64, EncoderError> {
         match self.get(name) {
             None => Ok(default),
             Some(value) => value
                 .as_f64()
                 .filter(|number| number.is_finite() && *number > 0.0)
-                .ok_or_else(|| self.error(name, "a number above 0")),
+                .ok_or_else(|| self.error(name, "a number > 0")),
         }
     }
 
-    /// A dropout probability, if the field is there.
+    /// A dropout probability, in [0, 1); `None` when the field is absent or null.
     pub(super) fn optional_probability(&self, name: &str) -> Result<Option<f32>, EncoderError> {
         match self.get(name) {
             None => Ok(None),
             Some(value) => match value.as_f64().map(|number| number as f32) {
                 Some(number) if (0.0..1.0).contains(&number) => Ok(Some(number)),
-                _ => Err(self.error(name, "a probability, at least 0 and below 1")),
+                _ => Err(self.error(name, "a probability in [0, 1)")),
             },
         }
     }
 
-    /// A dropout probability.
+    /// A dropout probability, in [0, 1).
     pub(super) fn probability(&self, name: &str, default: f32) -> Result<f32, EncoderError> {
         Ok(self.optional_probability(name)?.unwrap_or(default))
     }
 
+    /// A boolean.
     pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool, EncoderError> {
         match self.get(name) {
             None => Ok(default),
@@ -108,6 +113,7 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A string; `expected` describes the values that the caller accepts.
     pub(super) fn string(
         &self,
         name: &str,
@@ -120,7 +126,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An activation by its name in transformers.
+    /// An activation by its name in transformers; gelu when the field is absent or null.
     pub(super) fn activation(&self, name: &str) -> Result<Activation, EncoderError> {
         let expected = "one of gelu, gelu_new, gelu_pytorch_tanh, relu, silu, swish, tanh, sigmoid";
         match self.string(name, "gelu", expected)? {
@@ -135,17 +141,17 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Fails when a field has another value than the only one supported (or is absent).
+    /// Checks that a field has the only supported value, or is absent or null.
     pub(super) fn only(&self, name: &str, supported: Value) -> Result<(), EncoderError> {
         match self.get(name) {
             Some(value) if *value != supported => {
-                Err(self.error(name, &format!("{supported} (nothing else is supported)")))
+                Err(self.error(name, &format!("{supported} (no other value is supported)")))
             }
             _ => Ok(()),
         }
     }
 
-    /// Heads, after checking that they divide the hidden size.
+    /// A number of attention heads, which must divide the hidden size.
     pub(super) fn heads(
         &self,
         name: &str,

@@ -1,14 +1,17 @@
-use super::builder::Builder;
-use super::fields::Fields;
-use crate::{
-    Architecture, BlockConfig, EncoderConfig, EncoderError, HeadStage, Initializer, Mlp, NormPlace,
-    Positions, Task,
-};
+use crate::architecture::{Architecture, Initializer, Task};
+use crate::config::{BlockConfig, EncoderConfig, Mlp, NormPlace, Positions};
+use crate::error::EncoderError;
+use crate::families::builder::Builder;
+use crate::families::fields::Fields;
+use crate::stages::HeadStage;
 use rankforge_kernels::ops::{Activation, Gate, Pooling};
 use serde_json::Value;
 
-/// ModernBERT (Warner et al. 2024, arXiv:2412.13663): pre-norm, rotary positions, gated MLP,
-/// global attention in every third block and a local window in the others.
+/// ModernBERT: pre-norm blocks with rotary positions and a gated MLP. Every third block has global
+/// attention, the others attend to a local window.
+///
+/// # Paper
+/// Warner et al. 2024, arXiv:2412.13663.
 pub(super) fn modernbert(
     fields: &Fields<'_>,
     task: &Task,
@@ -28,8 +31,10 @@ fn config(fields: &Fields<'_>) -> Result<EncoderConfig, EncoderError> {
     let attention_dropout = fields.probability("attention_dropout", 0.0)?;
     let heads = fields.heads("num_attention_heads", 12, hidden_size)?;
     if !(hidden_size / heads).is_multiple_of(2) {
+        // Rotary positions rotate pairs of dimensions.
+        let expected = format!("a number of heads whose width, {hidden_size} / heads, is even");
         let got = format!("{heads} heads of width {}", hidden_size / heads);
-        return Err(fields.error_got("num_attention_heads", "heads of even width", got));
+        return Err(fields.error_got("num_attention_heads", &expected, got));
     }
     Ok(EncoderConfig {
         model_type: "modernbert".to_owned(),
@@ -51,7 +56,7 @@ fn config(fields: &Fields<'_>) -> Result<EncoderConfig, EncoderError> {
             Activation::Gelu => Gate::GeGlu,
             Activation::GeluTanh => Gate::GeGluTanh,
             Activation::Silu => Gate::SwiGlu,
-            _ => return Err(fields.error("hidden_activation", "a form of gelu or silu")),
+            _ => return Err(fields.error("hidden_activation", "a variant of gelu, or silu")),
         }),
         blocks: blocks(fields)?,
         embedding_dropout: fields.probability("embedding_dropout", 0.0)?,
@@ -63,11 +68,13 @@ fn config(fields: &Fields<'_>) -> Result<EncoderConfig, EncoderError> {
     })
 }
 
-/// Which blocks are local, and their rotary bases, from either generation of the config:
-/// `layer_types` and `rope_parameters`, or a period and two bases.
+/// Attention window and rotary base of each block.
+///
+/// Configs of transformers 5 have the fields `layer_types` and `rope_parameters`; older ones have
+/// `global_attn_every_n_layers`, `global_rope_theta` and `local_rope_theta`.
 fn blocks(fields: &Fields<'_>) -> Result<Vec<BlockConfig>, EncoderError> {
     let count = fields.size("num_hidden_layers", 22)?;
-    // Half to each side, as transformers divides it.
+    // `local_attention` is the width of the whole window; transformers rounds its half down.
     let window = fields.index("local_attention", 128)? / 2;
     let global_theta = theta(fields, "full_attention", "global_rope_theta", 160_000.0)?;
     let local_theta = theta(fields, "sliding_attention", "local_rope_theta", 10_000.0)?;
@@ -80,22 +87,26 @@ fn blocks(fields: &Fields<'_>) -> Result<Vec<BlockConfig>, EncoderError> {
     Ok(local.into_iter().enumerate().map(block).collect())
 }
 
+/// Whether each of `count` blocks has local attention.
 fn local_blocks(fields: &Fields<'_>, count: usize) -> Result<Vec<bool>, EncoderError> {
     let Some(types) = fields.get("layer_types") else {
         let period = fields.size("global_attn_every_n_layers", 3)?;
         return Ok((0..count).map(|index| index % period != 0).collect());
     };
-    let expected = format!("a list of {count} of full_attention and sliding_attention");
-    let wrong = || fields.error("layer_types", &expected);
-    let types = types.as_array().filter(|types| types.len() == count).ok_or_else(wrong)?;
-    let local = |value: &Value| match value.as_str() {
+    let expected =
+        format!("{count} strings, each either \"full_attention\" or \"sliding_attention\"");
+    let error = || fields.error("layer_types", &expected);
+    let types = types.as_array().filter(|types| types.len() == count).ok_or_else(error)?;
+    let is_local = |value: &Value| match value.as_str() {
         Some("full_attention") => Ok(false),
         Some("sliding_attention") => Ok(true),
-        _ => Err(wrong()),
+        _ => Err(error()),
     };
-    types.iter().map(local).collect()
+    types.iter().map(is_local).collect()
 }
 
+/// The rotary base of the blocks of `layer_type`: in `rope_parameters`, or in the field `old_name`
+/// of older configs.
 fn theta(
     fields: &Fields<'_>,
     layer_type: &str,
@@ -103,10 +114,10 @@ fn theta(
     default: f64,
 ) -> Result<f64, EncoderError> {
     if fields.get("rope_scaling").is_some() {
-        return Err(fields.error("rope_scaling", "null (nothing else is supported)"));
+        return Err(fields.error("rope_scaling", "null (no scaling is supported)"));
     }
     if fields.is_null(old_name) {
-        return Err(fields.error(old_name, "a number above 0"));
+        return Err(fields.error(old_name, "a number > 0"));
     }
     let old = fields.positive(old_name, default)?;
     let Some(parameters) = fields.get("rope_parameters") else { return Ok(old) };
@@ -114,47 +125,52 @@ fn theta(
         None | Some(Value::Null) => return Ok(old),
         Some(parameters) => parameters,
     };
-    let wrong = |expected: &str| {
+    let error = |expected: &str| {
         let got = parameters.to_string();
         fields.error_got(&format!("rope_parameters.{layer_type}"), expected, got)
     };
     match parameters.get("rope_type") {
         None => {}
         Some(kind) if kind == "default" => {}
-        Some(_) => return Err(wrong("rope_type \"default\" (nothing else is supported)")),
+        Some(_) => return Err(error("rope_type \"default\" (no other type is supported)")),
     }
     match parameters.get("rope_theta") {
         None => Ok(old),
         Some(theta) => theta
             .as_f64()
             .filter(|theta| theta.is_finite() && *theta > 0.0)
-            .ok_or_else(|| wrong("a rope_theta above 0")),
+            .ok_or_else(|| error("a rope_theta > 0")),
     }
 }
 
-/// How fresh weights start: normals cut at a number of deviations, which depend on the place.
+/// Initial values of the weights: truncated normal distributions with different deviations.
 struct Initializers {
+    /// Embeddings, and the linear layers that read the hidden states.
     input: Initializer,
+    /// The linear layers whose output is added to the hidden states, and the dense layer of the
+    /// classification head.
     output: Initializer,
+    /// The last linear layer of the classification head.
     classifier: Initializer,
 }
 
 impl Initializers {
     fn read(fields: &Fields<'_>, config: &EncoderConfig) -> Result<Initializers, EncoderError> {
         let range = fields.positive("initializer_range", 0.02)?;
-        // transformers: 2 where it is absent, 3 where it is null.
+        // In transformers it is 2 when the field is absent and 3 when it is null.
         let default = if fields.is_null("initializer_cutoff_factor") { 3.0 } else { 2.0 };
         let cutoff = fields.positive("initializer_cutoff_factor", default)? as f32;
-        let cut =
+        let normal =
             |deviation: f64| Initializer::TruncatedNormal { deviation: deviation as f32, cutoff };
         Ok(Initializers {
-            input: cut(range),
-            output: cut(range / (2.0 * config.blocks.len() as f64).sqrt()),
-            classifier: cut(1.0 / (config.hidden_size as f64).sqrt()),
+            input: normal(range),
+            output: normal(range / (2.0 * config.blocks.len() as f64).sqrt()),
+            classifier: normal(1.0 / (config.hidden_size as f64).sqrt()),
         })
     }
 }
 
+/// Adds the parameters of the embeddings and blocks.
 fn backbone(builder: &mut Builder, config: &EncoderConfig, initializers: &Initializers) {
     let (h, f) = (config.hidden_size, config.intermediate_size);
     let (attention_bias, mlp_bias, norm_bias) =
@@ -179,6 +195,8 @@ fn backbone(builder: &mut Builder, config: &EncoderConfig, initializers: &Initia
     builder.norm("final_norm", "final_norm", h, norm_bias);
 }
 
+/// Adds the classification head: pooling, a dense layer with activation, layer norm, dropout and a
+/// linear layer.
 fn head(
     fields: &Fields<'_>,
     config: &EncoderConfig,

@@ -1,7 +1,9 @@
-use super::bert::{bert_config, initializer_range, two_layer_head};
-use super::builder::{BlockNames, Builder};
-use super::fields::Fields;
-use crate::{Architecture, EncoderError, Positions, Task};
+use crate::architecture::{Architecture, Task};
+use crate::config::Positions;
+use crate::error::EncoderError;
+use crate::families::bert::{bert_config, initializer_range, two_layer_head};
+use crate::families::builder::{BlockNames, Builder};
+use crate::families::fields::Fields;
 use rankforge_kernels::ops::Activation;
 use serde_json::Value;
 
@@ -15,14 +17,20 @@ const BLOCKS: BlockNames = BlockNames {
     mlp_norm: "output.LayerNorm",
 };
 
-/// Number of the first position: transformers fixes MPNet's padding id at 1, whatever the config says.
+/// Row of the first token in the position table: the padding id + 1. transformers fixes MPNet's
+/// padding id at 1 and ignores the config.
 const OFFSET: usize = 2;
 
-/// Buckets and largest distance; transformers computes bucket numbers for these only.
+/// Number of buckets of relative distances, and the distance from which on the last one is used.
+/// transformers computes buckets for these values only.
 const BUCKETS: usize = 32;
 const MAX_DISTANCE: usize = 128;
 
-/// MPNet: no segments, score offsets by relative distance shared by all blocks, RoBERTa's head.
+/// MPNet: BERT's encoder without segments and with biases of the attention scores by relative
+/// distance, which all blocks share. Its classification head is RoBERTa's.
+///
+/// # Paper
+/// Song et al. 2020, arXiv:2004.09297.
 pub(super) fn mpnet(
     fields: &Fields<'_>,
     task: &Task,

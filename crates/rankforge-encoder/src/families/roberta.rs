@@ -1,12 +1,17 @@
-use super::bert::{
+use crate::architecture::{Architecture, Task};
+use crate::error::EncoderError;
+use crate::families::bert::{
     BERT_BLOCKS, bert_config, classifier_dropout, initializer_range, two_layer_head,
 };
-use super::builder::Builder;
-use super::fields::Fields;
-use crate::{Architecture, EncoderError, Task};
+use crate::families::builder::Builder;
+use crate::families::fields::Fields;
 use rankforge_kernels::ops::Activation;
 
-/// RoBERTa: BERT's encoder with positions counted from the padding id + 1, and a head of two layers.
+/// RoBERTa: BERT's encoder with positions that begin at the padding id + 1. Its classification head
+/// has two layers; see [`two_layer_head`].
+///
+/// # Paper
+/// Liu et al. 2019, arXiv:1907.11692.
 pub(super) fn roberta(
     fields: &Fields<'_>,
     task: &Task,
@@ -15,7 +20,10 @@ pub(super) fn roberta(
     read("roberta", fields, task, builder)
 }
 
-/// XLM-RoBERTa: RoBERTa with another vocabulary, under RoBERTa's tensor names.
+/// XLM-RoBERTa: RoBERTa with another vocabulary. Its tensors have RoBERTa's names.
+///
+/// # Paper
+/// Conneau et al. 2019, arXiv:1911.02116.
 pub(super) fn xlm_roberta(
     fields: &Fields<'_>,
     task: &Task,

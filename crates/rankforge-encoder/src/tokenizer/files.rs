@@ -1,11 +1,17 @@
-use super::word_piece;
-use crate::EncoderError;
-use crate::directory::json;
+use crate::error::EncoderError;
+use crate::json;
+use crate::tokenizer::word_piece;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-/// Files that are kept as they are, for other readers of a saved model.
-const KEPT: [&str; 12] = [
+/// Name and content of a file.
+pub(crate) type NamedFile<'a> = (&'static str, Cow<'a, [u8]>);
+
+/// Files that are copied unchanged into a saved model: nothing here reads them, but other programs
+/// may.
+const COPIED: [&str; 12] = [
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.txt",
@@ -20,11 +26,11 @@ const KEPT: [&str; 12] = [
     "chat_template.json",
 ];
 
-/// From here on a `model_max_length` means "no limit"; transformers writes 1e30.
+/// A `model_max_length` of at least this means no limit; transformers writes 1e30.
 const NO_LIMIT: f64 = 1e9;
 
-/// Tokenizer classes whose models are not given segments by transformers; the last two are the
-/// general ones.
+/// Tokenizer classes, without the suffixes `Tokenizer` and `Fast`, that give no segment ids
+/// (`token_type_ids`) in transformers. The last two are generic classes.
 const WITHOUT_SEGMENTS: [&str; 10] = [
     "Roberta",
     "XLMRoberta",
@@ -38,34 +44,43 @@ const WITHOUT_SEGMENTS: [&str; 10] = [
     "TokenizersBackend",
 ];
 
-/// The files a tokenizer came from.
+/// The files of a tokenizer.
 #[derive(Clone)]
 pub(super) struct TokenizerFiles {
+    /// Content of `tokenizer.json`.
     json: String,
+    /// Path of `tokenizer.json`, for error messages.
     path: PathBuf,
+    /// Content of `tokenizer_config.json`.
     config: Option<Value>,
     config_path: PathBuf,
-    kept: Vec<(&'static str, Vec<u8>)>,
-    segments: bool,
+    /// The other files, as pairs (name, content).
+    copied: Vec<(&'static str, Vec<u8>)>,
+    has_segments: bool,
     truncates_left: bool,
 }
 
 impl TokenizerFiles {
+    /// Reads the files in a directory. Without a `tokenizer.json`, its content is converted from a
+    /// BERT vocabulary.
+    ///
+    /// # Errors
+    /// A missing or malformed file, or a field with an unusable value.
     pub(super) fn read(directory: &Path) -> Result<TokenizerFiles, EncoderError> {
         let config_path = directory.join("tokenizer_config.json");
         let config = json::read_optional_object(&config_path)?;
         let path = directory.join("tokenizer.json");
         let json = if json::exists(&path)? {
             let bytes = json::read_bytes(&path)?;
-            String::from_utf8(bytes).map_err(|_| json::file_error(&path, "not UTF-8 text"))?
+            String::from_utf8(bytes).map_err(|_| json::file_error(&path, "invalid UTF-8"))?
         } else {
             word_piece::tokenizer_json(directory, config.as_ref(), &config_path)?
         };
-        let mut kept = Vec::new();
-        for name in KEPT {
+        let mut copied = Vec::new();
+        for name in COPIED {
             let file = directory.join(name);
             if json::exists(&file)? {
-                kept.push((name, json::read_bytes(&file)?));
+                copied.push((name, json::read_bytes(&file)?));
             }
         }
         let mut files = TokenizerFiles {
@@ -73,46 +88,70 @@ impl TokenizerFiles {
             path,
             config,
             config_path,
-            kept,
-            segments: true,
+            copied,
+            has_segments: true,
             truncates_left: false,
         };
-        files.segments = files.read_segments()?;
-        files.truncates_left = files.read_side()?;
+        files.has_segments = files.read_has_segments()?;
+        files.truncates_left = files.read_truncates_left()?;
         Ok(files)
     }
 
+    /// The files of a tokenizer that is only a `tokenizer.json`.
     pub(super) fn from_json(json: &str) -> TokenizerFiles {
         TokenizerFiles {
             json: json.to_owned(),
             path: PathBuf::from("tokenizer.json"),
             config: None,
             config_path: PathBuf::from("tokenizer_config.json"),
-            kept: Vec::new(),
-            segments: true,
+            copied: Vec::new(),
+            has_segments: true,
             truncates_left: false,
         }
     }
 
+    /// Content of `tokenizer.json`.
     pub(super) fn json(&self) -> &str {
         &self.json
     }
 
+    /// Checks what the tokenizers crate takes for granted: it panics at a decoder that is not JSON.
+    ///
+    /// # Errors
+    /// Malformed text, with line and column.
+    pub(super) fn check_syntax(&self) -> Result<(), EncoderError> {
+        #[derive(Deserialize)]
+        struct Parts {
+            #[serde(default, rename = "decoder")]
+            _decoder: Value,
+        }
+        let checked = serde_json::from_str::<Parts>(&self.json);
+        checked.map(drop).map_err(|error| self.invalid(error))
+    }
+
+    /// The error for a `tokenizer.json` that is not a tokenizer.
+    pub(super) fn invalid(&self, error: impl std::fmt::Display) -> EncoderError {
+        self.error(format!("not a valid tokenizer: {error}"))
+    }
+
+    /// An error about `tokenizer.json`.
     pub(super) fn error(&self, message: impl Into<String>) -> EncoderError {
         json::file_error(&self.path, message)
     }
 
-    /// Whether the template's segments reach the model.
+    /// Whether the model gets the segment ids of the template; without them every token has
+    /// segment 0.
     pub(super) fn has_segments(&self) -> bool {
-        self.segments
+        self.has_segments
     }
 
-    /// Whether the start of a text is cut off and not its end.
+    /// Whether truncation removes tokens from the start of a text instead of its end.
     pub(super) fn truncates_left(&self) -> bool {
         self.truncates_left
     }
 
-    /// `model_max_length` of `tokenizer_config.json`.
+    /// `model_max_length` in `tokenizer_config.json`; `None` when absent, null or so large that it
+    /// means no limit.
     pub(super) fn max_length(&self) -> Result<Option<usize>, EncoderError> {
         const FIELD: &str = "model_max_length";
         match self.config.as_ref().and_then(|config| config.get(FIELD)) {
@@ -121,14 +160,15 @@ impl TokenizerFiles {
                 Some(length) if length >= NO_LIMIT => Ok(None),
                 Some(length) if length >= 1.0 => Ok(Some(length as usize)),
                 _ => {
-                    let expected = "a positive whole number";
+                    let expected = "a positive integer";
                     Err(json::field_error(&self.config_path, FIELD, expected, Some(value)))
                 }
             },
         }
     }
 
-    /// The limit that `tokenizer.json` itself has, and whether it cuts off the start of a text.
+    /// The truncation that is stored in `tokenizer.json`: maximum length, and whether it removes
+    /// tokens from the start of a text.
     pub(super) fn stored_truncation(&self) -> Option<(usize, bool)> {
         let json: Value = serde_json::from_str(&self.json).ok()?;
         let truncation = json.get("truncation")?;
@@ -137,12 +177,12 @@ impl TokenizerFiles {
         Some((length, left))
     }
 
-    /// The same files with a normalizer that lower-cases first; `None` when there is one already.
+    /// The same files with a normalizer that converts to lower case before anything else; `None`
+    /// when the normalizer converts to lower case already.
     pub(super) fn with_lower_case(&self) -> Option<TokenizerFiles> {
-        let mut json: Value =
-            serde_json::from_str(&self.json).expect("this text was parsed before");
+        let mut json = self.parsed();
         let normalizer = json["normalizer"].take();
-        if lower_cases(&normalizer) {
+        if converts_to_lower_case(&normalizer) {
             return None;
         }
         let mut steps = vec![json!({"type": "Lowercase"})];
@@ -157,16 +197,20 @@ impl TokenizerFiles {
         Some(TokenizerFiles { json: json.to_string(), ..self.clone() })
     }
 
-    /// Writes every file, with `max_length` as `model_max_length`.
-    pub(super) fn write(
+    /// Content of `tokenizer.json`, parsed. [`Tokenizer`](super::Tokenizer) has parsed it before,
+    /// so it is valid.
+    fn parsed(&self) -> Value {
+        serde_json::from_str(&self.json).expect("the tokenizer was parsed from this text")
+    }
+
+    /// All files for saving, with `max_length` as `model_max_length`.
+    pub(super) fn all(
         &self,
-        directory: &Path,
         max_length: Option<usize>,
-    ) -> Result<(), EncoderError> {
-        json::write_bytes(&directory.join("tokenizer.json"), self.json.as_bytes())?;
+    ) -> Result<Vec<NamedFile<'_>>, EncoderError> {
         let mut config = match &self.config {
             Some(config) => config.clone(),
-            None => self.fresh_config(),
+            None => self.new_config(),
         };
         match max_length {
             Some(length) => config["model_max_length"] = json!(length),
@@ -175,26 +219,22 @@ impl TokenizerFiles {
             }
             None => {}
         }
-        json::write_json(&directory.join("tokenizer_config.json"), &config)?;
-        for (name, bytes) in &self.kept {
-            json::write_bytes(&directory.join(name), bytes)?;
-        }
-        Ok(())
+        let mut files = vec![
+            ("tokenizer.json", Cow::Borrowed(self.json.as_bytes())),
+            ("tokenizer_config.json", Cow::Owned(json::pretty(&config))),
+        ];
+        files.extend(self.copied.iter().map(|(name, bytes)| (*name, Cow::Borrowed(&bytes[..]))));
+        Ok(files)
     }
 
-    /// Writes `tokenizer.json` with `max_length` as its truncation.
-    pub(super) fn write_static(
-        &self,
-        directory: &Path,
-        max_length: Option<usize>,
-    ) -> Result<(), EncoderError> {
-        let path = directory.join("tokenizer.json");
+    /// `tokenizer.json` for saving, with truncation to `max_length`.
+    pub(super) fn for_static_model(&self, max_length: Option<usize>) -> NamedFile<'_> {
+        const NAME: &str = "tokenizer.json";
         let stored = self.stored_truncation();
         if max_length == stored.map(|(length, _)| length) {
-            return json::write_bytes(&path, self.json.as_bytes());
+            return (NAME, Cow::Borrowed(self.json.as_bytes()));
         }
-        let mut json: Value =
-            serde_json::from_str(&self.json).expect("this text was parsed before");
+        let mut json = self.parsed();
         let left = stored.is_some_and(|(_, left)| left);
         json["truncation"] = match max_length {
             Some(length) => json!({
@@ -205,11 +245,12 @@ impl TokenizerFiles {
             }),
             None => Value::Null,
         };
-        json::write_bytes(&path, json.to_string().as_bytes())
+        (NAME, Cow::Owned(json.to_string().into_bytes()))
     }
 
-    /// What transformers needs to open a bare `tokenizer.json`: its class and special tokens.
-    fn fresh_config(&self) -> Value {
+    /// A `tokenizer_config.json` for a tokenizer that had none: the class and the special tokens,
+    /// without which transformers cannot open it.
+    fn new_config(&self) -> Value {
         const ROLES: [(&str, &[&str]); 7] = [
             ("unk_token", &["[UNK]", "<unk>"]),
             ("pad_token", &["[PAD]", "<pad>"]),
@@ -221,10 +262,10 @@ impl TokenizerFiles {
         ];
         let mut config = Map::new();
         config.insert("tokenizer_class".into(), json!("PreTrainedTokenizerFast"));
-        // This class passes no segments on unless it is told to.
+        // By default this class gives no segment ids.
         let inputs = ["input_ids", "token_type_ids", "attention_mask"];
         config.insert("model_input_names".into(), json!(inputs));
-        let json: Value = serde_json::from_str(&self.json).expect("this text was parsed before");
+        let json = self.parsed();
         let added: Vec<&str> = json["added_tokens"]
             .as_array()
             .into_iter()
@@ -239,13 +280,14 @@ impl TokenizerFiles {
         Value::Object(config)
     }
 
-    /// transformers passes segments on when the tokenizer's `model_input_names` has them.
-    fn read_segments(&self) -> Result<bool, EncoderError> {
+    /// Whether the tokenizer gives segment ids in transformers: when `model_input_names` contains
+    /// them, or by default when its class does.
+    fn read_has_segments(&self) -> Result<bool, EncoderError> {
         let Some(config) = &self.config else {
             return Ok(true);
         };
         if let Some(names) = config.get("model_input_names").filter(|names| !names.is_null()) {
-            let expected = "an array of names";
+            let expected = "an array of strings";
             let names = names.as_array().ok_or_else(|| {
                 json::field_error(&self.config_path, "model_input_names", expected, Some(names))
             })?;
@@ -258,12 +300,13 @@ impl TokenizerFiles {
         Ok(!WITHOUT_SEGMENTS.contains(&family))
     }
 
-    fn read_side(&self) -> Result<bool, EncoderError> {
+    /// Whether `truncation_side` is "left".
+    fn read_truncates_left(&self) -> Result<bool, EncoderError> {
         const FIELD: &str = "truncation_side";
         let config = self.config.as_ref();
         let side = config.map(|config| json::optional_str(config, FIELD, &self.config_path));
         match side.transpose()?.flatten() {
-            // transformers, too, falls back to what `tokenizer.json` says.
+            // As in transformers, the default is the side that is stored in `tokenizer.json`.
             None => Ok(self.stored_truncation().is_some_and(|(_, left)| left)),
             Some("right") => Ok(false),
             Some("left") => Ok(true),
@@ -275,12 +318,12 @@ impl TokenizerFiles {
     }
 }
 
-fn lower_cases(normalizer: &Value) -> bool {
+fn converts_to_lower_case(normalizer: &Value) -> bool {
     match normalizer["type"].as_str() {
         Some("Lowercase") => true,
         Some("BertNormalizer") => normalizer["lowercase"] == true,
         Some("Sequence") => {
-            normalizer["normalizers"].as_array().into_iter().flatten().any(lower_cases)
+            normalizer["normalizers"].as_array().into_iter().flatten().any(converts_to_lower_case)
         }
         _ => false,
     }

@@ -1,10 +1,13 @@
-use crate::EncoderError;
-use crate::directory::json;
+use crate::error::EncoderError;
+use crate::json;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// Makes the `tokenizer.json` of a BERT vocabulary in `vocab.txt`, with the options of
-/// `tokenizer_config.json`, as transformers converts it.
+/// The content of a `tokenizer.json` for the BERT vocabulary in `vocab.txt` and the options in
+/// `tokenizer_config.json`, converted as transformers does.
+///
+/// # Errors
+/// When there is no such vocabulary, or when it lacks a required special token.
 pub(super) fn tokenizer_json(
     directory: &Path,
     config: Option<&Value>,
@@ -13,16 +16,17 @@ pub(super) fn tokenizer_json(
     let nothing = json!({});
     let config = config.unwrap_or(&nothing);
     let class = json::optional_str(config, "tokenizer_class", config_path)?.unwrap_or("");
-    let like_bert = ["", "Bert", "DistilBert", "Electra"].iter().any(|family| {
+    let uses_bert_vocabulary = ["", "Bert", "DistilBert", "Electra"].iter().any(|family| {
         class.is_empty()
             || class.strip_suffix("Fast").unwrap_or(class) == format!("{family}Tokenizer")
     });
     let path = directory.join("vocab.txt");
-    if !like_bert || !json::exists(&path)? {
+    if !uses_bert_vocabulary || !json::exists(&path)? {
         return Err(json::file_error(
             &directory.join("tokenizer.json"),
-            "no such file, and no BERT vocabulary in vocab.txt to make it from; in Python, \
-             transformers.AutoTokenizer.from_pretrained(DIRECTORY).save_pretrained(DIRECTORY) writes it",
+            "no such file, and no BERT vocabulary in vocab.txt to convert; create the file in \
+             Python with transformers.AutoTokenizer.from_pretrained(DIRECTORY)\
+             .save_pretrained(DIRECTORY)",
         ));
     }
     let vocabulary = read_vocabulary(&path)?;
@@ -42,10 +46,11 @@ pub(super) fn tokenizer_json(
     ] {
         let token = config.get(role).and_then(special_text).unwrap_or(default);
         let id = vocabulary.get(token);
-        let needed = matches!(role, "unk_token" | "sep_token" | "cls_token");
+        let is_required = matches!(role, "unk_token" | "sep_token" | "cls_token");
         let Some(id) = id else {
-            if needed {
-                return Err(json::file_error(&path, format!("the {role} {token:?} is not in it")));
+            if is_required {
+                let message = format!("expected a line with the {role} {token:?}, got none");
+                return Err(json::file_error(&path, message));
             }
             continue;
         };
@@ -79,20 +84,22 @@ pub(super) fn tokenizer_json(
     .to_string())
 }
 
-/// One token a line; its id is the line's number.
+/// Reads a file of one token per line. The id of a token is the index of its line.
 fn read_vocabulary(path: &Path) -> Result<Map<String, Value>, EncoderError> {
     let text = String::from_utf8(json::read_bytes(path)?)
-        .map_err(|_| json::file_error(path, "not UTF-8 text"))?;
+        .map_err(|_| json::file_error(path, "invalid UTF-8"))?;
     let mut vocabulary = Map::new();
     for (id, line) in text.lines().enumerate() {
         if vocabulary.insert(line.to_owned(), json!(id)).is_some() {
-            return Err(json::file_error(path, format!("line {}: {line:?} occurs twice", id + 1)));
+            let message = format!("line {}: the token {line:?} is also on an earlier line", id + 1);
+            return Err(json::file_error(path, message));
         }
     }
     Ok(vocabulary)
 }
 
-/// A special token is its text, or an object with the text as `content`.
+/// The text of a special token in `tokenizer_config.json`, which is a string, or an object with the
+/// string as `content`.
 fn special_text(token: &Value) -> Option<&str> {
     token.as_str().or_else(|| token.get("content")?.as_str())
 }

@@ -1,14 +1,17 @@
-//! The first half of a block: attention, of every token or of those that the head reads.
+//! The first half of a transformer block: attention for all tokens, or only for those that the head
+//! reads.
 
-use super::dropped;
-use crate::Positions;
+use crate::config::Positions;
+use crate::layers::{LinearBackward, NormBackward, dropped};
 use crate::pass::{Pass, Readout, Site, place};
 use crate::workspace::{BlockActivations, EncoderGradients};
 use rankforge_kernels::ops::{self, Attention, Epilogue, Qkv, RelativeBias, Store};
 use rankforge_kernels::{Arena, Indices, View};
 
-/// `attended = input + dropout(W (attention of (first norm? (input))))`; with a readout in the
-/// last block, its rows only.
+/// `attended = input + dropout(W attention(norm(input)))`, where `norm` is the layer norm before
+/// attention, or the identity in a block without one.
+///
+/// In the last block, with a readout, only the rows of the readout are computed.
 pub(super) fn attention(
     pass: &Pass<'_>,
     index: usize,
@@ -36,11 +39,14 @@ pub(super) fn attention(
         pass.dropout(config.attention_output_dropout, place(index, Site::AttentionOutput));
     let epilogue = Epilogue { dropout, residual: Some(residual), ..Epilogue::default() };
     let attended = saved.attended.reshape(residual.rows(), h).view_mut();
-    block.attention_output.forward(pass, saved.context.view(), epilogue, attended);
+    block.attention_output.forward(pass.arithmetic(), saved.context.view(), epilogue, attended);
 }
 
-/// `context = attention of x`, the first norm's output or the block's input: every token asks, or
-/// with a readout in the last block its tokens.
+/// `context = attention(x)`, where `x` is the output of the layer norm before attention, or `input`
+/// in a block without one.
+///
+/// Every token is a query token; in the last block, with a readout, only the tokens of the readout
+/// are. Keys and values come from all tokens.
 fn attend(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut BlockActivations) {
     let (config, ragged, block) =
         (pass.config, &pass.batch.ragged, &pass.transformer.blocks[index]);
@@ -51,7 +57,7 @@ fn attend(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut BlockActiv
     let qkv = match attention.queries {
         None => {
             let qkv = qkv.reshape(tokens, 3 * h);
-            block.qkv.forward(pass, x, Epilogue::default(), qkv.view_mut());
+            block.qkv.forward(pass.arithmetic(), x, Epilogue::default(), qkv.view_mut());
             if let Some(rotary) = &block.rotary {
                 ops::rotary(rotary, ragged, None, 2 * heads, qkv.view_mut());
             }
@@ -63,9 +69,14 @@ fn attend(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut BlockActiv
                 (queries_input.reshape(rows.len(), h), queries.reshape(rows.len(), h));
             ops::gather(x, rows, false, queries_input.view_mut());
             let epilogue = Epilogue::default();
-            for_queries.forward(pass, queries_input.view(), epilogue, queries.view_mut());
+            for_queries.forward(
+                pass.arithmetic(),
+                queries_input.view(),
+                epilogue,
+                queries.view_mut(),
+            );
             let keys_values = qkv.reshape(tokens, 2 * h);
-            for_others.forward(pass, x, Epilogue::default(), keys_values.view_mut());
+            for_others.forward(pass.arithmetic(), x, Epilogue::default(), keys_values.view_mut());
             if let Some(rotary) = &block.rotary {
                 ops::rotary(rotary, ragged, Some(rows), heads, queries.view_mut());
                 ops::rotary(rotary, ragged, None, heads, keys_values.view_mut());
@@ -79,7 +90,8 @@ fn attend(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut BlockActiv
     ops::attention(&attention, qkv, context, log_sum_exp);
 }
 
-/// Backward of [`attention`]: turns the gradient of `attended` in `d.hidden` into that of `input`.
+/// Backward of [`attention`]: replaces the gradient of `attended` in `d.hidden` by that of `input`,
+/// and adds the gradients of the parameters to `gradients`.
 pub(super) fn attention_backward(
     pass: &Pass<'_>,
     index: usize,
@@ -94,9 +106,13 @@ pub(super) fn attention_backward(
     let dropout =
         pass.dropout(config.attention_output_dropout, place(index, Site::AttentionOutput));
     let d_output = dropped(dropout, &d.hidden, &mut d.other);
-    let (context, d_context) = (saved.context.view(), d.context.reshape(d_output.rows(), h));
-    let d_context = d_context.view_mut();
-    block.attention_output.backward(pass, d_output, context, gradients, Store::Write, d_context);
+    let backward = LinearBackward {
+        d_out: d_output,
+        x: saved.context.view(),
+        store: Store::Write,
+        d_x: d.context.reshape(d_output.rows(), h).view_mut(),
+    };
+    block.attention_output.backward(pass.arithmetic(), gradients, backward);
 
     if let Some(Readout { rows, .. }) = pass.readout_at(index) {
         let all = d.other.reshape(tokens, h);
@@ -104,25 +120,27 @@ pub(super) fn attention_backward(
         ops::gather_backward(d.hidden.view(), rows, all.view_mut());
         d.swap();
     }
-    match block.first_norm {
-        None => attend_backward(pass, index, input, saved, Store::Add, d, gradients),
-        Some(norm) => {
-            let x = saved.attention_input.view();
-            attend_backward(pass, index, x, saved, Store::Write, d, gradients);
-            let (statistics, d_input) = (saved.first_statistics.view(), d.hidden.view_mut());
-            norm.backward(parameters, d.other.view(), input, statistics, true, d_input, gradients);
-        }
+    attend_backward(pass, index, input, saved, d, gradients);
+    if let Some(norm) = block.first_norm {
+        let backward = NormBackward {
+            d_out: d.other.view(),
+            x: input,
+            statistics: saved.first_statistics.view(),
+            accumulate: true,
+            d_x: d.hidden.view_mut(),
+        };
+        norm.backward(parameters, gradients, backward);
     }
 }
 
-/// Backward of [`attend`], given the gradient of the context in `d.context`: that of its input, `x`, is added to
-/// `d.hidden` or written to `d.other`, as `store` says.
+/// Backward of [`attend`], given the gradient of the context in `d.context`. The gradient of its
+/// input is written to `d.other` when that is the output of a norm, and otherwise, when it is the
+/// block's own input, added to `d.hidden`.
 fn attend_backward(
     pass: &Pass<'_>,
     index: usize,
-    x: View<'_>,
+    input: View<'_>,
     saved: &BlockActivations,
-    store: Store<'_>,
     d: &mut EncoderGradients,
     gradients: &mut Arena,
 ) {
@@ -130,6 +148,8 @@ fn attend_backward(
         (pass.config, &pass.batch.ragged, &pass.transformer.blocks[index]);
     let (tokens, heads, h) = (ragged.tokens(), config.heads, config.hidden_size);
     let attention = attention_config(pass, index);
+    let normed = block.first_norm.is_some();
+    let x = if normed { saved.attention_input.view() } else { input };
     let EncoderGradients { hidden, other, context: d_context, qkv: d_qkv, queries, .. } = d;
     let (context, log_sum_exp) = (saved.context.view(), saved.log_sum_exp.view());
     let (qkv, d_all) = match attention.queries {
@@ -145,25 +165,37 @@ fn attend_backward(
             (Qkv::Apart { queries: of_queries, keys_values }, d_all)
         }
     };
-    let d_bias = pass.transformer.relative_bias.map(|table| gradients.view_mut(table));
+    let table = pass.transformer.relative_bias.filter(|&table| gradients.has(table));
+    let d_bias = table.map(|table| gradients.view_mut(table));
     let d_out = d_context.view();
     ops::attention_backward(&attention, d_out, qkv, context, log_sum_exp, d_all, d_bias);
 
-    let d_x = if matches!(store, Store::Add) { hidden } else { other.reshape(tokens, h) };
+    let (store, d_x) = match normed {
+        true => (Store::Write, other.reshape(tokens, h)),
+        false => (Store::Add, hidden),
+    };
     let Some(rows) = attention.queries else {
         if let Some(rotary) = &block.rotary {
             ops::rotary_backward(rotary, ragged, None, 2 * heads, d_qkv.view_mut());
         }
-        return block.qkv.backward(pass, d_qkv.view(), x, gradients, store, d_x.view_mut());
+        let backward = LinearBackward { d_out: d_qkv.view(), x, store, d_x: d_x.view_mut() };
+        return block.qkv.backward(pass.arithmetic(), gradients, backward);
     };
     if let Some(rotary) = &block.rotary {
         ops::rotary_backward(rotary, ragged, Some(rows), heads, queries.view_mut());
         ops::rotary_backward(rotary, ragged, None, heads, d_qkv.view_mut());
     }
     let [for_queries, for_others] = [block.qkv.part(0..h), block.qkv.part(h..3 * h)];
-    for_others.backward(pass, d_qkv.view(), x, gradients, store, d_x.view_mut());
-    let (x, d_rows) = (saved.queries_input.view(), d_context.reshape(rows.len(), h));
-    for_queries.backward(pass, queries.view(), x, gradients, Store::Write, d_rows.view_mut());
+    let backward = LinearBackward { d_out: d_qkv.view(), x, store, d_x: d_x.view_mut() };
+    for_others.backward(pass.arithmetic(), gradients, backward);
+    let d_rows = d_context.reshape(rows.len(), h);
+    let backward = LinearBackward {
+        d_out: queries.view(),
+        x: saved.queries_input.view(),
+        store: Store::Write,
+        d_x: d_rows.view_mut(),
+    };
+    for_queries.backward(pass.arithmetic(), gradients, backward);
     ops::gather_backward(d_rows.view(), rows, d_x.view_mut());
 }
 
@@ -174,7 +206,7 @@ fn attention_config<'a>(pass: &Pass<'a>, index: usize) -> Attention<'a> {
         Positions::LearnedWithRelativeBias { max_distance, .. } => {
             RelativeBias { table: pass.parameters.view(table), max_distance }
         }
-        ref other => unreachable!("a table of relative offsets with positions {other:?}"),
+        ref other => unreachable!("a relative position bias, but positions are {other:?}"),
     });
     Attention {
         ragged: &pass.batch.ragged,

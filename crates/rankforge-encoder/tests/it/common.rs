@@ -1,27 +1,31 @@
-//! What the tests share: fixture directories, a reporter that remembers, copies to spoil.
+//! Helpers of the tests: fixture directories, copies of them to modify, and a recording reporter.
 
 use rankforge_encoder::kernels::{Device, Isa};
 use rankforge_encoder::{LoadOptions, Outputs, Reporter};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
-/// Rounding steps between texts and outputs of the two-layer models of width 16 in the fixtures:
-/// some hundred sums of up to 32 numbers each, all of size 1, of which few line up.
-const ROUNDINGS: f32 = 256.0;
+/// Tolerance for the outputs of the fixture models, in units of epsilon * (1 + |expected|).
+///
+/// The models have two layers of width 16. An output is the result of some hundred sums of up to 32
+/// terms, all of magnitude 1. Their rounding errors have random signs, so they mostly cancel.
+const TOLERANCE: f32 = 256.0;
 
+/// Path of a directory or file in `tests/fixtures/layouts`.
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/layouts").join(name)
 }
 
+/// Options with a device of two threads.
 pub(crate) fn options() -> LoadOptions {
-    let device = Device::cpu_with(Isa::best(), 2).expect("the best instruction set is there");
+    let device = Device::cpu_with(Isa::best(), 2).expect("the best instruction set is available");
     LoadOptions::new(&device)
 }
 
-/// What Python made of the fixtures.
+/// The golden values that sentence-transformers computed with the fixtures.
 pub(crate) fn expected() -> Value {
     read_json(&fixture("expected.json"))
 }
@@ -30,16 +34,18 @@ pub(crate) fn read_json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).expect("file")).expect("JSON")
 }
 
+/// The elements of a JSON array of strings.
 pub(crate) fn texts(list: &Value) -> Vec<&str> {
     list.as_array().expect("array").iter().map(|text| text.as_str().expect("text")).collect()
 }
 
+/// The pairs of texts of the golden scores.
 pub(crate) fn pairs(expected: &Value) -> Vec<(&str, &str)> {
     let pairs = expected["pairs"].as_array().expect("array");
     pairs.iter().map(texts).map(|pair| (pair[0], pair[1])).collect()
 }
 
-/// Compares outputs with rows of numbers.
+/// Asserts that outputs are near golden values, a JSON array of rows.
 #[track_caller]
 pub(crate) fn assert_rows(outputs: &Outputs, expected: &Value) {
     let rows = expected.as_array().expect("rows");
@@ -55,16 +61,17 @@ pub(crate) fn assert_rows(outputs: &Outputs, expected: &Value) {
     }
 }
 
+/// Asserts that values are equal but for rounding.
 #[track_caller]
 pub(crate) fn assert_near(got: &[f32], expected: &[f32], what: &str) {
     assert_eq!(got.len(), expected.len(), "{what}");
     for (got, expected) in got.iter().zip(expected) {
-        let tolerance = ROUNDINGS * f32::EPSILON * (1.0 + expected.abs());
+        let tolerance = TOLERANCE * f32::EPSILON * (1.0 + expected.abs());
         assert!((got - expected).abs() <= tolerance, "{what}: got {got}, expected {expected}");
     }
 }
 
-/// Remembers what it is told.
+/// A reporter that records every call as a line of text.
 #[derive(Default)]
 pub(crate) struct Recorder {
     lines: Mutex<Vec<String>>,
@@ -75,7 +82,7 @@ impl Recorder {
         self.lines.lock().expect("no panic").clone()
     }
 
-    /// The lines that contain all of `parts`.
+    /// Number of lines that contain all of `parts`.
     pub(crate) fn count(&self, parts: &[&str]) -> usize {
         self.lines().iter().filter(|line| parts.iter().all(|part| line.contains(part))).count()
     }
@@ -107,7 +114,12 @@ impl Reporter for Recorder {
     }
 }
 
-/// A copy of a fixture that a test may spoil.
+/// [`options`] with a recording reporter.
+pub(crate) fn recorded(recorder: &Arc<Recorder>) -> LoadOptions {
+    LoadOptions { reporter: recorder.clone(), ..options() }
+}
+
+/// A temporary copy of a fixture directory that a test may modify.
 pub(crate) struct Copy {
     folder: TempDir,
 }
@@ -143,6 +155,7 @@ impl Copy {
     }
 }
 
+/// Copies a directory with everything in it.
 fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("folder") {
         let entry = entry.expect("entry");
@@ -156,7 +169,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The bits of all parameters.
+/// All parameters, as bits.
 pub(crate) fn bits(model: &rankforge_encoder::Model) -> Vec<u32> {
     model.parameters().flat().to_vec().into_iter().map(f32::to_bits).collect()
 }

@@ -1,24 +1,26 @@
 use crate::common::{
-    Copy, Recorder, assert_near, assert_rows, bits, expected, fixture, options, read_json, texts,
+    Copy, Recorder, assert_near, assert_rows, bits, expected, fixture, options, read_json,
+    recorded, texts,
 };
 use rankforge_encoder::kernels::Precision;
 use rankforge_encoder::kernels::ops::{Pooling, Similarity};
 use rankforge_encoder::{
-    DualEncoder, EncodeOptions, LoadOptions, Outputs, Silent, Tokenizer, Trainable,
+    DualEncoder, Embed, EncodeOptions, LoadOptions, ModelKind, Outputs, Side, TextModel, Tokenizer,
 };
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde_json::json;
+use std::sync::Arc;
 
 fn load(name: &str) -> DualEncoder {
-    DualEncoder::load(&fixture(name), &options(), &Silent).expect("model")
+    DualEncoder::open_with(fixture(name), &options()).expect("model")
 }
 
 fn encode(model: &DualEncoder, texts: &[&str]) -> Outputs {
-    model.encode(texts, &EncodeOptions::default(), &Silent).expect("embeddings")
+    model.encode_with(texts, &EncodeOptions::default()).expect("embeddings")
 }
 
 #[test]
-fn every_layout_embeds_as_in_python() {
+fn embeddings_of_every_layout_equal_those_of_sentence_transformers() {
     let expected = expected();
     let texts = texts(&expected["texts"]);
     for name in ["st_v6", "st_old", "base", "static_v6", "static_old", "model2vec"] {
@@ -30,7 +32,7 @@ fn every_layout_embeds_as_in_python() {
 }
 
 #[test]
-fn half_precision_rounds_linear_layers_only() {
+fn half_precision_has_an_effect_only_on_models_with_linear_layers() {
     let expected = expected();
     let texts = texts(&expected["texts"]);
     for (name, linear) in
@@ -38,7 +40,7 @@ fn half_precision_rounds_linear_layers_only() {
     {
         for precision in [Precision::BFloat16, Precision::Float16] {
             let model =
-                DualEncoder::load(&fixture(name), &LoadOptions { precision, ..options() }, &Silent)
+                DualEncoder::open_with(fixture(name), &LoadOptions { precision, ..options() })
                     .expect("model");
             assert_eq!(model.model().architecture().has_linear_layers(), linear, "{name}");
             let same = encode(&model, &texts).values == encode(&load(name), &texts).values;
@@ -48,22 +50,23 @@ fn half_precision_rounds_linear_layers_only() {
 }
 
 #[test]
-fn queries_get_their_prompt_and_may_leave_it_out_of_the_mean() {
+fn queries_get_their_prompt_which_pooling_may_exclude() {
     let expected = expected();
     let texts = texts(&expected["texts"]);
     for name in ["st_v6", "st_old"] {
         let model = load(name);
         let queries =
-            model.encode_query(&texts, &EncodeOptions::default(), &Silent).expect("embeddings");
+            model.encode_side(Side::Query, &texts, &EncodeOptions::default()).expect("embeddings");
         assert_rows(&queries, &expected["query_embeddings"][name]);
-        let documents =
-            model.encode_document(&texts, &EncodeOptions::default(), &Silent).expect("embeddings");
+        let documents = model
+            .encode_side(Side::Document, &texts, &EncodeOptions::default())
+            .expect("embeddings");
         assert_rows(&documents, &expected["embeddings"][name]);
     }
 }
 
 #[test]
-fn the_files_say_similarity_pooling_length_and_dimension() {
+fn similarity_pooling_maximum_length_and_dimension_are_read_from_the_files() {
     let model = load("st_v6");
     assert_eq!(model.similarity(), Similarity::Dot);
     assert_eq!(model.similarity_name(), "dot");
@@ -78,25 +81,26 @@ fn the_files_say_similarity_pooling_length_and_dimension() {
 }
 
 #[test]
-fn embeddings_are_cut_and_then_normalised() {
+fn embeddings_are_truncated_and_then_normalised() {
     let model = load("base");
     let whole = encode(&model, &["a cold river"]);
-    let wanted = EncodeOptions {
+    let truncating = EncodeOptions {
         truncate_dim: Some(4),
         normalize_embeddings: true,
         ..EncodeOptions::default()
     };
-    let cut = model.encode(&["a cold river"], &wanted, &Silent).expect("embeddings");
+    let truncated = model.encode_with(&["a cold river"], &truncating).expect("embeddings");
     let norm = whole.values[..4].iter().map(|value| value * value).sum::<f32>().sqrt();
-    let shares: Vec<f32> = whole.values[..4].iter().map(|value| value / norm).collect();
-    assert_near(&cut.values, &shares, "cut");
-    let small = LoadOptions { truncate_dim: Some(3), ..options() };
-    let model = DualEncoder::load(&fixture("base"), &small, &Silent).expect("model");
-    assert_near(&encode(&model, &["a cold river"]).values, &whole.values[..3], "of the model");
+    let normalised: Vec<f32> = whole.values[..4].iter().map(|value| value / norm).collect();
+    assert_near(&truncated.values, &normalised, "truncated by the call");
+    let truncating = LoadOptions { truncate_dim: Some(3), ..options() };
+    let model = DualEncoder::open_with(fixture("base"), &truncating).expect("model");
+    let truncated = encode(&model, &["a cold river"]);
+    assert_near(&truncated.values, &whole.values[..3], "truncated by the model");
 }
 
 #[test]
-fn no_texts_and_empty_texts_embed() {
+fn an_empty_list_and_empty_texts_can_be_embedded() {
     let none = encode(&load("st_v6"), &[]);
     assert_eq!((none.rows, none.columns), (0, 8));
     let empty = encode(&load("static_v6"), &["", "the"]);
@@ -105,27 +109,27 @@ fn no_texts_and_empty_texts_embed() {
 }
 
 #[test]
-fn a_saved_sentence_encoder_opens_with_the_same_bits() {
+fn a_saved_dual_encoder_has_the_same_parameters_and_embeddings() {
     let folder = tempfile::tempdir().expect("temporary directory");
     for name in ["st_v6", "st_old", "base", "static_v6", "static_old", "model2vec"] {
         let model = load(name);
         let path = folder.path().join(name);
         model.save(&path, None).expect("saved");
-        let recorder = Recorder::default();
-        let again = DualEncoder::load(&path, &options(), &recorder).expect("model");
+        let recorder = Arc::new(Recorder::default());
+        let again = DualEncoder::open_with(&path, &recorded(&recorder)).expect("model");
         assert_eq!(recorder.lines(), Vec::<String>::new(), "{name}");
         assert_eq!(bits(again.model()), bits(model.model()), "{name}");
         assert_eq!(again.max_length(), model.max_length(), "{name}");
         assert_eq!(again.similarity(), model.similarity(), "{name}");
         assert_eq!(again.dimension(), model.dimension(), "{name}");
-        assert_eq!(again.prompts().collect::<Vec<_>>(), model.prompts().collect::<Vec<_>>());
+        assert_eq!(again.prompts(), model.prompts());
         let texts = ["The moon is dark", ""];
         assert_eq!(encode(&again, &texts), encode(&model, &texts), "{name}");
     }
 }
 
 #[test]
-fn the_files_of_python_are_written() {
+fn saved_files_equal_those_of_sentence_transformers() {
     let folder = tempfile::tempdir().expect("temporary directory");
     for (name, files) in [
         (
@@ -155,41 +159,41 @@ fn the_files_of_python_are_written() {
 }
 
 #[test]
-fn a_static_model_keeps_the_limit_in_its_tokenizer() {
+fn the_maximum_length_of_a_static_model_is_stored_in_its_tokenizer() {
     let copy = Copy::of("static_v6");
     let truncation = json!({
         "direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0,
     });
     copy.set("tokenizer.json", "truncation", truncation);
-    let stored = DualEncoder::load(copy.path(), &options(), &Silent).expect("model");
+    let stored = DualEncoder::open_with(copy.path(), &options()).expect("model");
     let whole = load("static_v6");
     assert_eq!(encode(&stored, &["sun moon star"]), encode(&whole, &["sun moon"]));
     let one = LoadOptions { max_length: Some(1), ..options() };
-    let model = DualEncoder::load(&fixture("static_v6"), &one, &Silent).expect("model");
+    let model = DualEncoder::open_with(fixture("static_v6"), &one).expect("model");
     assert_eq!(encode(&model, &["sun moon star"]), encode(&whole, &["sun"]));
     let folder = tempfile::tempdir().expect("temporary directory");
     let path = folder.path().join("saved");
     model.save(&path, None).expect("saved");
-    let again = DualEncoder::load(&path, &options(), &Silent).expect("model");
+    let again = DualEncoder::open_with(&path, &options()).expect("model");
     assert_eq!(again.max_length(), Some(1));
 }
 
 #[test]
-fn a_static_model_cuts_the_side_that_its_tokenizer_says() {
+fn the_truncation_side_of_a_static_model_is_stored_in_its_tokenizer() {
     let copy = Copy::of("static_v6");
     let truncation = json!({
         "direction": "Left", "max_length": 2, "strategy": "LongestFirst", "stride": 0,
     });
     copy.set("tokenizer.json", "truncation", truncation);
     let whole = load("static_v6");
-    let stored = DualEncoder::load(copy.path(), &options(), &Silent).expect("model");
+    let stored = DualEncoder::open_with(copy.path(), &options()).expect("model");
     assert_eq!(encode(&stored, &["sun moon star"]), encode(&whole, &["moon star"]));
     let one = LoadOptions { max_length: Some(1), ..options() };
-    let shorter = DualEncoder::load(copy.path(), &one, &Silent).expect("model");
+    let shorter = DualEncoder::open_with(copy.path(), &one).expect("model");
     let folder = tempfile::tempdir().expect("temporary directory");
     let path = folder.path().join("saved");
     shorter.save(&path, None).expect("saved");
-    let again = DualEncoder::load(&path, &options(), &Silent).expect("model");
+    let again = DualEncoder::open_with(&path, &options()).expect("model");
     assert_eq!(encode(&again, &["sun moon star"]), encode(&whole, &["star"]));
 }
 
@@ -200,69 +204,72 @@ fn special_tokens_and_segments_without_an_embedding_are_refused() {
     let segments = json!({
         "type": "TemplateProcessing", "special_tokens": {},
         "single": [{ "Sequence": { "id": "A", "type_id": 0 } }],
-        "pair": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 2 } }],
+        "pair": [
+            { "Sequence": { "id": "A", "type_id": 0 } },
+            { "Sequence": { "id": "B", "type_id": 2 } },
+        ],
     });
     for (processor, expected) in [(special(9999), "10000 ids"), (segments, "segment 2")] {
         let copy = Copy::of("st_old");
         copy.set("tokenizer.json", "post_processor", processor);
-        let error = DualEncoder::load(copy.path(), &options(), &Silent).err().expect("an error");
+        let error = DualEncoder::open_with(copy.path(), &options()).err().expect("an error");
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
 
 #[test]
-fn a_fresh_static_model_has_a_row_for_each_token() {
+fn a_new_static_model_has_a_normally_distributed_row_per_token() {
     let tokenizer = Tokenizer::load(&fixture("base")).expect("tokenizer");
-    let model = DualEncoder::new_static(tokenizer.clone(), 64, &options());
+    let model = DualEncoder::new_static(tokenizer.clone(), 64, &options()).expect("model");
     assert_eq!(model.dimension(), 64);
     assert_eq!(model.model().parameters().layout().len(), 107 * 64);
     let values = model.model().parameters().flat().to_vec();
     let deviation =
         (values.iter().map(|x| f64::from(x * x)).sum::<f64>() / values.len() as f64).sqrt();
-    // The deviation of 6848 normal numbers is within 4 standard errors of 1/8.
+    // The standard error of the relative deviation of n normal numbers is 1 / sqrt(2 n). The
+    // tolerance is four of them.
     assert!(
         (deviation * 8.0 - 1.0).abs() < 4.0 / (2.0 * values.len() as f64).sqrt(),
         "{deviation}"
     );
-    let again = DualEncoder::new_static(tokenizer, 64, &options());
+    let again = DualEncoder::new_static(tokenizer, 64, &options()).expect("model");
     assert_eq!(bits(again.model()), bits(model.model()));
-    assert_eq!(model.model_type(), "SentenceTransformer");
-    assert_eq!(model.num_labels(), 0);
+    assert_eq!(model.kind(), ModelKind::SentenceTransformer);
 }
 
 #[test]
-fn an_old_do_lower_case_is_honoured() {
+fn do_lower_case_of_older_configs_is_applied() {
     let copy = Copy::of("st_old");
     let mut tokenizer = read_json(&copy.file("tokenizer.json"));
     tokenizer["normalizer"]["lowercase"] = json!(false);
     copy.write("tokenizer.json", &tokenizer.to_string());
-    let cased = DualEncoder::load(copy.path(), &options(), &Silent).expect("model");
+    let cased = DualEncoder::open_with(copy.path(), &options()).expect("model");
     assert_ne!(encode(&cased, &["SEA"]), encode(&cased, &["sea"]));
     copy.set("sentence_bert_config.json", "do_lower_case", json!(true));
-    let lower = DualEncoder::load(copy.path(), &options(), &Silent).expect("model");
+    let lower = DualEncoder::open_with(copy.path(), &options()).expect("model");
     assert_eq!(encode(&lower, &["SEA"]), encode(&lower, &["sea"]));
     let folder = tempfile::tempdir().expect("temporary directory");
     let path = folder.path().join("saved");
     lower.save(&path, None).expect("saved");
-    let again = DualEncoder::load(&path, &options(), &Silent).expect("model");
+    let again = DualEncoder::open_with(&path, &options()).expect("model");
     assert_eq!(encode(&again, &["SEA"]), encode(&lower, &["sea"]));
 }
 
 #[test]
-fn a_model2vec_directory_without_modules_follows_its_config() {
+fn the_config_of_a_model2vec_directory_determines_normalisation() {
     let copy = Copy::of("model2vec");
     copy.remove("modules.json");
-    let model = DualEncoder::load(copy.path(), &options(), &Silent).expect("model");
+    let model = DualEncoder::open_with(copy.path(), &options()).expect("model");
     let texts = ["sun and moon"];
     assert_eq!(encode(&model, &texts), encode(&load("model2vec"), &texts));
     copy.set("config.json", "normalize", json!(false));
-    let model = DualEncoder::load(copy.path(), &options(), &Silent).expect("model");
+    let model = DualEncoder::open_with(copy.path(), &options()).expect("model");
     let norm = encode(&model, &texts).values.iter().map(|value| value * value).sum::<f32>();
     assert!((norm - 1.0).abs() > 1e-3, "{norm}");
 }
 
 #[test]
-fn a_model2vec_table_without_a_mapping_is_one_row_for_each_token() {
+fn a_model2vec_table_without_a_mapping_has_one_row_per_token() {
     let copy = Copy::of("model2vec");
     let values = load("static_old").model().parameters().flat().to_vec();
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -271,12 +278,12 @@ fn a_model2vec_table_without_a_mapping_is_one_row_for_each_token() {
         .expect("file");
     copy.remove("modules.json");
     copy.set("config.json", "normalize", json!(false));
-    let recorder = Recorder::default();
-    let model = DualEncoder::load(copy.path(), &options(), &recorder).expect("model");
+    let recorder = Arc::new(Recorder::default());
+    let model = DualEncoder::open_with(copy.path(), &recorded(&recorder)).expect("model");
     assert_eq!(recorder.lines(), Vec::<String>::new());
     let texts = ["sun and moon"];
     assert_eq!(encode(&model, &texts), encode(&load("static_old"), &texts));
     model.save(copy.path(), None).expect("saved over it");
-    let again = DualEncoder::load(copy.path(), &options(), &recorder).expect("model");
+    let again = DualEncoder::open_with(copy.path(), &recorded(&recorder)).expect("model");
     assert_eq!(bits(again.model()), bits(model.model()));
 }

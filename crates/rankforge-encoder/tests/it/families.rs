@@ -1,4 +1,5 @@
-//! Every family against transformers: config fields, hidden states, logits, gradients, loss curves.
+//! Compares every family with transformers: config fields, hidden states, logits, gradients and
+//! loss curves.
 
 use crate::fixture::{
     FAMILIES, Goldens, architecture, batch, classifier, config, device, folder, largest,
@@ -13,12 +14,12 @@ use rankforge_encoder::{
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// The tolerance for hidden states and logits; these tiny models stay near 1e-6, and a
-/// wrong epsilon, offset or window moves them by 1e-2 and more.
+/// Tolerance of hidden states and logits. Rounding errors of these tiny models are near 1e-6; a
+/// wrong epsilon, offset or window changes the values by 1e-2 and more.
 const FORWARD: f32 = 1e-4;
 
 #[test]
-fn hidden_states_are_those_of_transformers() {
+fn hidden_states_equal_those_of_transformers() {
     for (family, _) in FAMILIES {
         let (model, goldens) = (classifier(&device(2), family, &json!({})), Goldens::open(family));
         let batch = batch(&goldens.sequences, &model);
@@ -33,7 +34,7 @@ fn hidden_states_are_those_of_transformers() {
 }
 
 #[test]
-fn logits_are_those_of_transformers() {
+fn logits_equal_those_of_transformers() {
     for (family, num_labels) in FAMILIES {
         let (model, goldens) = (classifier(&device(2), family, &json!({})), Goldens::open(family));
         let batch = batch(&goldens.sequences, &model);
@@ -48,7 +49,7 @@ fn logits_are_those_of_transformers() {
 }
 
 #[test]
-fn all_gradients_are_those_of_pytorch() {
+fn all_gradients_equal_those_of_pytorch() {
     for (family, _) in FAMILIES {
         let (model, goldens) = (classifier(&device(2), family, &json!({})), Goldens::open(family));
         let batch = batch(&goldens.sequences, &model);
@@ -63,7 +64,8 @@ fn all_gradients_are_those_of_pytorch() {
                 .flat_map(|part| goldens.get(&format!("gradients.{}", part.name)).to_vec())
                 .collect();
             let found = gradients.view(ParameterId(id)).to_vec();
-            // Relative to the whole matrix: single numbers cancel to rounding errors.
+            // Relative to the largest gradient of the matrix: terms of a single element may cancel,
+            // which leaves little but rounding errors.
             let (difference, scale) = (max_difference(&found, &expected), largest(&expected));
             assert!(
                 difference <= 1e-3 * scale,
@@ -75,7 +77,7 @@ fn all_gradients_are_those_of_pytorch() {
 }
 
 #[test]
-fn ten_steps_of_adamw_follow_pytorch() {
+fn the_losses_of_ten_adamw_steps_equal_those_of_pytorch() {
     for (family, _) in FAMILIES {
         let goldens = Goldens::open(family);
         let mut model = classifier(&device(2), family, &json!({}));
@@ -88,7 +90,7 @@ fn ten_steps_of_adamw_follow_pytorch() {
             let (loss, d_logits) = binary_cross_entropy(&logits, goldens.get("labels"));
             assert!(
                 (loss - expected).abs() <= 1e-4,
-                "{family}, step {index}: {loss}, not {expected}"
+                "{family}, step {index}: got a loss of {loss}, expected {expected}"
             );
             model.backward(&d_logits, &batch, Mode::Inference, &mut workspace, &mut gradients);
             let step = index as u64 + 1;
@@ -97,7 +99,7 @@ fn ten_steps_of_adamw_follow_pytorch() {
     }
 }
 
-/// Mean over all logits, and its gradient.
+/// The mean over all logits of `softplus(x) - x y`, and its gradient.
 fn binary_cross_entropy(logits: &Outputs, labels: &[f32]) -> (f32, Outputs) {
     let count = labels.len() as f32;
     let pairs = || logits.values.iter().zip(labels);
@@ -106,7 +108,7 @@ fn binary_cross_entropy(logits: &Outputs, labels: &[f32]) -> (f32, Outputs) {
     (loss / count, outputs(logits.rows, d_logits.collect()))
 }
 
-/// PyTorch's defaults, learning rate 1e-3.
+/// One step with PyTorch's defaults and a learning rate of 1e-3.
 fn adamw_step(
     step: u64,
     gradients: &mut Arena,
@@ -128,15 +130,15 @@ fn adamw_step(
 }
 
 #[test]
-fn a_bert_without_head_has_the_same_hidden_states() {
+fn a_bert_checkpoint_without_head_gives_the_same_hidden_states() {
     let task = Task::FeatureExtraction;
     let path = Path::new("config.json");
     let architecture = Architecture::from_config(&config("bert-base"), path, &task).expect("valid");
     let weights = Weights::open(&folder("bert-base")).expect("fixture");
     let mut model = Model::new(&device(1), architecture, 0);
     let report = model.load("", &weights).expect("loads");
-    assert!(report.fresh.is_empty(), "{report:?}");
-    assert_eq!(report.left_over, ["pooler.dense.bias", "pooler.dense.weight"]);
+    assert!(report.missing.is_empty(), "{report:?}");
+    assert_eq!(report.unused, ["pooler.dense.bias", "pooler.dense.weight"]);
     let goldens = Goldens::open("bert");
     let batch = batch(&goldens.sequences, &model);
     for (index, state) in model.hidden_states(&batch).iter().enumerate() {
@@ -146,7 +148,7 @@ fn a_bert_without_head_has_the_same_hidden_states() {
 }
 
 #[test]
-fn both_generations_of_modernbert_configs_are_the_same_model() {
+fn both_generations_of_modernbert_configs_give_the_same_architecture() {
     let text = std::fs::read(folder("modernbert").join("config_v4.json")).expect("fixture");
     let old: Value = serde_json::from_slice(&text).expect("fixture");
     let task = Task::SequenceClassification { num_labels: 1 };
@@ -165,12 +167,13 @@ fn read(config: &Value, task: &Task) -> Result<Architecture, EncoderError> {
 #[test]
 fn absent_fields_have_the_defaults_of_transformers() {
     let task = Task::SequenceClassification { num_labels: 2 };
-    let of =
+    let default =
         |model_type: &str| read(&json!({ "model_type": model_type }), &task).expect("defaults");
     let parameters = |architecture: &Architecture| -> usize {
         architecture.parameters.iter().map(|spec| spec.rows * spec.columns).sum()
     };
-    // Counts that `AutoModelForSequenceClassification.from_config` of the empty config gives.
+    // Parameters of `AutoModelForSequenceClassification.from_config` with the family's default
+    // config.
     for (model_type, count) in [
         ("bert", 109_483_778),
         ("roberta", 124_646_402),
@@ -180,21 +183,21 @@ fn absent_fields_have_the_defaults_of_transformers() {
         ("electra", 13_549_314),
         ("modernbert", 149_606_402),
     ] {
-        assert_eq!(parameters(&of(model_type)), count, "{model_type}");
+        assert_eq!(parameters(&default(model_type)), count, "{model_type}");
     }
-    assert_eq!(of("bert").encoder.max_positions, 512);
-    assert_eq!(of("roberta").encoder.positions, Positions::Learned { rows: 512, offset: 2 });
-    assert_eq!(of("roberta").encoder.max_positions, 510);
-    assert_eq!(of("mpnet").encoder.max_positions, 510);
-    assert_eq!(of("modernbert").encoder.max_positions, 8192);
-    assert_eq!(of("modernbert").encoder.blocks[1].window, Some(64));
-    assert_eq!(of("modernbert").encoder.blocks[1].rotary_theta, Some(10_000.0));
-    assert_eq!(of("modernbert").encoder.blocks[3].window, None);
-    assert_eq!(of("modernbert").encoder.blocks[3].rotary_theta, Some(160_000.0));
+    assert_eq!(default("bert").encoder.max_positions, 512);
+    assert_eq!(default("roberta").encoder.positions, Positions::Learned { rows: 512, offset: 2 });
+    assert_eq!(default("roberta").encoder.max_positions, 510);
+    assert_eq!(default("mpnet").encoder.max_positions, 510);
+    assert_eq!(default("modernbert").encoder.max_positions, 8192);
+    assert_eq!(default("modernbert").encoder.blocks[1].window, Some(64));
+    assert_eq!(default("modernbert").encoder.blocks[1].rotary_theta, Some(10_000.0));
+    assert_eq!(default("modernbert").encoder.blocks[3].window, None);
+    assert_eq!(default("modernbert").encoder.blocks[3].rotary_theta, Some(160_000.0));
 }
 
 #[test]
-fn dropout_before_the_classifier_follows_the_family() {
+fn dropout_of_the_classification_head_follows_the_family() {
     let dropouts = |fields: Value| -> Vec<f32> {
         let task = Task::SequenceClassification { num_labels: 1 };
         let stages = read(&fields, &task).expect("valid").head;
@@ -204,24 +207,27 @@ fn dropout_before_the_classifier_follows_the_family() {
         };
         stages.iter().filter_map(probability).collect()
     };
-    let of = |model_type: &str, classifier: Value| {
-        let hidden = 0.3;
-        json!({ "model_type": model_type, "hidden_dropout_prob": hidden, "classifier_dropout": classifier })
+    let config = |model_type: &str, classifier_dropout: Value| {
+        json!({
+            "model_type": model_type,
+            "hidden_dropout_prob": 0.3,
+            "classifier_dropout": classifier_dropout,
+        })
     };
-    assert_eq!(dropouts(of("bert", Value::Null)), [0.3]);
-    assert_eq!(dropouts(of("bert", json!(0.5))), [0.5]);
-    assert_eq!(dropouts(of("bert", json!(0))), [0.0]);
-    assert_eq!(dropouts(of("electra", Value::Null)), [0.3, 0.3]);
-    assert_eq!(dropouts(of("roberta", json!(0.5))), [0.5, 0.5]);
-    assert_eq!(dropouts(of("mpnet", json!(0.5))), [0.3, 0.3]);
-    assert_eq!(dropouts(of("modernbert", json!(0.5))), [0.5]);
-    assert_eq!(dropouts(of("modernbert", Value::Null)), [0.0]);
+    assert_eq!(dropouts(config("bert", Value::Null)), [0.3]);
+    assert_eq!(dropouts(config("bert", json!(0.5))), [0.5]);
+    assert_eq!(dropouts(config("bert", json!(0))), [0.0]);
+    assert_eq!(dropouts(config("electra", Value::Null)), [0.3, 0.3]);
+    assert_eq!(dropouts(config("roberta", json!(0.5))), [0.5, 0.5]);
+    assert_eq!(dropouts(config("mpnet", json!(0.5))), [0.3, 0.3]);
+    assert_eq!(dropouts(config("modernbert", json!(0.5))), [0.5]);
+    assert_eq!(dropouts(config("modernbert", Value::Null)), [0.0]);
     assert_eq!(dropouts(json!({ "model_type": "distilbert" })), [0.2]);
     assert_eq!(dropouts(json!({ "model_type": "distilbert", "seq_classif_dropout": 0.4 })), [0.4]);
 }
 
 #[test]
-fn activations_and_pooling_are_read_by_their_names() {
+fn activations_and_pooling_modes_have_the_names_of_transformers() {
     let activation = |name: &str| {
         read(&json!({ "model_type": "bert", "hidden_act": name }), &Task::FeatureExtraction)
             .map(|architecture| architecture.encoder.mlp)
@@ -245,7 +251,7 @@ fn activations_and_pooling_are_read_by_their_names() {
 }
 
 #[test]
-fn unusable_configs_are_refused_with_file_and_field() {
+fn errors_about_a_config_name_file_and_field() {
     let cases = [
         (json!({}), "model_type", "nothing"),
         (json!({ "model_type": "gpt2" }), "model_type", "modernbert"),
@@ -255,7 +261,7 @@ fn unusable_configs_are_refused_with_file_and_field() {
         (json!({ "model_type": "bert", "num_hidden_layers": 1.5 }), "num_hidden_layers", "got 1.5"),
         (json!({ "model_type": "bert", "num_attention_heads": 7 }), "num_attention_heads", "768"),
         (json!({ "model_type": "bert", "hidden_dropout_prob": 1.0 }), "hidden_dropout_prob", "1.0"),
-        (json!({ "model_type": "bert", "layer_norm_eps": 0 }), "layer_norm_eps", "above 0"),
+        (json!({ "model_type": "bert", "layer_norm_eps": 0 }), "layer_norm_eps", "> 0"),
         (json!({ "model_type": "bert", "hidden_act": "mish" }), "hidden_act", "\"mish\""),
         (json!({ "model_type": "bert", "is_decoder": true }), "is_decoder", "got true"),
         (
@@ -312,11 +318,11 @@ fn unusable_configs_are_refused_with_file_and_field() {
     ];
     for (config, field, fragment) in cases {
         let message = match read(&config, &Task::FeatureExtraction) {
-            Ok(_) => panic!("{config} was read"),
+            Ok(_) => panic!("expected an error for {config}, got Ok"),
             Err(error) => error.to_string(),
         };
         for part in ["some/config.json", &format!("`{field}`"), fragment] {
-            assert!(message.contains(part), "{part:?} is not in {message:?}");
+            assert!(message.contains(part), "expected {part:?} in: {message}");
         }
     }
     let no_labels = Task::SequenceClassification { num_labels: 0 };

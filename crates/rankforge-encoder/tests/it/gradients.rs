@@ -1,16 +1,17 @@
-//! Gradients by themselves: finite differences with dropout on, accumulation, no parameter without one.
+//! Gradients without golden values: compared with finite differences under dropout, accumulated
+//! over batches, and computed for the query tokens that the head reads only.
 
 use crate::fixture::{FAMILIES, Goldens, batch, classifier, device, largest, outputs, zeros_like};
 use rankforge_encoder::kernels::ops::{Activation, Pooling};
-use rankforge_encoder::kernels::{Arena, ParameterId};
+use rankforge_encoder::kernels::{Arena, Indices, ParameterId};
 use rankforge_encoder::{Architecture, Batch, HeadStage, Mode, Model, Outputs, Task, Workspace};
 use serde_json::{Value, json};
 use std::path::Path;
 
-const TRAINING: Mode = Mode::Training { seed: 11, step: 2, part: 0 };
+pub(crate) const TRAINING: Mode = Mode::Training { seed: 11, step: 2, chunk: 0 };
 
-/// Every dropout of every family on.
-fn dropout() -> Value {
+/// Config fields that turn on every dropout of every family.
+pub(crate) fn dropout() -> Value {
     json!({
         "hidden_dropout_prob": 0.2,
         "attention_probs_dropout_prob": 0.3,
@@ -23,23 +24,34 @@ fn dropout() -> Value {
     })
 }
 
-fn gradients(model: &Model, batch: &Batch, mode: Mode, d_outputs: &Outputs) -> Arena {
+pub(crate) fn gradients(model: &Model, batch: &Batch, mode: Mode, d_outputs: &Outputs) -> Arena {
     let (mut workspace, mut gradients) = (Workspace::new(model.device()), zeros_like(model));
     model.forward(batch, mode, true, &mut workspace);
     model.backward(d_outputs, batch, mode, &mut workspace, &mut gradients);
     gradients
 }
 
-/// Compares the gradient of `Σ outputs · d_outputs` with central differences along a fixed
-/// direction, of each matrix of parameters by itself.
-fn check_directions(name: &str, mut model: Model, batch: &Batch, mode: Mode, d_outputs: &Outputs) {
+/// Compares the gradient of `sum(outputs * d_outputs)` with central differences, for each matrix of
+/// parameters that is trained, along the direction of its gradient.
+///
+/// Along the gradient the slope is the gradient's length, the largest slope that there is, so that
+/// an error cannot cancel out.
+pub(crate) fn check_directions(
+    name: &str,
+    mut model: Model,
+    batch: &Batch,
+    mode: Mode,
+    d_outputs: &Outputs,
+) {
     let gradients = gradients(&model, batch, mode, d_outputs);
     let mut workspace = Workspace::new(model.device());
     let original = model.parameters().flat().to_vec();
     let specs = model.architecture().parameters.clone();
     for (id, spec) in specs.iter().enumerate() {
+        if !gradients.has(ParameterId(id)) {
+            continue;
+        }
         let gradient = gradients.view(ParameterId(id)).to_vec();
-        // Along the gradient itself the expected slope is its length: no cancellation hides a mistake.
         let length = gradient.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
         assert!(length > 0.0, "{name}, {}: no gradient", spec.name);
         let mut value_at = |distance: f64| {
@@ -53,24 +65,25 @@ fn check_directions(name: &str, mut model: Model, batch: &Batch, mode: Mode, d_o
             let products = outputs.values.iter().zip(&d_outputs.values);
             products.map(|(output, weight)| f64::from(output * weight)).sum::<f64>()
         };
-        // Two step widths: Richardson's combination leaves an error of the fourth order.
+        // Richardson extrapolation of two step sizes leaves an error of the fourth order.
         let step = 2e-3;
         let mut slope = |step: f64| (value_at(step) - value_at(-step)) / (2.0 * step);
         let (wide, narrow) = (slope(2.0 * step), slope(step));
         let difference = ((4.0 * narrow - wide) / 3.0 - length).abs();
-        // Rounding of f32 outputs near 1 (about 16 epsilons through the blocks) over the step, and
-        // what is left of the curvature.
+        // The rounding error of f32 outputs near 1, about 16 epsilons after all blocks, divided by
+        // the step; and 1 % for the error of the extrapolation.
         let tolerance = 16.0 * f64::from(f32::EPSILON) / step + 0.01 * length;
         assert!(
             difference <= tolerance,
-            "{name}, {}: slope {narrow} (step {step}), {wide} (twice), gradient {length}",
-            spec.name
+            "{name}, {}: slope {narrow} (step {step}), {wide} (step {}), gradient {length}",
+            spec.name,
+            2.0 * step
         );
     }
 }
 
 #[test]
-fn every_family_agrees_with_finite_differences_under_dropout() {
+fn gradients_of_every_family_agree_with_finite_differences_under_dropout() {
     for (family, _) in FAMILIES {
         let (model, goldens) = (classifier(&device(2), family, &dropout()), Goldens::open(family));
         let batch = batch(&goldens.sequences, &model);
@@ -80,7 +93,7 @@ fn every_family_agrees_with_finite_differences_under_dropout() {
 }
 
 #[test]
-fn every_head_stage_agrees_with_finite_differences() {
+fn gradients_of_every_head_stage_agree_with_finite_differences() {
     let fields = crate::fixture::config("bert-base");
     let task = Task::FeatureExtraction;
     let mut architecture =
@@ -110,13 +123,13 @@ fn every_head_stage_agrees_with_finite_differences() {
     let model = Model::new(&device(2), architecture, 9);
     let goldens = Goldens::open("bert");
     let mut batch = batch(&goldens.sequences, &model);
-    batch.prompt_tokens = 2;
+    batch.prompt_tokens = Some(Indices::new(model.device(), &[2, 0, 1]));
     let d_outputs = outputs(3, (0..12).map(|index| (index as f32).sin()).collect());
     check_directions("head", model, &batch, TRAINING, &d_outputs);
 }
 
 #[test]
-fn the_token_that_a_head_reads_needs_no_other_to_ask() {
+fn computing_only_the_query_tokens_that_the_head_reads_changes_nothing() {
     for (family, _) in FAMILIES {
         let goldens = Goldens::open(family);
         for pooling in [Pooling::Cls, Pooling::LastToken] {
@@ -131,32 +144,35 @@ fn the_token_that_a_head_reads_needs_no_other_to_ask() {
                 let batch = batch(&goldens.sequences, &model);
                 let mut workspace = Workspace::new(model.device());
                 let values = model.forward(&batch, Mode::Inference, false, &mut workspace).values;
-                let first = |index: usize| index % (count * hidden) < hidden;
+                // Only the columns of the first mode are compared and have a gradient.
+                let is_first_mode = |index: usize| index % (count * hidden) < hidden;
                 let row = |index: usize| index / (count * hidden);
-                let weight = |index: usize| match first(index) {
+                let d_output = |index: usize| match is_first_mode(index) {
                     true => ((row(index) * hidden + index % hidden) as f32).sin(),
                     false => 0.0,
                 };
-                let weights = (0..values.len()).map(weight).collect();
-                let weights = outputs(goldens.sequences.len(), weights);
-                let gradients = gradients(&model, &batch, Mode::Inference, &weights);
-                let kept = values.into_iter().enumerate().filter(|(index, _)| first(*index));
-                let kept: Vec<f32> = kept.map(|(_, value)| value).collect();
-                (kept, gradients.flat().to_vec())
+                let d_outputs = (0..values.len()).map(d_output).collect();
+                let d_outputs = outputs(goldens.sequences.len(), d_outputs);
+                let gradients = gradients(&model, &batch, Mode::Inference, &d_outputs);
+                let values = values.into_iter().enumerate();
+                let first = values.filter(|(index, _)| is_first_mode(*index));
+                let first: Vec<f32> = first.map(|(_, value)| value).collect();
+                (first, gradients.flat().to_vec())
             };
-            // A second pooling without a gradient makes the last block compute all tokens.
-            let (alone, among) = (run(vec![pooling]), run(vec![pooling, Pooling::Mean]));
-            assert!(alone.0 == among.0, "{family}, {pooling:?}: other outputs");
-            let difference = crate::fixture::max_difference(&alone.1, &among.1);
-            // As for gradients that add up: the same sums in another order.
-            let tolerance = 64.0 * f32::EPSILON * largest(&among.1);
+            // With mean pooling as a second mode, the last block computes all query tokens.
+            let (some, some_gradients) = run(vec![pooling]);
+            let (all, all_gradients) = run(vec![pooling, Pooling::Mean]);
+            assert!(some == all, "{family}, {pooling:?}: the outputs differ");
+            let difference = crate::fixture::max_difference(&some_gradients, &all_gradients);
+            // As in `gradients_accumulate_over_batches`: the same sums in another order.
+            let tolerance = 64.0 * f32::EPSILON * largest(&all_gradients);
             assert!(difference <= tolerance, "{family}, {pooling:?}: off by {difference}");
         }
     }
 }
 
 #[test]
-fn gradients_add_up() {
+fn gradients_accumulate_over_batches() {
     for (family, _) in FAMILIES {
         let (model, goldens) = (classifier(&device(1), family, &json!({})), Goldens::open(family));
         let d_logits = outputs(3, goldens.get("d_logits").to_vec());
@@ -170,12 +186,12 @@ fn gradients_add_up() {
             model.backward(&d_output, &one, Mode::Inference, &mut workspace, &mut sum);
         }
         let difference = crate::fixture::max_difference(&sum.flat().to_vec(), &expected);
-        // Three sums of up to 32 terms in another order: 32 epsilons of the largest, doubled by
-        // what the blocks behind amplify.
+        // Three sums of up to 32 terms in another order differ by up to 32 epsilons of the largest
+        // gradient; the backward pass of the blocks may amplify that by a factor of 2.
         let tolerance = 64.0 * f32::EPSILON * largest(&expected);
         assert!(
             difference <= tolerance,
-            "{family}: off by {difference}, of {}",
+            "{family}: off by {difference}, largest gradient {}",
             largest(&expected)
         );
     }

@@ -1,11 +1,13 @@
-//! How far whole models move when matrix products round their operands.
+//! Checks how much the outputs and gradients of whole models change when matrix products round
+//! their operands to half precision.
 //!
-//! The bound. A product of operands rounded at `u` is off by a sum of terms `w x d`, where each `d`
-//! is at most `2 u` and of either sign. They add up as the terms of the product itself do, so the
-//! error is at most about `2 u` times the size of the product. Norms keep what is between two
-//! products at size 1 whatever came before, and the errors of different products do not know of each
-//! other: `p` products in a row are off by `2 √p u` times the size of the result. Size is the largest
-//! magnitude, and not less than 1 for activations.
+//! The bound: let `u` be the unit roundoff. When the operands `w` and `x` of a product are rounded,
+//! each term `w x` of its sums has a relative error of at most `2 u`, of either sign. The errors
+//! add up like the terms themselves, so the error of a product is at most about `2 u` times the
+//! size of the product. Layer norms keep the size of the values between products at 1. The errors
+//! of different products are independent, so after `p` consecutive products the error is at most
+//! about `2 sqrt(p) u` times the size of the result. "Size" is the largest absolute value, but at
+//! least 1 for activations.
 
 use crate::fixture::{
     FAMILIES, Goldens, batch, classifier, largest, max_difference, outputs, zeros_like,
@@ -16,8 +18,8 @@ use serde_json::json;
 
 const HALVES: [Precision; 2] = [Precision::BFloat16, Precision::Float16];
 
-/// Products in a row in a block: queries, keys and values together, scores, the sum of values,
-/// output, and the MLP's two.
+/// Consecutive products in a block: the fused projection of queries, keys and values, the attention
+/// scores, the weighted sum of values, the output projection, and the two linear layers of the MLP.
 const PER_BLOCK: usize = 6;
 
 fn model(family: &str, isa: Isa, precision: Precision) -> Model {
@@ -27,25 +29,26 @@ fn model(family: &str, isa: Isa, precision: Precision) -> Model {
     model
 }
 
-/// Products in a row from texts to the hidden states after so many blocks.
+/// Consecutive products from the embeddings to the hidden states after `blocks` blocks.
 fn products_before(architecture: &Architecture, blocks: usize) -> usize {
     let encoder = &architecture.encoder;
     usize::from(encoder.embedding_size != encoder.hidden_size) + PER_BLOCK * blocks
 }
 
-/// Products in a row from texts to logits.
+/// Consecutive products from the embeddings to the logits.
 fn products(architecture: &Architecture) -> usize {
     let dense = |stage: &&HeadStage| matches!(stage, HeadStage::Dense { .. });
     let head = architecture.head.iter().filter(dense).count();
     products_before(architecture, architecture.encoder.blocks.len()) + head
 }
 
+/// The bound for `products` consecutive products, relative to the size of the result.
 fn bound(products: usize, precision: Precision) -> f32 {
     2.0 * (products as f32).sqrt() * precision.unit_roundoff() as f32
 }
 
 #[test]
-fn hidden_states_and_logits_are_within_their_roundings_of_fp32() {
+fn hidden_states_and_logits_differ_from_fp32_by_at_most_the_rounding_bound() {
     for (family, _) in FAMILIES {
         for isa in Isa::available() {
             let full = model(family, isa, Precision::Float32);
@@ -57,7 +60,7 @@ fn hidden_states_and_logits_are_within_their_roundings_of_fp32() {
             let (states, expected) = (full.hidden_states(&batch), logits(&full));
             for precision in HALVES {
                 let half = model(family, isa, precision);
-                let off = |found: &[f32], expected: &[f32], products: usize, what: &str| {
+                let check = |found: &[f32], expected: &[f32], products: usize, what: &str| {
                     let limit = bound(products, precision) * largest(expected).max(1.0);
                     let difference = max_difference(found, expected);
                     assert!(
@@ -68,18 +71,18 @@ fn hidden_states_and_logits_are_within_their_roundings_of_fp32() {
                 for (index, state) in half.hidden_states(&batch).iter().enumerate() {
                     let what = format!("hidden state {index}");
                     let products = products_before(full.architecture(), index);
-                    off(&state.values, &states[index].values, products, &what);
+                    check(&state.values, &states[index].values, products, &what);
                 }
                 let found = logits(&half);
-                off(&found, &expected, products(full.architecture()), "logits");
-                assert!(found != expected, "{family} {isa} {precision} rounds nothing");
+                check(&found, &expected, products(full.architecture()), "logits");
+                assert!(found != expected, "{family} {isa} {precision}: the same logits as fp32");
             }
         }
     }
 }
 
 #[test]
-fn gradients_are_within_their_roundings_of_fp32() {
+fn gradients_differ_from_fp32_by_at_most_the_rounding_bound() {
     for (family, _) in FAMILIES {
         let goldens = Goldens::open(family);
         for isa in Isa::available() {
@@ -96,7 +99,7 @@ fn gradients_are_within_their_roundings_of_fp32() {
             let expected = gradients(&full);
             for precision in HALVES {
                 let found = gradients(&model(family, isa, precision));
-                // Forward and back again.
+                // A gradient depends on the products of the forward and of the backward pass.
                 let bound = bound(2 * products(full.architecture()), precision);
                 for (id, spec) in full.architecture().parameters.iter().enumerate() {
                     let id = ParameterId(id);

@@ -1,9 +1,11 @@
 //! Integration tests of rankforge-encoder.
 
+mod adapters;
 mod common;
 mod encode;
 mod families;
 mod fixture;
+mod frozen;
 mod gradients;
 mod half_precision;
 mod layouts;
@@ -11,4 +13,4 @@ mod predict;
 mod tokenizer;
 mod transformer;
 mod weights;
-mod words;
+mod word_cache;

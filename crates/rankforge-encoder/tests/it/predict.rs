@@ -1,17 +1,18 @@
 use crate::common::{Recorder, assert_near, expected, fixture, options, pairs};
 use rankforge_encoder::kernels::Precision;
-use rankforge_encoder::{CrossEncoder, LoadOptions, OutputActivation, PredictOptions, Silent};
+use rankforge_encoder::{CrossEncoder, LoadOptions, OutputActivation, PredictOptions, TextModel};
+use std::sync::Arc;
 
 fn load(name: &str) -> CrossEncoder {
-    CrossEncoder::load(&fixture(name), &options(), &Silent).expect("model")
+    CrossEncoder::open_with(fixture(name), &options()).expect("model")
 }
 
 fn predict(model: &CrossEncoder, pairs: &[(&str, &str)], options: &PredictOptions) -> Vec<f32> {
-    model.predict(pairs, options, &Silent).expect("scores").values
+    model.predict_with(pairs, options).expect("scores").values
 }
 
 #[test]
-fn scores_come_in_input_order_whatever_the_batches() {
+fn scores_and_their_order_do_not_depend_on_the_batches() {
     let model = load("ce_plain");
     let expected = expected();
     let pairs = pairs(&expected);
@@ -23,30 +24,34 @@ fn scores_come_in_input_order_whatever_the_batches() {
 }
 
 #[test]
-fn a_reranker_is_loaded_in_the_precision_asked_for() {
+fn a_model_computes_in_the_precision_of_the_load_options() {
     let expected = expected();
     let pairs = pairs(&expected);
     let full = predict(&load("ce_plain"), &pairs, &PredictOptions::default());
     for precision in [Precision::BFloat16, Precision::Float16] {
         let options = LoadOptions { precision, ..options() };
-        let model = CrossEncoder::load(&fixture("ce_plain"), &options, &Silent).expect("model");
+        let model = CrossEncoder::open_with(fixture("ce_plain"), &options).expect("model");
         assert_eq!(model.model().precision(), precision);
         assert_ne!(predict(&model, &pairs, &PredictOptions::default()), full, "{precision}");
     }
 }
 
 #[test]
-fn more_pairs_than_a_block_keep_their_order() {
+fn scores_of_more_pairs_than_a_block_are_in_input_order() {
     let model = load("ce_plain");
     let expected = expected();
-    let some = pairs(&expected);
-    let few = predict(&model, &some, &PredictOptions::default());
-    let many: Vec<(&str, &str)> = some.iter().copied().cycle().take(4100).collect();
-    let recorder = Recorder::default();
-    let options = PredictOptions { batch_size: 1000, ..PredictOptions::default() };
-    let scores = model.predict(&many, &options, &recorder).expect("scores");
-    for (index, row) in scores.values.chunks(some.len()).enumerate() {
-        assert_near(row, &few[..row.len()], &format!("round {index}"));
+    let pairs = pairs(&expected);
+    let scores_once = predict(&model, &pairs, &PredictOptions::default());
+    let many: Vec<(&str, &str)> = pairs.iter().copied().cycle().take(4100).collect();
+    let recorder = Arc::new(Recorder::default());
+    let options = PredictOptions {
+        batch_size: 1000,
+        reporter: recorder.clone(),
+        ..PredictOptions::default()
+    };
+    let scores = model.predict_with(&many, &options).expect("scores");
+    for (index, chunk) in scores.values.chunks(pairs.len()).enumerate() {
+        assert_near(chunk, &scores_once[..chunk.len()], &format!("repetition {index}"));
     }
     let lines = recorder.lines();
     assert_eq!(lines.first().map(String::as_str), Some("begin Scoring Some(4100) pairs"));
@@ -58,12 +63,12 @@ fn more_pairs_than_a_block_keep_their_order() {
 
 #[test]
 fn no_pairs_give_no_scores() {
-    let scores = load("ce_labels").predict(&[], &PredictOptions::default(), &Silent).expect("none");
+    let scores = load("ce_labels").predict_with(&[], &PredictOptions::default()).expect("none");
     assert_eq!((scores.rows, scores.columns, scores.values.len()), (0, 3, 0));
 }
 
 #[test]
-fn an_activation_is_for_one_call_and_softmax_follows_it() {
+fn an_activation_applies_to_one_call_and_softmax_follows_it() {
     let model = load("ce_labels");
     let expected = expected();
     let pairs = pairs(&expected);
@@ -73,16 +78,16 @@ fn an_activation_is_for_one_call_and_softmax_follows_it() {
         apply_softmax: true,
         ..PredictOptions::default()
     };
-    let scores = model.predict(&pairs, &options, &Silent).expect("scores");
+    let scores = model.predict_with(&pairs, &options).expect("scores");
     for (logits, scores) in logits.chunks(3).zip(scores.values.chunks(3)) {
-        let powers: Vec<f32> =
+        let exponentials: Vec<f32> =
             logits.iter().map(|logit| OutputActivation::Sigmoid.apply(*logit).exp()).collect();
-        let sum: f32 = powers.iter().sum();
-        let shares: Vec<f32> = powers.iter().map(|power| power / sum).collect();
-        assert_near(scores, &shares, "softmax");
+        let sum: f32 = exponentials.iter().sum();
+        let expected: Vec<f32> = exponentials.iter().map(|value| value / sum).collect();
+        assert_near(scores, &expected, "softmax");
     }
-    assert_near(&predict(&model, &pairs, &PredictOptions::default()), &logits, "afterwards");
-    // One label has nothing to share with.
+    assert_near(&predict(&model, &pairs, &PredictOptions::default()), &logits, "the next call");
+    // The softmax is skipped for one label, where it would always be 1.
     let plain = load("ce_plain");
     let soft = PredictOptions { apply_softmax: true, ..PredictOptions::default() };
     let scores = predict(&plain, &pairs, &soft);
@@ -90,31 +95,31 @@ fn an_activation_is_for_one_call_and_softmax_follows_it() {
 }
 
 #[test]
-fn a_prompt_stands_before_the_first_text() {
+fn a_prompt_is_prepended_to_the_first_text() {
     let model = load("ce_v6");
-    let by = |prompt: Option<&str>, name: Option<&str>| PredictOptions {
+    let with = |prompt: Option<&str>, name: Option<&str>| PredictOptions {
         prompt: prompt.map(str::to_owned),
         prompt_name: name.map(str::to_owned),
         ..PredictOptions::default()
     };
     let score = |query, options: &PredictOptions| predict(&model, &[(query, "the sea")], options);
-    let bare = by(Some(""), None);
-    let asked = score("how is snow", &bare);
-    assert_ne!(asked, score("is snow", &bare));
-    assert_near(&score("is snow", &PredictOptions::default()), &asked, "the default prompt");
-    assert_near(&score("is snow", &by(None, Some("ask"))), &asked, "by name");
-    assert_near(&score("snow", &by(Some("how is "), Some("ask"))), &asked, "by text");
-    let error = model.predict(&[("a", "b")], &by(None, Some("tell")), &Silent);
+    let without = with(Some(""), None);
+    let expected = score("how is snow", &without);
+    assert_ne!(expected, score("is snow", &without));
+    assert_near(&score("is snow", &PredictOptions::default()), &expected, "the default prompt");
+    assert_near(&score("is snow", &with(None, Some("ask"))), &expected, "a prompt name");
+    assert_near(&score("snow", &with(Some("how is "), Some("ask"))), &expected, "a prompt text");
+    let error = model.predict_with(&[("a", "b")], &with(None, Some("tell")));
     let error = error.expect_err("an error").to_string();
-    assert!(error.contains("\"tell\"") && error.contains("\"ask\""), "{error}");
+    assert!(error.contains("\"tell\"") && error.contains("`ask`"), "{error}");
 }
 
 #[test]
-fn empty_batches_are_refused() {
+fn a_batch_size_or_token_limit_of_zero_is_refused() {
     let model = load("ce_plain");
     for (batch_size, max_tokens) in [(0, 10), (10, 0)] {
         let options = PredictOptions { batch_size, max_tokens, ..PredictOptions::default() };
-        let error = model.predict(&[("a", "b")], &options, &Silent).expect_err("an error");
+        let error = model.predict_with(&[("a", "b")], &options).expect_err("an error");
         assert!(error.to_string().contains("positive"), "{error}");
     }
 }
@@ -124,8 +129,7 @@ fn documents_are_ranked_by_score_with_ties_in_input_order() {
     let model = load("ce_plain");
     let documents = ["the sea", "cold snow", "the sea", "", "fire", "cold snow"];
     let options = PredictOptions::default();
-    let ranking =
-        model.rank("why is snow cold", &documents, None, &options, &Silent).expect("ranking");
+    let ranking = model.rank_with("why is snow cold", &documents, None, &options).expect("ranking");
     let pairs: Vec<(&str, &str)> =
         documents.iter().map(|text| ("why is snow cold", *text)).collect();
     let scores = predict(&model, &pairs, &options);
@@ -137,20 +141,20 @@ fn documents_are_ranked_by_score_with_ties_in_input_order() {
     for ranked in &ranking {
         assert_near(&[ranked.score], &scores[ranked.corpus_id..][..1], "score");
     }
-    let top = model.rank("why is snow cold", &documents, Some(2), &options, &Silent).expect("top");
+    let top = model.rank_with("why is snow cold", &documents, Some(2), &options).expect("top");
     assert_eq!(top, ranking[..2]);
-    assert!(model.rank("x", &[], None, &options, &Silent).expect("nothing").is_empty());
+    assert!(model.rank_with("x", &[""; 0], None, &options).expect("nothing").is_empty());
 }
 
 #[test]
-fn ranking_needs_one_label() {
-    let error = load("ce_labels").rank("a", &["b"], None, &PredictOptions::default(), &Silent);
+fn ranking_requires_one_label() {
+    let error = load("ce_labels").rank_with("a", &["b"], None, &PredictOptions::default());
     let error = error.expect_err("an error").to_string();
-    assert!(error.contains("only works for models with num_labels=1"), "{error}");
+    assert!(error.contains("num_labels: expected 1") && error.contains("got 3"), "{error}");
 }
 
 #[test]
-fn the_same_bits_come_from_any_number_of_threads() {
+fn scores_have_the_same_bits_for_any_number_of_threads() {
     let expected = expected();
     let scores = |threads| {
         let device = rankforge_encoder::kernels::Device::cpu_with(
@@ -159,7 +163,7 @@ fn the_same_bits_come_from_any_number_of_threads() {
         )
         .expect("device");
         let options = LoadOptions::new(&device);
-        let model = CrossEncoder::load(&fixture("ce_modular"), &options, &Silent).expect("model");
+        let model = CrossEncoder::open_with(fixture("ce_modular"), &options).expect("model");
         let scores = predict(&model, &pairs(&expected), &PredictOptions::default());
         scores.into_iter().map(f32::to_bits).collect::<Vec<_>>()
     };

@@ -2,7 +2,9 @@ use crate::common::{Copy, fixture};
 use rankforge_encoder::{Input, Tokenizer};
 use serde_json::{Value, json};
 
-const PAIR: Input<'_> = Input::Pair("The river", "a cold, cold mountain");
+fn pair() -> Input<'static> {
+    Input::pair("The river", "a cold, cold mountain")
+}
 
 fn load(copy: &Copy) -> Tokenizer {
     Tokenizer::load(copy.path()).expect("tokenizer")
@@ -12,17 +14,18 @@ fn plain() -> Tokenizer {
     Tokenizer::load(&fixture("ce_plain")).expect("tokenizer")
 }
 
+/// The tokens of these ids, in the vocabulary of a `tokenizer.json`.
 fn words(tokenizer: &str, ids: &[u32]) -> Vec<String> {
     let json: Value = serde_json::from_str(tokenizer).expect("JSON");
     let vocabulary = json["model"]["vocab"].as_object().expect("vocabulary");
-    let word = |id: &u32| vocabulary.iter().find(|(_, known)| **known == *id).expect("known id").0;
-    ids.iter().map(|id| word(id).clone()).collect()
+    let token = |id: &u32| vocabulary.iter().find(|(_, other)| **other == *id).expect("an id").0;
+    ids.iter().map(|id| token(id).clone()).collect()
 }
 
 #[test]
-fn a_pair_goes_through_the_template_with_its_segments() {
+fn a_pair_gets_the_special_tokens_and_segments_of_the_template() {
     let json = std::fs::read_to_string(fixture("ce_plain/tokenizer.json")).expect("file");
-    let tokens = plain().encode(&[PAIR]).expect("tokens").remove(0);
+    let tokens = plain().encode(&[pair()]).expect("tokens").remove(0);
     let expected =
         ["[CLS]", "the", "river", "[SEP]", "a", "cold", ",", "cold", "mountain", "[SEP]"];
     assert_eq!(words(&json, &tokens.ids), expected);
@@ -31,23 +34,23 @@ fn a_pair_goes_through_the_template_with_its_segments() {
 }
 
 #[test]
-fn the_longer_text_is_cut_first_and_what_is_cut_is_counted() {
+fn the_longer_text_is_truncated_first_and_removed_tokens_are_counted() {
     let json = std::fs::read_to_string(fixture("ce_plain/tokenizer.json")).expect("file");
     let mut tokenizer = plain();
-    let cut = |tokenizer: &Tokenizer| {
-        let tokens = tokenizer.encode(&[PAIR]).expect("tokens").remove(0);
+    let encode = |tokenizer: &Tokenizer| {
+        let tokens = tokenizer.encode(&[pair()]).expect("tokens").remove(0);
         (words(&json, &tokens.ids).join(" "), tokens.truncated)
     };
     tokenizer.set_max_length(Some(8));
-    assert_eq!(cut(&tokenizer), ("[CLS] the river [SEP] a cold , [SEP]".to_owned(), 2));
+    assert_eq!(encode(&tokenizer), ("[CLS] the river [SEP] a cold , [SEP]".to_owned(), 2));
     tokenizer.set_max_length(Some(6));
-    assert_eq!(cut(&tokenizer), ("[CLS] the [SEP] a cold [SEP]".to_owned(), 4));
+    assert_eq!(encode(&tokenizer), ("[CLS] the [SEP] a cold [SEP]".to_owned(), 4));
     tokenizer.set_max_length(None);
-    assert_eq!(cut(&tokenizer).1, 0);
+    assert_eq!(encode(&tokenizer).1, 0);
 }
 
 #[test]
-fn padding_and_truncation_stored_in_the_file_are_overridden() {
+fn padding_and_truncation_stored_in_the_file_are_ignored() {
     let copy = Copy::of("ce_plain");
     let padding = json!({
         "strategy": {"Fixed": 20}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0,
@@ -59,16 +62,16 @@ fn padding_and_truncation_stored_in_the_file_are_overridden() {
     });
     copy.set("tokenizer.json", "truncation", truncation);
     assert_eq!(
-        load(&copy).encode(&[PAIR]).expect("tokens"),
-        plain().encode(&[PAIR]).expect("tokens")
+        load(&copy).encode(&[pair()]).expect("tokens"),
+        plain().encode(&[pair()]).expect("tokens")
     );
 }
 
 #[test]
-fn the_order_of_many_inputs_is_kept() {
+fn many_inputs_are_tokenised_in_order() {
     let tokenizer = plain();
     let texts: Vec<String> = (0..500).map(|count| "moon ".repeat(count % 17)).collect();
-    let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::Single(text)).collect();
+    let inputs: Vec<Input<'_>> = texts.iter().map(Input::single).collect();
     let tokens = tokenizer.encode(&inputs).expect("tokens");
     for (count, tokens) in tokens.iter().enumerate() {
         assert_eq!(tokens.ids.len(), count % 17 + 2);
@@ -76,7 +79,7 @@ fn the_order_of_many_inputs_is_kept() {
 }
 
 #[test]
-fn model_max_length_is_read_and_huge_values_are_no_limit() {
+fn model_max_length_is_read_and_huge_values_mean_no_limit() {
     assert_eq!(plain().max_length(), Some(24));
     let copy = Copy::of("ce_plain");
     copy.set("tokenizer_config.json", "model_max_length", json!(1e30));
@@ -87,7 +90,7 @@ fn model_max_length_is_read_and_huge_values_are_no_limit() {
 }
 
 #[test]
-fn a_bert_vocabulary_alone_gives_the_same_tokens() {
+fn a_vocab_txt_of_bert_gives_the_same_tokens_as_its_tokenizer_json() {
     let copy = Copy::of("ce_plain");
     let json: Value = crate::common::read_json(&copy.file("tokenizer.json"));
     let mut vocabulary: Vec<(&String, u64)> = json["model"]["vocab"]
@@ -100,19 +103,20 @@ fn a_bert_vocabulary_alone_gives_the_same_tokens() {
     let lines: Vec<&str> = vocabulary.iter().map(|(token, _)| token.as_str()).collect();
     copy.write("vocab.txt", &(lines.join("\n") + "\n"));
     copy.remove("tokenizer.json");
-    let inputs = [PAIR, Input::Single("UNBAKED Brëad [MASK] 東京 fish"), Input::Pair("", "")];
-    let made = load(&copy);
-    assert_eq!(made.encode(&inputs).expect("tokens"), plain().encode(&inputs).expect("tokens"));
-    assert_eq!(made.vocab_size(), plain().vocab_size());
+    let inputs = [pair(), Input::single("UNBAKED Brëad [MASK] 東京 fish"), Input::pair("", "")];
+    let converted = load(&copy);
+    let expected = plain().encode(&inputs).expect("tokens");
+    assert_eq!(converted.encode(&inputs).expect("tokens"), expected);
+    assert_eq!(converted.vocab_size(), plain().vocab_size());
 
     let saved = tempfile::tempdir().expect("temporary directory");
-    made.save(saved.path()).expect("saved");
+    converted.save(saved.path()).expect("saved");
     let again = Tokenizer::load(saved.path()).expect("tokenizer");
-    assert_eq!(again.encode(&inputs).expect("tokens"), made.encode(&inputs).expect("tokens"));
+    assert_eq!(again.encode(&inputs).expect("tokens"), expected);
 }
 
 #[test]
-fn a_vocabulary_that_is_not_of_bert_asks_for_conversion() {
+fn the_error_for_a_vocabulary_of_another_family_says_how_to_convert_it() {
     let copy = Copy::of("ce_plain");
     copy.remove("tokenizer.json");
     copy.set("tokenizer_config.json", "tokenizer_class", json!("XLMRobertaTokenizer"));
@@ -121,42 +125,66 @@ fn a_vocabulary_that_is_not_of_bert_asks_for_conversion() {
 }
 
 #[test]
-fn segments_are_left_out_where_the_python_class_leaves_them_out() {
+fn segments_are_omitted_where_the_python_class_omits_them() {
     let copy = Copy::of("ce_plain");
     for class in ["MPNetTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"] {
         copy.set("tokenizer_config.json", "tokenizer_class", json!(class));
-        let tokens = load(&copy).encode(&[PAIR]).expect("tokens").remove(0);
+        let tokens = load(&copy).encode(&[pair()]).expect("tokens").remove(0);
         assert_eq!(tokens.type_ids, vec![0; tokens.ids.len()], "{class}");
     }
     let names = json!(["input_ids", "token_type_ids", "attention_mask"]);
     copy.set("tokenizer_config.json", "model_input_names", names);
-    let tokens = load(&copy).encode(&[PAIR]).expect("tokens").remove(0);
+    let tokens = load(&copy).encode(&[pair()]).expect("tokens").remove(0);
     assert_eq!(tokens.type_ids.iter().sum::<u32>(), 6);
 }
 
 #[test]
-fn the_tokens_of_a_prompt_are_counted_without_the_end() {
+fn the_length_of_a_prompt_excludes_the_special_token_at_its_end() {
     let tokenizer = plain();
-    assert_eq!(tokenizer.prompt_length("why is ").expect("length"), 3);
-    let prompted = tokenizer.encode(&[Input::Single("why is snow cold")]).expect("tokens");
-    let prompt = tokenizer.encode(&[Input::Single("why is ")]).expect("tokens");
+    assert_eq!(tokenizer.prompt("why is ").expect("tokens").expect("a prompt").tokens(), 3);
+    let prompted = tokenizer.encode(&[Input::single("why is snow cold")]).expect("tokens");
+    let prompt = tokenizer.encode(&[Input::single("why is ")]).expect("tokens");
     assert_eq!(prompted[0].ids[..3], prompt[0].ids[..3]);
 }
 
 #[test]
-fn a_malformed_file_is_named() {
+fn the_error_for_a_malformed_file_names_it() {
     let copy = Copy::of("ce_plain");
     copy.write("tokenizer.json", "{\"version\": \"1.0\",\n \"model\": 3}");
     let error = Tokenizer::load(copy.path()).err().expect("an error").to_string();
-    assert!(
-        error.contains("tokenizer.json") && error.contains("not a usable tokenizer"),
-        "{error}"
-    );
+    assert!(error.contains("tokenizer.json") && error.contains("not a valid tokenizer"), "{error}");
     assert!(Tokenizer::from_json("{").is_err());
 }
 
 #[test]
-fn a_tokenizer_from_text_is_saved_with_what_python_needs() {
+fn a_file_that_is_cut_off_is_refused_wherever_it_ends() {
+    // The parts in front of the vocabulary; files are written in this order.
+    let decoder = r#""decoder": {"type": "WordPiece", "prefix": "\u0023\u0023", "cleanup": true},"#;
+    let json = format!("{{\"version\": \"1.0\", \"normalizer\": {{\"type\": \"NFC\"}}, {decoder}");
+    for length in 0..json.len() {
+        let error = Tokenizer::from_json(&json[..length]).err().expect("an error").to_string();
+        assert!(error.contains("not a valid tokenizer"), "{error}");
+    }
+}
+
+#[test]
+fn a_template_that_names_what_is_not_there_is_refused() {
+    let copy = Copy::of("ce_plain");
+    let template = crate::common::read_json(&copy.file("tokenizer.json"))["post_processor"].take();
+    let mut unknown = template.clone();
+    unknown["pair"][0]["SpecialToken"]["id"] = json!("[START]");
+    let mut second = template.clone();
+    second["single"][1]["Sequence"]["id"] = json!("B");
+    let inside = json!({"type": "Sequence", "processors": [unknown.clone()]});
+    for (processor, part) in [(unknown, "[START]"), (second, "second text"), (inside, "[START]")] {
+        copy.set("tokenizer.json", "post_processor", processor);
+        let error = Tokenizer::load(copy.path()).err().expect("an error").to_string();
+        assert!(error.contains("tokenizer.json") && error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_tokenizer_without_config_is_saved_with_a_config_that_transformers_can_open() {
     let json = std::fs::read_to_string(fixture("ce_plain/tokenizer.json")).expect("file");
     let mut tokenizer = Tokenizer::from_json(&json).expect("tokenizer");
     tokenizer.set_max_length(Some(20));
@@ -164,7 +192,10 @@ fn a_tokenizer_from_text_is_saved_with_what_python_needs() {
     tokenizer.save(saved.path()).expect("saved");
     let config = crate::common::read_json(&saved.path().join("tokenizer_config.json"));
     assert_eq!(config["tokenizer_class"], "PreTrainedTokenizerFast");
-    assert_eq!(config["model_input_names"][1], "token_type_ids", "or Python reads no segments");
+    assert_eq!(
+        config["model_input_names"][1], "token_type_ids",
+        "transformers would give no segment ids"
+    );
     assert_eq!(config["pad_token"], "[PAD]");
     assert_eq!(config["model_max_length"], 20);
     let written = std::fs::read_to_string(saved.path().join("tokenizer.json")).expect("file");

@@ -1,4 +1,5 @@
-//! What holds for every model: determinism, independence of sequences, reuse of memory, the head chain.
+//! Properties of every model: determinism, independence of the sequences in a batch, reuse of
+//! memory, dropout, and the stages of the head.
 
 use crate::fixture::{
     FAMILIES, Goldens, batch, classifier, device, max_difference, outputs, zeros_like,
@@ -8,21 +9,21 @@ use rankforge_encoder::kernels::{Indices, ParameterId, Ragged};
 use rankforge_encoder::{Architecture, Batch, HeadStage, Mode, Model, Workspace};
 use serde_json::json;
 
-const TRAINING: Mode = Mode::Training { seed: 5, step: 3, part: 1 };
+const TRAINING: Mode = Mode::Training { seed: 5, step: 3, chunk: 1 };
 
-/// Outputs and all gradients of one training pass, as bits.
+/// The outputs and all gradients of one training pass, as bits.
 fn bits(model: &Model, batch: &Batch, mode: Mode, workspace: &mut Workspace) -> Vec<u32> {
     let outputs = model.forward(batch, mode, true, workspace);
     let mut gradients = zeros_like(model);
     let mut d_outputs = outputs.clone();
     d_outputs.values.fill(1.0);
     model.backward(&d_outputs, batch, mode, workspace, &mut gradients);
-    let numbers = outputs.values.into_iter().chain(gradients.flat().to_vec());
-    numbers.map(f32::to_bits).collect()
+    let values = outputs.values.into_iter().chain(gradients.flat().to_vec());
+    values.map(f32::to_bits).collect()
 }
 
 #[test]
-fn the_same_pass_gives_the_same_bits_on_any_number_of_threads() {
+fn a_training_pass_has_the_same_bits_for_any_number_of_threads() {
     for (family, _) in FAMILIES {
         let goldens = Goldens::open(family);
         let run = |threads: usize| {
@@ -30,30 +31,31 @@ fn the_same_pass_gives_the_same_bits_on_any_number_of_threads() {
             let batch = batch(&goldens.sequences, &model);
             let mut workspace = Workspace::new(model.device());
             let first = bits(&model, &batch, TRAINING, &mut workspace);
-            assert!(first == bits(&model, &batch, TRAINING, &mut workspace), "{family}, again");
+            let second = bits(&model, &batch, TRAINING, &mut workspace);
+            assert!(first == second, "{family}: two passes differ");
             first
         };
-        assert!(run(1) == run(2), "{family}: one thread and two differ");
+        assert!(run(1) == run(2), "{family}: passes with one and two threads differ");
     }
 }
 
 #[test]
-fn a_workspace_used_for_a_larger_batch_changes_nothing() {
+fn a_workspace_that_was_used_for_a_larger_batch_gives_the_same_bits() {
     let (model, goldens) = (classifier(&device(1), "bert", &json!({})), Goldens::open("bert"));
     let (all, one) = (batch(&goldens.sequences, &model), batch(&goldens.sequences[..1], &model));
     let mut used = Workspace::new(model.device());
     model.forward(&all, Mode::Inference, false, &mut used);
     bits(&model, &all, TRAINING, &mut used);
     let capacity = used.capacity_in_bytes();
-    let mut fresh = Workspace::new(model.device());
-    let expected = bits(&model, &one, TRAINING, &mut fresh);
+    let mut new = Workspace::new(model.device());
+    let expected = bits(&model, &one, TRAINING, &mut new);
     assert!(expected == bits(&model, &one, TRAINING, &mut used));
-    assert_eq!(used.capacity_in_bytes(), capacity, "a smaller batch needs no more memory");
-    assert!(fresh.capacity_in_bytes() < capacity);
+    assert_eq!(used.capacity_in_bytes(), capacity, "a smaller batch must need no more memory");
+    assert!(new.capacity_in_bytes() < capacity);
 }
 
 #[test]
-fn inference_holds_one_block_and_training_all() {
+fn inference_needs_less_memory_than_training_and_gives_the_same_outputs() {
     let (model, goldens) = (classifier(&device(1), "bert", &json!({})), Goldens::open("bert"));
     let batch = batch(&goldens.sequences, &model);
     let (mut inference, mut training) =
@@ -65,7 +67,7 @@ fn inference_holds_one_block_and_training_all() {
 }
 
 #[test]
-fn sequences_of_a_batch_do_not_see_each_other() {
+fn the_sequences_of_a_batch_are_independent() {
     for (family, _) in FAMILIES {
         let (model, goldens) = (classifier(&device(1), family, &json!({})), Goldens::open(family));
         let mut workspace = Workspace::new(model.device());
@@ -75,8 +77,9 @@ fn sequences_of_a_batch_do_not_see_each_other() {
         let together = logits(&goldens.sequences);
         for (row, sequence) in goldens.sequences.iter().enumerate() {
             let alone = logits(std::slice::from_ref(sequence));
-            // Row blocks may fall differently, so sums may be rounded differently: 1e-5 is 100
-            // epsilons of logits near 1, a leak between sequences moves them by 1e-2.
+            // In another batch the sequence may be in another row block, so sums may be rounded
+            // differently. 1e-5 is 100 epsilons of logits near 1; a dependency on another sequence
+            // would change them by 1e-2.
             let difference = max_difference(&alone.values, together.row(row));
             assert!(difference <= 1e-5, "{family}, sequence {row}: off by {difference}");
         }
@@ -92,15 +95,15 @@ fn dropout_is_a_function_of_seed_step_and_part() {
     let mut logits =
         |mode: Mode, keep: bool| model.forward(&batch, mode, keep, &mut workspace).values;
     let expected = logits(TRAINING, true);
-    assert_eq!(logits(TRAINING, false), expected, "the same without keep");
-    for (seed, step, part) in [(6, 3, 1), (5, 4, 1), (5, 3, 2)] {
-        assert_ne!(logits(Mode::Training { seed, step, part }, true), expected);
+    assert_eq!(logits(TRAINING, false), expected, "logits differ without keep");
+    for (seed, step, chunk) in [(6, 3, 1), (5, 4, 1), (5, 3, 2)] {
+        assert_ne!(logits(Mode::Training { seed, step, chunk }, true), expected);
     }
     assert_ne!(logits(Mode::Inference, true), expected);
 }
 
 #[test]
-fn no_block_and_mean_pooling_is_a_static_embedding() {
+fn a_model_without_blocks_and_with_mean_pooling_averages_embeddings() {
     let mut architecture = Architecture::static_embedding(4, 2, "", "embedding.weight");
     let pool = HeadStage::Pool { modes: vec![Pooling::Mean], skip_prompt: false };
     architecture.push_stage(pool, "");
@@ -112,7 +115,7 @@ fn no_block_and_mean_pooling_is_a_static_embedding() {
         ids: Indices::new(model.device(), &[0, 3, 1]),
         type_ids: None,
         positions: None,
-        prompt_tokens: 0,
+        prompt_tokens: None,
     };
     let mut workspace = Workspace::new(model.device());
     let embeddings = model.forward(&batch, Mode::Inference, true, &mut workspace);
@@ -124,7 +127,7 @@ fn no_block_and_mean_pooling_is_a_static_embedding() {
 }
 
 #[test]
-fn head_stages_follow_their_formulas() {
+fn head_stages_compute_their_formulas() {
     let mut architecture = Architecture::static_embedding(2, 2, "", "embedding.weight");
     let modes = vec![Pooling::Cls, Pooling::Max];
     architecture.push_stage(HeadStage::Pool { modes, skip_prompt: true }, "");
@@ -155,20 +158,21 @@ fn head_stages_follow_their_formulas() {
     for (id, values) in values.iter().enumerate() {
         model.parameters_mut().view_mut(ParameterId(id)).write(values);
     }
-    // Without the prompt's token, the first is [1, 2] and the maximum [1, 5].
+    // Pooling without the token of the prompt: first token [1, 2], maximum [1, 5].
     // First dense: relu([1, -2, 5, 0] + [1, 1, 0, 3]) + [1, 2, 1, 5] = [3, 2, 6, 8].
-    // Second: relu([1, -1]) + [3, 6] = [4, 6]; unit length: over sqrt(52).
+    // Second dense: relu([1, -1]) + [3, 6] = [4, 6].
+    // Normalisation: [4, 6] / sqrt(52).
     let batch = Batch {
         ragged: Ragged::new(model.device(), [3]),
         ids: Indices::new(model.device(), &[1, 0, 1]),
         type_ids: None,
         positions: None,
-        prompt_tokens: 1,
+        prompt_tokens: Some(Indices::new(model.device(), &[1])),
     };
     let mut workspace = Workspace::new(model.device());
     let embeddings = model.forward(&batch, Mode::Inference, false, &mut workspace);
     let length = 52_f32.sqrt();
-    // Three roundings of numbers below 1.
+    // The normalisation rounds values below 1 three times.
     let difference = max_difference(&embeddings.values, &[4.0 / length, 6.0 / length]);
     assert!(difference <= 4.0 * f32::EPSILON, "{embeddings:?}");
 }
@@ -189,7 +193,7 @@ fn a_batch_without_sequences_has_no_outputs() {
 
 #[test]
 #[should_panic(expected = "needs a forward pass with keep")]
-fn backward_without_kept_activations_is_a_bug() {
+fn backward_without_kept_activations_panics() {
     let (model, goldens) = (classifier(&device(1), "bert", &json!({})), Goldens::open("bert"));
     let batch = batch(&goldens.sequences, &model);
     let (mut workspace, mut gradients) = (Workspace::new(model.device()), zeros_like(&model));

@@ -1,4 +1,5 @@
-//! Reading and writing checkpoints: types, shards, names, fresh tensors, hostile files.
+//! Reading and writing checkpoints: types, shards, tensor names, newly initialised tensors, and
+//! malformed files.
 
 use crate::fixture::{FAMILIES, architecture, config, device, folder};
 use rankforge_encoder::kernels::ParameterId;
@@ -9,7 +10,7 @@ use serde_json::json;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// A model directory with these files.
+/// A temporary model directory with these files.
 fn directory(files: &[(&str, &[u8])]) -> TempDir {
     let directory = tempfile::tempdir().expect("temporary directory");
     for (name, bytes) in files {
@@ -18,7 +19,7 @@ fn directory(files: &[(&str, &[u8])]) -> TempDir {
     directory
 }
 
-/// A safetensors file of one tensor's worth of bytes after a header.
+/// A safetensors file with this header and data.
 fn raw(header: &str, data: &[u8]) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend_from_slice(header.as_bytes());
@@ -38,7 +39,7 @@ fn file(tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<u8> {
     safetensors::serialize(views, None).expect("safetensors")
 }
 
-/// All tensors of a checkpoint.
+/// All tensors of a checkpoint: name, shape and elements.
 fn tensors(path: &Path) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     let weights = Weights::open(path).expect("fixture");
     let tensor = |name: &str| {
@@ -51,14 +52,18 @@ fn tensors(path: &Path) -> Vec<(String, Vec<usize>, Vec<f32>)> {
 fn open_error(files: &[(&str, &[u8])]) -> String {
     let directory = directory(files);
     match Weights::open(directory.path()) {
-        Ok(_) => panic!("opened {:?}", files.iter().map(|(name, _)| name).collect::<Vec<_>>()),
+        Ok(_) => {
+            let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+            panic!("expected an error for {names:?}, got Ok")
+        }
         Err(error) => error.to_string(),
     }
 }
 
-fn assert_contains(message: &str, fragments: &[&str]) {
-    for fragment in fragments {
-        assert!(message.contains(fragment), "{fragment:?} is not in {message:?}");
+#[track_caller]
+fn assert_contains(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "expected {part:?} in: {message}");
     }
 }
 
@@ -78,7 +83,7 @@ fn half_precisions_are_read_as_f32() {
     let weights = Weights::open(directory.path()).expect("valid");
     assert_eq!(weights.names(), ["a", "b"]);
     assert_eq!(weights.shape("a"), Some(&[2, 2][..]));
-    // All four are exact in both formats.
+    // All four values are exact in both formats.
     assert_eq!(weights.read("a").expect("f16"), values);
     assert_eq!(weights.read("b").expect("bf16"), values);
     assert_contains(&weights.read("c").expect_err("absent").to_string(), &["no tensor c"]);
@@ -105,22 +110,25 @@ fn shards_are_read_as_one_checkpoint() {
 }
 
 #[test]
-fn hostile_files_are_refused_by_name() {
+fn malformed_files_are_refused_with_their_name() {
     let f32_at = |start: u64, end: u64| {
         format!(r#"{{"dtype":"F32","shape":[2],"data_offsets":[{start},{end}]}}"#)
     };
     let one = |tensor: &str| format!(r#"{{"t":{tensor}}}"#);
     let two = |a: &str, b: &str| format!(r#"{{"t":{a},"u":{b}}}"#);
-    let mut endless = u64::MAX.to_le_bytes().to_vec();
-    endless.extend_from_slice(b"{}");
+    let mut oversized_header = u64::MAX.to_le_bytes().to_vec();
+    oversized_header.extend_from_slice(b"{}");
     let cases: Vec<(Vec<u8>, &[&str])> = vec![
         (vec![], &["at least 8 bytes", "got 0"]),
         (vec![1, 2, 3], &["at least 8 bytes", "got 3"]),
-        (endless, &["at most 2 bytes", "18446744073709551615"]),
+        (oversized_header, &["at most 2 bytes", "18446744073709551615"]),
         (raw("{}", &[])[..9].to_vec(), &["at most 1 bytes", "got 2"]),
-        (raw("not json", &[]), &["header is not JSON"]),
-        (raw("[1, 2]", &[]), &["not a JSON object"]),
-        (raw(r#"{"t":{"dtype":"F32"}}"#, &[]), &["tensor t", "expected dtype, shape and offsets"]),
+        (raw("not json", &[]), &["malformed JSON in the header"]),
+        (raw("[1, 2]", &[]), &["expected a JSON object"]),
+        (
+            raw(r#"{"t":{"dtype":"F32"}}"#, &[]),
+            &["tensor t", "expected dtype, shape and data_offsets"],
+        ),
         (
             raw(&one(r#"{"dtype":"Q7","shape":[1],"data_offsets":[0,4]}"#), &[0; 4]),
             &["tensor t", "Q7"],
@@ -130,7 +138,7 @@ fn hostile_files_are_refused_by_name() {
         (raw(&one(&f32_at(0, 4)), &[0; 8]), &["tensor t", "shape [2]", "got 4 bytes"]),
         (
             raw(&two(&f32_at(0, 8), &f32_at(4, 12)), &[0; 12]),
-            &["tensor u", "after those of t", "got 4"],
+            &["tensor u", "after the data of t", "got 4"],
         ),
         (
             raw(
@@ -160,17 +168,17 @@ fn a_tensor_of_integers_is_refused_when_it_is_read() {
 }
 
 #[test]
-fn hostile_indexes_are_refused_by_name() {
+fn malformed_indexes_are_refused_with_their_name() {
     let name = "model.safetensors.index.json";
     let shard = file(&[("t".to_owned(), vec![1], vec![1.0])]);
     let cases: [(&str, &[&str]); 6] = [
-        ("{", &["not JSON"]),
+        ("{", &["malformed JSON"]),
         ("{}", &["weight_map", "nothing"]),
         (
             r#"{"weight_map":{"t":"gone.safetensors"}}"#,
             &["tensor t", "gone.safetensors", "no such file"],
         ),
-        (r#"{"weight_map":{"u":"a.safetensors"}}"#, &["tensor u", "does not have it"]),
+        (r#"{"weight_map":{"u":"a.safetensors"}}"#, &["tensor u", "does not contain it"]),
         (r#"{"weight_map":{"t":"../a.safetensors"}}"#, &["tensor t", "expected a file name"]),
         (r#"{"weight_map":{"t":7}}"#, &["tensor t", "got 7"]),
     ];
@@ -182,41 +190,41 @@ fn hostile_indexes_are_refused_by_name() {
 }
 
 #[test]
-fn a_directory_without_safetensors_says_what_to_do() {
+fn the_error_for_a_directory_without_safetensors_says_how_to_convert() {
     let message = open_error(&[("pytorch_model.bin", b"pickle")]);
     assert_contains(&message, &["pytorch_model.bin", "convert", "save_pretrained"]);
     assert_contains(&open_error(&[]), &["expected model.safetensors", "neither"]);
 }
 
 #[test]
-fn a_base_checkpoint_without_prefix_gets_a_fresh_classifier() {
+fn a_base_checkpoint_without_prefix_gets_a_newly_initialised_classifier() {
     let weights = Weights::open(&folder("bert-base")).expect("fixture");
     let architecture = architecture("bert", 2, &json!({}));
     let (model, reports) =
         Model::from_weights(&device(1), architecture, 7, &[("", &weights)]).expect("loads");
-    assert_eq!(reports[0].fresh, ["classifier.weight", "classifier.bias"]);
-    assert!(reports[0].left_over.is_empty(), "{reports:?}");
+    assert_eq!(reports[0].missing, ["classifier.weight", "classifier.bias"]);
+    assert!(reports[0].unused.is_empty(), "{reports:?}");
     let word = model.parameters().layout().find("embeddings.word").expect("in the arena");
     let expected = weights.read("embeddings.word_embeddings.weight").expect("fixture");
     assert_eq!(model.parameters().view(word).to_vec(), expected);
 }
 
 #[test]
-fn a_classifier_checkpoint_is_read_without_its_head() {
+fn the_transformer_of_a_classifier_checkpoint_is_read_without_its_head() {
     let weights = Weights::open(&folder("bert")).expect("fixture");
     let task = Task::FeatureExtraction;
     let architecture =
         Architecture::from_config(&config("bert"), Path::new("config.json"), &task).expect("valid");
     let mut model = Model::new(&device(1), architecture, 0);
     let report = model.load("", &weights).expect("loads");
-    assert!(report.fresh.is_empty(), "{report:?}");
+    assert!(report.missing.is_empty(), "{report:?}");
     let head = [
         "bert.pooler.dense.bias",
         "bert.pooler.dense.weight",
         "classifier.bias",
         "classifier.weight",
     ];
-    assert_eq!(report.left_over, head);
+    assert_eq!(report.unused, head);
     let directory = directory(&[]);
     model.save("", &directory.path().join("model.safetensors")).expect("saves");
     let saved = Weights::open(directory.path()).expect("saved");
@@ -224,7 +232,7 @@ fn a_classifier_checkpoint_is_read_without_its_head() {
 }
 
 #[test]
-fn old_norm_names_are_found_and_constants_are_not_left_over() {
+fn old_names_of_layer_norms_are_read_and_constants_are_not_reported() {
     let mut old = tensors(&folder("bert"));
     for (name, _, _) in &mut old {
         *name = name
@@ -237,12 +245,12 @@ fn old_norm_names_are_found_and_constants_are_not_left_over() {
     let weights = Weights::open(directory.path()).expect("valid");
     let mut model = Model::new(&device(1), architecture("bert", 1, &json!({})), 0);
     let report = model.load("", &weights).expect("loads");
-    assert!(report.fresh.is_empty(), "{report:?}");
-    assert_eq!(report.left_over, ["cls.predictions.bias"]);
+    assert!(report.missing.is_empty(), "{report:?}");
+    assert_eq!(report.unused, ["cls.predictions.bias"]);
 }
 
 #[test]
-fn a_modernbert_language_model_keeps_its_head_for_classification() {
+fn a_modernbert_language_model_shares_its_dense_head_with_the_classifier() {
     let mut language_model = tensors(&folder("modernbert"));
     language_model.retain(|(name, _, _)| !name.starts_with("classifier"));
     language_model.push(("decoder.bias".to_owned(), vec![60], vec![0.0; 60]));
@@ -250,21 +258,21 @@ fn a_modernbert_language_model_keeps_its_head_for_classification() {
     let weights = Weights::open(directory.path()).expect("valid");
     let mut model = Model::new(&device(1), architecture("modernbert", 1, &json!({})), 0);
     let report = model.load("", &weights).expect("loads");
-    assert_eq!(report.fresh, ["classifier.weight", "classifier.bias"]);
-    assert_eq!(report.left_over, ["decoder.bias"]);
+    assert_eq!(report.missing, ["classifier.weight", "classifier.bias"]);
+    assert_eq!(report.unused, ["decoder.bias"]);
 }
 
 #[test]
-fn a_tensor_of_another_shape_is_refused_with_both_shapes() {
+fn the_error_for_a_tensor_of_another_shape_has_both_shapes() {
     let weights = Weights::open(&folder("roberta")).expect("fixture");
     let mut model = Model::new(&device(1), architecture("roberta", 1, &json!({})), 0);
     let message = model.load("", &weights).expect_err("three labels").to_string();
-    let fragments = ["model.safetensors", "classifier.out_proj.weight", "[1, 24]", "[3, 24]"];
-    assert_contains(&message, &fragments);
+    let parts = ["model.safetensors", "classifier.out_proj.weight", "[1, 24]", "[3, 24]"];
+    assert_contains(&message, &parts);
 }
 
 #[test]
-fn a_saved_classifier_is_the_checkpoint_it_came_from() {
+fn a_saved_classifier_equals_the_checkpoint_it_was_loaded_from() {
     for (family, num_labels) in FAMILIES {
         let weights = Weights::open(&folder(family)).expect("fixture");
         let mut model = Model::new(&device(1), architecture(family, num_labels, &json!({})), 0);
@@ -277,13 +285,13 @@ fn a_saved_classifier_is_the_checkpoint_it_came_from() {
         let (_, metadata) = SafeTensors::read_metadata(&bytes).expect("the format's own reader");
         let format = metadata.metadata().as_ref().and_then(|metadata| metadata.get("format"));
         assert_eq!(format.map(String::as_str), Some("pt"));
-        let left: Vec<_> = std::fs::read_dir(directory.path()).expect("directory").collect();
-        assert_eq!(left.len(), 1, "no temporary file stays");
+        let files = std::fs::read_dir(directory.path()).expect("directory").count();
+        assert_eq!(files, 1, "a temporary file was left behind");
     }
 }
 
 #[test]
-fn a_failed_save_names_the_file() {
+fn the_error_of_a_failed_save_names_the_file() {
     let model = Model::new(&device(1), architecture("bert", 1, &json!({})), 0);
     let path = Path::new("no/such/directory/model.safetensors");
     let message = model.save("", path).expect_err("no directory").to_string();
@@ -291,23 +299,23 @@ fn a_failed_save_names_the_file() {
 }
 
 #[test]
-fn fresh_tensors_do_not_depend_on_what_is_loaded() {
+fn newly_initialised_tensors_do_not_depend_on_those_that_are_loaded() {
     let weights = Weights::open(&folder("bert-base")).expect("fixture");
     let architecture = architecture("bert", 2, &json!({}));
-    let mut drawn = Model::new(&device(1), architecture.clone(), 3);
-    drawn.load("", &weights).expect("loads");
-    let of = |seed: u64| {
+    let mut initialised = Model::new(&device(1), architecture.clone(), 3);
+    initialised.load("", &weights).expect("loads");
+    let parameters = |seed: u64| {
         let modules = [("", &weights)];
         let (model, _) =
             Model::from_weights(&device(1), architecture.clone(), seed, &modules).expect("loads");
         model.parameters().flat().to_vec()
     };
-    assert_eq!(of(3), drawn.parameters().flat().to_vec());
-    assert_ne!(of(3), of(4));
+    assert_eq!(parameters(3), initialised.parameters().flat().to_vec());
+    assert_ne!(parameters(3), parameters(4));
 }
 
 #[test]
-fn fresh_classifiers_follow_the_family() {
+fn new_classifiers_are_initialised_as_in_transformers() {
     let wide = json!({ "hidden_size": 96, "intermediate_size": 8 });
     let bert = architecture("bert", 1, &wide);
     let modernbert = architecture("modernbert", 1, &wide);
@@ -317,14 +325,15 @@ fn fresh_classifiers_follow_the_family() {
     };
     assert_eq!(initializer(&bert, "head.3.weight"), Initializer::Normal(0.2));
     assert_eq!(initializer(&bert, "head.3.bias"), Initializer::Zeros);
-    let cut =
+    let truncated =
         |deviation: f64| Initializer::TruncatedNormal { deviation: deviation as f32, cutoff: 2.0 };
-    assert_eq!(initializer(&modernbert, "head.4.weight"), cut(1.0 / 96_f64.sqrt()));
-    assert_eq!(initializer(&modernbert, "head.1.weight"), cut(0.2 / 6_f64.sqrt()));
+    assert_eq!(initializer(&modernbert, "head.4.weight"), truncated(1.0 / 96_f64.sqrt()));
+    assert_eq!(initializer(&modernbert, "head.1.weight"), truncated(0.2 / 6_f64.sqrt()));
     assert_eq!(initializer(&modernbert, "head.2.weight"), Initializer::Ones);
 
-    // Deviation of the 96 x 96 dense weights: its own standard error is d / sqrt(2 n), four of
-    // which are 3 %; a normal cut at two deviations has 0.8796 of them left.
+    // The standard deviation of the n = 96 x 96 weights of a dense layer has a relative standard
+    // error of 1 / sqrt(2 n). The tolerance of 3 % is four of them. A normal distribution truncated
+    // at two deviations d has a standard deviation of 0.8796 d.
     for (architecture, name, expected) in
         [(&bert, "head.1.weight", 0.2), (&modernbert, "head.1.weight", 0.8796 * 0.2 / 6_f64.sqrt())]
     {
@@ -333,7 +342,10 @@ fn fresh_classifiers_follow_the_family() {
         let values = model.parameters().view(id).to_vec();
         let squares: f64 = values.iter().map(|&value| f64::from(value).powi(2)).sum();
         let deviation = (squares / values.len() as f64).sqrt();
-        assert!((deviation / expected - 1.0).abs() < 0.03, "{name}: {deviation}, not {expected}");
+        assert!(
+            (deviation / expected - 1.0).abs() < 0.03,
+            "{name}: got a standard deviation of {deviation}, expected {expected}"
+        );
         if let Initializer::TruncatedNormal { deviation, cutoff } = initializer(architecture, name)
         {
             assert!(values.iter().all(|value| value.abs() <= deviation * cutoff));
@@ -342,7 +354,7 @@ fn fresh_classifiers_follow_the_family() {
 }
 
 #[test]
-fn modules_keep_their_parameters_in_their_own_files() {
+fn the_parameters_of_a_module_are_saved_in_its_own_file() {
     let mut architecture =
         Architecture::static_embedding(5, 4, "0_StaticEmbedding", "embedding.weight");
     let mean = rankforge_encoder::kernels::ops::Pooling::Mean;
@@ -360,7 +372,7 @@ fn modules_keep_their_parameters_in_their_own_files() {
     assert_eq!(saved.names(), ["linear.bias", "linear.weight"]);
     let values = saved.read("linear.weight").expect("saved");
     assert_eq!(values, model.parameters().view(ParameterId(1)).to_vec());
-    // PyTorch's bound for four inputs.
+    // PyTorch initialises a linear layer of four inputs with values below 1 / sqrt(4).
     assert!(
         values.iter().all(|value| value.abs() < 0.5) && values.iter().any(|value| *value != 0.0)
     );

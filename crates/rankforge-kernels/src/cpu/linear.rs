@@ -30,7 +30,7 @@ pub(crate) fn linear(
     out: MatrixMut<'_>,
 ) {
     let (depth, columns) = (x.columns, out.columns);
-    let EpilogueOf { bias, pre_activation, activation, dropout, residual } = epilogue;
+    let EpilogueOf { accumulate, bias, pre_activation, activation, dropout, residual } = epilogue;
     let pre_activation = pre_activation.map(SharedRows::new);
     let out = SharedRows::new(out);
     let mask = dropout.map(Mask::of);
@@ -55,10 +55,12 @@ pub(crate) fn linear(
     match weight {
         Weight::Matrix(weight) => {
             let right = Operand { data: weight.data, row_stride: depth, depth_stride: 1 };
-            let operands = Product { precision, depth, left, right, accumulate: false };
+            let operands = Product { precision, depth, left, right, accumulate };
             product(cpu, &operands, &out, &finish);
         }
-        Weight::Packed(weight) => product_with_packed(cpu, left, weight, &out, &finish),
+        Weight::Packed(weight) => {
+            product_with_packed(cpu, left, weight, accumulate, &out, &finish);
+        }
     }
 }
 

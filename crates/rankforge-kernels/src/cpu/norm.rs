@@ -1,11 +1,9 @@
+use crate::cpu::block_sums::{BLOCK_ROWS, BlockSums, add_to};
 use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
-use crate::cpu::parallel::{INLINE_ELEMENTS, SplitRows, for_blocks, for_row_blocks};
+use crate::cpu::parallel::{INLINE_ELEMENTS, for_blocks, for_row_blocks};
 use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
 use crate::settings::norm::SMALLEST_NORM;
-
-/// Rows whose parameter gradients are summed before the sum is added to the total.
-const BLOCK_ROWS: usize = 64;
 
 pub(crate) fn layer_norm(
     cpu: &Cpu,
@@ -36,32 +34,31 @@ pub(crate) fn layer_norm_backward(
     statistics: Matrix<'_>,
     accumulate: bool,
     d_x: MatrixMut<'_>,
-    d_weight: MatrixMut<'_>,
+    d_weight: Option<MatrixMut<'_>>,
     d_bias: Option<MatrixMut<'_>>,
 ) {
     let (rows, columns) = (x.rows, x.columns);
     if columns == 0 {
         return;
     }
-    let blocks = rows.div_ceil(BLOCK_ROWS);
-    let mut scratch = cpu.scratch(blocks * 2 * columns);
-    let sums = BlockSums(MatrixMut::new(blocks, 2 * columns, &mut scratch));
+    let mut scratch = cpu.scratch(rows.div_ceil(BLOCK_ROWS) * 2 * columns);
+    let sums = BlockSums::new(rows, 2 * columns, &mut scratch);
     let parallel = rows * columns >= INLINE_ELEMENTS;
     let operands = ((d_out, x, statistics), (d_x, sums));
     for_blocks(cpu, parallel, rows, BLOCK_ROWS, operands, |_, (inputs, (d_x, sums))| {
         let (d_out, x, statistics) = (inputs.0.data, inputs.1.data, inputs.2.data);
         let (d_x, weight) = (d_x.data, weight.data);
-        let (d_weight, d_bias) = sums.0.data.split_at_mut(columns);
+        let (d_weight, d_bias) = sums.into_sums().split_at_mut(columns);
         let block =
             LayerNormBackward { d_out, x, weight, statistics, accumulate, d_x, d_weight, d_bias };
         dispatch(cpu.isa(), block);
     });
-    let mut targets = (d_weight.data, d_bias.map(|d_bias| d_bias.data));
+    let mut targets = [d_weight, d_bias].map(|target| target.map(|target| target.data));
     for sums in scratch.chunks_exact(2 * columns) {
-        let (d_weight, d_bias) = sums.split_at(columns);
-        add_to(d_weight, targets.0);
-        if let Some(target) = &mut targets.1 {
-            add_to(d_bias, target);
+        for (sums, target) in sums.chunks_exact(columns).zip(&mut targets) {
+            if let Some(target) = target {
+                add_to(sums, target);
+            }
         }
     }
 }
@@ -87,22 +84,6 @@ pub(crate) fn normalize_backward(
         let (d_out, out, norms, d_x) = (d_out.data, out.data, norms.data, d_x.data);
         dispatch(cpu.isa(), NormalizeBackward { columns, d_out, out, norms, d_x });
     });
-}
-
-/// One row of partial sums for each block of [`BLOCK_ROWS`] rows.
-struct BlockSums<'a>(MatrixMut<'a>);
-
-impl SplitRows for BlockSums<'_> {
-    fn split_rows(self, rows: usize) -> (Self, Self) {
-        let (first, second) = self.0.split_rows(rows.div_ceil(BLOCK_ROWS));
-        (BlockSums(first), BlockSums(second))
-    }
-}
-
-fn add_to(x: &[f32], out: &mut [f32]) {
-    for (out, x) in out.iter_mut().zip(x) {
-        *out += x;
-    }
 }
 
 struct LayerNorm<'a> {

@@ -11,6 +11,7 @@ pub(crate) fn peak(cpu: &Cpu, arithmetic: Arithmetic) -> Option<f64> {
     if arithmetic != Arithmetic::Float32 && !dot_products {
         return None;
     }
+    #[expect(clippy::disallowed_methods, reason = "a rate is measured")]
     let round = |steps: u64| -> f64 {
         let begun = Instant::now();
         let operations: Vec<u64> =

@@ -12,6 +12,8 @@ pub(crate) mod backward;
 /// What [`linear`] does to each tile of the product while it is in cache, in this order.
 #[derive(Default)]
 pub struct Epilogue<'a> {
+    /// Whether the product is added to what `out` holds, rather than stored in its place.
+    pub accumulate: bool,
     /// Bias, added to every row, `1 x N`.
     pub bias: Option<View<'a>>,
     /// Where to keep the sum before the activation, `T x N`, for the backward pass.
@@ -24,7 +26,8 @@ pub struct Epilogue<'a> {
     pub residual: Option<View<'a>>,
 }
 
-/// `out = dropout(activation(x weightᵀ + bias)) + residual`.
+/// `out = dropout(activation(x weightᵀ + bias)) + residual`, or with `accumulate`
+/// `out = dropout(activation(out + x weightᵀ + bias)) + residual`.
 ///
 /// The bits of a row of `out` do not depend on the other rows, nor on whether the weight is packed.
 ///
@@ -87,6 +90,7 @@ impl<'a> Epilogue<'a> {
         view_mut: impl Fn(ViewMut<'a>) -> M,
     ) -> EpilogueOf<V, M> {
         EpilogueOf {
+            accumulate: self.accumulate,
             bias: self.bias.map(&view),
             pre_activation: self.pre_activation.map(view_mut),
             activation: self.activation,

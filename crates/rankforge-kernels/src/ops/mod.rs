@@ -18,7 +18,7 @@
 //! | `norm` | layer norm; row normalisation to unit length |
 //! | `activation` | slopes of gelu, relu, tanh, silu and sigmoid; geglu and swiglu |
 //! | `dropout` | counter-based dropout |
-//! | `elementwise` | add; whether all elements are zero |
+//! | `elementwise` | add, scale, column sums; whether all elements are zero |
 //! | `rotary` | rotary position embedding |
 //! | `embedding` | gather and its gradient |
 //! | `attention` | ragged softmax attention |
@@ -48,7 +48,7 @@ pub use crate::settings::zeros::Zeros;
 pub use activation::{activate_backward, gated, gated_backward};
 pub use attention::{Attention, RelativeBias, attention, attention_backward};
 pub use dropout::{dropout, dropout_to};
-pub use elementwise::{add, zeros};
+pub use elementwise::{add, column_sums, scale, zeros};
 pub use embedding::{gather, gather_backward};
 pub use linear::backward::{InputGradient, Store, WeightGradient, linear_backward};
 pub use linear::{Epilogue, linear};

@@ -46,7 +46,7 @@ pub fn layer_norm(
 }
 
 /// Backward of [`layer_norm`]; needs its input and statistics. Adds to `d_x` when `accumulate`, and
-/// otherwise overwrites it.
+/// otherwise overwrites it. Gradients of parameters that are not trained may be left out.
 ///
 /// # Shapes
 /// `d_out`, `x`, `d_x`: `T x H`; `weight`, `d_weight`, `d_bias`: `1 x H`; `statistics`: `T x 2`.
@@ -60,7 +60,7 @@ pub fn layer_norm_backward(
     statistics: View<'_>,
     accumulate: bool,
     d_x: ViewMut<'_>,
-    d_weight: ViewMut<'_>,
+    d_weight: Option<ViewMut<'_>>,
     d_bias: Option<ViewMut<'_>>,
 ) {
     let (rows, columns) = (x.rows(), x.columns());
@@ -68,7 +68,9 @@ pub fn layer_norm_backward(
     weight.expect_shape("weight", 1, columns);
     statistics.expect_shape("statistics", rows, 2);
     d_x.expect_shape("d_x", rows, columns);
-    d_weight.expect_shape("d_weight", 1, columns);
+    if let Some(d_weight) = &d_weight {
+        d_weight.expect_shape("d_weight", 1, columns);
+    }
     if let Some(d_bias) = &d_bias {
         d_bias.expect_shape("d_bias", 1, columns);
     }
@@ -82,7 +84,7 @@ pub fn layer_norm_backward(
             statistics.host(device),
             accumulate,
             d_x.host(device),
-            d_weight.host(device),
+            d_weight.map(|d_weight| d_weight.host(device)),
             d_bias.map(|d_bias| d_bias.host(device)),
         ),
         Kind::Reference(_) => reference::norm::layer_norm_backward(
@@ -92,7 +94,7 @@ pub fn layer_norm_backward(
             statistics.reference(device),
             accumulate,
             d_x.reference(device),
-            d_weight.reference(device),
+            d_weight.map(|d_weight| d_weight.reference(device)),
             d_bias.map(|d_bias| d_bias.reference(device)),
         ),
     }

@@ -8,6 +8,20 @@ pub(crate) fn add(x: Matrix<'_>, mut out: MatrixMut<'_>) {
     }
 }
 
+/// `out *= factor`.
+pub(crate) fn scale(factor: f32, mut out: MatrixMut<'_>) {
+    for (row, column) in out.places() {
+        out.put(row, column, out.at(row, column) * f64::from(factor));
+    }
+}
+
+/// `out[0, n] += Σₜ x[t, n]`.
+pub(crate) fn column_sums(x: Matrix<'_>, mut out: MatrixMut<'_>) {
+    for column in 0..x.columns {
+        out.add(0, column, (0..x.rows).map(|row| x.at(row, column)).sum());
+    }
+}
+
 /// Whether all elements are zero, and whether all are negative zeros.
 pub(crate) fn zeros(x: Matrix<'_>) -> Zeros {
     let mut found = Zeros { all: true, all_negative: true };

@@ -38,8 +38,8 @@ impl Rounded {
     }
 }
 
-/// `out = dropout(activation(Σₖ x[t, k] weight[n, k] + bias[n])) + residual[t, n]`, where both
-/// operands of the product are rounded to the precision; the sum with the bias is kept in
+/// `out = dropout(activation((out +) Σₖ x[t, k] weight[n, k] + bias[n])) + residual[t, n]`, where
+/// both operands of the product are rounded to the precision; the sum with the bias is kept in
 /// `pre_activation`. The index of dropout is `t N + n`.
 pub(crate) fn linear(
     x: Matrix<'_>,
@@ -55,10 +55,13 @@ pub(crate) fn linear(
         }
     };
     let (depth, x) = (x.columns, operands(precision, x));
-    let EpilogueOf { bias, mut pre_activation, activation, dropout, residual } = epilogue;
+    let EpilogueOf { accumulate, bias, mut pre_activation, activation, dropout, residual } =
+        epilogue;
     for (index, (row, column)) in (0..).zip(out.places()) {
         let products = (0..depth).map(|k| x[row * depth + k] * weight[column * depth + k]);
-        let mut value = products.sum::<f64>() + bias.map_or(0.0, |bias| bias.at(0, column));
+        let before = if accumulate { out.at(row, column) } else { 0.0 };
+        let bias = bias.map_or(0.0, |bias| bias.at(0, column));
+        let mut value = before + products.sum::<f64>() + bias;
         if let Some(target) = &mut pre_activation {
             target.put(row, column, value);
         }

@@ -36,7 +36,7 @@ pub(crate) fn layer_norm_backward(
     statistics: Matrix<'_>,
     accumulate: bool,
     mut d_x: MatrixMut<'_>,
-    mut d_weight: MatrixMut<'_>,
+    mut d_weight: Option<MatrixMut<'_>>,
     mut d_bias: Option<MatrixMut<'_>>,
 ) {
     let count = x.columns as f64;
@@ -55,11 +55,10 @@ pub(crate) fn layer_norm_backward(
     }
     for column in 0..x.columns {
         let rows = || 0..x.rows;
-        d_weight.add(
-            0,
-            column,
-            rows().map(|row| d_out.at(row, column) * normal(row, column)).sum(),
-        );
+        if let Some(d_weight) = &mut d_weight {
+            let sum = rows().map(|row| d_out.at(row, column) * normal(row, column)).sum();
+            d_weight.add(0, column, sum);
+        }
         if let Some(d_bias) = &mut d_bias {
             d_bias.add(0, column, rows().map(|row| d_out.at(row, column)).sum());
         }

@@ -5,6 +5,7 @@ use crate::settings::dropout::Dropout;
 
 /// [`Epilogue`](crate::ops::Epilogue) with the matrices of a device.
 pub(crate) struct EpilogueOf<V, M> {
+    pub(crate) accumulate: bool,
     pub(crate) bias: Option<V>,
     pub(crate) pre_activation: Option<M>,
     pub(crate) activation: Option<Activation>,

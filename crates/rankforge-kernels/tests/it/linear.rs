@@ -96,41 +96,52 @@ fn a_row_has_the_same_bits_alone_and_among_others() {
 
 #[test]
 fn epilogue_adds_bias_keeps_the_sum_activates_drops_out_and_adds_the_residual() {
-    for [rows, depth, columns] in [[1, 7, 9], [33, 17, 65], [130, 385, 700]] {
-        let (x, weight) = (random(1, rows * depth), random(2, columns * depth));
-        let (bias, residual) = (random(3, columns), random(4, rows * columns));
-        let config = Dropout::new(0.25, 1, 2, 3, 4);
-        let (sums, magnitudes) = twin(&wide(&x), &wide(&weight), [rows, depth, columns]);
+    for shape in [[1, 7, 9], [33, 17, 65], [130, 385, 700], [4, 0, 5]] {
         for device in devices() {
-            let mut mask = Buffer::upload(device, rows, columns, &vec![1.0; rows * columns]);
-            dropout(config, mask.view_mut());
-            let mask = mask.view().to_vec();
-            let x = Buffer::upload(device, rows, depth, &x);
-            let weight = Buffer::upload(device, columns, depth, &weight);
-            let bias_buffer = Buffer::upload(device, 1, columns, &bias);
-            let residual_buffer = Buffer::upload(device, rows, columns, &residual);
-            let mut kept = Buffer::zeros(device, rows, columns);
-            let mut out = Buffer::zeros(device, rows, columns);
-            let epilogue = Epilogue {
-                bias: Some(bias_buffer.view()),
-                pre_activation: Some(kept.view_mut()),
-                activation: Some(Activation::Tanh),
-                dropout: Some(config),
-                residual: Some(residual_buffer.view()),
-            };
-            linear(x.view(), weight.view(), Precision::Float32, epilogue, out.view_mut());
-            let expected: Vec<f64> =
-                (0..sums.len()).map(|i| sums[i] + f64::from(bias[i % columns])).collect();
-            let allowed = |i: usize| bound(depth, magnitudes[i] + 1.0);
-            assert_close(&kept.view().to_vec(), &expected, allowed, format!("sum, {device:?}"));
-            let finished: Vec<f64> = (0..sums.len())
-                .map(|i| expected[i].tanh() * f64::from(mask[i]) + f64::from(residual[i]))
-                .collect();
-            // The slope of tanh is at most 1, the mask 4/3; a few roundings of values below 3.
-            let allowed = |i: usize| 4.0 / 3.0 * bound(depth, magnitudes[i] + 1.0) + 12.0 * EPS;
-            assert_close(&out.view().to_vec(), &finished, allowed, format!("out, {device:?}"));
+            for accumulate in [false, true] {
+                check_epilogue(device, shape, accumulate);
+            }
         }
     }
+}
+
+fn check_epilogue(device: &Device, shape: [usize; 3], accumulate: bool) {
+    let [rows, depth, columns] = shape;
+    let (x, weight) = (random(1, rows * depth), random(2, columns * depth));
+    let (bias, residual) = (random(3, columns), random(4, rows * columns));
+    let before = random(5, rows * columns);
+    let config = Dropout::new(0.25, 1, 2, 3, 4);
+    let (sums, magnitudes) = twin(&wide(&x), &wide(&weight), shape);
+    let mut mask = Buffer::upload(device, rows, columns, &vec![1.0; rows * columns]);
+    dropout(config, mask.view_mut());
+    let mask = mask.view().to_vec();
+    let x = Buffer::upload(device, rows, depth, &x);
+    let weight = Buffer::upload(device, columns, depth, &weight);
+    let bias_buffer = Buffer::upload(device, 1, columns, &bias);
+    let residual_buffer = Buffer::upload(device, rows, columns, &residual);
+    let mut kept = Buffer::zeros(device, rows, columns);
+    let mut out = Buffer::upload(device, rows, columns, &before);
+    let epilogue = Epilogue {
+        accumulate,
+        bias: Some(bias_buffer.view()),
+        pre_activation: Some(kept.view_mut()),
+        activation: Some(Activation::Tanh),
+        dropout: Some(config),
+        residual: Some(residual_buffer.view()),
+    };
+    linear(x.view(), weight.view(), Precision::Float32, epilogue, out.view_mut());
+    let start = |i: usize| if accumulate { f64::from(before[i]) } else { 0.0 };
+    let expected: Vec<f64> =
+        (0..sums.len()).map(|i| start(i) + sums[i] + f64::from(bias[i % columns])).collect();
+    let allowed = |i: usize| bound(depth, magnitudes[i] + 2.0);
+    let what = format!("{shape:?}, accumulate {accumulate}, on {device:?}");
+    assert_close(&kept.view().to_vec(), &expected, allowed, format!("sum, {what}"));
+    let finished: Vec<f64> = (0..sums.len())
+        .map(|i| expected[i].tanh() * f64::from(mask[i]) + f64::from(residual[i]))
+        .collect();
+    // The slope of tanh is at most 1, the mask 4/3; a few roundings of values below 3.
+    let allowed = |i: usize| 4.0 / 3.0 * bound(depth, magnitudes[i] + 2.0) + 12.0 * EPS;
+    assert_close(&out.view().to_vec(), &finished, allowed, format!("out, {what}"));
 }
 
 #[test]
@@ -379,6 +390,7 @@ fn a_packed_weight_gives_the_bits_of_the_matrix_for_every_shape_and_precision() 
                 let run = |packed: Option<&PackedWeight>| {
                     let mut out = Buffer::upload(device, rows, columns, &vec![7.0; rows * columns]);
                     let epilogue = Epilogue {
+                        accumulate: columns % 2 == 1,
                         bias: Some(bias.view()),
                         activation: Some(Activation::Gelu),
                         dropout: Some(Dropout::new(0.25, 1, 2, 3, 4)),

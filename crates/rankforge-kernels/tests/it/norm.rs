@@ -142,7 +142,7 @@ fn run_backward(
         statistics.view(),
         before.is_some(),
         d_x.view_mut(),
-        d_weight.view_mut(),
+        Some(d_weight.view_mut()),
         Some(d_bias.view_mut()),
     );
     let [x, weight, bias] = [d_x, d_weight, d_bias].map(|buffer| buffer.view().to_vec());
@@ -176,6 +176,44 @@ fn layer_norm_backward_agrees_with_its_twin() {
                 assert_close(&got.weight, &plus_one(&d_weight), error, format!("weight, {what}"));
                 assert_close(&got.bias, &plus_one(&d_bias), error, format!("bias, {what}"));
             }
+        }
+    }
+}
+
+#[test]
+fn gradients_that_are_left_out_change_nothing_else() {
+    let (rows, columns) = (70, 33);
+    let (x, weight) = (inputs(rows, columns), random(2, columns));
+    let d_out = random(3, rows * columns);
+    for device in devices() {
+        let whole = run_backward(device, &d_out, &x, &weight, None);
+        let (_, statistics) = run(device, &x, &weight, None);
+        let [d_out, x_buffer] =
+            [&d_out, &x].map(|values| Buffer::upload(device, rows, columns, values));
+        let statistics = Buffer::upload(device, rows, 2, &statistics);
+        let weight = Buffer::upload(device, 1, columns, &weight);
+        for (with_weight, with_bias) in [(false, false), (false, true), (true, false)] {
+            let mut d_x = Buffer::zeros(device, rows, columns);
+            let mut d_weight = Buffer::upload(device, 1, columns, &vec![1.0; columns]);
+            let mut d_bias = Buffer::upload(device, 1, columns, &vec![1.0; columns]);
+            layer_norm_backward(
+                d_out.view(),
+                x_buffer.view(),
+                weight.view(),
+                statistics.view(),
+                false,
+                d_x.view_mut(),
+                with_weight.then_some(d_weight.view_mut()),
+                with_bias.then_some(d_bias.view_mut()),
+            );
+            let ones = vec![1.0; columns];
+            let or_ones = |with: bool, whole: &[f32]| match with {
+                true => whole.to_vec(),
+                false => ones.clone(),
+            };
+            assert_eq!(d_x.view().to_vec(), whole.x, "{device:?}");
+            assert_eq!(d_weight.view().to_vec(), or_ones(with_weight, &whole.weight), "{device:?}");
+            assert_eq!(d_bias.view().to_vec(), or_ones(with_bias, &whole.bias), "{device:?}");
         }
     }
 }

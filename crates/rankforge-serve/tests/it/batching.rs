@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 fn body(index: usize) -> Value {
     let texts: Vec<&str> = (0..1 + index % 4).map(|text| TEXTS[(index + text) % 6]).collect();
-    json!({"inputs": texts.iter().map(|text| [TEXTS[index % 6], *text]).collect::<Vec<_>>(), "raw_scores": true})
+    let pairs: Vec<_> = texts.iter().map(|text| [TEXTS[index % 6], *text]).collect();
+    json!({"inputs": pairs, "raw_scores": true})
 }
 
 fn scores(answer: &Value) -> Vec<f32> {
@@ -13,8 +14,9 @@ fn scores(answer: &Value) -> Vec<f32> {
     rows.iter().flat_map(|row| numbers(&row[0]["score"])).collect()
 }
 
+#[expect(clippy::disallowed_methods, reason = "requests at the same time")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn concurrent_requests_get_their_own_answers() {
+async fn concurrent_requests_get_their_own_scores() {
     let alone =
         start(cross_encoder(1), Server { max_batch_requests: Some(1), ..Server::default() });
     let together = start(cross_encoder(1), Server { max_batch_tokens: 100, ..Server::default() });
@@ -31,11 +33,12 @@ async fn concurrent_requests_get_their_own_answers() {
 }
 
 #[tokio::test]
-async fn a_full_queue_is_status_429_and_empties_again() {
+async fn a_full_queue_is_status_429_until_its_texts_are_done() {
     let server =
         Server { max_concurrent_requests: 4, max_client_batch_size: 4, ..Server::default() };
     let service = start(cross_encoder(1), server);
-    // On one thread the first request has taken all four places before the second is looked at.
+    // The runtime has one thread, so the first request holds all four slots of the queue before the
+    // second one starts.
     let (first, second) =
         tokio::join!(post(&service, "/predict", body(3)), post(&service, "/predict", body(0)));
     assert_eq!(first.0, StatusCode::OK);
@@ -45,7 +48,7 @@ async fn a_full_queue_is_status_429_and_empties_again() {
 }
 
 #[tokio::test]
-async fn the_engine_ends_with_its_last_service() {
+async fn the_engine_ends_when_its_service_is_dropped() {
     let (service, engine) = Service::start(cross_encoder(1), &Server::default()).unwrap();
     assert_eq!(get(&service, "/health").await.0, StatusCode::OK);
     assert_eq!(post(&service, "/predict", body(2)).await.0, StatusCode::OK);

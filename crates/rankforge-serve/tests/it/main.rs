@@ -8,10 +8,8 @@ mod socket;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use rankforge_encoder::kernels::Device;
-use rankforge_encoder::{
-    CrossEncoder, DualEncoder, LoadOptions, Silent, Tokenizer, train_word_piece,
-};
-use rankforge_serve::{Served, Server, Service, router};
+use rankforge_encoder::{CrossEncoder, DualEncoder, LoadOptions, Tokenizer, train_word_piece};
+use rankforge_serve::{ServedModel, Server, Service, router};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -30,7 +28,7 @@ fn tokenizer() -> Tokenizer {
     tokenizer
 }
 
-/// A BERT of fresh numbers, large enough in scale that scores differ.
+/// A randomly initialised BERT. The large `initializer_range` makes the scores differ clearly.
 fn cross_encoder(num_labels: usize) -> CrossEncoder {
     let tokenizer = tokenizer();
     let config = json!({
@@ -40,16 +38,16 @@ fn cross_encoder(num_labels: usize) -> CrossEncoder {
     });
     let mut options = LoadOptions::new(&Device::cpu(Some(2)).unwrap());
     options.num_labels = Some(num_labels);
-    CrossEncoder::from_config(&config, tokenizer, &options, &Silent).unwrap()
+    CrossEncoder::from_config(&config, tokenizer, &options).unwrap()
 }
 
 fn dual_encoder() -> DualEncoder {
     let options = LoadOptions::new(&Device::cpu(Some(2)).unwrap());
-    DualEncoder::new_static(tokenizer(), 16, &options)
+    DualEncoder::new_static(tokenizer(), 16, &options).unwrap()
 }
 
-/// A service whose engine ends when the service is gone.
-fn start(model: impl Into<Served>, server: Server) -> Service {
+/// Starts a service. Its engine ends when the service is dropped.
+fn start(model: impl Into<ServedModel>, server: Server) -> Service {
     Service::start(model, &server).unwrap().0
 }
 
@@ -69,14 +67,14 @@ async fn post(service: &Service, path: &str, body: Value) -> (StatusCode, Value)
     send(service, request.body(Body::from(body.to_string())).unwrap()).await
 }
 
-/// The answer of a request that must succeed.
+/// The body of the response to a request that must succeed.
 async fn answer(service: &Service, path: &str, body: Value) -> Value {
     let (status, answer) = post(service, path, body).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     answer
 }
 
-/// Numbers of any nesting, in order.
+/// The numbers of arbitrarily nested lists, in order.
 fn numbers(value: &Value) -> Vec<f32> {
     match value {
         Value::Array(values) => values.iter().flat_map(numbers).collect(),
@@ -84,12 +82,14 @@ fn numbers(value: &Value) -> Vec<f32> {
     }
 }
 
-/// Equal but for the order of sums: a batch of another make-up may group the additions of a product of up to 48
-/// terms in another way, through about ten products and norms.
+/// Asserts that two vectors are equal up to the order of floating point additions.
+///
+/// A text that is computed in another batch may have the additions of a product grouped
+/// differently: up to 48 terms, through about ten products and norms.
 #[track_caller]
 fn assert_close(got: &[f32], expected: &[f32]) {
     assert_eq!(got.len(), expected.len());
-    let scale = expected.iter().fold(1.0_f32, |most, number| most.max(number.abs()));
+    let scale = expected.iter().fold(1.0_f32, |largest, value| largest.max(value.abs()));
     let tolerance = 10.0 * 48.0 * f32::EPSILON * scale;
     for (got, expected) in got.iter().zip(expected) {
         assert!((got - expected).abs() <= tolerance, "expected {expected}, got {got}");

@@ -14,9 +14,9 @@ fn assert_refused((status, answer): (StatusCode, Value), code: u16, error_type: 
 }
 
 #[tokio::test]
-async fn nothing_to_work_on_is_status_400() {
-    let (reranker, embedder) =
-        (start(cross_encoder(1), Server::default()), start(dual_encoder(), Server::default()));
+async fn empty_inputs_are_status_400() {
+    let reranker = start(cross_encoder(1), Server::default());
+    let embedder = start(dual_encoder(), Server::default());
     for body in [
         json!({"query": "a", "texts": []}),
         json!({"query": "", "texts": ["b"]}),
@@ -50,15 +50,15 @@ async fn large_bodies_are_status_413() {
 }
 
 #[tokio::test]
-async fn unusable_fields_are_status_422() {
+async fn invalid_fields_are_status_422() {
     let embedder = start(dual_encoder(), Server::default());
     for (fields, part) in [
         (json!({"inputs": "a", "dimensions": 0}), "1 to 16, got 0"),
         (json!({"inputs": "a", "dimensions": 17}), "1 to 16, got 17"),
-        (json!({"inputs": "a", "prompt_name": "nobody"}), "no prompt `nobody`"),
+        (json!({"inputs": "a", "prompt_name": "nobody"}), "no prompt named \"nobody\""),
         (json!({"inputs": "a", "truncation_direction": "Left"}), "truncation_direction"),
         (json!({"inputs": "a", "truncation_direction": "up"}), "truncation_direction"),
-        (json!({"inputs": [1, 2]}), "token ids are not taken"),
+        (json!({"inputs": [1, 2]}), "token ids are not supported"),
         (json!({"inputs": {"a": 1}}), "got an object"),
         (json!({"input": "a"}), "inputs"),
     ] {
@@ -70,19 +70,19 @@ async fn unusable_fields_are_status_422() {
 }
 
 #[tokio::test]
-async fn long_texts_are_cut_unless_the_request_or_the_server_says_no() {
+async fn long_texts_are_truncated_unless_the_request_or_the_server_forbids_it() {
     let long = "bread and salt ".repeat(40);
     let body = |truncate: Value| json!({"query": "sea", "texts": [long], "truncate": truncate});
-    let cutting = start(cross_encoder(1), Server::default());
+    let truncating = start(cross_encoder(1), Server::default());
     let strict = start(cross_encoder(1), Server { auto_truncate: false, ..Server::default() });
     for (service, truncate) in
-        [(&cutting, json!(null)), (&cutting, json!(true)), (&strict, json!(true))]
+        [(&truncating, json!(null)), (&truncating, json!(true)), (&strict, json!(true))]
     {
         assert_eq!(post(service, "/rerank", body(truncate)).await.0, StatusCode::OK);
     }
-    for (service, truncate) in [(&cutting, json!(false)), (&strict, json!(null))] {
+    for (service, truncate) in [(&truncating, json!(false)), (&strict, json!(null))] {
         let refused = post(service, "/rerank", body(truncate)).await;
-        assert_refused(refused, 422, "Validation", "reads at most 24");
+        assert_refused(refused, 422, "Validation", "expected at most 24 tokens");
     }
 }
 
@@ -100,7 +100,7 @@ async fn a_model_of_the_other_kind_is_status_424() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_json_are_refused_in_json() {
+async fn malformed_bodies_get_a_json_error() {
     let service = start(cross_encoder(1), Server::default());
     let request = |kind: &str, body: &str| {
         let request = Request::post("/rerank").header("content-type", kind);
@@ -113,7 +113,7 @@ async fn bodies_that_are_no_json_are_refused_in_json() {
 }
 
 #[test]
-fn settings_that_serve_nobody_are_refused() {
+fn settings_out_of_range_are_refused() {
     let refused = |server: Server| match Service::start(dual_encoder(), &server) {
         Err(ServeError::Setting { field, .. }) => field,
         other => panic!("expected a refused setting, got {:?}", other.map(|_| ()).err()),

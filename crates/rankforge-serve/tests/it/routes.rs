@@ -1,6 +1,6 @@
 use crate::{TEXTS, answer, assert_close, cross_encoder, dual_encoder, get, numbers, start};
 use axum::http::StatusCode;
-use rankforge_encoder::{EncodeOptions, OutputActivation, PredictOptions, Silent};
+use rankforge_encoder::{EncodeOptions, OutputActivation, PredictOptions};
 use rankforge_serve::Server;
 use serde_json::{Value, json};
 
@@ -9,11 +9,11 @@ const QUERY: &str = "which strings are struck";
 fn predicted(activation: OutputActivation, num_labels: usize) -> Vec<f32> {
     let pairs: Vec<(&str, &str)> = TEXTS.iter().map(|text| (QUERY, *text)).collect();
     let options = PredictOptions { activation_fn: Some(activation), ..PredictOptions::default() };
-    cross_encoder(num_labels).predict(&pairs, &options, &Silent).unwrap().values
+    cross_encoder(num_labels).predict_with(&pairs, &options).unwrap().values
 }
 
 #[tokio::test]
-async fn health_is_empty_and_info_names_the_model() {
+async fn health_has_no_body_and_info_describes_the_model() {
     let server =
         Server { model_id: "tiny".into(), max_batch_requests: Some(4), ..Server::default() };
     let service = start(cross_encoder(1), server);
@@ -60,7 +60,7 @@ async fn rerank_sorts_texts_by_the_scores_of_the_encoder() {
 }
 
 #[tokio::test]
-async fn predict_answers_in_the_shape_of_its_inputs() {
+async fn predict_returns_a_list_of_lists_for_a_batch() {
     let service = start(cross_encoder(3), Server::default());
     let raw = predicted(OutputActivation::Identity, 3);
     let one = answer(&service, "/predict", json!({"inputs": [QUERY, TEXTS[0]]})).await;
@@ -88,12 +88,12 @@ async fn predict_answers_in_the_shape_of_its_inputs() {
 }
 
 #[tokio::test]
-async fn embed_gives_the_embeddings_of_the_encoder() {
+async fn embed_returns_the_embeddings_of_the_encoder() {
     let service = start(dual_encoder(), Server::default());
     let encode = |normalize_embeddings, truncate_dim| {
         let options =
             EncodeOptions { normalize_embeddings, truncate_dim, ..EncodeOptions::default() };
-        dual_encoder().encode(&TEXTS, &options, &Silent).unwrap().values
+        dual_encoder().encode_with(&TEXTS, &options).unwrap().values
     };
     for (fields, expected) in [
         (json!({}), encode(true, None)),

@@ -1,7 +1,10 @@
-use super::{Evaluator, Moment, PairScorer, record, statistics};
-use crate::{Error, Metrics};
+use crate::error::Error;
+use crate::evaluation::evaluator::{EvaluationContext, Evaluator, with_name};
+use crate::evaluation::{record, statistics};
+use crate::finite_scores::finite_scores;
+use crate::metrics::Metrics;
 use rankforge_data::Rows;
-use rankforge_encoder::Reporter;
+use rankforge_encoder::Score;
 use serde_json::json;
 
 /// Pearson's and Spearman's correlation between the scores of a model and gold scores.
@@ -12,14 +15,14 @@ pub struct CrossEncoderCorrelationEvaluator {
     sentence_pairs: Vec<(String, String)>,
     scores: Vec<f64>,
     name: String,
-    /// Most pairs in a batch; by default, only the tokens are bounded.
+    /// Maximum number of pairs in a batch; by default only the tokens are bounded.
     pub batch_size: usize,
     /// Whether to write the CSV file.
     pub write_csv: bool,
 }
 
 impl CrossEncoderCorrelationEvaluator {
-    /// From pairs and their gold scores.
+    /// An evaluator of pairs and their gold scores, with `name` before the keys of its figures.
     ///
     /// # Errors
     /// Another number of scores than of pairs, fewer than two pairs, or a score that is not finite.
@@ -29,30 +32,22 @@ impl CrossEncoderCorrelationEvaluator {
         name: impl Into<String>,
     ) -> Result<CrossEncoderCorrelationEvaluator, Error> {
         if sentence_pairs.len() != scores.len() {
-            return Err(Error::Input(format!(
-                "{NAME} expects a score for each pair, got {} pairs and {} scores",
-                sentence_pairs.len(),
-                scores.len()
-            )));
+            let got = format!("{} pairs and {} scores", sentence_pairs.len(), scores.len());
+            return Err(Error::rows(NAME, "a score for each pair", got));
         }
         if scores.len() < 2 {
-            return Err(Error::Input(format!(
-                "{NAME} expects at least two pairs, got {}",
-                scores.len()
-            )));
+            return Err(Error::rows(NAME, "at least two pairs", scores.len()));
         }
         if let Some(row) = scores.iter().position(|score| !score.is_finite()) {
-            return Err(Error::Input(format!(
-                "{NAME} expects finite scores, got {} in row {row}",
-                scores[row]
-            )));
+            return Err(Error::cell(NAME, row, "", "a finite score", scores[row]));
         }
         let name = name.into();
         let (batch_size, write_csv) = (usize::MAX, true);
         Ok(CrossEncoderCorrelationEvaluator { sentence_pairs, scores, name, batch_size, write_csv })
     }
 
-    /// From the columns of a table: first text, second text, gold score.
+    /// [`CrossEncoderCorrelationEvaluator::new`] with the columns of a table: first text, second
+    /// text, gold score.
     ///
     /// # Errors
     /// A missing column, a cell of another type, or as [`CrossEncoderCorrelationEvaluator::new`].
@@ -74,7 +69,7 @@ impl CrossEncoderCorrelationEvaluator {
 
 const NAME: &str = "CrossEncoderCorrelationEvaluator";
 
-impl<S: PairScorer + ?Sized> Evaluator<S> for CrossEncoderCorrelationEvaluator {
+impl<S: Score + ?Sized> Evaluator<S> for CrossEncoderCorrelationEvaluator {
     fn class_name(&self) -> &'static str {
         NAME
     }
@@ -84,27 +79,23 @@ impl<S: PairScorer + ?Sized> Evaluator<S> for CrossEncoderCorrelationEvaluator {
     }
 
     fn primary_metric(&self) -> String {
-        super::with_name(&self.name, "spearman")
+        with_name(&self.name, "spearman")
     }
 
     fn config(&self) -> serde_json::Value {
         json!({})
     }
 
-    fn evaluate(
-        &self,
-        model: &S,
-        moment: Moment<'_>,
-        reporter: &dyn Reporter,
-    ) -> Result<Metrics, Error> {
+    fn evaluate(&self, model: &S, context: &EvaluationContext<'_>) -> Result<Metrics, Error> {
+        let reporter = &context.reporter;
         reporter.message(&format!(
             "{NAME}: Evaluating the model on {} dataset{}:",
             self.name,
-            record::when(moment)
+            record::when(context)
         ));
         let pairs: Vec<(&str, &str)> =
             self.sentence_pairs.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
-        let predicted = super::finite_scores(model, &pairs, self.batch_size, reporter)?;
+        let predicted = finite_scores(model, &pairs, self.batch_size, reporter)?;
         let predicted: Vec<f64> = predicted.into_iter().map(f64::from).collect();
         for (what, values) in [("predictions", &predicted), ("gold scores", &self.scores)] {
             if statistics::is_constant(values) {
@@ -124,7 +115,7 @@ impl<S: PairScorer + ?Sized> Evaluator<S> for CrossEncoderCorrelationEvaluator {
         ));
         if self.write_csv {
             let headers = ["Pearson_Correlation", "Spearman_Correlation"].map(str::to_owned);
-            record::append_row(moment, &self.csv_file(), &headers, &[pearson, spearman])?;
+            record::append_row(context, &self.csv_file(), &headers, &[pearson, spearman])?;
         }
         let mut metrics = Metrics::new();
         metrics.insert("pearson", pearson);

@@ -1,20 +1,23 @@
-use super::relevance::{Figures, order, retrieval_figures};
-use super::{Candidates, PairScorer, RerankingSample};
-use crate::mining::TextEncoder;
-use crate::{Error, Metrics};
+use crate::error::Error;
+use crate::evaluation::relevance::{Figures, order, retrieval_figures};
+use crate::evaluation::samples::{Candidates, RerankingSample};
+use crate::finite_scores::finite_scores;
+use crate::metrics::Metrics;
+use crate::retrieval::Retriever;
+use rankforge_base::Reporter;
 use rankforge_data::Beir;
-use rankforge_encoder::{EncodeOptions, Reporter};
-use rankforge_kernels::Buffer;
-use rankforge_kernels::ops::{Corpus, Neighbour};
+use rankforge_encoder::{Embed, EncodeOptions, Score};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// What a dual encoder retrieved from a collection, ready for a reranker.
 #[derive(Clone, Debug)]
 pub struct FirstStage {
-    /// One for each query of the collection: its relevant texts, and the documents retrieved, best first.
+    /// One for each query of the collection: its relevant texts, and the documents retrieved, best
+    /// first.
     pub samples: Vec<RerankingSample>,
-    /// Figures of the ranking over all queries, measured against all relevant documents of the collection:
-    /// `ndcg@k`, `mrr@k`, `map@depth`, `recall@depth`, `accuracy@1`.
+    /// Figures of the ranking over all queries, measured against all relevant documents of the
+    /// collection: `ndcg@k`, `mrr@k`, `map@depth`, `recall@depth`, `accuracy@1`.
     pub metrics: Metrics,
     relevant: Vec<Vec<bool>>,
     totals: Vec<usize>,
@@ -22,81 +25,108 @@ pub struct FirstStage {
     at_k: usize,
 }
 
-/// Ranks the corpus of a collection for each of its queries by a dual encoder and keeps the best `depth` documents.
-///
-/// Any relevance above 0 counts as relevant. NDCG and MRR are cut at `at_k`, and at `depth` when that is less.
+/// How the first stage retrieves and is measured.
+#[derive(Clone, Debug)]
+pub struct FirstStageOptions {
+    /// Number of documents that are retrieved for each query.
+    pub depth: usize,
+    /// Rank up to which NDCG and MRR look, at most `depth`.
+    pub at_k: usize,
+    /// How texts are embedded.
+    pub encode: EncodeOptions,
+}
+
+impl Default for FirstStageOptions {
+    fn default() -> FirstStageOptions {
+        FirstStageOptions { depth: 30, at_k: 10, encode: EncodeOptions::default() }
+    }
+}
+
+/// Ranks the corpus of a collection for each of its queries by a dual encoder and keeps the best
+/// documents. Any relevance above 0 counts as relevant.
 ///
 /// # Errors
-/// A depth or cut of 0, a collection without queries, or what the encoder refuses.
+/// A `depth` or `at_k` of 0, a collection without queries or documents, a judgment of a document
+/// that is not in it, or a text that the encoder cannot read.
 pub fn samples_from_first_stage(
     beir: &Beir,
-    encoder: &dyn TextEncoder,
-    depth: usize,
-    at_k: usize,
-    batch_size: usize,
-    reporter: &dyn Reporter,
+    encoder: &dyn Embed,
+    options: &FirstStageOptions,
 ) -> Result<FirstStage, Error> {
+    let FirstStageOptions { depth, at_k, .. } = *options;
     for (field, value) in [("depth", depth), ("at_k", at_k)] {
         if value == 0 {
-            let (field, expected) = (field.to_owned(), "at least 1".to_owned());
-            return Err(Error::Argument { field, expected, got: "0".to_owned() });
+            return Err(Error::argument(field, "at least 1", 0));
         }
     }
     if beir.queries.is_empty() || beir.corpus.is_empty() {
-        return Err(Error::Input(format!(
-            "a retrieval collection needs queries and documents, got {} and {}",
-            beir.queries.len(),
-            beir.corpus.len()
-        )));
+        let got = format!("{} and {}", beir.queries.len(), beir.corpus.len());
+        return Err(Error::rows("retrieval collection", "queries and documents", got));
     }
-    let retrieved = retrieve(beir, encoder, depth, batch_size, reporter)?;
+    let documents: Vec<&str> = beir.corpus.values().map(String::as_str).collect();
+    let retriever = Retriever::new(encoder, &documents, &options.encode)?;
+    let queries: Vec<&str> = beir.queries.values().map(String::as_str).collect();
+    let retrieved = retriever.search(&queries, depth, &options.encode)?;
     let (mut samples, mut relevant, mut totals) = (Vec::new(), Vec::new(), Vec::new());
-    for ((id, query), documents) in beir.queries.iter().zip(&retrieved) {
+    for ((id, query), found) in beir.queries.iter().zip(&retrieved) {
         let judged = beir.relevant.get(id).map_or(&[][..], Vec::as_slice);
         let ids: HashSet<&str> = judged.iter().map(|(document, _)| document.as_str()).collect();
-        let found = documents.iter().map(|index| {
-            let (document, text) = beir.corpus.get_index(*index).expect("a row of the corpus");
+        let found = found.iter().map(|neighbour| {
+            let row = neighbour.index as usize;
+            let (document, text) = beir.corpus.get_index(row).expect("a row of the corpus");
             (ids.contains(document.as_str()), text.clone())
         });
         let (flags, texts): (Vec<bool>, Vec<String>) = found.unzip();
-        let mut positive: Vec<String> = Vec::with_capacity(judged.len());
-        for (document, _) in judged {
-            let text = beir.corpus.get(document).ok_or_else(|| {
-                Error::Input(format!(
-                    "query {id:?} has a judgement of the unknown document {document:?}"
-                ))
-            })?;
-            if !positive.contains(text) {
-                positive.push(text.clone());
-            }
-        }
+        samples.push(RerankingSample {
+            query: query.clone(),
+            positive: relevant_texts(beir, id, judged)?,
+            candidates: Candidates::Documents(texts),
+        });
         totals.push(ids.len());
         relevant.push(flags);
-        let candidates = Candidates::Documents(texts);
-        samples.push(RerankingSample { query: query.clone(), positive, candidates });
     }
     let metrics = measure(&relevant, &totals, at_k, depth);
     Ok(FirstStage { samples, metrics, relevant, totals, depth, at_k })
 }
 
+/// The texts of the documents that are relevant for a query, without repetition.
+fn relevant_texts<T>(
+    beir: &Beir,
+    query: &str,
+    judged: &[(String, T)],
+) -> Result<Vec<String>, Error> {
+    let mut texts: Vec<String> = Vec::with_capacity(judged.len());
+    for (document, _) in judged {
+        let text = beir.corpus.get(document).ok_or_else(|| {
+            let expected = "judgments of documents that are in the corpus";
+            let got = format!("{document:?} for query {query:?}");
+            Error::rows("retrieval collection", expected, got)
+        })?;
+        if !texts.contains(text) {
+            texts.push(text.clone());
+        }
+    }
+    Ok(texts)
+}
+
 impl FirstStage {
-    /// The figures of [`FirstStage::metrics`] after a model has ordered the documents of each query anew; equal
-    /// scores keep the first stage's order.
+    /// The figures of [`FirstStage::metrics`] after a model has ranked the documents of each query
+    /// again; equal scores keep the first stage's order.
     ///
     /// # Errors
-    /// What the model refuses, or a score that is not finite.
-    pub fn rerank<S: PairScorer + ?Sized>(
+    /// When the model cannot read a text, or a score is not finite.
+    pub fn rerank<S: Score + ?Sized>(
         &self,
         model: &S,
         batch_size: usize,
-        reporter: &dyn Reporter,
+        reporter: &Arc<dyn Reporter>,
     ) -> Result<Metrics, Error> {
         let mut pairs = Vec::new();
         for sample in &self.samples {
             let Candidates::Documents(documents) = &sample.candidates else { unreachable!() };
             pairs.extend(documents.iter().map(|text| (sample.query.as_str(), text.as_str())));
         }
-        let scores = super::finite_scores(model, &pairs, batch_size, reporter)?;
+        let scores = finite_scores(model, &pairs, batch_size, reporter)?;
         let mut offset = 0;
         let reranked: Vec<Vec<bool>> = self
             .relevant
@@ -109,34 +139,6 @@ impl FirstStage {
             .collect();
         Ok(measure(&reranked, &self.totals, self.at_k, self.depth))
     }
-}
-
-/// For each query, the rows of the corpus, best first.
-fn retrieve(
-    beir: &Beir,
-    encoder: &dyn TextEncoder,
-    depth: usize,
-    batch_size: usize,
-    reporter: &dyn Reporter,
-) -> Result<Vec<Vec<usize>>, Error> {
-    let options = EncodeOptions { batch_size, ..EncodeOptions::default() };
-    let texts: Vec<&str> = beir.corpus.values().map(String::as_str).collect();
-    let corpus = encoder.encode_documents(&texts, &options, reporter)?;
-    let texts: Vec<&str> = beir.queries.values().map(String::as_str).collect();
-    let queries = encoder.encode_queries(&texts, &options, reporter)?;
-    let upload = |outputs: rankforge_encoder::Outputs| {
-        Buffer::from_vec(encoder.device(), outputs.rows, outputs.columns, outputs.values)
-    };
-    let (queries, corpus) = (upload(queries), upload(corpus));
-    let corpus = Corpus::prepare(encoder.similarity(), corpus);
-    reporter.begin("Searching", Some(queries.rows() as u64), "queries");
-    let done = |count: usize| reporter.advance(count as u64);
-    let found = corpus.top_k(queries.view(), depth, &done);
-    reporter.end();
-    let rows = |found: Vec<Neighbour>| {
-        found.into_iter().map(|neighbour| neighbour.index as usize).collect()
-    };
-    Ok(found.into_iter().map(rows).collect())
 }
 
 fn measure(relevant: &[Vec<bool>], totals: &[usize], at_k: usize, depth: usize) -> Metrics {

@@ -1,70 +1,62 @@
-//! What evaluators leave behind beside their figures: the line of the log and the CSV file.
+//! The log line and the CSV file of an evaluation.
 
-use super::Moment;
-use crate::Error;
-use crate::files::temporary_file;
+use crate::error::Error;
+use crate::evaluation::evaluator::EvaluationContext;
+use rankforge_base::{FileError, write_atomically};
 use std::fs;
-use std::io::Write;
-use std::path::Path;
 
 /// A number as Python prints it.
 pub(super) fn number(value: f64) -> String {
     if value.is_nan() { "nan".to_owned() } else { format!("{value:?}") }
 }
 
-/// A number with so many decimals, as Python prints it.
+/// A number with `decimals` decimals, as Python prints it.
 pub(super) fn rounded(value: f64, decimals: usize) -> String {
     if value.is_nan() { "nan".to_owned() } else { format!("{value:.decimals$}") }
 }
 
 /// ` after epoch 1.0`, ` in epoch 0.5 after 20 steps`, or nothing outside training.
-pub(super) fn when(moment: Moment<'_>) -> String {
-    if moment.epoch == -1.0 {
+pub(super) fn when(context: &EvaluationContext<'_>) -> String {
+    if context.epoch == -1.0 {
         String::new()
-    } else if moment.steps == -1 {
-        format!(" after epoch {}", number(moment.epoch))
+    } else if context.steps == -1 {
+        format!(" after epoch {}", number(context.epoch))
     } else {
-        format!(" in epoch {} after {} steps", number(moment.epoch), moment.steps)
+        format!(" in epoch {} after {} steps", number(context.epoch), context.steps)
     }
 }
 
-/// Adds a row of epoch, steps and `figures` to a CSV file, which gets `headers` first when it is new.
+/// Adds a row to a CSV file: epoch, steps and `figures`. A new file begins with `headers`.
 ///
-/// The whole file is written anew and renamed, so that a full disk cannot cut the row short.
+/// The whole file is written under a temporary name and renamed, so that a full disk cannot leave
+/// part of a row.
 pub(super) fn append_row(
-    moment: Moment<'_>,
+    context: &EvaluationContext<'_>,
     file_name: &str,
     headers: &[String],
     figures: &[f64],
 ) -> Result<(), Error> {
-    let Some(folder) = moment.output_path else { return Ok(()) };
+    let Some(folder) = context.output_path else { return Ok(()) };
     let path = folder.join(file_name);
-    let failed = |source| Error::Io { path: path.clone(), source };
+    let failed = FileError::io(&path);
     fs::create_dir_all(folder).map_err(failed)?;
     let mut text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             csv_line(&["epoch".to_owned(), "steps".to_owned()], headers)
         }
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(failed(error).into()),
     };
     if text.last().is_some_and(|byte| *byte != b'\n') {
         text.extend(b"\r\n");
     }
-    let epoch = if moment.epoch == -1.0 { "-1".to_owned() } else { number(moment.epoch) };
+    let epoch = if context.epoch == -1.0 { "-1".to_owned() } else { number(context.epoch) };
     let figures: Vec<String> = figures.iter().map(|figure| number(*figure)).collect();
-    text.extend(csv_line(&[epoch, moment.steps.to_string()], &figures));
-    write_and_rename(folder, &path, &text).map_err(failed)
+    text.extend(csv_line(&[epoch, context.steps.to_string()], &figures));
+    Ok(write_atomically(&path, &text)?)
 }
 
-/// Cells of numbers and plain words need no quotes; lines end as Python's `csv` ends them.
-fn csv_line(moment: &[String], cells: &[String]) -> Vec<u8> {
-    format!("{},{}\r\n", moment.join(","), cells.join(",")).into_bytes()
-}
-
-fn write_and_rename(folder: &Path, path: &Path, text: &[u8]) -> std::io::Result<()> {
-    let mut file = temporary_file(folder)?;
-    file.write_all(text)?;
-    file.persist(path)?;
-    Ok(())
+/// One line of the file. No cell needs quotes; lines end as those of Python's `csv`.
+fn csv_line(start: &[String], cells: &[String]) -> Vec<u8> {
+    format!("{},{}\r\n", start.join(","), cells.join(",")).into_bytes()
 }

@@ -16,12 +16,13 @@ fn discount(rank: usize) -> f64 {
     1.0 / (1.0 + rank as f64).log2()
 }
 
-/// Gain of `relevant` documents at the top, cut at `k`.
+/// Gain of a ranking whose first `relevant` documents are the relevant ones, up to rank `k`.
 fn ideal_gain(relevant: usize, k: usize) -> f64 {
     (1..=relevant.min(k)).map(discount).sum()
 }
 
-/// Indices by falling score; `later_first` says who goes first among equals.
+/// Indices by descending score. Among equal scores the earlier index comes first, or the later one
+/// with `later_first`.
 pub(super) fn order(scores: &[f32], later_first: bool) -> Vec<usize> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     if later_first {
@@ -31,11 +32,12 @@ pub(super) fn order(scores: &[f32], later_first: bool) -> Vec<usize> {
     order
 }
 
-/// Figures of scored documents, the ideal being the best order of these documents: MRR and NDCG cut at `k`,
-/// average precision not cut.
+/// Figures of scored documents: MRR and NDCG up to rank `k`, average precision over all documents.
+/// The ideal ranking of NDCG is the best order of these documents.
 ///
-/// Among equal scores MRR takes the later document first, NDCG gives each the group's average gain, and
-/// average precision counts the group as one step: the rules of sentence-transformers and scikit-learn.
+/// Ties follow sentence-transformers and scikit-learn: MRR ranks the later document first, NDCG
+/// gives each document the average gain of its group, and average precision counts the group as one
+/// step.
 pub(super) fn figures(relevant: &[bool], scores: &[f32], k: usize) -> Figures {
     assert_eq!(relevant.len(), scores.len(), "{} flags, {} scores", relevant.len(), scores.len());
     let total = relevant.iter().filter(|flag| **flag).count();
@@ -62,8 +64,8 @@ pub(super) fn figures(relevant: &[bool], scores: &[f32], k: usize) -> Figures {
     Figures { map: precision, mrr, ndcg: gain / ideal_gain(total, k) }
 }
 
-/// Figures of a ranking cut short, the ideal being all `total` relevant documents of the collection: MRR and NDCG
-/// at `k`, average precision over the ranking.
+/// Figures of the first documents of a ranking: MRR and NDCG up to rank `k`, average precision over
+/// all of them. The ideal ranking has all `total` relevant documents of the collection.
 pub(super) fn retrieval_figures(relevant: &[bool], total: usize, k: usize) -> Figures {
     if total == 0 {
         return Figures::default();

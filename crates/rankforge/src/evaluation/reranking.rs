@@ -1,23 +1,30 @@
-use super::relevance::{Figures, figures};
-use super::{Candidates, Evaluator, Moment, PairScorer, RerankingSample, record};
-use crate::{Error, Metrics};
-use rankforge_encoder::Reporter;
+use crate::error::Error;
+use crate::evaluation::evaluator::{EvaluationContext, Evaluator, with_name};
+use crate::evaluation::record;
+use crate::evaluation::relevance::{Figures, figures};
+use crate::evaluation::samples::{Candidates, RerankingSample};
+use crate::finite_scores::finite_scores;
+use crate::metrics::Metrics;
+use rankforge_base::Reporter;
+use rankforge_encoder::Score;
 use serde_json::json;
 
-/// Average precision, MRR and NDCG of the rankings a model makes of the candidates of each query, beside those of
-/// the first stage where samples have its `documents`.
+/// Average precision, MRR and NDCG of a model's rankings of the candidates of each query, and those
+/// of the first stage where the samples have its `documents`.
 ///
-/// Keys `map`, `mrr@k`, `ndcg@k`, and `base_map`, `base_mrr@k`, `base_ndcg@k`; `ndcg@k` is the primary one.
-/// A query none of whose ranked texts is relevant counts as zero and is not scored.
+/// Keys: `map`, `mrr@k`, `ndcg@k`, and `base_map`, `base_mrr@k`, `base_ndcg@k` of the first stage;
+/// `ndcg@k` is the primary one. A query without a relevant text among those that are ranked counts
+/// as 0 and is not scored.
 #[derive(Clone, Debug)]
 pub struct CrossEncoderRerankingEvaluator {
     samples: Vec<RerankingSample>,
     name: String,
-    /// Where MRR and NDCG are cut.
+    /// Rank up to which MRR and NDCG look.
     pub at_k: usize,
-    /// Rank positives that the first stage missed together with its documents; otherwise the documents alone.
+    /// Whether positives that the first stage missed are ranked together with its documents;
+    /// otherwise only the documents are.
     pub always_rerank_positives: bool,
-    /// Most pairs in a batch; by default, only the tokens are bounded.
+    /// Maximum number of pairs in a batch; by default only the tokens are bounded.
     pub batch_size: usize,
     /// Whether to write the CSV file.
     pub write_csv: bool,
@@ -26,7 +33,7 @@ pub struct CrossEncoderRerankingEvaluator {
 const NAME: &str = "CrossEncoderRerankingEvaluator";
 
 impl CrossEncoderRerankingEvaluator {
-    /// From samples.
+    /// An evaluator of `samples`, with `name` before the keys of its figures.
     ///
     /// # Errors
     /// When there is no sample.
@@ -35,7 +42,7 @@ impl CrossEncoderRerankingEvaluator {
         name: impl Into<String>,
     ) -> Result<CrossEncoderRerankingEvaluator, Error> {
         if samples.is_empty() {
-            return Err(Error::Input(format!("{NAME} expects at least one sample, got none")));
+            return Err(Error::rows(NAME, "at least one sample", "none"));
         }
         Ok(CrossEncoderRerankingEvaluator {
             samples,
@@ -70,7 +77,8 @@ impl CrossEncoderRerankingEvaluator {
         }
     }
 
-    /// The first stage's figures for a sample; positives it missed come last, unless it missed them all.
+    /// The first stage's figures for a sample. Positives that it missed rank last, unless it missed
+    /// all of them.
     fn base(&self, sample: &RerankingSample) -> Option<Figures> {
         let Candidates::Documents(documents) = &sample.candidates else { return None };
         let mut relevant: Vec<bool> =
@@ -105,7 +113,7 @@ impl CrossEncoderRerankingEvaluator {
     }
 }
 
-impl<S: PairScorer + ?Sized> Evaluator<S> for CrossEncoderRerankingEvaluator {
+impl<S: Score + ?Sized> Evaluator<S> for CrossEncoderRerankingEvaluator {
     fn class_name(&self) -> &'static str {
         NAME
     }
@@ -115,7 +123,7 @@ impl<S: PairScorer + ?Sized> Evaluator<S> for CrossEncoderRerankingEvaluator {
     }
 
     fn primary_metric(&self) -> String {
-        super::with_name(&self.name, &format!("ndcg@{}", self.at_k))
+        with_name(&self.name, &format!("ndcg@{}", self.at_k))
     }
 
     fn config(&self) -> serde_json::Value {
@@ -126,23 +134,15 @@ impl<S: PairScorer + ?Sized> Evaluator<S> for CrossEncoderRerankingEvaluator {
         config
     }
 
-    fn evaluate(
-        &self,
-        model: &S,
-        moment: Moment<'_>,
-        reporter: &dyn Reporter,
-    ) -> Result<Metrics, Error> {
+    fn evaluate(&self, model: &S, context: &EvaluationContext<'_>) -> Result<Metrics, Error> {
         if self.at_k == 0 {
-            return Err(Error::Argument {
-                field: format!("{NAME}.at_k"),
-                expected: "at least 1".to_owned(),
-                got: "0".to_owned(),
-            });
+            return Err(Error::argument(format!("{NAME}.at_k"), "at least 1", 0));
         }
+        let reporter = &context.reporter;
         reporter.message(&format!(
             "{NAME}: Evaluating the model on the {} dataset{}:",
             self.name,
-            record::when(moment)
+            record::when(context)
         ));
         let rankings: Vec<_> = self.samples.iter().map(|sample| self.ranked(sample)).collect();
         let pairs: Vec<(&str, &str)> = self
@@ -157,7 +157,7 @@ impl<S: PairScorer + ?Sized> Evaluator<S> for CrossEncoderRerankingEvaluator {
         let scores = if pairs.is_empty() {
             Vec::new()
         } else {
-            super::finite_scores(model, &pairs, self.batch_size, reporter)?
+            finite_scores(model, &pairs, self.batch_size, reporter)?
         };
         let mut offset = 0;
         let each = rankings.iter().map(|(_, relevant)| {
@@ -183,12 +183,12 @@ impl<S: PairScorer + ?Sized> Evaluator<S> for CrossEncoderRerankingEvaluator {
             spread(&positives),
             spread(&negatives)
         ));
-        self.log(reranked, base, reporter);
+        self.log(reranked, base, &**reporter);
         let k = self.at_k;
         if self.write_csv {
             let headers = ["MAP".to_owned(), format!("MRR@{k}"), format!("NDCG@{k}")];
             let figures = [reranked.map, reranked.mrr, reranked.ndcg];
-            record::append_row(moment, &self.csv_file(), &headers, &figures)?;
+            record::append_row(context, &self.csv_file(), &headers, &figures)?;
         }
         let mut metrics = Metrics::new();
         for (prefix, figures) in [("", Some(reranked)), ("base_", base)] {

@@ -1,4 +1,5 @@
-use crate::Error;
+use crate::error::Error;
+use rankforge_base::quoted_list;
 use rankforge_data::{Rows, Value};
 
 /// A query, the texts that answer it, and the texts to rank.
@@ -8,24 +9,28 @@ pub struct RerankingSample {
     pub query: String,
     /// Relevant texts.
     pub positive: Vec<String>,
-    /// The others.
+    /// The other texts.
     pub candidates: Candidates,
 }
 
-/// The texts of a sample beside its positives.
+/// The texts of a sample besides its positives.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Candidates {
     /// Irrelevant texts.
     Negative(Vec<String>),
-    /// The ranking of a first stage, best first, relevant texts among them or not.
+    /// The ranking of a first stage, best first; it may contain relevant texts.
     Documents(Vec<String>),
 }
 
-/// Samples from a table with the columns `query`, `positive` (a text or several) and, in each row, exactly one of
-/// `negative` and `documents`.
+/// Who reads the rows, in messages.
+const READER: &str = "reranking samples";
+
+/// Samples from a table with the columns `query`, `positive` (a text or several) and, in each row,
+/// exactly one of `negative` and `documents`.
 ///
 /// # Errors
-/// A missing column or cell, a cell of another type, or both or neither of the two; with the row number.
+/// A missing column or cell, a cell of another type, or both or neither of `negative` and
+/// `documents`; the error names the row.
 pub fn reranking_samples(rows: &Rows) -> Result<Vec<RerankingSample>, Error> {
     let names = rows.column_names();
     let optional = |name: &str| -> Result<Option<&[Value]>, Error> {
@@ -33,10 +38,8 @@ pub fn reranking_samples(rows: &Rows) -> Result<Vec<RerankingSample>, Error> {
     };
     for name in ["query", "positive"] {
         if !names.contains(&name) {
-            return Err(Error::Input(format!(
-                "reranking samples need a '{name}' key in each sample, got the columns {}",
-                names.join(", ")
-            )));
+            let expected = format!("a column `{name}`");
+            return Err(Error::rows(READER, expected, quoted_list(names.iter().copied())));
         }
     }
     let (query, positive) = (rows.column("query")?, rows.column("positive")?);
@@ -51,9 +54,8 @@ pub fn reranking_samples(rows: &Rows) -> Result<Vec<RerankingSample>, Error> {
             (None, Some(texts)) => Candidates::Documents(several(&texts, "documents", row)?),
             (first, _) => {
                 let got = if first.is_some() { "both" } else { "neither" };
-                return Err(Error::Input(format!(
-                    "row {row}: a reranking sample requires exactly one of 'negative' and 'documents', got {got}"
-                )));
+                let expected = "exactly one of `negative` and `documents`";
+                return Err(Error::cell(READER, row, "", expected, got));
             }
         };
         let Value::Text(query) = &query[row] else {
@@ -82,5 +84,5 @@ fn several(value: &Value, column: &str, row: usize) -> Result<Vec<String>, Error
 }
 
 fn wrong(row: usize, column: &str, expected: &str, got: &Value) -> Error {
-    Error::Input(format!("row {row}, column '{column}': expected {expected}, got {got:?}"))
+    Error::cell(READER, row, column, expected, got.describe())
 }

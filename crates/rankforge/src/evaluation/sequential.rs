@@ -1,23 +1,22 @@
-use super::{Evaluator, Moment};
-use crate::{Error, Metrics};
-use rankforge_encoder::Reporter;
+use crate::error::Error;
+use crate::evaluation::evaluator::{EvaluationContext, Evaluator};
+use crate::metrics::Metrics;
 use serde_json::json;
 
-/// Several evaluators, one after the other; adds `sequential_score`, the primary figure of the last.
+/// Several evaluators, one after the other. Adds `sequential_score`, the primary figure of the last
+/// one.
 pub struct SequentialEvaluator<M: ?Sized> {
     evaluators: Vec<Box<dyn Evaluator<M>>>,
 }
 
 impl<M: ?Sized> SequentialEvaluator<M> {
-    /// From evaluators, in order.
+    /// Evaluates with `evaluators`, in order.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is no evaluator.
     pub fn new(evaluators: Vec<Box<dyn Evaluator<M>>>) -> Result<SequentialEvaluator<M>, Error> {
         if evaluators.is_empty() {
-            return Err(Error::Input(
-                "SequentialEvaluator needs at least one evaluator".to_owned(),
-            ));
+            return Err(Error::argument("evaluators", "at least one", "none"));
         }
         Ok(SequentialEvaluator { evaluators })
     }
@@ -45,27 +44,25 @@ impl<M: ?Sized> Evaluator<M> for SequentialEvaluator<M> {
         json!({})
     }
 
-    fn evaluate(
-        &self,
-        model: &M,
-        moment: Moment<'_>,
-        reporter: &dyn Reporter,
-    ) -> Result<Metrics, Error> {
+    fn evaluate(&self, model: &M, context: &EvaluationContext<'_>) -> Result<Metrics, Error> {
         let mut all = Metrics::new();
         let mut score = f64::NAN;
         for evaluator in &self.evaluators {
-            let metrics = evaluator.evaluate(model, moment, reporter)?;
+            let metrics = evaluator.evaluate(model, context)?;
             let primary = evaluator.primary_metric();
             score = metrics.get(&primary).ok_or_else(|| {
-                Error::Input(format!(
-                    "{} returned no figure called `{primary}`",
-                    evaluator.class_name()
-                ))
+                let known: Vec<&str> = metrics.0.keys().map(String::as_str).collect();
+                Error::argument(
+                    evaluator.class_name(),
+                    format!("a figure `{primary}`"),
+                    known.join(", "),
+                )
             })?;
             for (name, value) in metrics.0 {
                 if all.0.insert(name.clone(), value).is_some() {
-                    reporter.warning(&format!(
-                        "two evaluators report `{name}` and the later one stays: give them different names"
+                    context.reporter.warning(&format!(
+                        "two evaluators report `{name}`, and the later one is kept: give them \
+                         different names"
                     ));
                 }
             }

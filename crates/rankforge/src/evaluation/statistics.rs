@@ -1,10 +1,10 @@
-/// Pearson's correlation `cov(x, y) / (std(x) std(y))`; not a number when either is constant.
+/// Pearson's correlation `cov(x, y) / (std(x) std(y))`; NaN when either is constant.
 ///
 /// # Panics
 /// When the lengths differ.
 pub fn pearson(x: &[f64], y: &[f64]) -> f64 {
-    assert_eq!(x.len(), y.len(), "correlation of {} and {} numbers", x.len(), y.len());
-    // Rounding of the mean must not turn a constant into noise with a correlation.
+    assert_eq!(x.len(), y.len(), "correlation of {} and {} values", x.len(), y.len());
+    // Rounding the mean must not turn a constant into noise that correlates with something.
     if is_constant(x) || is_constant(y) {
         return f64::NAN;
     }
@@ -19,7 +19,7 @@ pub fn pearson(x: &[f64], y: &[f64]) -> f64 {
     (xy / (xx * yy).sqrt()).clamp(-1.0, 1.0)
 }
 
-/// Spearman's correlation: [`pearson`] of the ranks, equal numbers sharing their average rank.
+/// Spearman's correlation: [`pearson`] of the ranks; equal values have their average rank.
 ///
 /// # Panics
 /// When the lengths differ.
@@ -27,7 +27,7 @@ pub fn spearman(x: &[f64], y: &[f64]) -> f64 {
     pearson(&average_ranks(x), &average_ranks(y))
 }
 
-/// Whether there are no two different numbers.
+/// Whether all values are equal.
 pub(super) fn is_constant(values: &[f64]) -> bool {
     values.iter().all(|value| *value == values[0])
 }

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Deserializer, de};
 
-/// What a loss applies to the raw logits; written as PyTorch's class name, with or without its module.
+/// What a loss applies to the logits. In settings, it has the name of its class in PyTorch, with or
+/// without the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Activation {
     /// `f`.
@@ -28,7 +29,7 @@ impl Activation {
         }
     }
 
-    /// PyTorch's full class name, as model cards and configuration files have it.
+    /// The full name of the class in PyTorch, as in model cards and configuration files.
     pub fn full_name(self) -> &'static str {
         match self {
             Activation::Identity => "torch.nn.modules.linear.Identity",

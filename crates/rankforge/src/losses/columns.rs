@@ -1,60 +1,46 @@
-//! Checks that every loss makes of a batch before it arranges it.
+//! Checks that losses share: of the model that they are used with, and of the columns of a batch.
 
-use super::{Cell, Examples, Labels};
-use crate::Error;
+use crate::error::Error;
+use crate::losses::examples::{Examples, Labels};
+use rankforge_encoder::ModelKind;
 
-/// The texts of every column; a loss that reads texts refuses lists of them.
-pub(super) fn text_columns<'a>(
-    loss: &str,
-    examples: &'a Examples,
-) -> Result<Vec<Vec<&'a str>>, Error> {
-    let mut columns = Vec::with_capacity(examples.columns.len());
-    for (number, column) in examples.columns.iter().enumerate() {
-        let mut texts = Vec::with_capacity(column.len());
-        for (row, cell) in column.iter().enumerate() {
-            match cell {
-                Cell::Text(text) => texts.push(text.as_str()),
-                Cell::Texts(list) => {
-                    return Err(Error::Input(format!(
-                        "{loss} expects one text in each cell, got a list of {} in row {row} of text column {}",
-                        list.len(),
-                        number + 1
-                    )));
-                }
-            }
-        }
-        columns.push(texts);
-    }
-    let rows = columns.first().map_or(0, Vec::len);
-    if let Some(column) = columns.iter().find(|column| column.len() != rows) {
-        return Err(Error::Input(format!(
-            "{loss} expects columns of equal length, got {rows} and {} rows",
-            column.len()
-        )));
-    }
-    if rows == 0 {
-        return Err(Error::Input(format!("{loss} expects at least one row, got an empty batch")));
-    }
-    Ok(columns)
-}
-
-/// Refuses a label column: the ranking losses would silently take pairs labelled 0 for positives.
+/// Refuses a label column: the ranking losses would take pairs that are labelled 0 for positives.
+///
+/// # Errors
+/// When there is one.
 pub(super) fn no_labels(loss: &str, examples: &Examples) -> Result<(), Error> {
     match examples.labels {
         Labels::None => Ok(()),
-        Labels::Scalars(_) | Labels::Lists(_) => Err(Error::Input(format!(
-            "{loss} takes no labels, but the data have a label column (label, labels, score or scores): \
-             keep only the text columns"
-        ))),
+        Labels::Scalars(_) | Labels::Lists(_) => Err(Error::rows(
+            loss,
+            "text columns only, as it takes no labels",
+            "a label column (label, labels, score or scores)",
+        )),
     }
 }
 
-/// Refuses models of several labels.
-pub(super) fn one_output(loss: &str, output_columns: usize) -> Result<(), Error> {
-    if output_columns == 1 {
-        return Ok(());
+/// Checks that the model is a cross-encoder that gives one score for each pair.
+///
+/// # Errors
+/// A dual encoder, or another number of labels than one.
+pub fn expect_one_score(loss: &str, kind: ModelKind, output_columns: usize) -> Result<(), Error> {
+    if kind != ModelKind::CrossEncoder {
+        return Err(Error::argument("loss", "a loss for dual encoders", loss));
     }
-    Err(Error::Input(format!(
-        "{loss} expects a model with 1 output label, but got a model with {output_columns} output labels"
-    )))
+    if output_columns != 1 {
+        let expected = format!("1 output label, as {loss} reads one score for each pair");
+        return Err(Error::argument("num_labels", expected, output_columns));
+    }
+    Ok(())
+}
+
+/// Checks that the model is a dual encoder.
+///
+/// # Errors
+/// A cross-encoder.
+pub fn expect_embeddings(loss: &str, kind: ModelKind) -> Result<(), Error> {
+    match kind {
+        ModelKind::SentenceTransformer => Ok(()),
+        ModelKind::CrossEncoder => Err(Error::argument("loss", "a loss for cross-encoders", loss)),
+    }
 }

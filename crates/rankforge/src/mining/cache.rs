@@ -1,15 +1,16 @@
-//! Embeddings kept between runs: NumPy files named by a hash of all that they depend on.
+//! Embeddings that are kept between runs, in NumPy files named by a hash of everything they depend
+//! on.
 
-use super::log::Log;
-use crate::Error;
-use crate::files::temporary_file;
+use crate::error::Error;
+use crate::mining::log::Log;
+use rankforge_base::{AtomicFile, FileError};
 use rankforge_encoder::Outputs;
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Where the embeddings of some texts are kept.
+/// The file with the embeddings of some texts.
 pub(super) struct Entry {
     path: PathBuf,
     what: &'static str,
@@ -17,7 +18,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// `what` is `query` or `corpus`; the rest is what the embeddings depend on.
+    /// `what` is `query` or `corpus`; the embeddings depend on the other arguments.
     pub(super) fn new(
         folder: &Path,
         what: &'static str,
@@ -35,12 +36,12 @@ impl Entry {
         Entry { path: folder.join(name), what, rows: texts.len() }
     }
 
-    /// The embeddings, when there are any; a damaged file is said to be one and counts as none.
+    /// The embeddings in the file, if there is one. A damaged file is reported and ignored.
     pub(super) fn load(&self, log: &mut Log<'_>) -> Result<Option<Outputs>, Error> {
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Error::Io { path: self.path.clone(), source }),
+            Err(source) => return Err(FileError::io(&self.path)(source).into()),
         };
         match parse(&bytes).filter(|outputs| outputs.rows == self.rows) {
             Some(outputs) => {
@@ -64,30 +65,24 @@ impl Entry {
         }
     }
 
-    /// Keeps embeddings; the file has its name only when it is complete.
+    /// Writes embeddings to the file, under a temporary name until it is complete.
     pub(super) fn save(&self, outputs: &Outputs, log: &mut Log<'_>) -> Result<(), Error> {
-        let folder = self.path.parent().expect("a file in the cache folder");
-        let write = || -> std::io::Result<()> {
-            let mut file = BufWriter::new(temporary_file(folder)?);
-            write_matrix(&mut file, outputs)?;
-            let file = file.into_inner()?;
-            file.persist(&self.path)?;
-            Ok(())
-        };
-        write().map_err(|source| Error::Io { path: self.path.clone(), source })?;
+        let mut file = AtomicFile::create(&self.path)?;
+        write_matrix(&mut file, outputs).map_err(FileError::io(&self.path))?;
+        file.commit()?;
         log.say(format!("[Cache] Saved {} embeddings to {}", self.what, self.path.display()));
         Ok(())
     }
 }
 
-/// Bytes as digits.
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+/// Bytes as hexadecimal digits.
+fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 const MAGIC: &[u8; 8] = b"\x93NUMPY\x01\x00";
 
-/// Bytes before the numbers: fixed, so that the data are aligned.
+/// Bytes of the header: always the same, so that the data are aligned.
 const HEADER: usize = 128;
 
 fn write_matrix(file: &mut impl Write, outputs: &Outputs) -> std::io::Result<()> {
@@ -104,7 +99,7 @@ fn write_matrix(file: &mut impl Write, outputs: &Outputs) -> std::io::Result<()>
     Ok(())
 }
 
-/// A matrix as [`write_matrix`] leaves it; anything else is `None`.
+/// Reads a matrix that [`write_matrix`] wrote; `None` for anything else.
 fn parse(bytes: &[u8]) -> Option<Outputs> {
     let (header, data) = bytes.split_at_checked(HEADER)?;
     let dictionary = std::str::from_utf8(header.strip_prefix(MAGIC)?.get(2..)?).ok()?.trim_end();

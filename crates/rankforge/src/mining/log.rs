@@ -1,6 +1,6 @@
-use rankforge_encoder::Reporter;
+use rankforge_base::Reporter;
 
-/// The printed text of a mining run: kept, and passed on when verbose.
+/// The printed text of a mining run: collected, and reported when verbose.
 pub(super) struct Log<'a> {
     pub(super) lines: Vec<String>,
     pub(super) reporter: &'a dyn Reporter,

@@ -1,99 +1,107 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Value;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Parameters of [`mine_hard_negatives`](super::mine_hard_negatives), named and set as in
-/// sentence-transformers; `seed` is our own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MiningOptions {
-    /// Column of the anchors; `None` or unknown is the first.
-    pub anchor_column_name: Option<String>,
-    /// Column of the positives; `None` or unknown is the second.
-    pub positive_column_name: Option<String>,
-    /// Skip so many of the best candidates that pass all filters.
-    pub range_min: i64,
-    /// Keep so many candidates; `None` is `range_min + num_negatives` and the most rows of an anchor, with ten
-    /// times as many negatives where a filter may drop some.
-    pub range_max: Option<i64>,
-    /// Drop candidates with a higher score.
-    pub max_score: Option<f64>,
-    /// Drop candidates with a lower score.
-    pub min_score: Option<f64>,
-    /// Drop a candidate when its score and this exceed the weakest positive's score.
-    pub absolute_margin: Option<f64>,
-    /// Drop a candidate when its score exceeds `pos - |pos| relative_margin`, `pos` the weakest positive's score.
-    pub relative_margin: Option<f64>,
-    /// Negatives for each anchor.
-    pub num_negatives: i64,
-    /// Which of the remaining candidates are taken.
-    pub sampling_strategy: SamplingStrategy,
-    /// Name of a prompt of the model for the anchors, when `query_prompt` is `None`.
-    pub query_prompt_name: Option<String>,
-    /// Prepended to each anchor.
-    pub query_prompt: Option<String>,
-    /// Name of a prompt of the model for the corpus, when `corpus_prompt` is `None`.
-    pub corpus_prompt_name: Option<String>,
-    /// Prepended to each text of the corpus.
-    pub corpus_prompt: Option<String>,
-    /// Leave an anchor's own positives in its ranking; forces the format `n-tuple`.
-    pub include_positives: bool,
-    /// Shape of the rows.
-    pub output_format: OutputFormat,
-    /// Add the scores, or put them in the place of the labels.
-    pub output_scores: bool,
-    /// Most texts or pairs in a batch of either encoder.
-    pub batch_size: usize,
-    /// Anchors in a search.
-    pub faiss_batch_size: i64,
-    /// The search is exact and blocked with or without; this only says so.
-    pub use_faiss: bool,
-    /// All cores are used with or without; this only says so.
-    pub use_multi_process: bool,
-    /// Send the statistics to the reporter.
-    pub verbose: bool,
-    /// Folder that keeps the embeddings for a later call.
-    pub cache_folder: Option<PathBuf>,
-    /// Deprecated: `true` is the format `triplet`, `false` is `n-tuple`.
-    pub as_triplets: Option<bool>,
-    /// Deprecated: `absolute_margin`.
-    pub margin: Option<f64>,
-    /// Names the draws of the sampling strategy `random`.
-    pub seed: u64,
+/// A field of [`MiningOptions`], as the command line needs it for a flag.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MiningField {
+    /// Name of the field.
+    pub name: &'static str,
+    /// What it does.
+    pub help: &'static str,
+    /// Placeholder of its value in help texts; empty for a switch that is off by default.
+    pub value_name: &'static str,
+    /// Its default, as JSON; null for an optional field.
+    pub default: Value,
 }
 
-impl Default for MiningOptions {
-    fn default() -> MiningOptions {
-        MiningOptions {
-            anchor_column_name: None,
-            positive_column_name: None,
-            range_min: 0,
-            range_max: None,
-            max_score: None,
-            min_score: None,
-            absolute_margin: None,
-            relative_margin: None,
-            num_negatives: 3,
-            sampling_strategy: SamplingStrategy::Top,
-            query_prompt_name: None,
-            query_prompt: None,
-            corpus_prompt_name: None,
-            corpus_prompt: None,
-            include_positives: false,
-            output_format: OutputFormat::Triplet,
-            output_scores: false,
-            batch_size: 32,
-            faiss_batch_size: 16384,
-            use_faiss: false,
-            use_multi_process: false,
-            verbose: true,
-            cache_folder: None,
-            as_triplets: None,
-            margin: None,
-            seed: 42,
+/// Declares [`MiningOptions`]: each field once, with type, default, placeholder and help.
+macro_rules! mining_options {
+    ($($name:ident: $type:ty = $default:expr, $value:literal, $help:literal;)*) => {
+        /// The parameters of `mine_hard_negatives`, with the names and defaults of
+        /// sentence-transformers; `seed` is our own.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct MiningOptions {
+            $(#[doc = $help] pub $name: $type,)*
         }
-    }
+
+        impl Default for MiningOptions {
+            fn default() -> MiningOptions {
+                MiningOptions { $($name: $default,)* }
+            }
+        }
+
+        impl MiningOptions {
+            /// Every field, in order.
+            pub fn fields() -> Vec<MiningField> {
+                let defaults = MiningOptions::default();
+                vec![$(MiningField {
+                    name: stringify!($name),
+                    help: $help,
+                    value_name: $value,
+                    default: serde_json::to_value(&defaults.$name).expect("plain data is JSON"),
+                },)*]
+            }
+        }
+    };
+}
+
+mining_options! {
+    anchor_column_name: Option<String> = None, "NAME",
+        "Column of the anchors [default: the first]";
+    positive_column_name: Option<String> = None, "NAME",
+        "Column of the positives [default: the second]";
+    range_min: i64 = 0, "N",
+        "Skip the N best candidates that pass the filters";
+    range_max: Option<i64> = None, "N",
+        "Keep N candidates for each anchor [default: enough for num_negatives]";
+    max_score: Option<f64> = None, "SCORE",
+        "Drop candidates with a higher score";
+    min_score: Option<f64> = None, "SCORE",
+        "Drop candidates with a lower score";
+    absolute_margin: Option<f64> = None, "MARGIN",
+        "Drop candidates with a score above s - MARGIN, where s is that of the weakest positive";
+    relative_margin: Option<f64> = None, "SHARE",
+        "Drop candidates with a score above s - |s| SHARE, where s is that of the weakest positive";
+    num_negatives: i64 = 3, "N",
+        "Number of negatives for each anchor";
+    sampling_strategy: SamplingStrategy = SamplingStrategy::Top, "NAME",
+        "Which remaining candidates become negatives: top or random";
+    query_prompt_name: Option<String> = None, "NAME",
+        "Name of the model's prompt for the anchors, unless query_prompt is given";
+    query_prompt: Option<String> = None, "TEXT",
+        "Prepended to each anchor";
+    corpus_prompt_name: Option<String> = None, "NAME",
+        "Name of the model's prompt for the corpus, unless corpus_prompt is given";
+    corpus_prompt: Option<String> = None, "TEXT",
+        "Prepended to each text of the corpus";
+    include_positives: bool = false, "",
+        "Keep an anchor's own positives in its ranking; the format becomes n-tuple";
+    output_format: OutputFormat = OutputFormat::Triplet, "NAME",
+        "Shape of the rows: triplet, n-tuple, labeled-pair or labeled-list";
+    output_scores: bool = false, "",
+        "Write scores, in place of the labels where there are labels";
+    batch_size: usize = 32, "N",
+        "Maximum number of texts or pairs in a batch";
+    faiss_batch_size: i64 = 16384, "N",
+        "Number of anchors in a search";
+    use_faiss: bool = false, "",
+        "No effect; accepted for compatibility with sentence-transformers (the search is exact)";
+    use_multi_process: bool = false, "",
+        "No effect; accepted for compatibility with sentence-transformers (all threads work)";
+    verbose: bool = true, "BOOL",
+        "Print statistics of the scores";
+    cache_folder: Option<PathBuf> = None, "DIR",
+        "Keep the embeddings in DIR for later runs";
+    as_triplets: Option<bool> = None, "BOOL",
+        "Deprecated: true sets output_format to triplet, false to n-tuple";
+    margin: Option<f64> = None, "MARGIN",
+        "Deprecated: use absolute_margin";
+    seed: u64 = 42, "N",
+        "Seed of the random sampling strategy";
 }
 
 /// Which of the candidates left by the filters become negatives.
@@ -101,7 +109,7 @@ impl Default for MiningOptions {
 pub enum SamplingStrategy {
     /// The nearest.
     Top,
-    /// Drawn by chance, without repetition.
+    /// A random sample without repetition.
     Random,
 }
 
@@ -168,13 +176,14 @@ impl FromStr for OutputFormat {
             "labeled-list" => Ok(OutputFormat::LabeledList),
             "n-tuple-scores" => Ok(OutputFormat::NTupleScores),
             _ => Err(format!(
-                "Invalid output_format: {name}. Must be one of 'triplet', 'n-tuple', 'labeled-pair' or 'labeled-list'."
+                "Invalid output_format: {name}. Must be one of 'triplet', 'n-tuple', \
+                 'labeled-pair' or 'labeled-list'."
             )),
         }
     }
 }
 
-/// The names are the only form these take in files and on screens.
+/// Reads and writes these types as their names.
 macro_rules! by_name {
     ($($kind:ty),*) => {$(
         impl fmt::Display for $kind {

@@ -1,68 +1,68 @@
 use rankforge_data::Rows;
 
-/// Mined rows and how they came about.
+/// Mined rows, and statistics of the mining.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mined {
     /// The rows, in the output format.
     pub rows: Rows,
-    /// The numbers behind the printed text.
+    /// The statistics in the printed text.
     pub summary: Summary,
     /// The printed text, line by line, as the reporter got it when verbose.
     pub lines: Vec<String>,
 }
 
-/// The numbers behind the printed text.
+/// The statistics in the printed text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
-    /// Mined rows.
+    /// Number of mined rows.
     pub rows: usize,
-    /// Candidates kept for each anchor.
+    /// Number of candidates kept for each anchor.
     pub range_max: usize,
-    /// Rows of the input.
+    /// Number of rows of the input.
     pub total_queries: usize,
-    /// Distinct anchors.
+    /// Number of distinct anchors.
     pub unique_queries: usize,
-    /// Rows for each distinct anchor.
+    /// Average number of rows of an anchor.
     pub average_positives: f64,
     /// Scores of the distinct (anchor, positive) pairs.
     pub positive: Statistics,
     /// Scores of the negatives, one for each positive they were mined for.
     pub negative: Statistics,
-    /// Positive minus negative score of each such combination.
+    /// Positive score minus negative score, for each of these negatives.
     pub difference: Statistics,
-    /// What the filters dropped, in the order they are applied; only those that dropped something.
+    /// The filters that dropped candidates, in the order in which they are applied.
     pub skipped: Vec<Skipped>,
-    /// Rows the format would have with all negatives found.
+    /// Number of rows if all negatives had been found.
     pub maximum_possible: usize,
-    /// Of these, the rows that are missing.
+    /// Number of these rows that are missing.
     pub missing: usize,
 }
 
-/// What a filter dropped.
+/// A filter that dropped candidates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Skipped {
-    /// Which parameter.
+    /// Its parameter.
     pub parameter: &'static str,
-    /// Its value.
+    /// The value of the parameter.
     pub value: f64,
-    /// Candidates dropped.
+    /// Number of candidates that it dropped.
     pub count: usize,
-    /// Of the candidates still counted when the filter was applied.
+    /// Their share of the candidates that were left when it was applied.
     pub ratio: f64,
 }
 
-/// Location and spread of some scores; not numbers or infinite where there is no score.
+/// Location and spread of scores. Without a score, they are NaN or infinite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Statistics {
-    /// How many.
+    /// Number of scores.
     pub count: usize,
     /// Arithmetic mean.
     pub mean: f64,
-    /// Middle score, the lower of two.
+    /// Median: of an even number, the lower of the two middle scores.
     pub median: f64,
     /// Standard deviation, unbiased.
     pub std: f64,
-    /// Least.
+    /// Smallest score.
     pub min: f64,
     /// First quartile, interpolated.
     pub quartile_1: f64,
@@ -70,6 +70,6 @@ pub struct Statistics {
     pub quartile_2: f64,
     /// Third quartile, interpolated.
     pub quartile_3: f64,
-    /// Greatest.
+    /// Largest score.
     pub max: f64,
 }

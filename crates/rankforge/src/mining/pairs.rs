@@ -1,11 +1,11 @@
-use super::MiningOptions;
-use crate::Error;
+use crate::error::Error;
+use crate::mining::options::MiningOptions;
+use rankforge_base::{Reporter, quoted_list};
 use rankforge_data::Rows;
-use rankforge_encoder::Reporter;
 use std::collections::{HashMap, HashSet};
 
-/// The anchors, the corpus, and which texts of the corpus answer which anchor; all without repetition, in the order
-/// of first appearance.
+/// The anchors, the corpus, and which texts of the corpus are positives of which anchor. None is
+/// repeated, and all are in the order of their first appearance.
 pub(super) struct Pairs<'a> {
     pub(super) anchor_column: String,
     pub(super) positive_column: String,
@@ -14,9 +14,10 @@ pub(super) struct Pairs<'a> {
     pub(super) queries: Vec<&'a str>,
     /// The texts of the given corpus, then the positives that are not among them.
     pub(super) corpus: Vec<&'a str>,
-    /// For each query, rows of the corpus.
+    /// For each query, the indices of its positives in the corpus.
     pub(super) positives: Vec<Vec<u32>>,
-    /// The most rows of a query, repeated ones counted: the search makes room for so many.
+    /// Largest number of rows of one query, repeated ones counted: the search retrieves that many
+    /// more candidates.
     pub(super) max_positives: usize,
 }
 
@@ -28,9 +29,7 @@ impl<'a> Pairs<'a> {
         reporter: &dyn Reporter,
     ) -> Result<Pairs<'a>, Error> {
         if rows.is_empty() {
-            return Err(Error::Input(
-                "The dataset is empty: mining needs (anchor, positive) pairs".to_owned(),
-            ));
+            return Err(Error::rows("mining", "(anchor, positive) pairs", "an empty data set"));
         }
         let (anchor_column, positive_column) = columns(rows, options, reporter)?;
         let anchors = rows.texts(&anchor_column)?;
@@ -61,7 +60,7 @@ impl<'a> Pairs<'a> {
         })
     }
 
-    /// Distinct (anchor, positive) pairs.
+    /// Number of distinct (anchor, positive) pairs.
     pub(super) fn count(&self) -> usize {
         self.positives.iter().map(Vec::len).sum()
     }
@@ -79,14 +78,12 @@ fn columns(
             return Ok(name.to_owned());
         }
         let Some(name) = names.get(place) else {
-            return Err(Error::Input(format!(
-                "the data set must have at least two columns, anchor and positive, got {}",
-                names.join(", ")
-            )));
+            let expected = "at least two columns, anchor and positive";
+            return Err(Error::rows("mining", expected, quoted_list(names.iter().copied())));
         };
         if let Some(wanted) = wanted {
             reporter.warning(&format!(
-                "{field}: there is no column {wanted:?} among {}; {name:?} is taken in its place",
+                "{field}: there is no column {wanted:?} among {}; using {name:?} instead",
                 names.join(", ")
             ));
         }
@@ -95,14 +92,13 @@ fn columns(
     let anchor = choose("anchor_column_name", &options.anchor_column_name, 0)?;
     let positive = choose("positive_column_name", &options.positive_column_name, 1)?;
     if anchor == positive {
-        return Err(Error::Input(format!(
-            "anchor and positive are the same column {anchor:?}: set positive_column_name, too"
-        )));
+        let expected = format!("a column other than that of the anchors, {anchor:?}");
+        return Err(Error::argument("positive_column_name", expected, format!("{positive:?}")));
     }
     Ok((anchor, positive))
 }
 
-/// Texts without repetition, and the number of each.
+/// Texts without repetition, and the index of each.
 fn distinct<'a>(texts: impl Iterator<Item = &'a str>) -> (Vec<&'a str>, HashMap<&'a str, u32>) {
     let (mut list, mut numbers) = (Vec::new(), HashMap::new());
     for text in texts {

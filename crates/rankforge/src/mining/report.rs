@@ -1,11 +1,11 @@
-use super::log::{Log, thousands};
-use super::pairs::Pairs;
-use super::rows::Scores;
-use super::search::Dropped;
-use super::settings::Settings;
-use super::{Skipped, Statistics, Summary};
+use crate::mining::log::{Log, thousands};
+use crate::mining::outcome::{Skipped, Statistics, Summary};
+use crate::mining::pairs::Pairs;
+use crate::mining::rows::Scores;
+use crate::mining::search::Dropped;
+use crate::mining::settings::Settings;
 
-/// The numbers behind the printed text.
+/// The statistics in the printed text.
 pub(super) fn summarize(
     pairs: &Pairs<'_>,
     scores: &Scores,
@@ -28,12 +28,13 @@ pub(super) fn summarize(
     }
 }
 
-/// Rows for each query, repeated ones counted.
+/// Average number of rows of a query, repeated ones counted.
 pub(super) fn average_positives(pairs: &Pairs<'_>) -> f64 {
     pairs.rows as f64 / pairs.queries.len() as f64
 }
 
-/// Filters that dropped something; only the margins make the count of candidates smaller for those after them.
+/// The filters that dropped candidates. As in sentence-transformers, only the margins reduce the
+/// number of candidates that the ratios of later filters refer to.
 fn skipped(pairs: &Pairs<'_>, dropped: &Dropped, settings: &Settings) -> Vec<Skipped> {
     let mut candidates = pairs.queries.len() * (settings.range_max + pairs.max_positives);
     let mut skipped = Vec::new();
@@ -52,7 +53,7 @@ fn skipped(pairs: &Pairs<'_>, dropped: &Dropped, settings: &Settings) -> Vec<Ski
     skipped
 }
 
-/// Prints the table and what is missing.
+/// Prints the table, the filters and the number of missing rows.
 pub(super) fn print(summary: &Summary, settings: &Settings, log: &mut Log<'_>) {
     let row = |log: &mut Log<'_>, cells: [&str; 4]| {
         let [metric, positive, negative, difference] = cells;
@@ -110,8 +111,8 @@ fn missing(summary: &Summary, settings: &Settings) -> String {
         _ => parameters[0].to_owned(),
     };
     format!(
-        "Could not find enough negatives for {} samples ({:.2}%). Consider adjusting the {list} parameter{plural} \
-         if you need more of them.",
+        "Could not find enough negatives for {} samples ({:.2}%). Consider adjusting the {list} \
+         parameter{plural} if you need more of them.",
         summary.missing,
         summary.missing as f64 / summary.maximum_possible as f64 * 100.0
     )

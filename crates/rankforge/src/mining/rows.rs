@@ -1,18 +1,18 @@
-use super::OutputFormat;
-use super::pairs::Pairs;
-use super::search::{Found, FoundFor};
-use super::settings::Settings;
-use crate::Error;
+use crate::error::Error;
+use crate::mining::options::OutputFormat;
+use crate::mining::pairs::Pairs;
+use crate::mining::search::{Found, FoundFor};
+use crate::mining::settings::Settings;
 use rankforge_data::{Rows, Value};
 use std::ops::Range;
 
-/// What the statistics are about.
+/// What the statistics are computed from.
 pub(super) struct Scores {
-    /// Rows with all negatives found.
+    /// Number of rows if all negatives had been found.
     pub(super) maximum_possible: usize,
     /// Scores of the distinct (anchor, positive) pairs.
     pub(super) positive: Vec<f32>,
-    /// Scores of the negatives, once for each positive they belong to.
+    /// Scores of the negatives, once for each positive that they were mined for.
     pub(super) negative: Vec<f32>,
     /// Positive minus negative score.
     pub(super) difference: Vec<f32>,
@@ -32,7 +32,7 @@ pub(super) fn emit(
     })?)
 }
 
-/// The scores behind the rows.
+/// The scores of positives and negatives.
 pub(super) fn scores(pairs: &Pairs<'_>, found: &Found, settings: &Settings) -> Scores {
     let wanted = settings.num_negatives;
     let maximum_possible = match settings.output_format {
@@ -90,7 +90,7 @@ fn labeled_pairs<'a>(
     ]
 }
 
-/// Triplets, n-tuples and labeled lists: rows of a positive and some or all of its negatives.
+/// Rows of a positive and some or all of its negatives: triplets, n-tuples and labeled lists.
 fn one_row_for_each_positive<'a>(
     pairs: &Pairs<'_>,
     found: impl Iterator<Item = (usize, FoundFor<'a>)>,

@@ -1,38 +1,41 @@
-use super::TextEncoder;
-use super::pairs::Pairs;
-use super::settings::Settings;
-use crate::Error;
-use crate::evaluation::{PairScorer, finite_scores};
+use crate::error::Error;
+use crate::finite_scores::finite_scores;
+use crate::mining::pairs::Pairs;
+use crate::mining::settings::Settings;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::index;
-use rankforge_encoder::Reporter;
-use rankforge_kernels::ops::{Corpus, Neighbour, gather, pairwise_similarity};
+use rankforge_base::{Reporter, Task};
+use rankforge_encoder::Score;
+use rankforge_kernels::ops::{Corpus, Neighbour, Similarity, gather, pairwise_similarity};
 use rankforge_kernels::{Buffer, Indices, View};
 use std::ops::Range;
+use std::sync::Arc;
 
-/// Queries whose candidates a cross-encoder scores in one call: enough to fill batches of equal lengths, and the
-/// token lists of that many pairs fit in memory.
+/// Queries whose candidates a cross-encoder scores in one call: enough for batches of similar
+/// lengths, and few enough that the tokens of their pairs fit in memory.
 const RESCORED: usize = 1024;
 
-/// Queries whose positives are gathered at a time.
+/// Queries whose positives are gathered in one call.
 const GATHERED: usize = 1024;
 
-/// What was found for all queries, end to end: lists of their own would take several times the memory of what they hold.
+/// Scores and negatives of all queries, end to end. A list for each query would take several times
+/// as much memory.
 #[derive(Default)]
 pub(super) struct Found {
     positives: Vec<f32>,
     negatives: Vec<Neighbour>,
-    /// Where the positives and the negatives of each query end.
+    /// For each query, the end of its positives and of its negatives.
     ends: Vec<[usize; 2]>,
 }
 
-/// What was found for a query.
+/// Scores and negatives of one query.
 #[derive(Clone, Copy)]
 pub(super) struct FoundFor<'a> {
     /// Scores of its positives.
     pub(super) positives: &'a [f32],
-    /// Its negatives, by falling score; fewer than asked for when the filters left no more.
+    /// Its negatives, by descending score; fewer than `num_negatives` when the filters left no
+    /// more.
     pub(super) negatives: &'a [Neighbour],
 }
 
@@ -42,7 +45,7 @@ impl Found {
         self.ends.len()
     }
 
-    /// What was found for one of them.
+    /// Scores and negatives of the query with this index.
     pub(super) fn of(&self, query: usize) -> FoundFor<'_> {
         let starts = query.checked_sub(1).map_or([0, 0], |before| self.ends[before]);
         let ends = self.ends[query];
@@ -59,7 +62,7 @@ impl Found {
     }
 }
 
-/// Candidates dropped by each filter.
+/// Number of candidates that each filter dropped.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Dropped {
     pub(super) absolute_margin: usize,
@@ -68,44 +71,51 @@ pub(super) struct Dropped {
     pub(super) min_score: usize,
 }
 
+/// Scores candidates again, in place of their similarities.
+pub(super) struct Rescorer<'a> {
+    pub(super) model: &'a dyn Score,
+    /// Maximum number of pairs in a batch.
+    pub(super) batch_size: usize,
+    pub(super) reporter: &'a Arc<dyn Reporter>,
+}
+
 /// Embeddings on the device that compares them.
 pub(super) struct Embeddings {
     pub(super) queries: Buffer,
     pub(super) corpus: Buffer,
 }
 
-/// Finds the negatives of all queries, a chunk of them at a time.
+/// Finds the negatives of all queries, one chunk of queries at a time.
 pub(super) fn search(
     pairs: &Pairs<'_>,
     embeddings: &Embeddings,
-    encoder: &dyn TextEncoder,
-    cross_encoder: Option<&dyn PairScorer>,
+    similarity: Similarity,
+    rescorer: Option<&Rescorer<'_>>,
     settings: &Settings,
     reporter: &dyn Reporter,
 ) -> Result<(Found, Dropped), Error> {
     let count = pairs.queries.len();
     let width = settings.range_max + pairs.max_positives;
-    let similarity = encoder.similarity();
     let mut dropped = Dropped::default();
     let mut all = Found::default();
-    reporter.begin("Computing similarity scores", Some(count as u64), "queries");
+    let task = Task::begin(reporter, "Computing similarity scores", count, "queries");
     let corpus = Corpus::prepare(similarity, embeddings.corpus.view());
     for start in (0..count).step_by(settings.chunk) {
         let chunk = start..(start + settings.chunk).min(count);
         let queries = embeddings.queries.view().slice_rows(chunk.clone());
-        let done = |finished: usize| reporter.advance(finished as u64);
+        let done = |finished: usize| task.advance(finished);
         let mut candidates = corpus.top_k(queries, width, &done);
         let mut positives = Vec::with_capacity(chunk.len());
         for start in chunk.clone().step_by(GATHERED) {
             let part = start..(start + GATHERED).min(chunk.end);
             positives.extend(positive_scores(pairs, embeddings.queries.view(), &corpus, part));
         }
-        if let Some(model) = cross_encoder {
+        if let Some(rescorer) = rescorer {
             for part in (0..chunk.len()).step_by(RESCORED) {
                 let part = part..(part + RESCORED).min(chunk.len());
                 let queries = start + part.start..start + part.end;
                 let (candidates, positives) = (&mut candidates[part.clone()], &mut positives[part]);
-                rescore(pairs, queries, candidates, positives, model, settings, reporter)?;
+                rescorer.rescore(pairs, queries, candidates, positives)?;
             }
         }
         for (query, (mut candidates, positives)) in chunk.zip(candidates.into_iter().zip(positives))
@@ -119,11 +129,10 @@ pub(super) fn search(
             all.push(&positives, &select(candidates, query, settings));
         }
     }
-    reporter.end();
     Ok((all, dropped))
 }
 
-/// For each of the queries, the similarities of its positives.
+/// For each of `queries`, the similarities of its positives.
 fn positive_scores(
     pairs: &Pairs<'_>,
     embeddings: View<'_>,
@@ -147,36 +156,38 @@ fn positive_scores(
     positives.iter().map(|texts| scores.by_ref().take(texts.len()).collect()).collect()
 }
 
-/// Puts the scores of a cross-encoder in the place of the similarities, all queries in one call.
-fn rescore(
-    pairs: &Pairs<'_>,
-    queries: Range<usize>,
-    candidates: &mut [Vec<Neighbour>],
-    positives: &mut [Vec<f32>],
-    model: &dyn PairScorer,
-    settings: &Settings,
-    reporter: &dyn Reporter,
-) -> Result<(), Error> {
-    let mut texts = Vec::new();
-    for (query, candidates) in queries.zip(&*candidates) {
-        let found = candidates.iter().map(|candidate| candidate.index);
-        let all = found.chain(pairs.positives[query].iter().copied());
-        texts.extend(all.map(|text| (pairs.queries[query], pairs.corpus[text as usize])));
+impl Rescorer<'_> {
+    /// Replaces the scores of the candidates and positives of some queries by those of the model,
+    /// all in one call, and sorts the candidates by them.
+    fn rescore(
+        &self,
+        pairs: &Pairs<'_>,
+        queries: Range<usize>,
+        candidates: &mut [Vec<Neighbour>],
+        positives: &mut [Vec<f32>],
+    ) -> Result<(), Error> {
+        let mut texts = Vec::new();
+        for (query, candidates) in queries.zip(&*candidates) {
+            let found = candidates.iter().map(|candidate| candidate.index);
+            let all = found.chain(pairs.positives[query].iter().copied());
+            texts.extend(all.map(|text| (pairs.queries[query], pairs.corpus[text as usize])));
+        }
+        let scores = finite_scores(self.model, &texts, self.batch_size, self.reporter)?;
+        let mut scores = scores.into_iter();
+        let mut next = || scores.next().expect("a score for each pair");
+        for (candidates, positives) in candidates.iter_mut().zip(positives) {
+            candidates.iter_mut().for_each(|candidate| candidate.score = next());
+            positives.iter_mut().for_each(|positive| *positive = next());
+            // Stable, so that equal scores keep the order of the search.
+            candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
+        }
+        Ok(())
     }
-    let scores = finite_scores(model, &texts, settings.batch_size, reporter)?;
-    let mut scores = scores.into_iter();
-    let mut next = || scores.next().expect("a score for each pair");
-    for (candidates, positives) in candidates.iter_mut().zip(positives) {
-        candidates.iter_mut().for_each(|candidate| candidate.score = next());
-        positives.iter_mut().for_each(|positive| *positive = next());
-        // Stable: equals stay in the order of the search.
-        candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
-    }
-    Ok(())
 }
 
-/// Drops candidates by margins and bounds, in the order that the statistics count them. Numbers are f32 as in the
-/// reference, so that a score on a bound falls on the same side.
+/// Drops candidates by margins and bounds, in the order in which the statistics count them. Scores
+/// are compared in f32, as in sentence-transformers, so that a score on a bound falls on the same
+/// side.
 fn filter(
     candidates: &mut Vec<Neighbour>,
     positives: &[f32],
@@ -202,12 +213,13 @@ fn filter(
     }
     if let Some(bound) = settings.min_score {
         drop_if(&|score| score < bound as f32);
-        // Everything dropped so far lies below any bound, and so do the places no text was found for.
+        // Counted with them: the candidates that were dropped before, and the ranks for which there
+        // was no text.
         dropped.min_score += width - candidates.len();
     }
 }
 
-/// The negatives among what the filters left.
+/// The negatives among the candidates that the filters left.
 fn select(mut candidates: Vec<Neighbour>, query: usize, settings: &Settings) -> Vec<Neighbour> {
     candidates.truncate(settings.range_max);
     candidates.drain(..settings.range_min.min(candidates.len()));

@@ -1,8 +1,8 @@
-use super::log::Log;
-use super::{MiningOptions, OutputFormat, SamplingStrategy};
-use crate::Error;
+use crate::error::Error;
+use crate::mining::log::Log;
+use crate::mining::options::{MiningOptions, OutputFormat, SamplingStrategy};
 
-/// The options with aliases resolved, defaults filled in and everything checked.
+/// Checked options, with deprecated names resolved and defaults filled in.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) range_min: usize,
@@ -17,32 +17,25 @@ pub(super) struct Settings {
     pub(super) output_scores: bool,
     pub(super) random: bool,
     pub(super) seed: u64,
-    /// Anchors in a search.
+    /// Number of anchors in a search.
     pub(super) chunk: usize,
-    /// Pairs in a batch of the cross-encoder.
+    /// Maximum number of pairs in a batch of the cross-encoder.
     pub(super) batch_size: usize,
 }
 
-/// Checks that need no look at the rows.
+/// Checks that do not depend on the rows.
 pub(super) fn check(options: &MiningOptions) -> Result<(), Error> {
-    if options.faiss_batch_size <= 0 {
-        return Err(argument(
-            "faiss_batch_size",
-            "a positive integer",
-            &options.faiss_batch_size.to_string(),
-        ));
+    for (name, value, least) in [
+        ("faiss_batch_size", options.faiss_batch_size, 1),
+        ("num_negatives", options.num_negatives, 1),
+        ("range_min", options.range_min, 0),
+    ] {
+        if value < least {
+            return Err(Error::argument(name, format!("at least {least}"), value));
+        }
     }
-    if options.num_negatives < 1 {
-        return Err(Error::Input(format!(
-            "num_negatives must be at least 1, got num_negatives={}.",
-            options.num_negatives
-        )));
-    }
-    if options.range_min < 0 {
-        return Err(Error::Input(format!(
-            "range_min must be non-negative, got range_min={}.",
-            options.range_min
-        )));
+    if options.batch_size == 0 {
+        return Err(Error::argument("batch_size", "at least 1", 0));
     }
     for (name, value) in [
         ("absolute_margin", options.absolute_margin),
@@ -52,13 +45,13 @@ pub(super) fn check(options: &MiningOptions) -> Result<(), Error> {
         ("margin", options.margin),
     ] {
         if let Some(value) = value.filter(|value| !value.is_finite()) {
-            return Err(argument(name, "a finite number", &value.to_string()));
+            return Err(Error::argument(name, "a finite number", value));
         }
     }
     Ok(())
 }
 
-/// Resolves checked options; `max_positives` is the most rows of an anchor.
+/// Resolves checked options; `max_positives` is the largest number of rows of an anchor.
 pub(super) fn resolve(
     options: &MiningOptions,
     max_positives: usize,
@@ -69,19 +62,17 @@ pub(super) fn resolve(
     let absolute_margin = match options.margin {
         Some(margin) => {
             log.reporter.warning(&format!(
-                "margin is deprecated: absolute_margin is set to {margin}; there is relative_margin, too"
+                "margin is deprecated: absolute_margin is set to {margin}; see relative_margin too"
             ));
             Some(margin)
         }
         None => options.absolute_margin,
     };
     if options.use_faiss {
-        log.reporter.message(
-            "use_faiss: an exact search in blocks takes the place of FAISS, with the same results",
-        );
+        log.reporter.message("use_faiss has no effect: the search is exact, in blocks");
     }
     if options.use_multi_process {
-        log.reporter.message("use_multi_process: all threads work in this process already");
+        log.reporter.message("use_multi_process has no effect: one process uses all threads");
     }
     let (range_min, wanted) = (options.range_min, options.num_negatives);
     let range_max = match options.range_max {
@@ -98,17 +89,16 @@ pub(super) fn resolve(
         }
     };
     if range_min >= range_max {
-        return Err(Error::Input(format!(
-            "range_min must be smaller than range_max, got range_min={range_min} and range_max={range_max}."
-        )));
+        let expected = format!("less than range_max ({range_max})");
+        return Err(Error::argument("range_min", expected, range_min));
     }
     let window = range_max - range_min;
     if wanted > window {
-        return Err(Error::Input(format!(
-            "Cannot mine {wanted} negatives per query: only {window} candidates remain after the first \
-             range_min={range_min} of range_max={range_max} are skipped. \
-             Decrease num_negatives or range_min, or increase range_max."
-        )));
+        let expected = format!(
+            "at most {window}, the candidates that are left of range_max={range_max} when the \
+             first range_min={range_min} are skipped"
+        );
+        return Err(Error::argument("num_negatives", expected, wanted));
     }
     Ok(Settings {
         range_min: range_min as usize,
@@ -128,7 +118,7 @@ pub(super) fn resolve(
     })
 }
 
-/// Format and whether it has scores, aliases resolved.
+/// The format and whether it has scores, with deprecated names resolved.
 fn output(options: &MiningOptions, log: &Log<'_>) -> (OutputFormat, bool) {
     let mut format = options.output_format;
     if let Some(triplets) = options.as_triplets {
@@ -147,13 +137,15 @@ fn output(options: &MiningOptions, log: &Log<'_>) -> (OutputFormat, bool) {
             || options.sampling_strategy != SamplingStrategy::Top;
         if changed {
             log.reporter.warning(
-                "include_positives: range_min, range_max, max_score, min_score, absolute_margin, relative_margin \
-                 and sampling_strategy can still drop positives when they are not left at their defaults",
+                "include_positives: range_min, range_max, max_score, min_score, absolute_margin, \
+                 relative_margin and sampling_strategy can drop positives when they do not have \
+                 their defaults",
             );
         }
         if format != OutputFormat::NTuple {
             log.reporter.warning(
-                "include_positives: output_format is set to n-tuple, which keeps the order of the ranking",
+                "include_positives: output_format is set to n-tuple, which keeps the order of the \
+                 ranking",
             );
             format = OutputFormat::NTuple;
         }
@@ -165,8 +157,4 @@ fn output(options: &MiningOptions, log: &Log<'_>) -> (OutputFormat, bool) {
         return (OutputFormat::NTuple, true);
     }
     (format, options.output_scores)
-}
-
-pub(super) fn argument(field: &str, expected: &str, got: &str) -> Error {
-    Error::Argument { field: field.to_owned(), expected: expected.to_owned(), got: got.to_owned() }
 }

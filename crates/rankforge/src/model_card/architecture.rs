@@ -1,10 +1,11 @@
-use rankforge_encoder::{HeadStage, Mlp, Positions, Trainable};
+use crate::model_card::names::with_thousands;
+use rankforge_encoder::{HeadStage, Mlp, Positions, TextModel};
 
 /// The model as a tree: the transformer's shape and what follows it.
-pub(super) fn tree<M: Trainable>(model: &M) -> String {
+pub(super) fn tree(model: &dyn TextModel) -> String {
     let architecture = model.model().architecture();
     let encoder = &architecture.encoder;
-    let mut lines = vec![format!("{}(", model.model_type())];
+    let mut lines = vec![format!("{}(", model.kind())];
     let name = &encoder.model_type;
     if encoder.blocks.is_empty() {
         let (rows, width) = (encoder.vocab_size, encoder.embedding_size);
@@ -38,7 +39,7 @@ pub(super) fn tree<M: Trainable>(model: &M) -> String {
     for (index, stage) in architecture.head.iter().enumerate() {
         lines.push(format!("  ({}): {}", index + 1, stage_name(stage)));
     }
-    let parameters = super::dataset::with_thousands(model.model().parameters().layout().len());
+    let parameters = with_thousands(model.model().parameters().layout().len());
     lines.push(format!(")  # {parameters} parameters"));
     lines.join("\n")
 }

@@ -1,17 +1,19 @@
-use super::DatasetName;
-use crate::Error;
-use crate::training::LABEL_COLUMNS;
+use crate::error::Error;
+use crate::label_columns::LABEL_COLUMNS;
+use crate::model_card::data::{DatasetName, ReportedSet};
+use crate::model_card::names::{dataset_link, joined_names, with_thousands};
+use crate::model_card::tables::pretty;
 use rankforge_data::{Rows, Value};
 use rankforge_encoder::{Input, Tokenizer};
 use std::collections::BTreeMap;
 
-/// Rows that the statistics are over.
+/// Number of rows in the statistics.
 const STATISTICS_ROWS: usize = 100;
-/// Rows that are shown.
+/// Number of rows that are shown.
 const SAMPLES: usize = 3;
-/// Characters of a text that are shown.
+/// Number of characters of a text that are shown.
 const SAMPLE_CHARACTERS: usize = 1000;
-/// Items of a list that are shown.
+/// Number of items of a list that are shown.
 const SAMPLE_ITEMS: usize = 5;
 
 /// A data set as the card describes it.
@@ -25,36 +27,45 @@ pub(super) struct Description {
     columns: String,
     statistics: String,
     samples: String,
+    loss: String,
+    loss_config: String,
 }
 
 /// Names, size, statistics and samples of rows.
 ///
 /// # Errors
-/// When the tokenizer refuses a text.
+/// When the tokenizer cannot read a text.
 pub(super) fn describe(
     kind: &'static str,
-    rows: &Rows,
+    set: &ReportedSet<'_>,
     name: Option<&DatasetName>,
     tokenizer: &Tokenizer,
 ) -> Result<Description, Error> {
+    let first: Vec<usize> = (0..set.rows.len().min(STATISTICS_ROWS)).collect();
+    let rows = &set.rows.read(&first)?;
     let columns: Vec<String> =
         rows.column_names().iter().map(|name| format!("<code>{}</code>", html(name))).collect();
     let called = name.and_then(|name| name.name.as_ref().or(name.id.as_ref()));
     Ok(Description {
         kind,
-        name: called.cloned().unwrap_or_else(|| "Unnamed Dataset".to_owned()),
+        name: called.cloned().unwrap_or_else(|| match set.name {
+            "" => "Unnamed Dataset".to_owned(),
+            name => name.to_owned(),
+        }),
         link: name.and_then(link),
-        size: with_thousands(rows.len()),
-        statistics_rows: rows.len().min(STATISTICS_ROWS),
-        columns: super::joined_names(&columns),
+        size: with_thousands(set.rows.len()),
+        statistics_rows: rows.len(),
+        columns: joined_names(&columns),
         statistics: statistics_table(rows, tokenizer)?,
         samples: samples_table(rows),
+        loss: set.loss.name().to_owned(),
+        loss_config: pretty(&set.loss.config()),
     })
 }
 
 /// A link to the data set, at its revision when there is one.
 fn link(name: &DatasetName) -> Option<String> {
-    let text = super::dataset_link(name)?;
+    let text = dataset_link(name)?;
     Some(match (&name.revision, &name.id) {
         (Some(revision), Some(id)) => {
             let short: String = revision.chars().take(7).collect();
@@ -70,7 +81,6 @@ fn statistics_table(rows: &Rows, tokenizer: &Tokenizer) -> Result<String, Error>
     let mut types = String::from("| type |");
     let mut details = String::from("| details |");
     for (name, values) in rows.columns() {
-        let values = &values[..values.len().min(STATISTICS_ROWS)];
         heads.push_str(&format!(" {} |", html(name)));
         lines.push_str(":--|");
         types.push_str(&format!(" {} |", type_name(values)));
@@ -99,7 +109,7 @@ fn statistics(values: &[Value], label: bool, tokenizer: &Tokenizer) -> Result<St
             let texts: Vec<Input<'_>> = values
                 .iter()
                 .filter_map(|value| match value {
-                    Value::Text(text) => Some(Input::Single(text)),
+                    Value::Text(text) => Some(Input::single(text)),
                     _ => None,
                 })
                 .collect();
@@ -136,7 +146,7 @@ fn distinct(values: &[Value]) -> BTreeMap<String, usize> {
     counts
 }
 
-/// Each value and its share; exact when there is one value only.
+/// Each value with its share.
 fn shares(values: &[Value]) -> String {
     let counts = distinct(values);
     let about = if counts.len() > 1 { "~" } else { "" };
@@ -211,7 +221,7 @@ fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// Text that neither ends a table cell nor opens a tag.
+/// Escapes what would end a table cell or open an HTML tag.
 fn html(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -221,27 +231,9 @@ fn html(text: &str) -> String {
         .replace(['\n', '\r'], "<br>")
 }
 
-pub(super) fn with_thousands(count: usize) -> String {
-    let digits = count.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn thousands_are_separated() {
-        let shown: Vec<String> = [7, 100, 1000, 1_234_567].map(with_thousands).to_vec();
-        assert_eq!(shown, ["7", "100", "1,000", "1,234,567"]);
-    }
 
     #[test]
     fn a_sample_cannot_break_its_table() {

@@ -1,5 +1,5 @@
-use crate::Metrics;
-use crate::training::LogRecord;
+use crate::metrics::Metrics;
+use crate::trainer_state::LogRecord;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -90,7 +90,7 @@ fn block(group: &[&EvaluationResult]) -> EvaluationBlock {
         task: first.task(),
         class_name: first.class_name.clone(),
         datasets,
-        config: (!empty).then(|| super::pretty(&first.config)),
+        config: (!empty).then(|| pretty(&first.config)),
         table,
     }
 }
@@ -148,11 +148,17 @@ pub(super) fn log_table(
     evaluations: &[EvaluationResult],
     best_step: Option<u64>,
 ) -> String {
-    let mut columns =
-        vec![("Training Loss", "loss".to_owned()), ("Validation Loss", "eval_loss".to_owned())];
-    let primary: Vec<&str> =
-        evaluations.iter().map(|result| result.primary_metric.as_str()).collect();
-    columns.extend(primary.iter().map(|metric| (*metric, format!("eval_{metric}"))));
+    let mut columns = vec![
+        ("Training Loss".to_owned(), "loss".to_owned()),
+        ("Validation Loss".to_owned(), "eval_loss".to_owned()),
+    ];
+    columns.extend(named_losses(log));
+    for EvaluationResult { primary_metric, .. } in evaluations {
+        let key = format!("eval_{primary_metric}");
+        if !columns.iter().any(|(_, known)| *known == key) {
+            columns.push((primary_metric.clone(), key));
+        }
+    }
     let mut rows: BTreeMap<u64, LogRecord> = BTreeMap::new();
     for record in log {
         let step = record.get("step").and_then(Value::as_u64);
@@ -165,7 +171,7 @@ pub(super) fn log_table(
     if rows.is_empty() {
         return String::new();
     }
-    let heads: Vec<&str> = columns.iter().map(|(head, _)| *head).collect();
+    let heads: Vec<&str> = columns.iter().map(|(head, _)| head.as_str()).collect();
     let lines = "--:|".repeat(heads.len() + 2);
     let mut table = format!("| Epoch | Step | {} |\n|{lines}\n", heads.join(" | "));
     for (step, row) in rows {
@@ -183,4 +189,23 @@ pub(super) fn log_table(
         table.push_str(&format!("| {} |\n", cells.join(" | ")));
     }
     table
+}
+
+/// Columns of the losses of evaluation sets that have a name: `nq loss` of `eval_nq_loss`.
+fn named_losses(log: &[LogRecord]) -> Vec<(String, String)> {
+    let mut columns: Vec<(String, String)> = Vec::new();
+    for key in log.iter().flat_map(LogRecord::keys) {
+        let Some(name) = key.strip_prefix("eval_").and_then(|key| key.strip_suffix("_loss")) else {
+            continue;
+        };
+        if !columns.iter().any(|(_, known)| known == key) {
+            columns.push((format!("{name} loss"), key.clone()));
+        }
+    }
+    columns
+}
+
+/// A value as indented JSON.
+pub(super) fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).expect("JSON prints")
 }

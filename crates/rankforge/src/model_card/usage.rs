@@ -1,8 +1,9 @@
-use super::{ExampleScores, ModelCardData, TrainingReport};
-use crate::Error;
-use crate::training::LABEL_COLUMNS;
+use crate::error::Error;
+use crate::label_columns::LABEL_COLUMNS;
+use crate::model_card::data::{ModelCardData, TrainingReport};
+use crate::model_card::names::num_labels;
 use rankforge_data::{Rows, Value};
-use rankforge_encoder::Trainable;
+use rankforge_encoder::{EncoderError, ModelKind, PredictOptions, TextModel};
 use serde::Serialize;
 
 /// Rows in the examples.
@@ -28,13 +29,19 @@ pub(super) struct Usage {
 ///
 /// # Errors
 /// When the examples cannot be scored.
-pub(super) fn snippets<M: Trainable>(
-    model: &M,
+pub(super) fn snippets(
+    model: &dyn TextModel,
     data: &ModelCardData,
     report: Option<&TrainingReport<'_>>,
-    example_scores: Option<ExampleScores<M>>,
 ) -> Result<Usage, Error> {
-    let found = report.and_then(|report| pairs_of(report.train_dataset));
+    let first = match report.and_then(|report| report.train_sets.first()) {
+        None => None,
+        Some(set) => {
+            let numbers: Vec<usize> = (0..set.rows.len().min(EXAMPLES)).collect();
+            Some(set.rows.read(&numbers)?)
+        }
+    };
+    let found = first.as_ref().and_then(pairs_of);
     let (columns, pairs) = found.unwrap_or_else(|| {
         let pairs = [
             ("How many calories are in an egg?", "A large egg has about 72 calories."),
@@ -42,19 +49,14 @@ pub(super) fn snippets<M: Trainable>(
         ];
         ("query,answer".to_owned(), pairs.to_vec())
     });
-    let scores = match example_scores {
-        Some(score) if model.num_labels() == 1 => {
-            let scores = score(model, &pairs)?;
-            let scores: Vec<String> = scores.iter().map(|score| format!("{score:.4}")).collect();
-            format!("[{}]", scores.join(" "))
-        }
-        _ if model.num_labels() > 1 => format!("shape ({}, {})", pairs.len(), model.num_labels()),
-        _ => format!("shape ({},)", pairs.len()),
+    let scores = match num_labels(model) {
+        Some(labels) if labels > 1 => format!("shape ({}, {labels})", pairs.len()),
+        _ => scores(model, &pairs)?.unwrap_or_else(|| format!("shape ({},)", pairs.len())),
     };
     let literal = |text: &str| serde_json::Value::from(text).to_string();
-    let placeholder = match model.model_type() {
-        "CrossEncoder" => "cross_encoder_model_id",
-        _ => "sentence_transformers_model_id",
+    let placeholder = match model.kind() {
+        ModelKind::CrossEncoder => "cross_encoder_model_id",
+        ModelKind::SentenceTransformer => "sentence_transformers_model_id",
     };
     Ok(Usage {
         model_id: data.model_id.clone().unwrap_or_else(|| placeholder.to_owned()),
@@ -67,6 +69,18 @@ pub(super) fn snippets<M: Trainable>(
         documents: pairs.iter().map(|(_, second)| literal(second)).collect(),
         columns,
     })
+}
+
+/// What `predict` gives for the pairs; `None` for a model that does not score or whose scores are
+/// not finite, which is no reason to lose a checkpoint.
+fn scores(model: &dyn TextModel, pairs: &[(&str, &str)]) -> Result<Option<String>, Error> {
+    let Some(model) = model.as_score() else { return Ok(None) };
+    let scores = match model.score(pairs, &PredictOptions::default()) {
+        Err(EncoderError::NotFinite { .. }) => return Ok(None),
+        scores => scores?,
+    };
+    let scores: Vec<String> = scores.iter().map(|score| format!("{score:.4}")).collect();
+    Ok(Some(format!("[{}]", scores.join(" "))))
 }
 
 /// The first two text columns of the first rows; a list column gives its texts for the first row.

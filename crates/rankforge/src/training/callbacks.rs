@@ -1,35 +1,18 @@
-use crate::Metrics;
-use crate::training::{LogRecord, TrainerState};
-use serde::{Deserialize, Serialize};
+use crate::metrics::Metrics;
+use crate::trainer_state::{LogRecord, TrainerState};
+use crate::training::position::StepReport;
 use std::path::Path;
 
-/// Whether a run goes on.
+/// Whether a run continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// It goes on.
+    /// It continues.
     Continue,
     /// It ends after this step, as if it had been the last.
     Stop,
 }
 
-/// What an optimizer step did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StepReport {
-    /// Mean loss of the batches of the step; not finite when it overflowed in fp16.
-    pub loss: f64,
-    /// Global norm of the gradients, before clipping and without the loss scale.
-    pub grad_norm: f64,
-    /// Learning rate of the step.
-    pub learning_rate: f64,
-    /// Tokens of its batches.
-    pub tokens: usize,
-    /// Whether loss or gradients overflowed fp16, so that nothing was learned.
-    #[serde(skip)]
-    pub skipped: bool,
-}
-
-/// Watches a run; every method does nothing unless it is written.
+/// Callbacks for the events of a run. By default they do nothing.
 pub trait Callback: Send {
     /// The first step is about to begin.
     fn on_train_begin(&mut self, _state: &TrainerState) {}

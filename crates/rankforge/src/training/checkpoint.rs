@@ -1,8 +1,11 @@
-use crate::Error;
+use crate::arguments::TrainingArguments;
+use crate::error::Error;
+use crate::trainer_state::{TrainerState, with_sorted_keys};
+use crate::training::loss_scaler::LossScaler;
 use crate::training::optimizer::Optimizer;
-use crate::training::state::with_sorted_keys;
-use crate::training::{LossScaler, Position, TrainerState, TrainingArguments};
-use rankforge_encoder::Trainable;
+use crate::training::position::Position;
+use rankforge_base::{DirectoryKind, FileError, replace_directory, write_atomically};
+use rankforge_encoder::{TextModel, is_model_entry};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -17,10 +20,10 @@ const SAMPLER: &str = "sampler.json";
 const STATE: &str = "trainer_state.json";
 const ARGUMENTS: &str = "training_args.json";
 
-/// Temporary names of checkpoints begin so; nothing that does is ever read.
+/// Prefix of the temporary names of checkpoints, which are never read.
 const TEMPORARY: &str = ".incomplete-";
 
-/// What a checkpoint holds besides the model.
+/// The content of a checkpoint besides the model.
 pub(crate) struct Snapshot<'a> {
     pub(crate) optimizer: &'a Optimizer,
     pub(crate) state: &'a TrainerState,
@@ -31,18 +34,18 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) warmup: u64,
 }
 
-/// A checkpoint, read back; the model and the optimizer read their own files.
+/// A checkpoint that was read. The model and the optimizer read their files on their own.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    /// Its folder.
+    /// Its directory.
     pub path: PathBuf,
-    /// Where the run was.
+    /// The state of the run.
     pub state: TrainerState,
-    /// Where it was in its data.
+    /// Its position in the data.
     pub position: Position,
-    /// The arguments it had.
+    /// Its arguments.
     pub arguments: TrainingArguments,
-    /// Its loss scale, when it was one of fp16.
+    /// Its loss scale, when it computed in fp16.
     pub loss_scaler: Option<LossScaler>,
 }
 
@@ -50,15 +53,15 @@ pub struct Checkpoint {
 /// With `only_model` it holds the model, its card and the state.
 ///
 /// # Errors
-/// When a file cannot be written; the temporary folder is gone then.
-pub(crate) fn save<M: Trainable>(
+/// When a file cannot be written; the temporary directory is removed then.
+pub(crate) fn save<M: TextModel>(
     model: &M,
     card: &str,
     snapshot: &Snapshot<'_>,
     only_model: bool,
 ) -> Result<PathBuf, Error> {
     let target = checkpoint_path(&snapshot.arguments.output_dir, snapshot.state.global_step);
-    write_directory(&target, |directory| {
+    replace_directory(&target, &CHECKPOINT, |directory| {
         model.save_files(directory, Some(card))?;
         if !only_model {
             snapshot.optimizer.save(&directory.join(OPTIMIZER))?;
@@ -91,86 +94,21 @@ fn scheduler(snapshot: &Snapshot<'_>) -> Value {
     })
 }
 
-/// Fills a new directory beside `target` and gives it `target`'s name, in place of what was there.
+/// How [`replace_directory`] recognises a checkpoint.
+const CHECKPOINT: DirectoryKind<'static> = DirectoryKind {
+    name: "a checkpoint",
+    recognises: &|entries| entries.iter().any(|entry| entry.name == STATE),
+    // The files of the model and of the run share some extensions.
+    owns: &is_model_entry,
+    temporary_prefix: TEMPORARY,
+};
+
+/// The checkpoints in a directory, by ascending step.
 ///
 /// # Errors
-/// What `fill` returns, or a failed write; the new directory is gone then.
-pub(crate) fn write_directory(
-    target: &Path,
-    fill: impl FnOnce(&Path) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| Error::Io { path, source }
-    };
-    fs::create_dir_all(parent).map_err(io(parent))?;
-    let temporary =
-        tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(parent).map_err(io(parent))?;
-    // A directory that others can read, as mkdir makes them; temporary ones are private.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o755))
-            .map_err(io(temporary.path()))?;
-    }
-    fill(temporary.path())?;
-    sync(temporary.path())?;
-    // The old directory steps aside first: a directory cannot be renamed onto one with files.
-    let aside = match target.exists() {
-        false => None,
-        true => {
-            let aside = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(parent);
-            let aside = aside.map_err(io(parent))?;
-            fs::rename(target, aside.path().join("replaced")).map_err(io(target))?;
-            Some(aside)
-        }
-    };
-    if let Err(source) = fs::rename(temporary.path(), target) {
-        if let Some(aside) = aside
-            && fs::rename(aside.path().join("replaced"), target).is_err()
-        {
-            // What was there must not go with the temporary directory.
-            let kept = aside.keep();
-            let message = format!("{source}; what was here is now {}/replaced", kept.display());
-            return Err(Error::File { path: target.to_owned(), message });
-        }
-        return Err(Error::Io { path: target.to_owned(), source });
-    }
-    // Its name is the target's now; the handle must not delete it.
-    let _renamed = temporary.keep();
-    sync_directory(parent)
-}
-
-/// Makes sure that the files are on the disk before the directory gets its name.
-fn sync(directory: &Path) -> Result<(), Error> {
-    let io = |source| Error::Io { path: directory.to_owned(), source };
-    for entry in fs::read_dir(directory).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        if path.is_dir() {
-            sync(&path)?;
-        } else {
-            let file = fs::File::open(&path);
-            file.and_then(|file| file.sync_all()).map_err(|source| Error::Io { path, source })?;
-        }
-    }
-    sync_directory(directory)
-}
-
-fn sync_directory(directory: &Path) -> Result<(), Error> {
-    let handle = fs::File::open(directory);
-    handle
-        .and_then(|handle| handle.sync_all())
-        .map_err(|source| Error::Io { path: directory.to_owned(), source })
-}
-
-/// Checkpoints of a directory by step, lowest first.
-///
-/// # Errors
-/// When the directory is there and cannot be read.
+/// When the directory exists and cannot be read.
 pub fn checkpoints(output_dir: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
-    let io = |source| Error::Io { path: output_dir.to_owned(), source };
+    let io = FileError::io(output_dir);
     if !output_dir.exists() {
         return Ok(Vec::new());
     }
@@ -191,7 +129,7 @@ pub fn checkpoints(output_dir: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
 }
 
 impl Checkpoint {
-    /// The newest checkpoint that a run can continue from; incomplete ones do not count.
+    /// The newest checkpoint that a run can resume from; incomplete ones are ignored.
     ///
     /// # Errors
     /// No such checkpoint, or one whose files are malformed.
@@ -199,30 +137,29 @@ impl Checkpoint {
         let found = checkpoints(output_dir)?;
         match found.iter().rev().find(|(_, path)| missing_file(path).is_none()) {
             Some((_, path)) => Checkpoint::read(path),
-            None => Err(Error::File {
-                path: output_dir.to_owned(),
-                message: "expected a complete checkpoint-STEP to resume from, found none"
-                    .to_owned(),
-            }),
+            None => Err(FileError::content(
+                output_dir,
+                "expected a complete checkpoint-STEP to resume from, found none",
+            )
+            .into()),
         }
     }
 
-    /// Reads what is not the model's or the optimizer's.
+    /// Reads everything but the model and the optimizer.
     ///
     /// # Errors
     /// A missing or malformed file.
     pub fn read(path: &Path) -> Result<Checkpoint, Error> {
-        let missing = |file: &str| Error::File {
-            path: path.to_owned(),
-            message: format!("expected a complete checkpoint, {file} is missing"),
+        let missing = |file: &str| {
+            FileError::content(path, format!("expected a complete checkpoint, {file} is missing"))
         };
         if let Some(file) = missing_file(path) {
-            return Err(missing(file));
+            return Err(missing(file).into());
         }
         let arguments: TrainingArguments = read_json(&path.join(ARGUMENTS))?;
         let scaler = path.join(SCALER);
         if arguments.fp16 && !scaler.is_file() {
-            return Err(missing(SCALER));
+            return Err(missing(SCALER).into());
         }
         Ok(Checkpoint {
             path: path.to_owned(),
@@ -237,7 +174,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// A malformed file, or one that does not fit the model.
-    pub(crate) fn restore<M: Trainable>(
+    pub(crate) fn restore<M: TextModel>(
         &self,
         model: &mut M,
         optimizer: &mut Optimizer,
@@ -246,22 +183,23 @@ impl Checkpoint {
         optimizer.load(&self.path.join(OPTIMIZER))
     }
 
-    /// Compares the run that is about to continue with the one that wrote the checkpoint; what
-    /// differs without changing the order of the data comes back as warnings.
+    /// Compares the run that is about to resume with the one that wrote the checkpoint. Differences
+    /// that do not change the order of the data are returned as warnings.
     ///
     /// # Errors
     /// A difference that changes the order of the data, unless `ignore_data_skip` is set.
     pub(crate) fn compare(
         &self,
         arguments: &TrainingArguments,
-        dataset_rows: usize,
+        dataset_rows: &[usize],
     ) -> Result<Vec<String>, Error> {
-        const ORDER: [&str; 6] = [
+        const ORDER: [&str; 7] = [
             "seed",
             "data_seed",
             "per_device_train_batch_size",
             "gradient_accumulation_steps",
             "batch_sampler",
+            "multi_dataset_batch_sampler",
             "dataloader_drop_last",
         ];
         const FREE: [&str; 5] = [
@@ -281,16 +219,13 @@ impl Checkpoint {
             }
             let order = ORDER.contains(&name.as_str()) || name.starts_with("rows");
             if order && !arguments.ignore_data_skip {
-                return Err(Error::Argument {
-                    field: name.clone(),
-                    expected: format!(
-                        "{} as in {}, since another value changes the order of the data (or set \
-                         ignore_data_skip)",
-                        then[&name],
-                        self.path.display()
-                    ),
-                    got: value.to_string(),
-                });
+                let expected = format!(
+                    "{} as in {}, since another value changes the order of the data (or set \
+                     ignore_data_skip)",
+                    then[&name],
+                    self.path.display()
+                );
+                return Err(Error::argument(name, expected, value));
             }
             warnings.push(format!(
                 "{name} = {value} differs from {} in {}; the run will not end as it would have",
@@ -302,8 +237,8 @@ impl Checkpoint {
     }
 }
 
-/// Deletes the oldest checkpoints until `limit` are left; never `newest` and never `best`, nor
-/// checkpoints of later steps, which another run must have written.
+/// Deletes the oldest checkpoints until `limit` are left. Keeps `newest` and `best`, and
+/// checkpoints of later steps, which another run has written.
 ///
 /// # Errors
 /// When a checkpoint cannot be deleted.
@@ -321,25 +256,25 @@ pub(crate) fn rotate(
         }
         let is_best = best.is_some_and(|best| best.file_name() == path.file_name());
         if step < newest && !is_best {
-            fs::remove_dir_all(&path).map_err(|source| Error::Io { path, source })?;
+            fs::remove_dir_all(&path).map_err(FileError::io(&path))?;
             kept -= 1;
         }
     }
     Ok(())
 }
 
-/// Where the checkpoint of a step goes.
+/// The directory of the checkpoint of a step.
 pub(crate) fn checkpoint_path(output_dir: &Path, step: u64) -> PathBuf {
     output_dir.join(format!("checkpoint-{step}"))
 }
 
-/// The first file that a checkpoint lacks, to continue from it.
+/// The first file that a checkpoint lacks and that is needed to resume from it.
 fn missing_file(path: &Path) -> Option<&'static str> {
     let needed = [OPTIMIZER, SCHEDULER, RNG_STATE, SAMPLER, ARGUMENTS, STATE];
     needed.into_iter().find(|file| !path.join(file).is_file())
 }
 
-/// Writes sorted keys, two spaces of indentation, under a temporary name first.
+/// Writes JSON with sorted keys and two spaces of indentation, under a temporary name first.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -347,39 +282,16 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Erro
     let value = serde_json::to_value(value).expect("plain data is JSON");
     let mut text = serde_json::to_string_pretty(&with_sorted_keys(value)).expect("JSON prints");
     text.push('\n');
-    write_text(path, &text)
-}
-
-/// Writes a text file under a temporary name, then renames it.
-///
-/// # Errors
-/// When the file cannot be written.
-pub(crate) fn write_text(path: &Path, text: &str) -> Result<(), Error> {
-    let io = |source| Error::Io { path: path.to_owned(), source };
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let temporary =
-        tempfile::NamedTempFile::new_in(parent.unwrap_or(Path::new("."))).map_err(io)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o644)).map_err(io)?;
-    }
-    fs::write(temporary.path(), text).map_err(io)?;
-    temporary.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
+    Ok(write_atomically(path, text.as_bytes())?)
 }
 
 fn read_loss_scaler(path: &Path) -> Result<LossScaler, Error> {
     let scaler: LossScaler = read_json(path)?;
-    scaler
-        .validate()
-        .map_err(|error| Error::File { path: path.to_owned(), message: error.to_string() })?;
+    scaler.validate().map_err(|error| FileError::content(path, error.to_string()))?;
     Ok(scaler)
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let text =
-        fs::read_to_string(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-    serde_json::from_str(&text)
-        .map_err(|error| Error::File { path: path.to_owned(), message: error.to_string() })
+    let text = fs::read_to_string(path).map_err(FileError::io(path))?;
+    Ok(serde_json::from_str(&text).map_err(|error| FileError::content(path, error.to_string()))?)
 }

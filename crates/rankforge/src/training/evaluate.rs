@@ -1,33 +1,42 @@
 //! Evaluation inside a run.
 
-use crate::evaluation::Moment;
+use crate::error::Error;
+use crate::evaluation::EvaluationContext;
+use crate::metrics::Metrics;
 use crate::model_card::EvaluationResult;
+use crate::training::batches::prepare_ahead;
+use crate::training::position::LossWindow;
 use crate::training::run::Run;
-use crate::training::{LossWindow, loss_without_gradients};
-use crate::{Error, Metrics};
-use rankforge_encoder::Trainable;
+use rankforge_base::{FileError, Task};
+use rankforge_encoder::TextModel;
 use serde_json::json;
 use std::time::Instant;
 
-impl<M: Trainable> Run<'_, M> {
-    /// Loss over the evaluation data, then every evaluator; keys get the prefix `eval_`.
+impl<M: TextModel> Run<'_, M> {
+    /// Losses over the evaluation sets, then every evaluator; keys get the prefix `eval_`.
     pub(super) fn evaluate(&mut self) -> Result<Metrics, Error> {
+        #[expect(clippy::disallowed_methods, reason = "evaluation is timed")]
         let begun = Instant::now();
-        let mut metrics = self.evaluation_loss()?;
-        let folder = self.arguments.output_dir.join("eval");
-        if !self.evaluators.is_empty() {
-            std::fs::create_dir_all(&folder)
-                .map_err(|source| Error::Io { path: folder.clone(), source })?;
+        let parts = self.setup.parts;
+        let mut metrics = Metrics::new();
+        for set in 0..self.setup.evaluation.len() {
+            let losses = self.evaluation_loss(set)?;
+            metrics.0.extend(losses.with_prefix(&parts.eval_sets[set].name).0);
+        }
+        let folder = parts.arguments.output_dir.join("eval");
+        if !parts.evaluators.is_empty() {
+            std::fs::create_dir_all(&folder).map_err(FileError::io(&folder))?;
         }
         self.evaluations.clear();
         let mut primary = f64::NAN;
-        for evaluator in self.evaluators {
-            let moment = Moment {
+        for evaluator in parts.evaluators {
+            let context = EvaluationContext {
                 output_path: Some(&folder),
                 epoch: self.state.epoch,
                 steps: self.state.global_step as i64,
+                reporter: parts.reporter.clone(),
             };
-            let figures = evaluator.evaluate(self.model, moment, self.reporter)?;
+            let figures = evaluator.evaluate(self.model, &context)?;
             primary = figures.get(&evaluator.primary_metric()).unwrap_or(f64::NAN);
             metrics.0.extend(figures.0.clone());
             self.evaluations.push(EvaluationResult {
@@ -38,15 +47,17 @@ impl<M: Trainable> Run<'_, M> {
                 metrics: figures,
             });
         }
-        if self.evaluators.len() > 1 {
-            // As SequentialEvaluator: the last evaluator's figure stands for all.
+        if parts.evaluators.len() > 1 {
+            // As in SequentialEvaluator: the figure of the last evaluator.
             metrics.insert("sequential_score", primary);
         }
         let seconds = begun.elapsed().as_secs_f64();
         metrics.insert("runtime", seconds);
-        if let (Some(rows), Some((_, batches))) = (self.eval_dataset, &self.evaluation) {
-            metrics.insert("samples_per_second", rows.len() as f64 / seconds);
-            metrics.insert("steps_per_second", batches.len() as f64 / seconds);
+        if !parts.eval_sets.is_empty() {
+            let rows: usize = parts.eval_sets.iter().map(|set| set.rows.len()).sum();
+            let batches: usize = self.setup.evaluation.iter().map(|(_, b)| b.len()).sum();
+            metrics.insert("samples_per_second", rows as f64 / seconds);
+            metrics.insert("steps_per_second", batches as f64 / seconds);
         }
         self.timing.evaluation += seconds;
         let metrics = metrics.with_prefix("eval");
@@ -55,31 +66,28 @@ impl<M: Trainable> Run<'_, M> {
         Ok(metrics)
     }
 
-    /// Mean over the rows of the evaluation data, batch by batch.
-    fn evaluation_loss(&mut self) -> Result<Metrics, Error> {
-        let mut metrics = Metrics::new();
-        let Some((preparer, batches)) = &self.evaluation else { return Ok(metrics) };
+    /// Mean loss over the rows of an evaluation set.
+    fn evaluation_loss(&mut self, set: usize) -> Result<Metrics, Error> {
+        let (preparer, batches) = &self.setup.evaluation[set];
+        let budget = preparer.budget(self.setup.parts.arguments.max_tokens_per_chunk);
         let mut sums = LossWindow::default();
         let mut rows = 0;
-        self.reporter.begin("evaluation loss", Some(batches.len() as u64), "batch");
-        let result = std::thread::scope(|scope| {
-            for batch in preparer.prepare_ahead(scope, batches, 0) {
+        let reporter = &**self.setup.parts.reporter;
+        let task = Task::begin(reporter, "evaluation loss", batches.len(), "batch");
+        #[expect(clippy::disallowed_methods, reason = "batches are prepared ahead")]
+        std::thread::scope(|scope| {
+            let preparers = std::slice::from_ref(preparer);
+            for batch in prepare_ahead(preparers, scope, batches, 0) {
                 let batch = batch?;
-                let result = loss_without_gradients(
-                    self.model.model(),
-                    self.loss,
-                    &batch,
-                    &self.chunking,
-                    &mut self.workspace,
-                );
+                let model = self.model.model();
+                let result = self.cache.loss(model, preparer.loss(), &batch, budget);
                 sums.add(result.value, &result.components, batch.rows.len() as f64);
                 rows += batch.rows.len();
-                self.reporter.advance(1);
+                task.advance(1);
             }
             Ok::<(), Error>(())
-        });
-        self.reporter.end();
-        result?;
+        })?;
+        let mut metrics = Metrics::new();
         if rows > 0 {
             metrics.insert("loss", sums.loss / rows as f64);
             for (name, sum) in sums.components {
@@ -89,23 +97,20 @@ impl<M: Trainable> Run<'_, M> {
         Ok(metrics)
     }
 
-    /// Compares an evaluation with the best so far; true when it is strictly better.
+    /// Whether an evaluation is strictly better than the best so far, which it then replaces.
     ///
     /// # Errors
-    /// When the evaluation lacks the figure that says which model is best.
+    /// When the evaluation lacks the figure that decides which checkpoint is best.
     pub(super) fn note_best(&mut self, metrics: &Metrics) -> Result<bool, Error> {
-        let Some(name) = self.arguments.best_metric() else { return Ok(false) };
+        let Some(name) = self.setup.parts.arguments.best_metric() else { return Ok(false) };
         let Some(value) = metrics.get(&name) else {
             let known: Vec<&str> = metrics.0.keys().map(String::as_str).collect();
-            return Err(Error::Argument {
-                field: "metric_for_best_model".to_owned(),
-                expected: format!("one of the evaluation figures {}", known.join(", ")),
-                got: name,
-            });
+            let expected = format!("one of the evaluation figures {}", known.join(", "));
+            return Err(Error::argument("metric_for_best_model", expected, name));
         };
         let better = match self.state.best_metric {
             None => !value.is_nan(),
-            Some(best) if self.arguments.greater_is_better() => value > best,
+            Some(best) if self.setup.parts.arguments.greater_is_better() => value > best,
             Some(best) => value < best,
         };
         if better {

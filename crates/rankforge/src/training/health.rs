@@ -1,92 +1,91 @@
-//! Figures that are not finite, steps that are skipped for them, and parameters that no gradient reaches.
+//! Losses and gradients that are not finite, steps that are skipped because of them, and parameters
+//! that receive no gradient.
 
-use crate::Error;
+use crate::error::{Error, NotFinite};
 use crate::training::run::Run;
-use rankforge_encoder::{Reporter, Trainable};
+use rankforge_base::Reporter;
+use rankforge_encoder::TextModel;
 use rankforge_kernels::{Arena, ParameterId, ops};
 
-impl<M: Trainable> Run<'_, M> {
-    /// The factor on the loss of the step at hand; 1 but in fp16.
+impl<M: TextModel> Run<'_, M> {
+    /// The factor on the loss of the current step; 1 unless the run computes in fp16.
     pub(super) fn loss_scale(&self) -> f64 {
         self.loss_scaler.as_ref().map_or(1.0, |scaler| f64::from(scaler.scale))
     }
 
-    /// Leaves a step out whose loss or gradients overflowed in fp16: parameters, moments and
-    /// schedule stay as they are, the loss scale shrinks.
+    /// Skips a step whose loss or gradients overflowed in fp16: parameters, moments and schedule do
+    /// not change, and the loss scale shrinks.
     ///
     /// # Errors
-    /// A figure that is not finite without a loss scale, or at the smallest one.
+    /// When there is no loss scale, or it is already the smallest.
     pub(super) fn skip(&mut self, loss: f64, grad_norm: f64, rows: &[usize]) -> Result<(), Error> {
         let (what, value) = match loss.is_finite() {
             true => ("gradient norm", grad_norm),
             false => ("loss", loss),
         };
         let Some(scaler) = &mut self.loss_scaler else {
-            return Err(self.not_finite(what, value, rows));
+            return Err(self.not_finite(what, value, rows).into());
         };
         let before = scaler.scale;
         scaler.update(false);
         let (scale, exhausted) = (scaler.scale, scaler.is_exhausted());
         if exhausted {
-            return Err(self.not_finite(what, value, rows));
+            return Err(self.not_finite(what, value, rows).into());
         }
         self.position.skipped_steps += 1;
-        self.gradients.flat_mut().fill(0.0);
-        self.reporter.message(&format!(
-            "step {} is skipped: its {what} is {value} at a loss scale of {before}, which is {scale} \
-             from now on",
+        self.cache.gradients.flat_mut().fill(0.0);
+        self.setup.parts.reporter.message(&format!(
+            "step {} is skipped: its {what} is {value} at a loss scale of {before}, which is \
+             {scale} from now on",
             self.state.global_step + 1
         ));
         Ok(())
     }
 
     /// The error for a figure that is not finite, in the step after the current one.
-    pub(super) fn not_finite(&self, what: &str, value: f64, rows: &[usize]) -> Error {
-        let rows: Vec<String> = rows.iter().map(|row| (row + 1).to_string()).collect();
-        let checkpoint = match &self.last_checkpoint {
-            Some(path) => format!("the last good checkpoint is {}", path.display()),
-            None => "no checkpoint has been written yet".to_owned(),
-        };
-        let shrunk = match self.loss_scaler {
-            Some(_) => {
-                " (at every loss scale that was tried: what overflows fp16 here is not the \
-                 gradients alone, and bf16 has the range of fp32)"
-            }
-            None => "",
-        };
-        Error::NotFinite(format!(
-            "the {what} is {value} in step {} (epoch {:.2}){shrunk}, training rows {}; {checkpoint}",
-            self.state.global_step + 1,
-            self.state.epoch,
-            rows.join(", ")
-        ))
+    pub(super) fn not_finite(&self, what: &'static str, value: f64, rows: &[usize]) -> NotFinite {
+        NotFinite {
+            what,
+            value,
+            step: self.state.global_step + 1,
+            epoch: self.state.epoch,
+            rows: rows.iter().map(|row| row + 1).collect(),
+            checkpoint: self.last_checkpoint.clone(),
+            scaled: self.loss_scaler.is_some(),
+        }
     }
 }
 
-/// Checks after the first backward pass that every parameter was reached.
+/// Checks after the first backward pass that every trained parameter received a gradient.
 ///
-/// The gradients began as negative zeros, which no sum of real contributions leaves behind, so a
-/// parameter that still holds only those was never added to: an error. So is a matrix whose
-/// gradients were added and are all zero while others are not. A vector may be zero for a reason
-/// (a score's bias under a loss of score differences): that is a warning.
+/// Gradients begin as negative zeros. Adding anything to them leaves no negative zero, so a
+/// gradient of negative zeros was never added to: an error. A matrix whose gradient is all zero
+/// while others are not is an error too. A vector may have a zero gradient for a reason (the bias
+/// of a score, under a loss of score differences): that is a warning. `starts_at_zero` says for
+/// which parameters zeros are expected.
 ///
 /// # Errors
 /// The first parameter without a gradient.
 pub(super) fn check_gradients(
     gradients: &Arena,
+    starts_at_zero: impl Fn(ParameterId) -> bool,
     grad_norm: f64,
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
     for (index, entry) in gradients.layout().entries().iter().enumerate() {
-        let zeros = ops::zeros(gradients.view(ParameterId(index)));
-        if zeros.all_negative || (zeros.all && entry.rows > 1 && grad_norm > 0.0) {
-            return Err(Error::Input(format!(
-                "parameter {} ({} x {}) received no gradient in the first step, so it could never \
-                 be trained",
-                entry.name, entry.rows, entry.columns
-            )));
+        if !gradients.has(ParameterId(index)) {
+            continue;
         }
-        if zeros.all && grad_norm > 0.0 {
+        let zeros = ops::zeros(gradients.view(ParameterId(index)));
+        let expected = starts_at_zero(ParameterId(index));
+        if zeros.all_negative || (zeros.all && !expected && entry.rows > 1 && grad_norm > 0.0) {
+            return Err(Error::NoGradient {
+                parameter: entry.name.clone(),
+                rows: entry.rows,
+                columns: entry.columns,
+            });
+        }
+        if zeros.all && !expected && grad_norm > 0.0 {
             reporter.warning(&format!(
                 "the gradient of {} is exactly zero in the first step",
                 entry.name
@@ -102,7 +101,7 @@ pub(super) fn check_gradients(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rankforge_encoder::Silent;
+    use rankforge_base::Silent;
     use rankforge_kernels::{ArenaLayout, Device};
     use std::sync::Arc;
 
@@ -120,17 +119,23 @@ mod tests {
 
     #[test]
     fn a_parameter_that_nothing_was_added_to_is_named() {
-        assert!(check_gradients(&gradients(0.5, 0.5), 1.0, &Silent).is_ok());
+        let check = |gradients: &Arena, norm| check_gradients(gradients, |_| false, norm, &Silent);
+        assert!(check(&gradients(0.5, 0.5), 1.0).is_ok());
         for (matrix, vector, name) in [(-0.0, 0.5, "weight"), (0.5, -0.0, "bias")] {
-            let error = check_gradients(&gradients(matrix, vector), 1.0, &Silent).unwrap_err();
+            let error = check(&gradients(matrix, vector), 1.0).unwrap_err();
             assert!(error.to_string().contains(&format!("parameter {name} (")), "{error}");
         }
     }
 
     #[test]
     fn a_zero_matrix_is_an_error_and_a_zero_vector_is_not() {
-        assert!(check_gradients(&gradients(0.0, 0.5), 1.0, &Silent).is_err());
-        assert!(check_gradients(&gradients(0.5, 0.0), 1.0, &Silent).is_ok());
-        assert!(check_gradients(&gradients(0.0, 0.0), 0.0, &Silent).is_ok(), "a loss of zero");
+        let check = |gradients: &Arena, norm| check_gradients(gradients, |_| false, norm, &Silent);
+        assert!(check(&gradients(0.0, 0.5), 1.0).is_err());
+        assert!(check(&gradients(0.5, 0.0), 1.0).is_ok());
+        assert!(check(&gradients(0.0, 0.0), 0.0).is_ok(), "a loss of zero");
+        let first = |id| id == ParameterId(0);
+        let expected = |gradients: &Arena| check_gradients(gradients, first, 1.0, &Silent);
+        assert!(expected(&gradients(0.0, 0.5)).is_ok());
+        assert!(expected(&gradients(-0.0, 0.5)).is_err(), "nothing was added");
     }
 }

@@ -1,12 +1,13 @@
 //! Records of the log.
 
+use crate::trainer_state::LogRecord;
+use crate::training::position::LossWindow;
 use crate::training::run::Run;
-use crate::training::{LogRecord, LossWindow};
-use rankforge_encoder::Trainable;
+use rankforge_encoder::TextModel;
 use serde_json::json;
 
-impl<M: Trainable> Run<'_, M> {
-    /// Adds the losses since the last record to the log.
+impl<M: TextModel> Run<'_, M> {
+    /// Logs the losses since the last record.
     pub(super) fn log(&mut self) {
         let LossWindow { steps, overflowed, loss, components } =
             std::mem::take(&mut self.position.window);
@@ -33,7 +34,7 @@ impl<M: Trainable> Run<'_, M> {
         self.add_record(record);
     }
 
-    /// Steps that were not skipped: what the schedule and AdamW count.
+    /// Number of steps that were not skipped, which the schedule and AdamW count.
     pub(super) fn steps_learned(&self) -> u64 {
         self.state.global_step - self.position.skipped_steps
     }
@@ -42,6 +43,6 @@ impl<M: Trainable> Run<'_, M> {
         record.insert("epoch".to_owned(), json!(self.state.epoch));
         record.insert("step".to_owned(), json!(self.state.global_step));
         self.state.log_history.push(record.clone());
-        self.callbacks.iter_mut().for_each(|callback| callback.on_log(self.state, &record));
+        self.callbacks.iter_mut().for_each(|callback| callback.on_log(&self.state, &record));
     }
 }

@@ -1,16 +1,16 @@
-use crate::Error;
+use crate::error::Error;
 use serde::{Deserialize, Serialize};
 
-/// A smaller scale than this repairs nothing: the gradients themselves are beyond fp16, or are no
-/// numbers. fairseq's `--min-loss-scale`.
+/// Below this scale a smaller one does not help: the gradients themselves are out of range of fp16,
+/// or NaN. The value is that of fairseq's `--min-loss-scale`.
 const SMALLEST_SCALE: f32 = 1e-4;
 
-/// The dynamic loss scale of fp16 training: gradients are computed of `scale · loss`, so that small
-/// ones do not round to zero, and divided by `scale` before they are used.
+/// The dynamic loss scale of fp16 training: gradients are those of `scale * loss`, so that small
+/// ones do not round to zero, and are divided by `scale` before they are used.
 ///
-/// Rules and defaults are those of `torch.amp.GradScaler` as accelerate makes it; the names in
-/// `scaler.json` are those of its `state_dict`. A skipped step counts for neither AdamW nor the
-/// schedule, as with `adamw_torch`; with the fused one the Trainer's schedule goes on.
+/// Rules and defaults are those of `torch.amp.GradScaler` as accelerate creates it; the names in
+/// `scaler.json` are those of its `state_dict`. Neither AdamW nor the schedule counts a skipped
+/// step, as with the Trainer's `adamw_torch`; with its fused AdamW the schedule would count it.
 ///
 /// # Paper
 /// Micikevicius et al. 2018, "Mixed Precision Training", arXiv:1710.03740.
@@ -19,13 +19,13 @@ const SMALLEST_SCALE: f32 = 1e-4;
 pub struct LossScaler {
     /// The factor on the loss.
     pub scale: f32,
-    /// What it grows by.
+    /// The factor by which it grows.
     pub growth_factor: f32,
-    /// What it shrinks by when gradients are not finite.
+    /// The factor by which it shrinks when gradients are not finite.
     pub backoff_factor: f32,
-    /// Steps with finite gradients, in a row, after which it grows.
+    /// Number of consecutive steps with finite gradients after which it grows.
     pub growth_interval: u64,
-    /// Steps with finite gradients since it last changed.
+    /// Number of steps with finite gradients since it last changed.
     #[serde(rename = "_growth_tracker")]
     pub growth_tracker: u64,
 }
@@ -46,7 +46,7 @@ impl LossScaler {
     /// Checks that the scale is a positive number, and that it can grow and shrink.
     ///
     /// # Errors
-    /// The first setting that cannot be.
+    /// The first unusable setting.
     pub fn validate(&self) -> Result<(), Error> {
         let LossScaler { scale, growth_factor, backoff_factor, .. } = *self;
         let settings = [
@@ -75,8 +75,8 @@ impl LossScaler {
         }
     }
 
-    /// What follows a step: a smaller scale when its gradients were not finite, a larger one after
-    /// enough steps whose gradients were.
+    /// Adjusts the scale after a step: shrinks it when the gradients were not finite, and grows it
+    /// after enough steps with finite gradients.
     pub fn update(&mut self, finite: bool) {
         if !finite {
             self.scale *= self.backoff_factor;
@@ -93,7 +93,7 @@ impl LossScaler {
         }
     }
 
-    /// Whether the scale has shrunk so far that the gradients cannot be the reason.
+    /// Whether the scale is so small that shrinking it further does not help.
     pub fn is_exhausted(&self) -> bool {
         self.scale < SMALLEST_SCALE
     }

@@ -1,41 +1,55 @@
-//! Training: arguments, batches, gradient caching, the loop, checkpoints.
+//! Training: sets, batches, gradient caching, the loop, checkpoints.
 //!
 //! | step | file |
 //! |---|---|
-//! | which rows make a batch | `sampler` |
-//! | rows to tokens and labels, one batch ahead on a thread | `examples`, `batches` |
+//! | what is trained on, with its loss and prompts | `training_set`, `dataset` |
+//! | which rows make a batch, which set is next | `sampler`, `epoch` |
+//! | rows to tokens and targets, one batch ahead on a thread | `batches` |
 //! | loss and gradients of a batch, in chunks | `gradient_cache` |
 //! | loss scale of fp16, learning rate, clipping, AdamW | `loss_scaler`, `schedule`, `optimizer` |
-//! | the loop itself | `trainer`, and around the steps `run`, `log`, `evaluate`, `health` |
-//! | what is on disk | `checkpoint`, `state`, `plot` |
+//! | what a run needs, checked before its first step | `setup` |
+//! | the loop | `train_loop` |
+//! | what happens around the steps | `run`, `log`, `evaluate`, `health` |
+//! | what is on disk | `checkpoint`, `plot` |
+//! | the public face | `trainer` |
 
-mod argument_names;
-mod arguments;
 mod batches;
 mod callbacks;
 mod checkpoint;
+mod dataset;
+mod epoch;
 mod evaluate;
-mod examples;
 mod gradient_cache;
 mod health;
 mod log;
 mod loss_scaler;
 mod optimizer;
 mod plot;
+mod position;
 mod run;
 mod sampler;
 mod schedule;
-mod state;
+mod setup;
+mod train_loop;
 mod trainer;
+mod training_set;
 
-pub use arguments::{IntervalStrategy, ResumeFrom, SaveStrategy, Steps, TrainingArguments};
-pub use batches::{PreparedBatch, Preparer};
-pub use callbacks::{Callback, Flow, StepReport};
+pub use crate::arguments::{
+    BatchSampler, IntervalStrategy, LearningRateScheduler, MultiDatasetBatchSampler, Prompts,
+    ResumeFrom, SaveStrategy, Steps, TrainingArguments,
+};
+pub use crate::label_columns::LABEL_COLUMNS;
+pub use crate::trainer_state::{LogRecord, TrainerState};
+pub use batches::{PreparedBatch, Preparer, prepare_ahead};
+pub use callbacks::{Callback, Flow};
 pub use checkpoint::{Checkpoint, checkpoints};
-pub use examples::Dataset;
-pub use gradient_cache::{Chunking, loss_and_gradients, loss_without_gradients};
+pub use dataset::Dataset;
+pub use epoch::{Epoch, EpochSampler, SetBatch};
+pub use gradient_cache::GradientCache;
 pub use loss_scaler::LossScaler;
-pub use sampler::{BatchSampler, EpochBatches, LABEL_COLUMNS, Sampler};
-pub use schedule::{LearningRateScheduler, RunLength, Schedule};
-pub use state::{LogRecord, LossWindow, Position, TrainerState};
-pub use trainer::{TrainOutput, Trainer};
+pub use position::{LossWindow, Position, StepReport};
+pub use run::TrainOutput;
+pub use sampler::{EpochBatches, Sampler};
+pub use schedule::{RunLength, Schedule};
+pub use trainer::Trainer;
+pub use training_set::TrainingSet;

@@ -1,5 +1,6 @@
-use crate::Error;
-use crate::training::TrainingArguments;
+use crate::arguments::TrainingArguments;
+use crate::error::Error;
+use rankforge_base::FileError;
 use rankforge_encoder::Model;
 use rankforge_kernels::ops::{AdamW, adamw};
 use rankforge_kernels::{Arena, View};
@@ -12,7 +13,8 @@ use std::path::Path;
 /// First and second moment in the optimizer file, before the parameter's name.
 const MOMENTS: [&str; 2] = ["exp_avg.", "exp_avg_sq."];
 
-/// AdamW with its moments, and the runs of parameters that share learning rate and weight decay.
+/// AdamW with its moments, and the ranges of parameters that share learning rate and weight decay.
+/// Frozen parameters have neither moments nor a range.
 pub(crate) struct Optimizer {
     first_moment: Arena,
     second_moment: Arena,
@@ -23,30 +25,36 @@ pub(crate) struct Optimizer {
     epsilon: f64,
 }
 
-/// A checkpoint tensor's numbers in the arena.
+/// Where the elements of a checkpoint tensor are.
 #[derive(Clone, Debug)]
 struct NamedRange {
     name: String,
     shape: Vec<usize>,
+    /// In the arenas of gradients and moments, which hold the trained parameters alone.
     range: Range<usize>,
+    /// First element in the arena of parameters, which holds them all.
+    parameters: usize,
 }
 
-/// Neighbours in the arena with equal settings; they are updated by one call.
+/// Neighbours in both arenas with equal settings; they are updated by one call.
 #[derive(Clone, Debug, PartialEq)]
 struct Group {
+    /// In the arenas of gradients and moments.
     range: Range<usize>,
+    /// First element in the arena of parameters.
+    parameters: usize,
     learning_rate: f64,
     weight_decay: f64,
 }
 
 impl Optimizer {
-    /// Moments of zero for every parameter of `model`.
+    /// Moments of zero for every parameter of `model` that is trained.
     ///
     /// # Errors
     /// A pattern of `learning_rate_mapping` that is no regular expression or finds no parameter.
     pub(crate) fn new(model: &Model, arguments: &TrainingArguments) -> Result<Optimizer, Error> {
         let tensors = named_ranges(model);
-        let layout = model.parameters().layout();
+        let layout = model.trainable_layout();
         Ok(Optimizer {
             first_moment: Arena::zeros(model.device(), layout.clone()),
             second_moment: Arena::zeros(model.device(), layout.clone()),
@@ -68,7 +76,7 @@ impl Optimizer {
         factor: f64,
         gradient_scale: f32,
     ) {
-        let length = gradients.layout().len();
+        let (length, all) = (gradients.layout().len(), parameters.layout().len());
         for group in &self.groups {
             let config = AdamW {
                 learning_rate: group.learning_rate * factor,
@@ -83,7 +91,7 @@ impl Optimizer {
             adamw(
                 &config,
                 gradients.flat_mut().with_shape(length, 1).slice_rows(range.clone()),
-                parameters.flat_mut().with_shape(length, 1).slice_rows(range.clone()),
+                parameters.flat_mut().with_shape(all, 1).slice_rows(group.parameters()),
                 self.first_moment.flat_mut().with_shape(length, 1).slice_rows(range.clone()),
                 self.second_moment.flat_mut().with_shape(length, 1).slice_rows(range),
             );
@@ -102,10 +110,8 @@ impl Optimizer {
                 .map(move |tensor| (format!("{prefix}{}", tensor.name), Moment { arena, tensor }))
         });
         safetensors::serialize_to_file(moments, None, path).map_err(|error| match error {
-            safetensors::SafeTensorError::IoError(source) => {
-                Error::Io { path: path.to_owned(), source }
-            }
-            other => Error::File { path: path.to_owned(), message: other.to_string() },
+            safetensors::SafeTensorError::IoError(source) => FileError::io(path)(source).into(),
+            other => FileError::content(path, other.to_string()).into(),
         })
     }
 
@@ -114,20 +120,19 @@ impl Optimizer {
     /// # Errors
     /// A missing or malformed file, or tensors that are not those of this model.
     pub(crate) fn load(&mut self, path: &Path) -> Result<(), Error> {
-        let bytes =
-            std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-        let file_error = |message: String| Error::File { path: path.to_owned(), message };
+        let bytes = std::fs::read(path).map_err(FileError::io(path))?;
+        let file_error = |message: String| FileError::content(path, message);
         let file = SafeTensors::deserialize(&bytes)
             .map_err(|error| file_error(format!("not a safetensors file: {error}")))?;
         let expected = MOMENTS.len() * self.tensors.len();
         if file.len() != expected {
             let got = file.len();
-            return Err(file_error(format!("expected {expected} tensors, got {got}")));
+            return Err(file_error(format!("expected {expected} tensors, got {got}")).into());
         }
         for (prefix, arena) in MOMENTS.iter().zip([&mut self.first_moment, &mut self.second_moment])
         {
             let length = arena.layout().len();
-            for NamedRange { name, shape, range } in &self.tensors {
+            for NamedRange { name, shape, range, .. } in &self.tensors {
                 let tensor = file
                     .tensor(&format!("{prefix}{name}"))
                     .map_err(|error| file_error(format!("tensor `{prefix}{name}`: {error}")))?;
@@ -136,7 +141,8 @@ impl Optimizer {
                         "tensor `{prefix}{name}`: expected F32 {shape:?}, got {:?} {:?}",
                         tensor.dtype(),
                         tensor.shape()
-                    )));
+                    ))
+                    .into());
                 }
                 let values: Vec<f32> = tensor
                     .data()
@@ -178,34 +184,42 @@ impl safetensors::View for Moment<'_> {
     }
 }
 
-/// A run of an arena's numbers as one column.
+/// A range of an arena's elements as one column.
 fn part(flat: View<'_>, range: Range<usize>) -> View<'_> {
     flat.with_shape(flat.columns(), 1).slice_rows(range)
 }
 
-/// Every checkpoint tensor of the model, in arena order.
+impl Group {
+    /// Its range in the arena of parameters.
+    fn parameters(&self) -> Range<usize> {
+        self.parameters..self.parameters + self.range.len()
+    }
+}
+
+/// Every checkpoint tensor of the model that is trained, in arena order.
 fn named_ranges(model: &Model) -> Vec<NamedRange> {
     let entries = model.parameters().layout().entries();
     let specs = &model.architecture().parameters;
     assert_eq!(entries.len(), specs.len(), "arena entries against parameters");
+    let trainable = model.trainable_layout();
     let mut ranges = Vec::new();
-    for (entry, spec) in entries.iter().zip(specs) {
+    for ((entry, trained), spec) in entries.iter().zip(trainable.entries()).zip(specs) {
         assert!(!spec.parts.is_empty(), "parameter {} belongs to no checkpoint tensor", spec.name);
+        let Some(offset) = trained.offset else { continue };
         for part in &spec.parts {
-            let offset = entry.offset.expect("the arena of parameters holds all of them");
-            let start = offset + part.rows.start * entry.columns;
-            let end = offset + part.rows.end * entry.columns;
-            let module = if part.module.is_empty() { "" } else { "." };
+            let (first, last) = (part.rows.start * entry.columns, part.rows.end * entry.columns);
+            let in_parameters = entry.offset.expect("the arena of parameters holds all of them");
             ranges.push(NamedRange {
-                name: format!("{}{module}{}", part.module, part.name),
+                name: part.full_name(),
                 shape: part.shape.clone(),
-                range: start..end,
+                range: offset + first..offset + last,
+                parameters: in_parameters + first,
             });
         }
     }
     ranges.sort_by_key(|tensor| tensor.range.start);
     let covered: usize = ranges.iter().map(|tensor| tensor.range.len()).sum();
-    assert_eq!(covered, model.parameters().layout().len(), "numbers in tensors against all");
+    assert_eq!(covered, trainable.len(), "elements in tensors, elements that are trained");
     ranges
 }
 
@@ -214,35 +228,36 @@ fn groups(tensors: &[NamedRange], arguments: &TrainingArguments) -> Result<Vec<G
     let mut patterns = Vec::new();
     for (pattern, rate) in &arguments.learning_rate_mapping {
         let field = || format!("learning_rate_mapping.{pattern}");
-        let regex = Regex::new(pattern).map_err(|error| Error::Argument {
-            field: field(),
-            expected: "a regular expression".to_owned(),
-            got: error.to_string(),
-        })?;
+        let regex = Regex::new(pattern)
+            .map_err(|error| Error::argument(field(), "a regular expression", error))?;
         if !tensors.iter().any(|tensor| regex.is_match(&tensor.name)) {
             let names: Vec<&str> = tensors.iter().take(3).map(|t| t.name.as_str()).collect();
-            return Err(Error::Argument {
-                field: field(),
-                expected: format!("a pattern that finds a parameter, such as {}", names.join(", ")),
-                got: "none found".to_owned(),
-            });
+            let expected =
+                format!("a pattern that finds a parameter, such as {}", names.join(", "));
+            return Err(Error::argument(field(), expected, "none found"));
         }
         patterns.push((regex, *rate));
     }
     let mut groups: Vec<Group> = Vec::new();
-    for NamedRange { name, range, .. } in tensors {
+    for NamedRange { name, range, parameters, .. } in tensors {
         let mapped = patterns.iter().rev().find(|(regex, _)| regex.is_match(name));
         let learning_rate = mapped.map_or(arguments.learning_rate, |(_, rate)| *rate);
         let weight_decay = if decays(name) { arguments.weight_decay } else { 0.0 };
         match groups.last_mut() {
             Some(last)
                 if last.range.end == range.start
+                    && last.parameters().end == *parameters
                     && last.learning_rate == learning_rate
                     && last.weight_decay == weight_decay =>
             {
                 last.range.end = range.end;
             }
-            _ => groups.push(Group { range: range.clone(), learning_rate, weight_decay }),
+            _ => groups.push(Group {
+                range: range.clone(),
+                parameters: *parameters,
+                learning_rate,
+                weight_decay,
+            }),
         }
     }
     Ok(groups)
@@ -260,7 +275,8 @@ mod tests {
     use super::*;
 
     fn tensor(name: &str, range: Range<usize>) -> NamedRange {
-        NamedRange { name: name.to_owned(), shape: vec![range.len()], range }
+        let parameters = range.start;
+        NamedRange { name: name.to_owned(), shape: vec![range.len()], range, parameters }
     }
 
     #[test]
@@ -296,6 +312,17 @@ mod tests {
         let found: Vec<_> =
             groups(&tensors, &decay).unwrap().into_iter().map(|group| group.range).collect();
         assert_eq!(found, [0..4, 4..8, 8..12]);
+    }
+
+    #[test]
+    fn a_frozen_parameter_between_two_others_parts_their_group() {
+        let mut tensors = [tensor("a.weight", 0..4), tensor("c.weight", 4..6)];
+        // Three elements of a frozen parameter stand between them.
+        tensors[1].parameters = 7;
+        let found = groups(&tensors, &TrainingArguments::default()).unwrap();
+        let ranges: Vec<_> =
+            found.iter().map(|group| (group.range.clone(), group.parameters())).collect();
+        assert_eq!(ranges, [(0..4, 0..4), (4..6, 7..9)]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A plot of a run as an SVG file: loss, learning rate and the main evaluation figure over steps.
 
-use crate::training::LogRecord;
+use crate::trainer_state::LogRecord;
 use std::fmt::Write;
 
 const WIDTH: f64 = 760.0;
@@ -17,7 +17,8 @@ struct Curve {
     points: Vec<(f64, f64)>,
 }
 
-/// The SVG text for a log; `metric` is the evaluation figure of the last panel, `eval_` included.
+/// The plot of a log, as SVG. `metric` is the evaluation figure of the last panel, with its prefix
+/// `eval_`.
 pub(crate) fn plot(title: &str, log: &[LogRecord], metric: Option<&str>) -> String {
     let curve = |key: &str, label: &str, colour| Curve {
         label: label.to_owned(),
@@ -54,7 +55,7 @@ pub(crate) fn plot(title: &str, log: &[LogRecord], metric: Option<&str>) -> Stri
     svg
 }
 
-/// Steps and values of the records that have `key`.
+/// Steps and values of the log records that have `key`.
 fn points(log: &[LogRecord], key: &str) -> Vec<(f64, f64)> {
     log.iter()
         .filter_map(|record| Some((record.get("step")?.as_f64()?, record.get(key)?.as_f64()?)))

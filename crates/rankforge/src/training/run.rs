@@ -1,58 +1,69 @@
-//! What happens around the steps of a run: beginning, resuming, logging, saving, ending.
+//! A run: what changes while it trains, and what happens around its steps.
 
-use crate::evaluation::Evaluator;
-use crate::losses::Loss;
-use crate::model_card::{self, EvaluationResult, ExampleScores, ModelCardData, Timing};
-use crate::training::checkpoint::{self, Snapshot};
+use crate::arguments::ResumeFrom;
+use crate::error::Error;
+use crate::metrics::Metrics;
+use crate::model_card::{self, EvaluationResult, ReportedSet, Timing, TrainingReport};
+use crate::trainer_state::{LogRecord, TrainerState};
+use crate::training::callbacks::Callback;
+use crate::training::checkpoint::{self, Checkpoint, Snapshot};
+use crate::training::gradient_cache::GradientCache;
+use crate::training::loss_scaler::LossScaler;
 use crate::training::optimizer::Optimizer;
-use crate::training::{
-    Callback, Checkpoint, Chunking, Dataset, IntervalStrategy, LogRecord, LossScaler, Position,
-    PreparedBatch, Preparer, ResumeFrom, RunLength, Sampler, Schedule, TrainOutput, Trainer,
-    TrainerState, TrainingArguments, plot,
-};
-use crate::{Error, Metrics};
-use rankforge_data::Rows;
-use rankforge_encoder::{Model, Reporter, Trainable, Workspace};
-use rankforge_kernels::{Arena, Precision};
-use serde_json::{Value, json};
+use crate::training::position::Position;
+use crate::training::setup::{Parts, Setup};
+use crate::training::training_set::TrainingSet;
+use crate::training::{batches::PreparedBatch, plot};
+use rankforge_base::write_atomically;
+use rankforge_encoder::TextModel;
+use serde_json::json;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// A run in progress: the trainer's parts, and what belongs to this run only.
-pub(super) struct Run<'a, M: Trainable> {
+/// The result of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TrainOutput {
+    /// Number of optimizer steps, including those before a checkpoint that was resumed from.
+    pub global_step: u64,
+    /// Mean loss of all steps.
+    pub training_loss: f64,
+    /// The last log record: run time, steps and samples per second, loss.
+    pub metrics: Metrics,
+    /// The log and the best step.
+    pub state: TrainerState,
+    /// The latest result of each evaluator.
+    pub evaluations: Vec<EvaluationResult>,
+    /// Seconds in training and in evaluation.
+    pub timing: Timing,
+}
+
+/// A run in progress.
+pub(super) struct Run<'a, M: TextModel> {
+    pub(super) setup: &'a Setup<'a, M>,
     pub(super) model: &'a mut M,
-    pub(super) arguments: &'a TrainingArguments,
-    pub(super) train_dataset: &'a Rows,
-    pub(super) eval_dataset: Option<&'a Rows>,
-    pub(super) loss: &'a dyn Loss,
-    pub(super) evaluators: &'a [Box<dyn Evaluator<M>>],
     pub(super) callbacks: &'a mut [Box<dyn Callback>],
-    pub(super) card: &'a ModelCardData,
-    pub(super) example_scores: Option<ExampleScores<M>>,
-    pub(super) stop: &'a AtomicBool,
-    pub(super) reporter: &'a dyn Reporter,
-    pub(super) state: &'a mut TrainerState,
-    pub(super) evaluations: &'a mut Vec<EvaluationResult>,
-    pub(super) timing: &'a mut Timing,
-    pub(super) evaluation: Option<(Preparer<'a>, Vec<Vec<usize>>)>,
-    pub(super) length: RunLength,
-    pub(super) warmup: u64,
-    pub(super) schedule: Schedule,
     pub(super) optimizer: Optimizer,
-    /// Of fp16 only.
+    /// In fp16 only.
     pub(super) loss_scaler: Option<LossScaler>,
-    pub(super) chunking: Chunking,
-    pub(super) gradients: Arena,
+    pub(super) cache: GradientCache,
+    /// Whether the gradients of the first step were checked.
     pub(super) gradients_checked: bool,
-    pub(super) workspace: Workspace,
+    pub(super) state: TrainerState,
     pub(super) position: Position,
+    pub(super) evaluations: Vec<EvaluationResult>,
+    pub(super) timing: Timing,
     pub(super) last_checkpoint: Option<PathBuf>,
-    pub(super) rows_seen: u64,
-    pub(super) sequences_seen: u64,
-    pub(super) sequences_truncated: u64,
-    pub(super) first_step: u64,
-    pub(super) begun: Instant,
+    pub(super) seen: Seen,
+    first_step: u64,
+    begun: Instant,
+}
+
+/// What the model has seen since the run began or was resumed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) rows: u64,
+    pub(super) sequences: u64,
+    pub(super) truncated: u64,
 }
 
 /// What is to be done after a step or an epoch.
@@ -63,131 +74,62 @@ pub(super) struct Due {
     pub(super) save: bool,
 }
 
-impl<'a, M: Trainable> Run<'a, M> {
-    /// Checks everything that can be checked before the first step, and allocates.
-    pub(super) fn new(
-        trainer: &'a mut Trainer<'_, M>,
-    ) -> Result<(Run<'a, M>, Preparer<'a>, Sampler), Error> {
-        let arguments = &trainer.arguments;
-        arguments.validate()?;
-        trainer.loss_scaler.validate()?;
-        check_evaluation(trainer)?;
-        let loss = &*trainer.loss;
-        let model = &mut trainer.model;
-        warn_without_effect(arguments.precision(), model.model(), trainer.reporter);
-        loss.check_model(model.model().architecture().output_columns())?;
-        let prompt = arguments.prompts.clone();
-        let prompt = prompt.or_else(|| model.default_prompt().map(str::to_owned));
-        let tokenizer = model.tokenizer();
-        let prepare = |rows, what| {
-            let dataset = Dataset::new(rows, what)?;
-            Preparer::new(dataset, loss, tokenizer.clone(), prompt.clone(), arguments.seed)
-        };
-        let training = prepare(&trainer.train_dataset, "training data")?;
-        let sample = |rows, batch_size| {
-            let seed = arguments.data_seed.unwrap_or(arguments.seed);
-            let drop_last = arguments.dataloader_drop_last;
-            Sampler::new(arguments.batch_sampler, rows, batch_size, drop_last, seed)
-        };
-        let sampler = sample(&trainer.train_dataset, arguments.per_device_train_batch_size);
-        let evaluation = match &trainer.eval_dataset {
-            None => None,
-            Some(rows) => {
-                // The same batches at every evaluation, so that the losses can be compared.
-                let drawn = sample(rows, arguments.per_device_eval_batch_size).epoch(0);
-                Some((prepare(rows, "evaluation data")?, drawn.batches))
-            }
-        };
-        let length = RunLength::new(
-            sampler.batches_per_epoch(),
-            arguments.gradient_accumulation_steps,
-            arguments.max_steps,
-            arguments.num_train_epochs,
-        );
-        let warmup = arguments.warmup_steps.resolve(length.max_steps);
-        let schedule = Schedule::new(
-            arguments.lr_scheduler_type,
-            &arguments.lr_scheduler_kwargs,
-            warmup,
-            length.max_steps,
-            arguments.learning_rate,
-        )?;
-        // Where nothing can be written, hours of training would be lost.
-        let output_dir = &arguments.output_dir;
-        std::fs::create_dir_all(output_dir)
-            .map_err(|source| Error::Io { path: output_dir.clone(), source })?;
-        let parameters = model.model().parameters();
-        let run = Run {
-            optimizer: Optimizer::new(model.model(), arguments)?,
-            loss_scaler: arguments.fp16.then(|| trainer.loss_scaler.clone()),
-            gradients: Arena::zeros(parameters.device(), parameters.layout().clone()),
-            workspace: Workspace::new(parameters.device()),
-            model,
-            arguments,
-            train_dataset: &trainer.train_dataset,
-            eval_dataset: trainer.eval_dataset.as_ref(),
-            loss,
-            evaluators: &trainer.evaluators,
-            callbacks: &mut trainer.callbacks,
-            card: &trainer.card,
-            example_scores: trainer.example_scores,
-            stop: &trainer.stop,
-            reporter: trainer.reporter,
-            state: &mut trainer.state,
-            evaluations: &mut trainer.evaluations,
-            timing: &mut trainer.timing,
-            evaluation,
-            length,
-            warmup,
-            schedule,
-            chunking: Chunking {
-                mini_batch_size: loss.mini_batch_size(),
-                max_tokens: arguments.max_tokens_per_chunk,
-            },
-            gradients_checked: false,
-            position: Position { dataset_rows: trainer.train_dataset.len(), ..Position::default() },
-            last_checkpoint: None,
-            rows_seen: 0,
-            sequences_seen: 0,
-            sequences_truncated: 0,
-            first_step: 0,
-            begun: Instant::now(),
-        };
-        Ok((run, training, sampler))
-    }
-
-    /// Sets the state, and continues from a checkpoint when one is asked for.
-    pub(super) fn begin(&mut self) -> Result<(), Error> {
-        let (arguments, total) = (self.arguments, self.length.max_steps);
-        *self.timing = Timing::default();
-        self.evaluations.clear();
-        *self.state = TrainerState {
+impl<'a, M: TextModel> Run<'a, M> {
+    /// Allocates gradients and moments, and resumes from a checkpoint when the arguments name one.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be used, or a learning rate for a parameter that does not exist.
+    pub(super) fn begin(
+        setup: &'a Setup<'a, M>,
+        model: &'a mut M,
+        callbacks: &'a mut [Box<dyn Callback>],
+        loss_scaler: &LossScaler,
+    ) -> Result<Run<'a, M>, Error> {
+        let (arguments, total) = (setup.parts.arguments, setup.length.max_steps);
+        let state = TrainerState {
             eval_steps: arguments.eval_interval().resolve(total),
             logging_steps: arguments.logging_steps.resolve(total),
             save_steps: arguments.save_steps.resolve(total),
             max_steps: total,
-            num_train_epochs: self.length.epochs,
+            num_train_epochs: setup.length.epochs,
             train_batch_size: arguments.per_device_train_batch_size,
             is_local_process_zero: true,
             is_world_process_zero: true,
             ..TrainerState::default()
         };
-        self.resume()?;
-        self.first_step = self.state.global_step;
-        self.reporter.begin("training", Some(total), "step");
-        self.reporter.advance(self.state.global_step);
-        self.callbacks.iter_mut().for_each(|callback| callback.on_train_begin(self.state));
-        Ok(())
+        let mut run = Run {
+            optimizer: Optimizer::new(model.model(), arguments)?,
+            loss_scaler: arguments.fp16.then(|| loss_scaler.clone()),
+            cache: GradientCache::new(model.model()),
+            setup,
+            model,
+            callbacks,
+            gradients_checked: false,
+            state,
+            position: Position { dataset_rows: setup.rows(), ..Position::default() },
+            evaluations: Vec::new(),
+            timing: Timing::default(),
+            last_checkpoint: None,
+            seen: Seen::default(),
+            first_step: 0,
+            #[expect(clippy::disallowed_methods, reason = "a run is timed")]
+            begun: Instant::now(),
+        };
+        run.resume()?;
+        run.first_step = run.state.global_step;
+        run.callbacks.iter_mut().for_each(|callback| callback.on_train_begin(&run.state));
+        Ok(run)
     }
 
     fn resume(&mut self) -> Result<(), Error> {
-        let output_dir = &self.arguments.output_dir;
-        let found = match &self.arguments.resume_from_checkpoint {
+        let Parts { arguments, reporter, .. } = self.setup.parts;
+        let output_dir = &arguments.output_dir;
+        let found = match &arguments.resume_from_checkpoint {
             Some(ResumeFrom::Newest(true)) => Checkpoint::newest(output_dir)?,
             Some(ResumeFrom::Path(path)) => Checkpoint::read(path)?,
             None | Some(ResumeFrom::Newest(false)) => {
                 if let Some((step, _)) = checkpoint::checkpoints(output_dir)?.last() {
-                    self.reporter.warning(&format!(
+                    reporter.warning(&format!(
                         "{} holds checkpoints of an earlier run, up to step {step}; this run \
                          starts from the beginning and replaces those of equal steps",
                         output_dir.display()
@@ -196,215 +138,161 @@ impl<'a, M: Trainable> Run<'a, M> {
                 return Ok(());
             }
         };
-        for warning in found.compare(self.arguments, self.train_dataset.len())? {
-            self.reporter.warning(&warning);
+        let rows = self.setup.rows();
+        for warning in found.compare(arguments, &rows)? {
+            reporter.warning(&warning);
         }
         found.restore(self.model, &mut self.optimizer)?;
         // The intervals and the length are those of this run's arguments.
-        let TrainerState { eval_steps, logging_steps, save_steps, max_steps, .. } = *self.state;
-        let num_train_epochs = self.state.num_train_epochs;
-        let train_batch_size = self.state.train_batch_size;
-        *self.state = TrainerState {
-            eval_steps,
-            logging_steps,
-            save_steps,
-            max_steps,
-            num_train_epochs,
-            train_batch_size,
+        self.state = TrainerState {
+            eval_steps: self.state.eval_steps,
+            logging_steps: self.state.logging_steps,
+            save_steps: self.state.save_steps,
+            max_steps: self.state.max_steps,
+            num_train_epochs: self.state.num_train_epochs,
+            train_batch_size: self.state.train_batch_size,
             ..found.state
         };
         self.position = found.position;
-        if self.arguments.ignore_data_skip {
+        if arguments.ignore_data_skip {
             self.position.batches = 0;
-            self.position.dataset_rows = self.train_dataset.len();
+            self.position.dataset_rows = rows;
         }
-        // A run that was not one of fp16 has no scale; it begins with the trainer's.
+        // A run that did not compute in fp16 has no scale; it begins with the trainer's.
         if let (Some(scaler), Some(found)) = (&mut self.loss_scaler, found.loss_scaler) {
             *scaler = found;
         }
         self.gradients_checked = self.steps_learned() > 0;
         let step = self.state.global_step;
-        self.reporter.message(&format!("resuming after step {step} from {}", found.path.display()));
+        reporter.message(&format!("resuming after step {step} from {}", found.path.display()));
         self.last_checkpoint = Some(found.path);
         Ok(())
     }
 
     /// Writes a checkpoint and the plot, then deletes checkpoints beyond the limit.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
     pub(super) fn save_checkpoint(&mut self, only_model: bool) -> Result<PathBuf, Error> {
-        let output_dir = &self.arguments.output_dir;
-        let step = self.state.global_step;
+        let arguments = self.setup.parts.arguments;
+        let (output_dir, step) = (&arguments.output_dir, self.state.global_step);
         if self.state.best_global_step == Some(step) {
             self.state.best_model_checkpoint = Some(checkpoint::checkpoint_path(output_dir, step));
         }
         self.timing.training = self.begun.elapsed().as_secs_f64() - self.timing.evaluation;
-        let card = self.model_card()?;
+        let card = model_card::render(&*self.model, self.setup.parts.card, Some(&self.report()))?;
         let snapshot = Snapshot {
             optimizer: &self.optimizer,
-            state: self.state,
+            state: &self.state,
             position: &self.position,
             loss_scaler: self.loss_scaler.as_ref(),
-            arguments: self.arguments,
+            arguments,
             last_learning_rate: self.position.last_step.learning_rate,
-            warmup: self.warmup,
+            warmup: self.setup.warmup,
         };
         let path = checkpoint::save(self.model, &card, &snapshot, only_model)?;
         self.write_plot()?;
         self.last_checkpoint = Some(path.clone());
-        if let Some(limit) = self.arguments.save_total_limit {
+        if let Some(limit) = arguments.save_total_limit {
             let best = self.state.best_model_checkpoint.as_deref();
             checkpoint::rotate(output_dir, limit, step, best)?;
         }
-        self.callbacks.iter_mut().for_each(|callback| callback.on_save(self.state, &path));
+        self.callbacks.iter_mut().for_each(|callback| callback.on_save(&self.state, &path));
         Ok(path)
     }
 
-    fn model_card(&self) -> Result<String, Error> {
-        model_card::render(
-            self.model,
-            self.card,
-            Some(&model_card::TrainingReport {
-                arguments: self.arguments,
-                state: self.state,
-                train_dataset: self.train_dataset,
-                eval_dataset: self.eval_dataset,
-                loss: self.loss,
-                evaluations: self.evaluations,
-                timing: *self.timing,
-            }),
-            self.example_scores,
-        )
+    /// The facts of the run for the model card.
+    fn report(&self) -> TrainingReport<'_> {
+        let Parts { arguments, train_sets, eval_sets, .. } = self.setup.parts;
+        TrainingReport {
+            arguments,
+            state: &self.state,
+            train_sets: reported(train_sets),
+            eval_sets: reported(eval_sets),
+            evaluations: &self.evaluations,
+            timing: self.timing,
+        }
     }
 
     fn write_plot(&self) -> Result<(), Error> {
-        let title = self.arguments.run_name.as_deref().unwrap_or("training");
-        let metric = self.arguments.best_metric().or_else(|| {
+        let arguments = self.setup.parts.arguments;
+        let title = arguments.run_name.as_deref().unwrap_or("training");
+        let metric = arguments.best_metric().or_else(|| {
             let last = self.evaluations.last()?;
             Some(format!("eval_{}", last.primary_metric))
         });
         let svg = plot::plot(title, &self.state.log_history, metric.as_deref());
-        checkpoint::write_text(&self.arguments.output_dir.join("training.svg"), &svg)
+        Ok(write_atomically(&arguments.output_dir.join("training.svg"), svg.as_bytes())?)
     }
 
-    /// Logs the run as a whole, goes back to the best parameters when asked, writes the state.
+    /// Logs the run as a whole, loads the best parameters when the arguments say so, and writes the
+    /// state.
+    ///
+    /// # Errors
+    /// When the best checkpoint cannot be read, or a file cannot be written.
     pub(super) fn finish(mut self) -> Result<TrainOutput, Error> {
+        let Parts { arguments, reporter, .. } = self.setup.parts;
         let seconds = self.begun.elapsed().as_secs_f64();
         self.timing.training = seconds - self.timing.evaluation;
         let steps = self.state.global_step - self.first_step;
-        // Not a number, rather than zero, when every loss overflowed.
+        // NaN rather than 0 when every loss overflowed.
         let training_loss = match self.state.global_step {
             0 => 0.0,
             all => self.position.total_loss / (all - self.position.overflowed_losses) as f64,
         };
         let mut metrics = Metrics::new();
         metrics.insert("train_runtime", seconds);
-        metrics.insert("train_samples_per_second", self.rows_seen as f64 / seconds);
+        metrics.insert("train_samples_per_second", self.seen.rows as f64 / seconds);
         metrics.insert("train_steps_per_second", steps as f64 / seconds);
         metrics.insert("total_flos", self.state.total_flos);
         metrics.insert("train_loss", training_loss);
         let record: LogRecord =
             metrics.0.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         self.add_record(record);
-        if self.sequences_truncated > 0 {
-            self.reporter.warning(&format!(
+        self.warn_at_end();
+        let best = self.state.best_model_checkpoint.as_ref();
+        if let Some(best) = best.filter(|_| arguments.load_best_model_at_end) {
+            self.model.load_parameters(best)?;
+            reporter.message(&format!("took the best parameters, of {}", best.display()));
+        }
+        checkpoint::write_json(&arguments.output_dir.join("trainer_state.json"), &self.state)?;
+        self.write_plot()?;
+        self.callbacks.iter_mut().for_each(|callback| callback.on_train_end(&self.state));
+        let Run { state, evaluations, timing, .. } = self;
+        let global_step = state.global_step;
+        Ok(TrainOutput { global_step, training_loss, metrics, state, evaluations, timing })
+    }
+
+    /// Warns of inputs that were truncated and of steps that were skipped.
+    fn warn_at_end(&self) {
+        let reporter = self.setup.parts.reporter;
+        if self.seen.truncated > 0 {
+            reporter.warning(&format!(
                 "{} of {} training inputs were longer than the maximum length of {} tokens and \
-                 were cut",
-                self.sequences_truncated,
-                self.sequences_seen,
-                self.model.tokenizer().max_length().unwrap_or(usize::MAX)
+                 were truncated",
+                self.seen.truncated,
+                self.seen.sequences,
+                self.model.max_length().unwrap_or(usize::MAX)
             ));
         }
         if self.position.skipped_steps > 0 {
-            self.reporter.warning(&format!(
+            reporter.warning(&format!(
                 "{} of {} steps were skipped, as their loss or gradients overflowed in fp16",
                 self.position.skipped_steps, self.state.global_step
             ));
         }
-        let best = self.state.best_model_checkpoint.as_ref();
-        if let Some(best) = best.filter(|_| self.arguments.load_best_model_at_end) {
-            self.model.load_parameters(best)?;
-            self.reporter.message(&format!("took the best parameters, of {}", best.display()));
-        }
-        checkpoint::write_json(
-            &self.arguments.output_dir.join("trainer_state.json"),
-            &*self.state,
-        )?;
-        self.write_plot()?;
-        self.callbacks.iter_mut().for_each(|callback| callback.on_train_end(self.state));
-        Ok(TrainOutput { global_step: self.state.global_step, training_loss, metrics })
     }
 
-    pub(super) fn count_truncated(&mut self, batch: &PreparedBatch) {
-        self.sequences_seen += batch.tokens.len() as u64;
+    pub(super) fn count(&mut self, batch: &PreparedBatch) {
+        self.seen.sequences += batch.tokens.len() as u64;
         let truncated = batch.tokens.iter().filter(|sequence| sequence.truncated > 0).count();
-        self.sequences_truncated += truncated as u64;
+        self.seen.truncated += truncated as u64;
     }
 }
 
-impl<M: Trainable> Trainer<'_, M> {
-    /// Checks before the training that [`Trainer::save_model`] may write to `directory` after it.
-    ///
-    /// # Errors
-    /// When `directory` holds something else than a model.
-    pub fn check_destination(&self, directory: &std::path::Path) -> Result<(), Error> {
-        let replaceable =
-            ["config.json", "modules.json"].iter().any(|f| directory.join(f).exists());
-        let empty =
-            || std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none());
-        if directory.exists() && !replaceable && !empty() {
-            return Err(Error::File {
-                path: directory.to_owned(),
-                message: "expected an empty folder or an earlier model, got other files".to_owned(),
-            });
-        }
-        Ok(())
-    }
-
-    /// Writes the model with its card to `directory`, in place of an earlier model there.
-    ///
-    /// # Errors
-    /// When `directory` holds something else than a model, or a file cannot be written.
-    pub fn save_model(&self, directory: &std::path::Path) -> Result<(), Error> {
-        self.check_destination(directory)?;
-        let card = self.model_card()?;
-        checkpoint::write_directory(directory, |folder| {
-            Ok(self.model.save_files(folder, Some(&card))?)
-        })
-    }
-
-    /// The model card as it is now.
-    ///
-    /// # Errors
-    /// When the examples cannot be scored or the tokenizer refuses a text.
-    pub fn model_card(&self) -> Result<String, Error> {
-        let report = model_card::TrainingReport {
-            arguments: &self.arguments,
-            state: &self.state,
-            train_dataset: &self.train_dataset,
-            eval_dataset: self.eval_dataset.as_ref(),
-            loss: &*self.loss,
-            evaluations: &self.evaluations,
-            timing: self.timing,
-        };
-        model_card::render(&self.model, &self.card, Some(&report), self.example_scores)
-    }
-}
-
-fn check_evaluation<M: Trainable>(trainer: &Trainer<'_, M>) -> Result<(), Error> {
-    let strategy = trainer.arguments.eval_strategy;
-    let evaluates = strategy != IntervalStrategy::No || trainer.arguments.eval_on_start;
-    if evaluates && trainer.eval_dataset.is_none() && trainer.evaluators.is_empty() {
-        let got = serde_json::to_value(strategy).ok();
-        return Err(Error::Argument {
-            field: "eval_strategy".to_owned(),
-            expected: "no, as there is neither an evaluation data set nor an evaluator".to_owned(),
-            got: got.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(),
-        });
-    }
-    Ok(())
-}
-
-fn warn_without_effect(precision: Precision, model: &Model, reporter: &dyn Reporter) {
-    if precision != Precision::Float32 && !model.architecture().has_linear_layers() {
-        reporter.warning(&format!("{precision} = true has no effect: there is no linear layer"));
-    }
+/// Sets as the model card reads them.
+pub(super) fn reported(sets: &[TrainingSet]) -> Vec<ReportedSet<'_>> {
+    sets.iter()
+        .map(|set| ReportedSet { name: &set.name, rows: &*set.rows, loss: &*set.loss })
+        .collect()
 }

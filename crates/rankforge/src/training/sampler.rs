@@ -1,35 +1,15 @@
+use crate::arguments::BatchSampler;
+use crate::error::Error;
+use crate::training::dataset::Dataset;
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
-use rankforge_data::{Rows, Value};
-use serde::{Deserialize, Serialize};
+use rankforge_data::Value;
 use std::collections::HashMap;
-
-/// Columns that are labels; the first that is present is the one that is used.
-pub const LABEL_COLUMNS: [&str; 4] = ["label", "labels", "score", "scores"];
 
 /// Passes in which batches are drawn again when duplicates make the first pass too short.
 const RESAMPLING_PASSES: usize = 2;
 
-/// How rows become batches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BatchSampler {
-    /// A random permutation, cut into batches.
-    #[serde(alias = "BATCH_SAMPLER")]
-    BatchSampler,
-    /// A random permutation, cut so that no value occurs twice in a batch, in whatever column;
-    /// rows that would repeat one wait for a later batch.
-    ///
-    /// Values are numbered once, so `no_duplicates_hashed` is the same thing.
-    #[serde(
-        alias = "NO_DUPLICATES",
-        alias = "no_duplicates_hashed",
-        alias = "NO_DUPLICATES_HASHED"
-    )]
-    NoDuplicates,
-}
-
-/// Draws the batches of each epoch.
+/// Draws the batches of each epoch from one training set.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     rows: usize,
@@ -49,23 +29,36 @@ pub struct EpochBatches {
 }
 
 impl Sampler {
-    /// A sampler over `rows`; label columns are no values in the sense of `NO_DUPLICATES`.
+    /// A sampler over the rows of a set; labels are not compared by `NO_DUPLICATES`.
+    ///
+    /// # Errors
+    /// When a row cannot be read.
     ///
     /// # Panics
     /// When `batch_size` is 0.
     pub fn new(
         kind: BatchSampler,
-        rows: &Rows,
+        dataset: &Dataset,
         batch_size: usize,
         drop_last: bool,
         seed: u64,
-    ) -> Sampler {
+    ) -> Result<Sampler, Error> {
         assert!(batch_size > 0, "batches of 0 rows");
         let values = match kind {
             BatchSampler::BatchSampler => None,
-            BatchSampler::NoDuplicates => Some(RowValues::new(rows)),
+            BatchSampler::NoDuplicates => Some(RowValues::new(dataset)?),
         };
-        Sampler { rows: rows.len(), batch_size, drop_last, seed, values }
+        Ok(Sampler { rows: dataset.len(), batch_size, drop_last, seed, values })
+    }
+
+    /// Rows of the set.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Rows of a full batch.
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
     }
 
     /// Batches that an epoch is said to have, `floor` or `ceil` of rows over batch size; with
@@ -177,22 +170,22 @@ struct RowValues {
 }
 
 impl RowValues {
-    fn new(rows: &Rows) -> RowValues {
-        let columns: Vec<&[Value]> = rows
-            .columns()
-            .iter()
-            .filter(|(name, _)| !LABEL_COLUMNS.contains(&name.as_str()) && name != "dataset_name")
-            .map(|(_, values)| values.as_slice())
-            .collect();
+    fn new(dataset: &Dataset) -> Result<RowValues, Error> {
+        let columns = dataset.text_columns().len();
         let mut known = HashMap::new();
-        let mut numbers = Vec::with_capacity(columns.len() * rows.len());
-        for row in 0..rows.len() {
-            for column in &columns {
-                let fresh = u32::try_from(known.len()).expect("fewer than 2^32 distinct values");
-                numbers.push(*known.entry(value_text(&column[row])).or_insert(fresh));
+        let mut numbers = Vec::with_capacity(columns * dataset.len());
+        dataset.for_each_piece(|_, rows| {
+            let texts: Vec<&[Value]> =
+                dataset.text_columns().iter().map(|&index| &rows.columns()[index].1[..]).collect();
+            for row in 0..rows.len() {
+                for column in &texts {
+                    let fresh = u32::try_from(known.len()).expect("fewer than 2^32 values");
+                    numbers.push(*known.entry(value_text(&column[row])).or_insert(fresh));
+                }
             }
-        }
-        RowValues { columns: columns.len(), numbers, distinct: known.len() }
+            Ok(())
+        })?;
+        Ok(RowValues { columns, numbers, distinct: known.len() })
     }
 
     fn of(&self, row: usize) -> &[u32] {
@@ -200,32 +193,23 @@ impl RowValues {
     }
 }
 
-/// What a value reads like; the number 1 and the text "1" are the same, a list is one value.
+/// What the cell of a text column reads like; a list is one value.
 fn value_text(value: &Value) -> String {
     match value {
-        Value::Null => "None".to_owned(),
         Value::Text(text) => text.clone(),
-        Value::Integer(number) => number.to_string(),
-        Value::Float(number) => format!("{number:?}"),
-        Value::Boolean(true) => "True".to_owned(),
-        Value::Boolean(false) => "False".to_owned(),
         Value::List(items) => {
             // Quoted, so that ["a, b"] and ["a", "b"] differ.
-            let items: Vec<String> = items
-                .iter()
-                .map(|item| match item {
-                    Value::Text(text) => format!("{text:?}"),
-                    other => value_text(other),
-                })
-                .collect();
+            let items: Vec<String> =
+                items.iter().map(|item| format!("{:?}", value_text(item))).collect();
             format!("[{}]", items.join(", "))
         }
+        other => unreachable!("{} in a column of texts that was checked", other.describe()),
     }
 }
 
 /// A random order of `0..count` (Fisher and Yates), written out here so that no release of a
 /// library can change the order that a seed stands for.
-fn permutation(count: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
+pub(super) fn permutation(count: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     for last in (1..count).rev() {
         // The high half of a 64 x 64 bit product is uniform in 0..=last up to 2^-64 · last.

@@ -1,27 +1,7 @@
-use crate::Error;
-use serde::{Deserialize, Serialize};
+use crate::arguments::LearningRateScheduler;
+use crate::error::Error;
 use serde_json::{Map, Value};
 use std::f64::consts::PI;
-
-/// How the learning rate changes over a run; names as in transformers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LearningRateScheduler {
-    /// Straight down to 0.
-    Linear,
-    /// Half a cosine down to 0; `num_cycles` 0.5.
-    Cosine,
-    /// Half cosines down to 0, each from the top; `num_cycles` 1.
-    CosineWithRestarts,
-    /// Down to `lr_end` (1e-7) by a `power` (1) of the rest.
-    Polynomial,
-    /// No change, no warm-up.
-    Constant,
-    /// No change after the warm-up.
-    ConstantWithWarmup,
-    /// By the inverse square root of the step; `timescale` is the warm-up, or 10,000 without.
-    InverseSqrt,
-}
 
 /// The factor on the learning rate at each step of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,10 +17,10 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// A schedule of `total` steps, the first `warmup` of which rise from 0.
+    /// A schedule of `total` steps, the first `warmup` of which are the warm-up.
     ///
     /// # Errors
-    /// A setting that the schedule does not have, or an unusable value of one.
+    /// A setting that the schedule does not have, or an unusable value.
     pub fn new(
         scheduler: LearningRateScheduler,
         settings: &Map<String, Value>,
@@ -137,21 +117,22 @@ fn setting(settings: &Map<String, Value>, name: &str, default: f64) -> Result<f6
     }
 }
 
-/// How many steps a run has.
+/// The length of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunLength {
-    /// Batches of an epoch.
+    /// Number of batches in an epoch.
     pub batches_per_epoch: usize,
-    /// Optimizer steps of an epoch: `ceil(batches / accumulation)`.
+    /// Number of optimizer steps in an epoch: `ceil(batches / accumulation)`.
     pub updates_per_epoch: u64,
-    /// Optimizer steps of the run.
+    /// Number of optimizer steps in the run.
     pub max_steps: u64,
-    /// Epochs that are begun.
+    /// Number of epochs that the run begins.
     pub epochs: u64,
 }
 
 impl RunLength {
-    /// From the batches of an epoch; `max_steps` above 0 takes the place of `epochs`.
+    /// The length of a run with `batches` batches in an epoch; `max_steps` replaces `epochs` when
+    /// above 0.
     pub fn new(batches: usize, accumulation: usize, max_steps: i64, epochs: f64) -> RunLength {
         let updates = (batches.div_ceil(accumulation) as u64).max(1);
         let (max_steps, epochs) = match u64::try_from(max_steps) {

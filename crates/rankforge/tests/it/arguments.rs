@@ -77,7 +77,6 @@ fn features_that_are_not_there_yet_are_errors_unless_left_at_their_default() {
         ("report_to", json!("wandb")),
         ("report_to", json!(["wandb"])),
         ("gradient_checkpointing", json!(true)),
-        ("multi_dataset_batch_sampler", json!("round_robin")),
         ("neftune_noise_alpha", json!(5)),
         ("save_safetensors", json!(false)),
     ] {
@@ -140,7 +139,8 @@ fn a_value_of_the_wrong_type_is_an_error_that_names_the_field() {
         ("batch_sampler", json!("group_by_label")),
         ("lr_scheduler_type", json!("reduce_lr_on_plateau")),
         ("per_device_train_batch_size", json!(-1)),
-        ("prompts", json!({"query": "q: "})),
+        ("prompts", json!({"query": 3})),
+        ("multi_dataset_batch_sampler", json!("in_turn")),
         ("seed", json!(0.5)),
     ] {
         let message = read(json!({name: value})).unwrap_err();

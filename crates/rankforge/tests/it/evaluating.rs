@@ -1,11 +1,10 @@
 //! Evaluation inside a run, and the checkpoints it asks for.
 
-use crate::testing::{
-    bits, device, figures, labelled_pairs, loss, names, prepared, tiny_bert, trainer,
-};
-use rankforge::encoder::{CrossEncoder, Reporter, Silent, Trainable, Workspace};
-use rankforge::evaluation::{Evaluator, Moment};
-use rankforge::training::{Chunking, TrainerState, loss_without_gradients};
+use crate::batches::{WHOLE, prepared};
+use crate::testing::{bits, eval_set, figures, labelled_pairs, loss, names, tiny_bert, trainer};
+use rankforge::encoder::{CrossEncoder, TextModel};
+use rankforge::evaluation::{EvaluationContext, Evaluator};
+use rankforge::training::{GradientCache, TrainerState};
 use rankforge::{Error, Metrics};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,17 +32,12 @@ impl<M> Evaluator<M> for Prescribed {
         json!({"at_k": 10})
     }
 
-    fn evaluate(
-        &self,
-        _model: &M,
-        moment: Moment<'_>,
-        _reporter: &dyn Reporter,
-    ) -> Result<Metrics, Error> {
-        assert!(moment.output_path.is_some_and(|path| path.ends_with("eval") && path.is_dir()));
+    fn evaluate(&self, _model: &M, context: &EvaluationContext<'_>) -> Result<Metrics, Error> {
+        assert!(context.output_path.is_some_and(|path| path.ends_with("eval") && path.is_dir()));
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let mut metrics = Metrics::new();
         metrics.insert("dev_score", self.values[call % self.values.len()]);
-        metrics.insert("dev_step", moment.steps as f64);
+        metrics.insert("dev_step", context.steps as f64);
         Ok(metrics)
     }
 }
@@ -54,11 +48,10 @@ fn prescribed(values: &[f64]) -> Box<dyn Evaluator<CrossEncoder>> {
 
 fn evaluated(options: Value) -> TrainerState {
     let folder = tempfile::tempdir().unwrap();
-    let mut trainer = trainer(folder.path(), options, &Silent);
+    let mut trainer = trainer(folder.path(), options);
     trainer.evaluators.push(prescribed(&[0.5]));
-    trainer.eval_dataset = Some(labelled_pairs(11));
-    trainer.train().unwrap();
-    trainer.state
+    trainer.eval_sets.push(eval_set(&trainer, labelled_pairs(11)));
+    trainer.train().unwrap().state
 }
 
 #[test]
@@ -99,10 +92,8 @@ fn an_evaluation_has_the_loss_of_its_rows_and_the_speed() {
     // The model did not change, so the loss is that of all rows at once.
     let model = tiny_bert(0.1, 1);
     let loss = loss("BinaryCrossEntropyLoss", json!({}));
-    let batch = prepared(&model, &*loss, &labelled_pairs(11));
-    let mut workspace = Workspace::new(&device());
-    let whole =
-        loss_without_gradients(model.model(), &*loss, &batch, &Chunking::default(), &mut workspace);
+    let batch = prepared(&model, &loss, &labelled_pairs(11), &[]);
+    let whole = GradientCache::new(model.model()).loss(model.model(), &*loss, &batch, WHOLE);
     let found = record["eval_loss"].as_f64().unwrap();
     assert!((found - whole.value).abs() < 1e-6, "{found} {}", whole.value);
 }
@@ -110,9 +101,11 @@ fn an_evaluation_has_the_loss_of_its_rows_and_the_speed() {
 #[test]
 fn evaluation_without_anything_to_evaluate_on_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    let mut trainer = trainer(folder.path(), json!({"eval_strategy": "epoch"}), &Silent);
+    let mut trainer = trainer(folder.path(), json!({"eval_strategy": "epoch"}));
     let message = trainer.train().unwrap_err().to_string();
-    assert!(message.contains("eval_strategy"), "{message}");
+    let expected = "eval_strategy: expected no, as there is neither an evaluation data set nor an \
+                    evaluator, got epoch";
+    assert_eq!(message, expected);
 }
 
 #[test]
@@ -122,7 +115,7 @@ fn a_missing_best_metric_names_those_there_are() {
         "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "best",
         "metric_for_best_model": "dev_ndcg",
     });
-    let mut trainer = trainer(folder.path(), options, &Silent);
+    let mut trainer = trainer(folder.path(), options);
     trainer.evaluators.push(prescribed(&[0.5]));
     let message = trainer.train().unwrap_err().to_string();
     assert!(message.contains("eval_dev_score") && message.contains("eval_dev_ndcg"), "{message}");
@@ -136,16 +129,16 @@ fn old_checkpoints_go_but_not_the_best_and_not_the_newest() {
         "save_steps": 2, "save_total_limit": 2, "load_best_model_at_end": true,
         "metric_for_best_model": "dev_score",
     });
-    let mut trainer = trainer(folder.path(), options, &Silent);
+    let mut trainer = trainer(folder.path(), options);
     trainer.evaluators.push(prescribed(&[0.1, 0.9, 0.3, 0.9, 0.2]));
-    trainer.train().unwrap();
+    let state = trainer.train().unwrap().state;
     let kept = names(folder.path());
     assert_eq!(
         kept,
         ["checkpoint-10", "checkpoint-4", "eval", "trainer_state.json", "training.svg"]
     );
-    assert_eq!(trainer.state.best_global_step, Some(4), "an equal figure is no better one");
-    assert_eq!(trainer.state.best_metric, Some(0.9));
+    assert_eq!(state.best_global_step, Some(4), "an equal figure is no better one");
+    assert_eq!(state.best_metric, Some(0.9));
     // The model is the best one again, not the last.
     let mut best = tiny_bert(0.1, 99);
     best.load_parameters(&folder.path().join("checkpoint-4")).unwrap();
@@ -161,7 +154,7 @@ fn saving_the_best_only_writes_a_checkpoint_for_each_new_best() {
         "max_steps": 8, "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "best",
         "metric_for_best_model": "dev_score", "greater_is_better": false,
     });
-    let mut trainer = trainer(folder.path(), options, &Silent);
+    let mut trainer = trainer(folder.path(), options);
     trainer.evaluators.push(prescribed(&[0.5, 0.7, 0.3, 0.4]));
     trainer.train().unwrap();
     let kept = names(folder.path());

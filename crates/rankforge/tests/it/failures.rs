@@ -1,12 +1,15 @@
 //! Runs that cannot go on, and what is left of them.
 
-use crate::testing::{
-    FullDisk, Remembering, arguments, broken, labelled_pairs, loss, names, tiny_bert, trainer,
-};
-use rankforge::Error;
-use rankforge::encoder::{Silent, Trainable};
+use crate::broken::{FullDisk, broken};
+use crate::support::{Heard, table, text};
+use crate::testing::{arguments, labelled_pairs, loss, names, tiny_bert, trainer};
+use rankforge::base::FileError;
+use rankforge::data::Value;
+use rankforge::encoder::{EncoderError, TextModel};
 use rankforge::training::Trainer;
+use rankforge::{Error, NotFinite};
 use serde_json::json;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 #[test]
@@ -19,10 +22,10 @@ fn a_full_disk_is_an_error_and_earlier_checkpoints_stay() {
         arguments(folder.path(), options),
         labelled_pairs(30),
         loss("BinaryCrossEntropyLoss", json!({})),
-        &Silent,
     );
     let error = trainer.train().unwrap_err();
-    assert!(matches!(error, Error::Encoder(_)), "{error}");
+    assert!(matches!(&error, Error::Encoder(EncoderError::File(_))), "{error}");
+    assert!(error.hint().unwrap().starts_with("the disk is full"), "{:?}", error.hint());
     assert_eq!(names(folder.path()), ["checkpoint-4", "training.svg"]);
     assert!(folder.path().join("checkpoint-4/optimizer.safetensors").is_file());
 }
@@ -33,30 +36,38 @@ fn an_output_dir_that_cannot_be_made_is_an_error() {
     let file = folder.path().join("file");
     std::fs::write(&file, "not a folder").unwrap();
     let options = json!({"max_steps": 1, "save_strategy": "steps"});
-    let mut trainer = trainer(&file.join("run"), options, &Silent);
+    let mut trainer = trainer(&file.join("run"), options);
     let error = trainer.train().unwrap_err();
-    assert!(matches!(error, Error::Io { .. }), "{error}");
+    assert!(matches!(error, Error::File(FileError::Io { .. })), "{error}");
 }
 
 #[test]
 fn a_loss_that_is_not_a_number_stops_the_run_and_names_step_rows_and_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({"save_strategy": "steps", "save_steps": 3});
-    let mut trainer = trainer(folder.path(), options, &Silent);
-    trainer.loss = broken(5..usize::MAX, false);
+    let mut trainer = trainer(folder.path(), options);
+    trainer.train_sets[0].loss = broken(5..usize::MAX, false);
     let error = trainer.train().unwrap_err();
-    assert!(matches!(error, Error::NotFinite(_)), "{error}");
     let message = error.to_string();
-    assert!(message.contains("loss is NaN in step 5"), "{message}");
-    assert!(message.contains("checkpoint-3"), "{message}");
-    let rows = message.split("training rows ").nth(1).unwrap().split(';').next().unwrap();
-    assert_eq!(rows.split(", ").count(), 4, "{message}");
+    let Error::NotFinite(NotFinite { what, step, rows, checkpoint, .. }) = error else {
+        panic!("{message}")
+    };
+    assert_eq!((what, step), ("loss", 5));
+    assert_eq!(checkpoint, Some(folder.path().join("checkpoint-3")));
+    assert!(rows.len() == 4 && rows.iter().all(|row| (1..=30).contains(row)), "{rows:?}");
+    let listed: Vec<String> = rows.iter().map(usize::to_string).collect();
+    let expected = format!(
+        "the loss is NaN in step 5 (epoch 0.50), training rows {}; the last good checkpoint is {}",
+        listed.join(", "),
+        folder.path().join("checkpoint-3").display()
+    );
+    assert_eq!(message, expected);
 }
 
 #[test]
 fn poisoned_weights_stop_the_run_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
-    let mut trainer = trainer(folder.path(), json!({"save_strategy": "steps"}), &Silent);
+    let mut trainer = trainer(folder.path(), json!({"save_strategy": "steps"}));
     trainer.model.model_mut().parameters_mut().flat_mut().fill(f32::NAN);
     let message = trainer.train().unwrap_err().to_string();
     assert!(message.contains("in step 1 "), "{message}");
@@ -67,41 +78,56 @@ fn poisoned_weights_stop_the_run_before_anything_is_written() {
 #[test]
 fn a_loss_without_gradient_is_a_warning_as_parameters_were_reached() {
     let folder = tempfile::tempdir().unwrap();
-    let reporter = Remembering::default();
-    let mut trainer = trainer(folder.path(), json!({"max_steps": 2}), &reporter);
-    trainer.loss = broken(0..0, true);
+    let heard = Arc::new(Heard::default());
+    let mut trainer = trainer(folder.path(), json!({"max_steps": 2}));
+    trainer.reporter = heard.clone();
+    trainer.train_sets[0].loss = broken(0..0, true);
     trainer.train().unwrap();
-    assert!(reporter.warned("all gradients are exactly zero"));
+    assert!(heard.warned("all gradients are exactly zero"));
+}
+
+/// What training says of a table.
+fn refused(columns: Vec<(&str, Vec<Value>)>) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = trainer(folder.path(), json!({"max_steps": 1}));
+    trainer.train_sets[0].rows = Arc::new(table(columns));
+    let message = trainer.train().unwrap_err().to_string();
+    assert!(names(folder.path()).is_empty(), "something was written");
+    assert_eq!(trainer.check_rows().unwrap_err().to_string(), message);
+    message
 }
 
 #[test]
 fn rows_that_do_not_fit_are_errors_that_name_row_and_column() {
-    use rankforge::data::{Rows, Value};
-    let text = |text: &str| Value::Text(text.to_owned());
-    let train = |columns: Vec<(&str, Vec<Value>)>| {
-        let folder = tempfile::tempdir().unwrap();
-        let mut trainer = trainer(folder.path(), json!({"max_steps": 1}), &Silent);
-        let columns = columns.into_iter().map(|(name, values)| (name.to_owned(), values));
-        trainer.train_dataset = Rows::new(columns.collect()).unwrap();
-        trainer.train().unwrap_err().to_string()
-    };
     let two = || vec![text("a"), text("b")];
-    let message = train(vec![
-        ("query", two()),
-        ("answer", vec![text("a"), Value::Null]),
-        ("label", vec![Value::Integer(1), Value::Integer(0)]),
-    ]);
-    assert!(message.contains("row 2") && message.contains("`answer`"), "{message}");
-    let message = train(vec![
-        ("query", two()),
-        ("answer", two()),
-        ("label", vec![Value::Float(f64::NAN), Value::Integer(0)]),
-    ]);
-    assert!(message.contains("row 1") && message.contains("`label`"), "{message}");
-    let message = train(vec![("query", two()), ("dataset_name", two())]);
-    assert!(message.contains("reserved"), "{message}");
-    let message = train(vec![("label", vec![Value::Integer(1)])]);
-    assert!(message.contains("text column"), "{message}");
-    let message = train(vec![("query", vec![])]);
-    assert!(message.contains("at least one row"), "{message}");
+    let labels = |first: Value| vec![first, Value::Integer(0)];
+    assert_eq!(
+        refused(vec![
+            ("query", two()),
+            ("answer", vec![text("a"), Value::Null]),
+            ("label", labels(Value::Integer(1))),
+        ]),
+        "training data, row 2, column `answer`: expected a text, got null"
+    );
+    assert_eq!(
+        refused(vec![
+            ("query", two()),
+            ("answer", two()),
+            ("label", labels(Value::Float(f64::NAN))),
+        ]),
+        "training data, row 1, column `label`: expected a finite number, got float NaN"
+    );
+    assert_eq!(
+        refused(vec![("query", two()), ("dataset_name", two())]),
+        "training data: expected other column names than `return_loss` and `dataset_name`, got \
+         `dataset_name`"
+    );
+    assert_eq!(
+        refused(vec![("label", vec![Value::Integer(1)])]),
+        "training data: expected a text column, got only `label`"
+    );
+    assert_eq!(
+        refused(vec![("query", vec![])]),
+        "training data: expected at least one row, got none"
+    );
 }

@@ -1,18 +1,29 @@
 //! Integration tests of rankforge.
 
 mod arguments;
+mod batches;
+mod broken;
+mod cached;
+mod dual;
+mod epochs;
+mod errors;
 mod evaluating;
 mod evaluation;
+mod examples;
 mod failures;
+mod frozen;
 mod gradients;
 mod half_precision;
 mod losses;
 mod mining;
 mod model_card;
 mod optimizer;
+mod own_parts;
+mod prompts;
 mod resume;
 mod samplers;
 mod schedule;
+mod several_sets;
 mod support;
 mod testing;
 mod training;

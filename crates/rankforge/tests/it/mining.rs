@@ -1,15 +1,17 @@
-//! Mining on the golden table, on made-up vectors, and against the algorithm written out on full matrices.
+//! Mining on the golden table, on made-up vectors, and against the algorithm written out on full
+//! matrices.
 
+mod cache;
 mod edge_cases;
 mod golden;
 mod options;
 mod oracle;
 
-use crate::support::{TableEncoder, table, text};
+use crate::support::{Heard, TableEncoder, table, text};
 use rankforge::data::{Rows, Value};
-use rankforge::encoder::Silent;
-use rankforge::evaluation::PairScorer;
-use rankforge::mining::{Mined, MiningOptions, OutputFormat, mine_hard_negatives};
+use rankforge::encoder::Score;
+use rankforge::mining::{HardNegativeMiner, Mined, MiningOptions, OutputFormat};
+use std::sync::Arc;
 
 /// A table of query and answer.
 fn pairs(pairs: &[(&str, &str)]) -> Rows {
@@ -19,14 +21,24 @@ fn pairs(pairs: &[(&str, &str)]) -> Rows {
     ])
 }
 
-/// Mines without a cross-encoder; `corpus` may be empty.
+/// A miner with options and a corpus, which may be empty.
+fn miner<'a>(
+    encoder: &'a TableEncoder,
+    options: &MiningOptions,
+    corpus: &'a [String],
+) -> HardNegativeMiner<'a> {
+    let (options, corpus) = (options.clone(), Some(corpus));
+    HardNegativeMiner { options, corpus, ..HardNegativeMiner::new(encoder) }
+}
+
+/// Mines without a cross-encoder.
 fn mine(
     rows: &Rows,
     encoder: &TableEncoder,
     options: &MiningOptions,
     corpus: &[String],
 ) -> Result<Mined, rankforge::Error> {
-    mine_hard_negatives(rows, encoder, options, None, Some(corpus), &Silent)
+    miner(encoder, options, corpus).mine(rows)
 }
 
 /// Mines with a cross-encoder.
@@ -35,9 +47,23 @@ fn mine_rescored(
     encoder: &TableEncoder,
     options: &MiningOptions,
     corpus: &[String],
-    model: &dyn PairScorer,
+    model: &dyn Score,
 ) -> Mined {
-    mine_hard_negatives(rows, encoder, options, Some(model), Some(corpus), &Silent).unwrap()
+    let miner = miner(encoder, options, corpus);
+    HardNegativeMiner { cross_encoder: Some(model), ..miner }.mine(rows).unwrap()
+}
+
+/// Mines, and hears what is said.
+fn mine_heard(
+    rows: &Rows,
+    encoder: &TableEncoder,
+    options: &MiningOptions,
+    corpus: &[String],
+) -> (Mined, Arc<Heard>) {
+    let heard = Arc::new(Heard::default());
+    let miner = miner(encoder, options, corpus);
+    let miner = HardNegativeMiner { reporter: heard.clone(), ..miner };
+    (miner.mine(rows).unwrap(), heard)
 }
 
 /// Each row as text: cells divided by spaces, lists in brackets, floats with four decimals.

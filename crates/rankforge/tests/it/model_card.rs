@@ -1,26 +1,24 @@
 //! Model cards: what they say of a trained model.
 
-use crate::testing::{labelled_pairs, trainer};
-use rankforge::data::{Rows, Value};
-use rankforge::encoder::{CrossEncoder, EncoderError, PredictOptions, Silent};
+use crate::support::{list, table, text};
+use crate::testing::{eval_set, labelled_pairs, tiny_bert, trainer};
+use rankforge::Metrics;
+use rankforge::data::Value;
+use rankforge::encoder::CrossEncoder;
 use rankforge::model_card::{DatasetName, EvaluationResult, ModelCardData, render};
-use rankforge::training::Trainer;
-use rankforge::{Metrics, training::LogRecord};
+use rankforge::training::{LogRecord, TrainOutput, Trainer};
 use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
 
-fn scores(model: &CrossEncoder, pairs: &[(&str, &str)]) -> Result<Vec<f32>, EncoderError> {
-    Ok(model.predict(pairs, &PredictOptions::default(), &Silent)?.values)
-}
-
-fn trained(folder: &std::path::Path) -> Trainer<'static, CrossEncoder> {
+fn trained(folder: &Path) -> Trainer<CrossEncoder> {
     let options = json!({
         "max_steps": 4, "learning_rate": 2e-3, "logging_strategy": "steps", "logging_steps": 2,
         "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2,
         "load_best_model_at_end": true, "run_name": "first try",
     });
-    let mut trainer = trainer(folder, options, &Silent);
-    trainer.eval_dataset = Some(labelled_pairs(7));
-    trainer.example_scores = Some(scores);
+    let mut trainer = trainer(folder, options);
+    trainer.eval_sets.push(eval_set(&trainer, labelled_pairs(7)));
     trainer.card = ModelCardData {
         language: vec!["en".to_owned()],
         license: Some("apache-2.0".to_owned()),
@@ -34,6 +32,11 @@ fn trained(folder: &std::path::Path) -> Trainer<'static, CrossEncoder> {
     };
     trainer.train().unwrap();
     trainer
+}
+
+/// What the trainer knows of its run.
+fn output(trainer: &mut Trainer<CrossEncoder>) -> &mut TrainOutput {
+    trainer.output.as_mut().unwrap()
 }
 
 fn evaluation(name: &str, map: f64) -> EvaluationResult {
@@ -60,7 +63,8 @@ fn assert_contains(card: &str, fragments: &[&str]) {
 fn a_trained_models_card_has_every_section() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = trained(folder.path());
-    trainer.evaluations = vec![evaluation("nq-dev", 0.5), evaluation("gooaq-dev", 0.25)];
+    output(&mut trainer).evaluations =
+        vec![evaluation("nq-dev", 0.5), evaluation("gooaq-dev", 0.25)];
     let card = trainer.model_card().unwrap();
     assert!(
         card.starts_with(
@@ -70,11 +74,13 @@ fn a_trained_models_card_has_every_section() {
     assert_contains(
         &card,
         &[
-            "- cross-encoder\n- reranker\n- dataset_size:30\n- generated_from_trainer\n- loss:BinaryCrossEntropyLoss\n",
+            "- cross-encoder\n- reranker\n- dataset_size:30\n- generated_from_trainer\n\
+             - loss:BinaryCrossEntropyLoss\n",
             "datasets:\n- someone/colours\n",
             "pipeline_tag: text-ranking\nlibrary_name: sentence-transformers\n",
             "metrics:\n- map\n- ndcg@10\n",
-            "model-index:\n- name: A tiny reranker\n  results:\n  - task:\n      type: cross-encoder-reranking\n",
+            "model-index:\n- name: A tiny reranker\n  results:\n  - task:\n      \
+             type: cross-encoder-reranking\n",
             "\n# A tiny reranker\n",
             "on [colours](https://huggingface.co/datasets/someone/colours) with rankforge.",
             "- **Maximum Sequence Length:** 24 tokens\n- **Number of Output Labels:** 1 label\n",
@@ -84,13 +90,15 @@ fn a_trained_models_card_has_every_section() {
             "model = CrossEncoder(\"cross_encoder_model_id\")",
             "scores = model.predict(pairs)",
             "ranking = model.rank(",
-            "rankforge predict --model cross_encoder_model_id --input pairs.jsonl --columns query,answer",
+            "rankforge predict --model cross_encoder_model_id --input pairs.jsonl --columns \
+             query,answer",
             "rankforge rank --model",
             "#### Cross Encoder Reranking\n\n* Datasets: `nq-dev`, `gooaq-dev`\n",
             "| Metric | nq-dev | gooaq-dev |\n",
             "| map | 0.5000 | 0.2500 |\n| **ndcg@10** | **0.6000** | **0.3500** |\n",
             "at [0123456](https://huggingface.co/datasets/someone/colours/tree/0123456789abcdef)",
-            "* Size: 30 training samples\n* Columns: <code>query</code>, <code>answer</code> and <code>label</code>\n",
+            "* Size: 30 training samples\n* Columns: <code>query</code>, <code>answer</code> \
+             and <code>label</code>\n",
             "statistics based on the first 30 samples",
             "| type | string | string | int |",
             " tokens</li>",
@@ -108,7 +116,7 @@ fn a_trained_models_card_has_every_section() {
             "reimers-2019-sentence-bert",
         ],
     );
-    let best = trainer.state.best_global_step.unwrap();
+    let best = output(&mut trainer).state.best_global_step.unwrap();
     assert_contains(&card, &[&format!("**{best}** |")]);
     assert!(!card.contains("\n\n\n"), "three line ends in a row");
     assert!(!card.contains("{{") && !card.contains("{%"), "template code is left");
@@ -120,7 +128,7 @@ fn the_examples_are_the_first_rows_with_the_models_scores() {
     let folder = tempfile::tempdir().unwrap();
     let trainer = trained(folder.path());
     let card = trainer.model_card().unwrap();
-    let rows = &trainer.train_dataset;
+    let rows = labelled_pairs(30);
     let pairs: Vec<(&str, &str)> = rows
         .texts("query")
         .unwrap()
@@ -131,11 +139,8 @@ fn the_examples_are_the_first_rows_with_the_models_scores() {
     for (query, answer) in &pairs {
         assert_contains(&card, &[&format!("    [{query:?}, {answer:?}],\n")]);
     }
-    let scores: Vec<String> = scores(&trainer.model, &pairs)
-        .unwrap()
-        .into_iter()
-        .map(|score| format!("{score:.4}"))
-        .collect();
+    let scores = trainer.model.predict(&pairs).unwrap().values;
+    let scores: Vec<String> = scores.into_iter().map(|score| format!("{score:.4}")).collect();
     assert_contains(&card, &[&format!("print(scores)\n# [{}]\n", scores.join(" "))]);
 }
 
@@ -151,18 +156,29 @@ fn checkpoints_and_saved_models_have_a_card() {
     trainer.save_model(&target).unwrap();
     let card = std::fs::read_to_string(target.join("README.md")).unwrap();
     assert_eq!(card, trainer.model_card().unwrap());
-    let message = trainer.save_model(folder.path()).unwrap_err().to_string();
-    assert!(message.contains("earlier model"), "{message}");
+    for result in [trainer.save_model(folder.path()), trainer.check_destination(folder.path())] {
+        let message = result.unwrap_err().to_string();
+        assert!(message.starts_with(&folder.path().display().to_string()), "{message}");
+        assert!(message.contains("is not a model directory, so it is not replaced"), "{message}");
+    }
+    // Nor over a model beside which there is something of the user's.
+    std::fs::write(target.join("notes.odt"), "mine").unwrap();
+    let message = trainer.save_model(&target).unwrap_err().to_string();
+    assert!(message.contains("holds \"notes.odt\", which is not part of a model"), "{message}");
+    assert!(target.join("notes.odt").is_file());
 }
 
 #[test]
 fn an_untrained_model_has_a_short_card_with_a_built_in_example() {
-    let model = crate::testing::tiny_bert(0.0, 1);
-    let card = render(&model, &ModelCardData::default(), None, None).unwrap();
-    assert_contains(
-        &card,
-        &["calories are in an egg", "# shape (2,)", "Training Dataset:** Unknown"],
-    );
+    let model = tiny_bert(0.0, 1);
+    let card = render(&model, &ModelCardData::default(), None).unwrap();
+    let pairs = [
+        ("How many calories are in an egg?", "A large egg has about 72 calories."),
+        ("How many calories are in an egg?", "Eggs are laid by hens of many breeds."),
+    ];
+    let scores = model.predict(&pairs).unwrap().values;
+    let scores = format!("# [{:.4} {:.4}]\n", scores[0], scores[1]);
+    assert_contains(&card, &["calories are in an egg", &scores, "Training Dataset:** Unknown"]);
     assert!(!card.contains("## Training Details") && !card.contains("## Evaluation"));
 }
 
@@ -170,17 +186,13 @@ fn an_untrained_model_has_a_short_card_with_a_built_in_example() {
 fn lists_odd_texts_and_long_logs_are_shown_safely() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = trained(folder.path());
-    let list = |items: &[&str]| {
-        Value::List(items.iter().map(|item| Value::Text((*item).to_owned())).collect())
-    };
     let numbers = |items: &[f64]| Value::List(items.iter().copied().map(Value::Float).collect());
-    trainer.train_dataset = Rows::new(vec![
-        ("query".to_owned(), vec![Value::Text("a \"quoted\" | query\n".to_owned())]),
-        ("documents".to_owned(), vec![list(&["one", "two", "three", "four", "five", "six"])]),
-        ("labels".to_owned(), vec![numbers(&[1.0, 0.5, 0.0, 0.0, 0.0, 0.0])]),
-    ])
-    .unwrap();
-    trainer.state.log_history = (1..=150)
+    trainer.train_sets[0].rows = Arc::new(table(vec![
+        ("query", vec![text("a \"quoted\" | query\n")]),
+        ("documents", vec![list(&["one", "two", "three", "four", "five", "six"])]),
+        ("labels", vec![numbers(&[1.0, 0.5, 0.0, 0.0, 0.0, 0.0])]),
+    ]));
+    output(&mut trainer).state.log_history = (1..=150)
         .map(|step| {
             LogRecord::from_iter([
                 ("step".to_owned(), json!(step)),

@@ -1,8 +1,9 @@
 //! Optimizer steps against a reference in f64.
 
-use crate::testing::{arguments, bits, gradients_of, labelled_pairs, loss, tiny_bert};
-use rankforge::encoder::{Silent, Trainable};
-use rankforge::training::{Chunking, Dataset, Preparer, Sampler, Trainer};
+use crate::batches::{WHOLE, gradients_of, preparer};
+use crate::testing::{arguments, bits, labelled_pairs, loss, tiny_bert};
+use rankforge::encoder::TextModel;
+use rankforge::training::{EpochSampler, Trainer};
 use serde_json::json;
 
 /// AdamW with decoupled weight decay, clipping and a learning rate for each number, in f64.
@@ -39,14 +40,14 @@ fn steps_are_those_of_clipped_adamw_with_its_groups_and_schedule() {
     });
     let rows = labelled_pairs(30);
     let arguments = arguments(folder.path(), options);
-    let sampler = Sampler::new(arguments.batch_sampler, &rows, 4, false, 42);
-    let batches = sampler.epoch(0).batches;
-    let loss_of = || loss("BinaryCrossEntropyLoss", json!({}));
-    let mut trainer = Trainer::new(tiny_bert(0.0, 1), arguments, rows.clone(), loss_of(), &Silent);
+    let mut model = tiny_bert(0.0, 1);
+    let loss = loss("BinaryCrossEntropyLoss", json!({}));
+    let preparer = preparer(&model, &loss, &rows, &[]);
+    let sampler = EpochSampler::new([preparer.dataset()], 4, &arguments).unwrap();
+    let batches = sampler.epoch(0).unwrap().batches;
+    let mut trainer = Trainer::new(tiny_bert(0.0, 1), arguments, rows, loss.clone());
     trainer.train().unwrap();
 
-    let mut model = tiny_bert(0.0, 1);
-    let loss = loss_of();
     // Learning rate and weight decay of every number, by the names of the checkpoint's tensors.
     let settings: Vec<(f64, f64)> = model
         .model()
@@ -66,11 +67,9 @@ fn steps_are_those_of_clipped_adamw_with_its_groups_and_schedule() {
     let mut parameters: Vec<f64> =
         model.model().parameters().flat().to_vec().into_iter().map(f64::from).collect();
     let mut moments = vec![(0.0, 0.0); parameters.len()];
-    let dataset = Dataset::new(&rows, "test data").unwrap();
-    let preparer = Preparer::new(dataset, &*loss, model.tokenizer().clone(), None, 42).unwrap();
     for (step, rows) in (1..=4).zip(&batches) {
         let batch = preparer.prepare(rows, step as u64 - 1).unwrap();
-        let (_, gradients) = gradients_of(model.model(), &*loss, &batch, Chunking::default());
+        let (_, gradients) = gradients_of(model.model(), &*loss, &batch, WHOLE);
         let warmed: Vec<(f64, f64)> = settings
             .iter()
             .map(|(rate, decay)| (if step == 1 { 0.0 } else { *rate }, *decay))

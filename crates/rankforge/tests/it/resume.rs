@@ -1,25 +1,25 @@
 //! Stopping and resuming: the same bits as without a stop.
 
+use crate::support::Heard;
 use crate::testing::{
-    Remembering, arguments, bits, labelled_pairs, loss, names, pairs, tiny_bert, trainer,
+    arguments, bits, eval_set, labelled_pairs, loss, names, pairs, timeless, tiny_bert, trainer,
 };
 use rankforge::Error;
+use rankforge::base::Stop;
 use rankforge::data::Rows;
-use rankforge::encoder::{CrossEncoder, Reporter, Silent};
+use rankforge::encoder::{CrossEncoder, TextModel};
 use rankforge::losses::Loss;
 use rankforge::training::{
-    Callback, Checkpoint, Flow, LogRecord, LossScaler, ResumeFrom, StepReport, Trainer,
-    TrainerState,
+    Callback, Checkpoint, Flow, LossScaler, ResumeFrom, StepReport, Trainer, TrainerState,
 };
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 struct Setup {
     name: &'static str,
     options: Value,
-    loss: fn() -> Box<dyn Loss>,
+    loss: fn() -> Arc<dyn Loss>,
     rows: fn() -> Rows,
     loss_scaler: LossScaler,
 }
@@ -78,49 +78,38 @@ fn setups() -> Vec<Setup> {
 }
 
 /// A run that saves every step; the model starts anew.
-fn prepared<'a>(
-    setup: &Setup,
-    folder: &Path,
-    reporter: &'a dyn Reporter,
-) -> Trainer<'a, CrossEncoder> {
+fn prepared(setup: &Setup, folder: &Path) -> Trainer<CrossEncoder> {
     let mut options = setup.options.clone();
     options["save_strategy"] = json!("steps");
     options["save_steps"] = json!(1);
     let arguments = arguments(folder, options);
-    let mut trainer =
-        Trainer::new(tiny_bert(0.2, 3), arguments, (setup.rows)(), (setup.loss)(), reporter);
-    trainer.eval_dataset = Some((setup.rows)());
+    let mut trainer = Trainer::new(tiny_bert(0.2, 3), arguments, (setup.rows)(), (setup.loss)());
+    trainer.eval_sets.push(eval_set(&trainer, (setup.rows)()));
     trainer.loss_scaler = setup.loss_scaler.clone();
     trainer
-}
-
-/// The log without what depends on the clock.
-fn timeless(state: &TrainerState) -> Vec<LogRecord> {
-    let mut log = state.log_history.clone();
-    for record in &mut log {
-        record.retain(|key, _| !key.contains("runtime") && !key.contains("per_second"));
-    }
-    log
 }
 
 #[test]
 fn a_run_resumed_at_any_checkpoint_ends_in_the_same_bits_and_the_same_log() {
     for setup in setups() {
         let folder = tempfile::tempdir().unwrap();
-        let mut whole = prepared(&setup, folder.path(), &Silent);
-        let steps = whole.train().unwrap().global_step;
+        let mut whole = prepared(&setup, folder.path());
+        let expected = whole.train().unwrap();
+        let steps = expected.global_step;
         assert!(steps >= 5, "{steps}");
         for step in 1..=steps {
             let other = tempfile::tempdir().unwrap();
-            let mut resumed = prepared(&setup, other.path(), &Silent);
+            let mut resumed = prepared(&setup, other.path());
             let checkpoint = folder.path().join(format!("checkpoint-{step}"));
             resumed.arguments.resume_from_checkpoint = Some(ResumeFrom::Path(checkpoint));
-            assert_eq!(resumed.train().unwrap().global_step, steps);
+            let found = resumed.train().unwrap();
+            assert_eq!(found.global_step, steps);
             let what = format!("{}, from step {step} of {steps}", setup.name);
             let equal = bits(resumed.model.model()) == bits(whole.model.model());
             assert!(equal, "{what}: the parameters differ");
-            assert_eq!(timeless(&resumed.state), timeless(&whole.state), "{what}");
-            assert_eq!(resumed.state.epoch, whole.state.epoch, "{what}");
+            assert_eq!(timeless(&found.state), timeless(&expected.state), "{what}");
+            assert_eq!(found.state.epoch, expected.state.epoch, "{what}");
+            assert_eq!(found.training_loss, expected.training_loss, "{what}");
         }
     }
 }
@@ -128,13 +117,13 @@ fn a_run_resumed_at_any_checkpoint_ends_in_the_same_bits_and_the_same_log() {
 /// Raises the stop flag after a step, as Ctrl-C does.
 struct Interrupt {
     after: u64,
-    stop: Arc<AtomicBool>,
+    stop: Stop,
 }
 
 impl Callback for Interrupt {
     fn on_step_end(&mut self, state: &TrainerState, _step: &StepReport) -> Flow {
         if state.global_step == self.after {
-            self.stop.store(true, Ordering::Relaxed);
+            self.stop.request();
         }
         Flow::Continue
     }
@@ -147,33 +136,37 @@ fn an_interrupted_run_saves_says_where_and_goes_on_to_the_same_bits() {
         "save_strategy": "epoch", "eval_strategy": "epoch", "load_best_model_at_end": true,
     });
     let run = |folder: &Path, after: Option<u64>, resume: bool| {
-        let mut trainer = trainer(folder, options.clone(), &Silent);
-        trainer.eval_dataset = Some(labelled_pairs(8));
+        let mut trainer = trainer(folder, options.clone());
+        trainer.eval_sets.push(eval_set(&trainer, labelled_pairs(8)));
         trainer.arguments.resume_from_checkpoint = Some(ResumeFrom::Newest(resume));
         if let Some(after) = after {
             let stop = trainer.stop.clone();
             trainer.callbacks.push(Box::new(Interrupt { after, stop }));
         }
         let result = trainer.train();
-        (result, bits(trainer.model.model()), timeless(&trainer.state))
+        assert_eq!(trainer.output, result.as_ref().ok().cloned());
+        (result, bits(trainer.model.model()))
     };
     let folder = tempfile::tempdir().unwrap();
-    let (result, expected, log) = run(folder.path(), None, false);
-    result.unwrap();
+    let (result, expected) = run(folder.path(), None, false);
+    let log = timeless(&result.unwrap().state);
     // Inside the first epoch, at its last step, at the first of the next, at the very last.
     for after in [3, 8, 9, 16] {
         let folder = tempfile::tempdir().unwrap();
-        let (result, _, _) = run(folder.path(), Some(after), false);
+        let (result, _) = run(folder.path(), Some(after), false);
         let error = result.unwrap_err();
-        assert!(matches!(error, Error::Interrupted(_)), "{error}");
-        let named = format!("checkpoint-{after}");
-        assert!(error.to_string().contains(&named), "{error}");
-        assert!(folder.path().join(named).is_dir());
-        let (result, found, resumed_log) = run(folder.path(), None, true);
-        result.unwrap();
+        let expected_path = folder.path().join(format!("checkpoint-{after}"));
+        let message = format!(
+            "interrupted after step {after} of 16; {} holds the run and can be resumed",
+            expected_path.display()
+        );
+        assert_eq!(error.to_string(), message);
+        let Error::Interrupted { step, max_steps, checkpoint } = error else { panic!("{error}") };
+        assert_eq!((step, max_steps, &checkpoint), (after, 16, &expected_path));
+        assert_eq!(Checkpoint::read(&checkpoint).unwrap().state.global_step, after);
+        let (result, found) = run(folder.path(), None, true);
         assert!(found == expected, "interrupted after {after}: the parameters differ");
-        let without_paths = |log: &[LogRecord]| log.to_vec();
-        assert_eq!(without_paths(&resumed_log), without_paths(&log), "interrupted after {after}");
+        assert_eq!(timeless(&result.unwrap().state), log, "interrupted after {after}");
     }
 }
 
@@ -181,7 +174,7 @@ fn an_interrupted_run_saves_says_where_and_goes_on_to_the_same_bits() {
 fn incomplete_and_temporary_checkpoints_do_not_count() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({"max_steps": 4, "save_strategy": "steps", "save_steps": 2});
-    trainer(folder.path(), options, &Silent).train().unwrap();
+    trainer(folder.path(), options).train().unwrap();
     let copied = folder.path().join("checkpoint-99");
     std::fs::create_dir(&copied).unwrap();
     std::fs::copy(
@@ -201,7 +194,7 @@ fn incomplete_and_temporary_checkpoints_do_not_count() {
 #[test]
 fn resuming_without_a_checkpoint_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    let mut trainer = trainer(folder.path(), json!({}), &Silent);
+    let mut trainer = trainer(folder.path(), json!({}));
     trainer.arguments.resume_from_checkpoint = Some(ResumeFrom::Newest(true));
     let message = trainer.train().unwrap_err().to_string();
     assert!(message.contains("found none"), "{message}");
@@ -211,7 +204,7 @@ fn resuming_without_a_checkpoint_is_an_error() {
 fn a_checkpoint_of_the_model_only_cannot_be_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({"max_steps": 2, "save_strategy": "steps", "save_only_model": true});
-    let mut run = trainer(folder.path(), options, &Silent);
+    let mut run = trainer(folder.path(), options);
     run.train().unwrap();
     let files = names(&folder.path().join("checkpoint-2"));
     assert!(files.contains(&"model.safetensors".to_owned()), "{files:?}");
@@ -224,18 +217,21 @@ fn a_checkpoint_of_the_model_only_cannot_be_resumed() {
 fn what_changes_the_order_of_the_data_is_an_error_and_the_rest_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({"max_steps": 4, "save_strategy": "steps", "save_steps": 2});
-    trainer(folder.path(), options.clone(), &Silent).train().unwrap();
-    let reporter = Remembering::default();
+    trainer(folder.path(), options.clone()).train().unwrap();
+    let heard = Arc::new(Heard::default());
     let resumed = |change: Value| {
         let mut options = options.clone();
         options.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         options["resume_from_checkpoint"] = json!(folder.path().join("checkpoint-2"));
-        trainer(folder.path(), options, &reporter)
+        let mut trainer = trainer(folder.path(), options);
+        trainer.reporter = heard.clone();
+        trainer
     };
     for change in [
         json!({"per_device_train_batch_size": 8}),
         json!({"seed": 1}),
         json!({"batch_sampler": "no_duplicates"}),
+        json!({"multi_dataset_batch_sampler": "round_robin"}),
         json!({"dataloader_drop_last": true}),
     ] {
         let name = change.as_object().unwrap().keys().next().unwrap().clone();
@@ -243,19 +239,21 @@ fn what_changes_the_order_of_the_data_is_an_error_and_the_rest_a_warning() {
         assert!(message.starts_with(&name) && message.contains("order of the data"), "{message}");
     }
     let mut fewer = resumed(json!({}));
-    fewer.train_dataset = labelled_pairs(29);
-    assert!(fewer.train().unwrap_err().to_string().contains("rows of the training data"));
+    fewer.train_sets[0].rows = Arc::new(labelled_pairs(29));
+    let message = fewer.train().unwrap_err().to_string();
+    assert!(message.starts_with("rows of the training data: expected [30] as in "), "{message}");
+    assert!(message.ends_with("got [29]"), "{message}");
     resumed(json!({"learning_rate": 1e-4})).train().unwrap();
-    assert!(reporter.warned("learning_rate = 0.0001 differs from 0.001"));
+    assert!(heard.warned("learning_rate = 0.0001 differs from 0.001"));
     resumed(json!({"seed": 1, "ignore_data_skip": true})).train().unwrap();
-    assert!(reporter.warned("seed = 1 differs from 42"));
+    assert!(heard.warned("seed = 1 differs from 42"));
 }
 
 #[test]
 fn a_checkpoint_of_another_model_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({"max_steps": 2, "save_strategy": "steps"});
-    let mut run = trainer(folder.path(), options, &Silent);
+    let mut run = trainer(folder.path(), options);
     run.train().unwrap();
     let optimizer = folder.path().join("checkpoint-2/optimizer.safetensors");
     let mut bytes = std::fs::read(&optimizer).unwrap();
@@ -270,8 +268,10 @@ fn a_checkpoint_of_another_model_is_an_error() {
 fn starting_anew_beside_old_checkpoints_warns() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({"max_steps": 2, "save_strategy": "steps"});
-    trainer(folder.path(), options.clone(), &Silent).train().unwrap();
-    let reporter = Remembering::default();
-    trainer(folder.path(), options, &reporter).train().unwrap();
-    assert!(reporter.warned("holds checkpoints of an earlier run"));
+    trainer(folder.path(), options.clone()).train().unwrap();
+    let heard = Arc::new(Heard::default());
+    let mut again = trainer(folder.path(), options);
+    again.reporter = heard.clone();
+    again.train().unwrap();
+    assert!(heard.warned("holds checkpoints of an earlier run"));
 }

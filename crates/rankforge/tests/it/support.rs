@@ -1,13 +1,12 @@
-//! Stand-ins for models, and a reporter that remembers.
+//! Stand-ins for models, a reporter that remembers, and shorthands for rows.
 
 use rankforge::Device;
 use rankforge::data::{Rows, Value};
 use rankforge::encoder::kernels::ops::Similarity;
-use rankforge::encoder::{EncodeOptions, EncoderError, Outputs, Reporter};
-use rankforge::evaluation::PairScorer;
-use rankforge::mining::TextEncoder;
+use rankforge::encoder::{
+    Embed, EncodeOptions, EncoderError, Outputs, PredictOptions, Reporter, Score, Side,
+};
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Mutex;
 
 /// Scores pairs by a function of their texts and remembers how many it was asked for, call by call.
@@ -16,18 +15,17 @@ pub(crate) struct Scorer<F> {
     pub(crate) calls: Mutex<Vec<usize>>,
 }
 
-pub(crate) fn scorer<F: Fn(&str, &str) -> f32 + Sync>(score: F) -> Scorer<F> {
+pub(crate) fn scorer<F: Fn(&str, &str) -> f32 + Send + Sync>(score: F) -> Scorer<F> {
     Scorer { score, calls: Mutex::new(Vec::new()) }
 }
 
-impl<F: Fn(&str, &str) -> f32 + Sync> PairScorer for Scorer<F> {
+impl<F: Fn(&str, &str) -> f32 + Send + Sync> Score for Scorer<F> {
     fn score(
         &self,
         pairs: &[(&str, &str)],
-        batch_size: usize,
-        _reporter: &dyn Reporter,
+        options: &PredictOptions,
     ) -> Result<Vec<f32>, EncoderError> {
-        assert!(batch_size > 0);
+        assert!(options.batch_size > 0);
         self.calls.lock().unwrap().push(pairs.len());
         Ok(pairs.iter().map(|(query, text)| (self.score)(query, text)).collect())
     }
@@ -36,10 +34,9 @@ impl<F: Fn(&str, &str) -> f32 + Sync> PairScorer for Scorer<F> {
 /// Embeds the texts it knows, and remembers what it was asked for.
 pub(crate) struct TableEncoder {
     vectors: HashMap<String, Vec<f32>>,
-    similarity: Similarity,
     device: Device,
     pub(crate) fingerprint: String,
-    pub(crate) calls: Mutex<Vec<(String, usize, EncodeOptions)>>,
+    pub(crate) calls: Mutex<Vec<(Side, usize, EncodeOptions)>>,
 }
 
 impl TableEncoder {
@@ -48,49 +45,34 @@ impl TableEncoder {
     ) -> TableEncoder {
         TableEncoder {
             vectors: vectors.into_iter().map(|(text, vector)| (text.into(), vector)).collect(),
-            similarity: Similarity::Cosine,
             device: Device::cpu(Some(2)).unwrap(),
             fingerprint: "table".to_owned(),
             calls: Mutex::new(Vec::new()),
         }
     }
-
-    fn encode(&self, kind: &str, texts: &[&str], options: &EncodeOptions) -> Outputs {
-        self.calls.lock().unwrap().push((kind.to_owned(), texts.len(), options.clone()));
-        let values: Vec<f32> = texts.iter().flat_map(|text| self.vectors[*text].clone()).collect();
-        Outputs { rows: texts.len(), columns: values.len() / texts.len(), values }
-    }
 }
 
-impl TextEncoder for TableEncoder {
-    fn encode_queries(
+impl Embed for TableEncoder {
+    fn embed(
         &self,
+        side: Side,
         texts: &[&str],
         options: &EncodeOptions,
-        _reporter: &dyn Reporter,
     ) -> Result<Outputs, EncoderError> {
-        Ok(self.encode("queries", texts, options))
-    }
-
-    fn encode_documents(
-        &self,
-        texts: &[&str],
-        options: &EncodeOptions,
-        _reporter: &dyn Reporter,
-    ) -> Result<Outputs, EncoderError> {
-        Ok(self.encode("documents", texts, options))
+        self.calls.lock().unwrap().push((side, texts.len(), options.clone()));
+        let values: Vec<f32> = texts.iter().flat_map(|text| self.vectors[*text].clone()).collect();
+        Ok(Outputs { rows: texts.len(), columns: values.len() / texts.len(), values })
     }
 
     fn similarity(&self) -> Similarity {
-        self.similarity
+        Similarity::Cosine
     }
 
     fn device(&self) -> &Device {
         &self.device
     }
 
-    fn fingerprint(&self, folder: &Path) -> Result<String, rankforge::Error> {
-        assert!(folder.is_dir());
+    fn fingerprint(&self) -> Result<String, EncoderError> {
         Ok(self.fingerprint.clone())
     }
 }
@@ -114,6 +96,15 @@ pub(crate) fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
 
+/// A cell of several texts.
+pub(crate) fn list(texts: &[&str]) -> Value {
+    Value::List(texts.iter().copied().map(text).collect())
+}
+
+pub(crate) fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
 /// Keeps messages and warnings.
 #[derive(Default)]
 pub(crate) struct Heard {
@@ -129,6 +120,11 @@ impl Heard {
     pub(crate) fn warnings(&self) -> Vec<String> {
         self.warnings.lock().unwrap().clone()
     }
+
+    /// Whether a warning contains `text`.
+    pub(crate) fn warned(&self, text: &str) -> bool {
+        self.warnings().iter().any(|warning| warning.contains(text))
+    }
 }
 
 impl Reporter for Heard {
@@ -143,14 +139,11 @@ impl Reporter for Heard {
     }
 }
 
+/// The message of an error.
 #[track_caller]
 pub(crate) fn message<T>(result: Result<T, rankforge::Error>) -> String {
     match result {
         Ok(_) => panic!("no error"),
         Err(error) => error.to_string(),
     }
-}
-
-pub(crate) fn strings(texts: &[&str]) -> Vec<String> {
-    texts.iter().map(|text| (*text).to_owned()).collect()
 }

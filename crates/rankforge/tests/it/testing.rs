@@ -1,22 +1,15 @@
-//! A tiny random BERT with a tokenizer of its own, toy rows, and watchers, for tests of training.
+//! Tiny random models with a tokenizer of their own, toy rows, and trainers on them.
 
+use rankforge::Device;
 use rankforge::data::{Rows, Value};
-use rankforge::encoder::kernels::Arena;
 use rankforge::encoder::{
-    CrossEncoder, EncoderError, LoadOptions, Model, Outputs, Reporter, Silent, Tokenizer,
-    Trainable, Workspace, train_word_piece,
+    CrossEncoder, DualEncoder, LoadOptions, Model, TextModel, Tokenizer, train_word_piece,
 };
-use rankforge::losses::{Draw, Examples, Labels, Loss, LossOutput, Plan, cross_encoder_loss};
-use rankforge::training::{
-    Chunking, Dataset, LogRecord, PreparedBatch, Preparer, Trainer, TrainerState,
-    TrainingArguments, loss_and_gradients,
-};
-use rankforge::{Device, Error};
+use rankforge::losses::{Loss, cross_encoder_loss};
+use rankforge::training::{LogRecord, Trainer, TrainerState, TrainingArguments, TrainingSet};
 use serde_json::{Value as Json, json};
-use std::ops::Range;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 
 const COLOURS: [&str; 6] = ["red", "green", "blue", "black", "white", "brown"];
 const THINGS: [&str; 5] = ["house", "river", "stone", "bird", "garden"];
@@ -26,8 +19,10 @@ pub(crate) fn device() -> Device {
     Device::cpu(Some(2)).unwrap()
 }
 
-fn tokenizer() -> Tokenizer {
-    let words: Vec<&str> = COLOURS.into_iter().chain(THINGS).chain(["the", "is", "a"]).collect();
+/// Knows the words of the toy rows, and `more`.
+fn tokenizer(more: &[&str]) -> Tokenizer {
+    let words = COLOURS.into_iter().chain(THINGS).chain(["the", "is", "a"]);
+    let words: Vec<&str> = words.chain(more.iter().copied()).collect();
     // Twice, as pieces must occur twice to be kept.
     let text = words.join(" ");
     let mut tokenizer = train_word_piece(&[&text, &text], 200).unwrap();
@@ -42,7 +37,10 @@ pub(crate) fn tiny_bert(dropout: f64, seed: u64) -> CrossEncoder {
 
 /// The same on a device with so many threads.
 pub(crate) fn tiny_bert_on(threads: usize, dropout: f64, seed: u64) -> CrossEncoder {
-    let tokenizer = tokenizer();
+    bert(tokenizer(&[]), threads, dropout, seed)
+}
+
+fn bert(tokenizer: Tokenizer, threads: usize, dropout: f64, seed: u64) -> CrossEncoder {
     let config = json!({
         "model_type": "bert",
         "architectures": ["BertModel"],
@@ -62,11 +60,49 @@ pub(crate) fn tiny_bert_on(threads: usize, dropout: f64, seed: u64) -> CrossEnco
     });
     let device = Device::cpu(Some(threads)).unwrap();
     let options = LoadOptions { num_labels: Some(1), seed, ..LoadOptions::new(&device) };
-
-    CrossEncoder::from_config(&config, tokenizer, &options, &Silent).unwrap()
+    CrossEncoder::from_config(&config, tokenizer, &options).unwrap()
 }
 
-fn text(row: usize, shift: usize) -> String {
+/// The same BERT as a dual encoder with mean pooling, which skips the tokens of prompts unless
+/// `include_prompt`. It knows the words of [`PROMPTS`] and has them as its own prompts.
+pub(crate) fn tiny_dual(dropout: f64, seed: u64, include_prompt: bool) -> DualEncoder {
+    let folder = tempfile::tempdir().unwrap();
+    let bert = bert(tokenizer(&["query", "passage", ":"]), 2, dropout, seed);
+    bert.save_files(folder.path(), None).unwrap();
+    let write = |name: &str, value: Json| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, value.to_string()).unwrap();
+    };
+    let module = |path: &str, class: &str| {
+        let class = format!("sentence_transformers.models.{class}");
+        json!({"path": path, "type": class})
+    };
+    write("modules.json", json!([module("", "Transformer"), module("1_Pooling", "Pooling")]));
+    let pooling = json!({
+        "embedding_dimension": 16, "pooling_mode": "mean", "include_prompt": include_prompt,
+    });
+    write("1_Pooling/config.json", pooling);
+    let prompts = json!({"query": PROMPTS[0], "document": PROMPTS[1]});
+    let settings = json!({"model_type": "SentenceTransformer", "prompts": prompts});
+    write("config_sentence_transformers.json", settings);
+    write("sentence_bert_config.json", json!({"transformer_task": "feature-extraction"}));
+    let mut model = DualEncoder::open_with(folder.path(), &LoadOptions::new(&device())).unwrap();
+    // The folder is gone, and its name would differ from run to run.
+    model.parts_mut().base_model = "tiny".to_owned();
+    model
+}
+
+/// A static embedding model of width 16 over the words of the toy rows.
+pub(crate) fn tiny_static(seed: u64) -> DualEncoder {
+    let options = LoadOptions { seed, ..LoadOptions::new(&device()) };
+    DualEncoder::new_static(tokenizer(&[]), 16, &options).unwrap()
+}
+
+/// Prompts of queries and documents.
+pub(crate) const PROMPTS: [&str; 2] = ["query: ", "passage: "];
+
+fn sentence(row: usize, shift: usize) -> String {
     let colour = COLOURS[(row * 5 + shift) % COLOURS.len()];
     let thing = THINGS[(row * 3 + shift) % THINGS.len()];
     let long = "the ".repeat(row % 4);
@@ -81,8 +117,8 @@ fn column(name: &str, values: impl Iterator<Item = Value>) -> (String, Vec<Value
 pub(crate) fn labelled_pairs(count: usize) -> Rows {
     let label = |row: usize| Value::Integer(i64::from((row * 5) % COLOURS.len() < 3));
     Rows::new(vec![
-        column("query", (0..count).map(|row| Value::Text(text(row, 0)))),
-        column("answer", (0..count).map(|row| Value::Text(text(row, 1)))),
+        column("query", (0..count).map(|row| Value::Text(sentence(row, 0)))),
+        column("answer", (0..count).map(|row| Value::Text(sentence(row, 1)))),
         column("label", (0..count).map(label)),
     ])
     .unwrap()
@@ -91,14 +127,15 @@ pub(crate) fn labelled_pairs(count: usize) -> Rows {
 /// Anchors and positives without labels; some texts occur several times.
 pub(crate) fn pairs(count: usize) -> Rows {
     Rows::new(vec![
-        column("query", (0..count).map(|row| Value::Text(text(row, 0)))),
-        column("answer", (0..count).map(|row| Value::Text(text(row % 17, 1)))),
+        column("query", (0..count).map(|row| Value::Text(sentence(row, 0)))),
+        column("answer", (0..count).map(|row| Value::Text(sentence(row % 17, 1)))),
     ])
     .unwrap()
 }
 
-pub(crate) fn loss(name: &str, options: Json) -> Box<dyn Loss> {
-    cross_encoder_loss(name, options.as_object().unwrap()).unwrap()
+/// A cross-encoder loss by its name.
+pub(crate) fn loss(name: &str, options: Json) -> Arc<dyn Loss> {
+    cross_encoder_loss(name, options.as_object().unwrap()).unwrap().into()
 }
 
 /// Arguments for a short run in a folder: 20 steps of 4 rows, nothing logged or saved.
@@ -116,20 +153,18 @@ pub(crate) fn arguments(output_dir: &Path, options: Json) -> TrainingArguments {
 }
 
 /// A trainer of the tiny BERT with binary cross entropy on labelled pairs.
-pub(crate) fn trainer<'a>(
-    output_dir: &Path,
-    options: Json,
-    reporter: &'a dyn Reporter,
-) -> Trainer<'a, CrossEncoder> {
-    Trainer::new(
-        tiny_bert(0.1, 1),
-        arguments(output_dir, options),
-        labelled_pairs(30),
-        loss("BinaryCrossEntropyLoss", json!({})),
-        reporter,
-    )
+pub(crate) fn trainer(output_dir: &Path, options: Json) -> Trainer<CrossEncoder> {
+    let arguments = arguments(output_dir, options);
+    let loss = loss("BinaryCrossEntropyLoss", json!({}));
+    Trainer::new(tiny_bert(0.1, 1), arguments, labelled_pairs(30), loss)
 }
 
+/// A set of rows with the loss of the trainer's first training set.
+pub(crate) fn eval_set<M: TextModel>(trainer: &Trainer<M>, rows: Rows) -> TrainingSet {
+    TrainingSet::new(rows, trainer.train_sets[0].loss.clone())
+}
+
+/// The bits of all parameters.
 pub(crate) fn bits(model: &Model) -> Vec<u32> {
     model.parameters().flat().to_vec().into_iter().map(f32::to_bits).collect()
 }
@@ -144,115 +179,6 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Remembers messages and warnings.
-#[derive(Default)]
-pub(crate) struct Remembering {
-    pub(crate) messages: Mutex<Vec<String>>,
-    pub(crate) warnings: Mutex<Vec<String>>,
-}
-
-impl Remembering {
-    pub(crate) fn warned(&self, text: &str) -> bool {
-        self.warnings.lock().unwrap().iter().any(|warning| warning.contains(text))
-    }
-}
-
-impl Reporter for Remembering {
-    fn begin(&self, _task: &str, _total: Option<u64>, _unit: &str) {}
-    fn advance(&self, _amount: u64) {}
-    fn end(&self) {}
-    fn message(&self, text: &str) {
-        self.messages.lock().unwrap().push(text.to_owned());
-    }
-    fn warning(&self, text: &str) {
-        self.warnings.lock().unwrap().push(text.to_owned());
-    }
-}
-
-/// A model whose files cannot be written from the `failing`-th time on: a full disk.
-pub(crate) struct FullDisk {
-    pub(crate) inner: CrossEncoder,
-    pub(crate) failing: usize,
-    pub(crate) saved: AtomicUsize,
-}
-
-impl Trainable for FullDisk {
-    fn model(&self) -> &Model {
-        Trainable::model(&self.inner)
-    }
-
-    fn model_mut(&mut self) -> &mut Model {
-        self.inner.model_mut()
-    }
-
-    fn tokenizer(&self) -> &Tokenizer {
-        Trainable::tokenizer(&self.inner)
-    }
-
-    fn model_type(&self) -> &'static str {
-        self.inner.model_type()
-    }
-
-    fn num_labels(&self) -> usize {
-        Trainable::num_labels(&self.inner)
-    }
-
-    fn base_model(&self) -> &str {
-        self.inner.base_model()
-    }
-
-    fn default_prompt(&self) -> Option<&str> {
-        self.inner.default_prompt()
-    }
-
-    fn save_files(&self, directory: &Path, card: Option<&str>) -> Result<(), EncoderError> {
-        self.inner.save_files(directory, card)?;
-        if self.saved.fetch_add(1, Ordering::Relaxed) + 1 < self.failing {
-            return Ok(());
-        }
-        let source = std::io::ErrorKind::StorageFull.into();
-        Err(EncoderError::Io { path: directory.to_owned(), source })
-    }
-
-    fn load_parameters(&mut self, directory: &Path) -> Result<(), EncoderError> {
-        self.inner.load_parameters(directory)
-    }
-}
-
-pub(crate) fn prepared(
-    model: &CrossEncoder,
-    loss: &dyn Loss,
-    rows: &rankforge::data::Rows,
-) -> PreparedBatch {
-    let dataset = Dataset::new(rows, "test data").unwrap();
-    let tokenizer = model.tokenizer().clone();
-    let preparer = Preparer::new(dataset, loss, tokenizer, None, 7).unwrap();
-    let all: Vec<usize> = (0..rows.len()).collect();
-    preparer.prepare(&all, 3).unwrap()
-}
-
-pub(crate) fn gradients_of(
-    model: &Model,
-    loss: &dyn Loss,
-    batch: &PreparedBatch,
-    chunking: Chunking,
-) -> (LossOutput, Vec<f32>) {
-    let mut gradients = Arena::zeros(&device(), model.parameters().layout().clone());
-    let mut workspace = Workspace::new(model.device());
-    let output =
-        loss_and_gradients(model, loss, batch, &chunking, 1.0, &mut workspace, &mut gradients);
-    (output, gradients.flat().to_vec())
-}
-
-/// Largest difference over largest number; both passes sum the same products in other orders, over
-/// at most a few hundred tokens, so a relative error of some hundred roundings is their own.
-pub(crate) fn assert_same_gradients(found: &[f32], expected: &[f32], what: &str) {
-    let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    let difference = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(largest > 0.0, "{what}: no gradient at all");
-    assert!(difference <= 300.0 * f32::EPSILON * largest, "{what}: {difference} of {largest}");
-}
-
 /// Steps and values of the log records that have a figure.
 pub(crate) fn figures(state: &TrainerState, name: &str) -> Vec<(u64, f64)> {
     let found = |record: &LogRecord| {
@@ -261,49 +187,11 @@ pub(crate) fn figures(state: &TrainerState, name: &str) -> Vec<(u64, f64)> {
     state.log_history.iter().filter_map(found).collect()
 }
 
-/// A loss that is not a number in the batches `failing`, counted from 1, or has no gradient.
-struct Broken {
-    inner: Box<dyn Loss>,
-    failing: Range<usize>,
-    computed: AtomicUsize,
-    without_gradient: bool,
-}
-
-impl Loss for Broken {
-    fn name(&self) -> &'static str {
-        "BrokenLoss"
+/// The log without what depends on the clock.
+pub(crate) fn timeless(state: &TrainerState) -> Vec<LogRecord> {
+    let mut log = state.log_history.clone();
+    for record in &mut log {
+        record.retain(|key, _| !key.contains("runtime") && !key.contains("per_second"));
     }
-
-    fn config(&self) -> Json {
-        json!({})
-    }
-
-    fn citation(&self) -> &'static str {
-        ""
-    }
-
-    fn check_model(&self, output_columns: usize) -> Result<(), Error> {
-        self.inner.check_model(output_columns)
-    }
-
-    fn plan<'a>(&self, examples: &'a Examples, draw: Draw) -> Result<Plan<'a>, Error> {
-        self.inner.plan(examples, draw)
-    }
-
-    fn compute(&self, outputs: &Outputs, rows: usize, labels: &Labels) -> LossOutput {
-        let mut output = self.inner.compute(outputs, rows, labels);
-        if self.failing.contains(&(self.computed.fetch_add(1, Ordering::Relaxed) + 1)) {
-            output.value = f64::NAN;
-        }
-        if self.without_gradient {
-            output.d_outputs.values.fill(0.0);
-        }
-        output
-    }
-}
-
-/// Binary cross entropy that is broken.
-pub(crate) fn broken(failing: Range<usize>, without_gradient: bool) -> Box<dyn Loss> {
-    let inner = loss("BinaryCrossEntropyLoss", json!({}));
-    Box::new(Broken { inner, failing, computed: AtomicUsize::new(0), without_gradient })
+    log
 }

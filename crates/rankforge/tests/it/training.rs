@@ -1,10 +1,11 @@
 //! The training loop: learning, logging, checkpoints, callbacks.
 
+use crate::support::Heard;
 use crate::testing::{
-    Remembering, arguments, bits, device, figures, labelled_pairs, loss, names, pairs, tiny_bert,
-    trainer,
+    arguments, bits, figures, labelled_pairs, loss, names, pairs, tiny_bert, tiny_bert_on,
+    tiny_static, trainer,
 };
-use rankforge::encoder::{DualEncoder, LoadOptions, Reporter, Silent};
+use rankforge::encoder::{DualEncoder, TextModel};
 use rankforge::losses::dual_encoder;
 use rankforge::training::{Callback, Flow, StepReport, Trainer, TrainerState};
 use serde_json::{Value, json};
@@ -18,9 +19,9 @@ fn a_toy_set_is_learned_by_heart() {
         "max_steps": 150, "learning_rate": 3e-3, "warmup_ratio": 0.1, "weight_decay": 0.01,
         "per_device_train_batch_size": 8, "logging_strategy": "steps", "logging_steps": 10,
     });
-    let mut trainer = trainer(folder.path(), options, &Silent);
+    let mut trainer = trainer(folder.path(), options);
     let output = trainer.train().unwrap();
-    let losses = figures(&trainer.state, "loss");
+    let losses = figures(&output.state, "loss");
     let (first, last) = (losses[0].1, losses.last().unwrap().1);
     assert!(last < 0.15 && last < first / 4.0, "from {first} to {last}");
     assert!(output.training_loss < first && output.training_loss > last);
@@ -28,7 +29,7 @@ fn a_toy_set_is_learned_by_heart() {
     let queries = rows.texts("query").unwrap();
     let answers = rows.texts("answer").unwrap();
     let pairs: Vec<(&str, &str)> = queries.into_iter().zip(answers).collect();
-    let scores = trainer.model.predict(&pairs, &Default::default(), &Silent).unwrap();
+    let scores = trainer.model.predict(&pairs).unwrap();
     let labels = rows.numbers("label").unwrap();
     let right =
         scores.values.iter().zip(&labels).filter(|(s, l)| (**s > 0.5) == (**l > 0.5)).count();
@@ -50,10 +51,8 @@ fn cached_ranking_losses_train_and_the_draws_change_with_the_step() {
             "CachedMultipleNegativesRankingLoss",
             json!({"mini_batch_size": 5, "num_negatives": 2}),
         ),
-        &Silent,
     );
-    trainer.train().unwrap();
-    let losses = figures(&trainer.state, "loss");
+    let losses = figures(&trainer.train().unwrap().state, "loss");
     assert!(losses.last().unwrap().1 < 0.7 * losses[0].1, "{losses:?}");
 }
 
@@ -65,12 +64,12 @@ fn log_records_have_the_loss_of_their_window_the_rate_of_their_step_and_the_epoc
         "logging_strategy": "steps", "logging_steps": 3, "logging_first_step": true,
     });
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let mut trainer = trainer(folder.path(), options, &Silent);
+    let mut trainer = trainer(folder.path(), options);
     trainer.callbacks.push(Box::new(Watcher { losses: seen.clone(), ..Watcher::default() }));
     let output = trainer.train().unwrap();
     // 30 rows in batches of 4 are 8 steps an epoch.
-    assert_eq!((output.global_step, trainer.state.max_steps), (16, 16));
-    let losses = figures(&trainer.state, "loss");
+    assert_eq!((output.global_step, output.state.max_steps), (16, 16));
+    let losses = figures(&output.state, "loss");
     let steps: Vec<u64> = losses.iter().map(|(step, _)| *step).collect();
     assert_eq!(steps, [1, 3, 6, 9, 12, 15]);
     let seen = seen.lock().unwrap();
@@ -79,13 +78,13 @@ fn log_records_have_the_loss_of_their_window_the_rate_of_their_step_and_the_epoc
     assert!((losses[1].1 - window).abs() < 1e-12, "steps 2 and 3");
     let mean = seen.iter().sum::<f64>() / 16.0;
     assert!((output.training_loss - mean).abs() < 1e-12);
-    let rates = figures(&trainer.state, "learning_rate");
+    let rates = figures(&output.state, "learning_rate");
     assert_eq!(rates[0].1, 0.0, "the first step of a warm-up");
     assert_eq!(rates[1].1, 1e-3 * 2.0 / 4.0);
     assert_eq!(rates[2].1, 1e-3 * (16.0 - 5.0) / 12.0);
-    assert!(figures(&trainer.state, "grad_norm").iter().all(|(_, norm)| *norm > 0.01), "unclipped");
-    assert_eq!(trainer.state.log_history[1]["epoch"], json!(0.375));
-    let last = trainer.state.log_history.last().unwrap();
+    assert!(figures(&output.state, "grad_norm").iter().all(|(_, norm)| *norm > 0.01), "unclipped");
+    assert_eq!(output.state.log_history[1]["epoch"], json!(0.375));
+    let last = output.state.log_history.last().unwrap();
     for key in ["train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss"]
     {
         assert!(last[key].as_f64().is_some_and(|value| value > 0.0), "{key}: {last:?}");
@@ -111,7 +110,7 @@ impl Callback for Watcher {
 #[test]
 fn a_callback_can_end_the_run() {
     let folder = tempfile::tempdir().unwrap();
-    let mut trainer = trainer(folder.path(), json!({}), &Silent);
+    let mut trainer = trainer(folder.path(), json!({}));
     trainer.callbacks.push(Box::new(Watcher { stop_after: Some(5), ..Watcher::default() }));
     assert_eq!(trainer.train().unwrap().global_step, 5);
 }
@@ -120,7 +119,7 @@ fn a_callback_can_end_the_run() {
 fn checkpoints_have_every_file_and_none_is_left_half_written() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({"num_train_epochs": 1, "max_steps": -1, "save_strategy": "epoch"});
-    let mut trainer = trainer(folder.path(), options, &Silent);
+    let mut trainer = trainer(folder.path(), options);
     trainer.train().unwrap();
     assert_eq!(names(folder.path()), ["checkpoint-8", "trainer_state.json", "training.svg"]);
     let checkpoint = folder.path().join("checkpoint-8");
@@ -152,23 +151,17 @@ fn checkpoints_have_every_file_and_none_is_left_half_written() {
 fn the_number_of_threads_changes_no_bit() {
     let run = |threads| {
         let folder = tempfile::tempdir().unwrap();
-        let mut trainer = trainer(folder.path(), json!({"max_steps": 4}), &Silent);
-        trainer.model = crate::testing::tiny_bert_on(threads, 0.1, 1);
+        let mut trainer = trainer(folder.path(), json!({"max_steps": 4}));
+        trainer.model = tiny_bert_on(threads, 0.1, 1);
         trainer.train().unwrap();
         bits(trainer.model.model())
     };
     assert_eq!(run(1), run(3));
 }
 
-fn static_trainer<'a>(
-    folder: &Path,
-    options: Value,
-    reporter: &'a dyn Reporter,
-) -> Trainer<'a, DualEncoder> {
-    let tokenizer = tiny_bert(0.0, 1).tokenizer().clone();
-    let model = DualEncoder::new_static(tokenizer, 16, &LoadOptions::new(&device()));
-    let loss = Box::new(dual_encoder::MultipleNegativesRankingLoss::default());
-    Trainer::new(model, arguments(folder, options), pairs(16), loss, reporter)
+fn static_trainer(folder: &Path, options: Value) -> Trainer<DualEncoder> {
+    let loss = dual_encoder::MultipleNegativesRankingLoss::default();
+    Trainer::new(tiny_static(42), arguments(folder, options), pairs(16), loss)
 }
 
 #[test]
@@ -176,11 +169,11 @@ fn a_static_dual_encoder_is_trained_by_the_same_loop() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({
         "max_steps": 80, "learning_rate": 0.02, "batch_sampler": "no_duplicates",
-        "logging_strategy": "steps", "logging_steps": 10, "save_strategy": "steps", "save_steps": 80,
+        "logging_strategy": "steps", "logging_steps": 10, "save_strategy": "steps",
+        "save_steps": 80,
     });
-    let mut trainer = static_trainer(folder.path(), options, &Silent);
-    trainer.train().unwrap();
-    let losses = figures(&trainer.state, "loss");
+    let mut trainer = static_trainer(folder.path(), options);
+    let losses = figures(&trainer.train().unwrap().state, "loss");
     assert!(losses.last().unwrap().1 < 0.7 * losses[0].1, "{losses:?}");
     let card = std::fs::read_to_string(folder.path().join("checkpoint-80/README.md")).unwrap();
     assert!(card.contains("StaticEmbedding(") && card.contains("SentenceTransformer("), "{card}");
@@ -191,11 +184,11 @@ fn a_static_dual_encoder_is_trained_by_the_same_loop() {
 fn a_static_dual_encoder_has_nothing_to_round_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let run = |options| {
-        let reporter = Remembering::default();
-        let mut trainer = static_trainer(folder.path(), options, &reporter);
+        let heard = Arc::new(Heard::default());
+        let mut trainer = static_trainer(folder.path(), options);
+        trainer.reporter = heard.clone();
         trainer.train().unwrap();
-        let bits = bits(trainer.model.model());
-        (bits, reporter.warned("bf16 = true has no effect"))
+        (bits(trainer.model.model()), heard.warned("bf16 = true has no effect"))
     };
     let (expected, warned) = run(json!({"max_steps": 3}));
     assert!(!warned);

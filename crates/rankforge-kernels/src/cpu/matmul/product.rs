@@ -37,6 +37,7 @@ pub(crate) fn product_with_packed(
     cpu: &Cpu,
     left: Operand<'_>,
     right: &PackedPanels,
+    accumulate: bool,
     out: &SharedRows<'_>,
     finish: Finish<'_>,
 ) {
@@ -47,9 +48,10 @@ pub(crate) fn product_with_packed(
     left.check("left", rows, depth);
     assert_eq!(right.rows, columns, "rows of the packed operand, columns of the output");
     if depth == 0 {
-        return without_depth(false, out, finish);
+        return without_depth(accumulate, out, finish);
     }
     let plan = Plan::new(cpu, right.format, depth, columns, (left, rows));
+    let plan = Plan { accumulate, ..plan };
     run(&plan, cpu, Panels::Packed(&right.words), out, finish);
 }
 

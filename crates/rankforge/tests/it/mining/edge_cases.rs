@@ -1,10 +1,11 @@
 //! Tables and scores that upset mining elsewhere.
 
-use super::{mine, mine_rescored, n_tuples, pairs, shown};
+use super::{mine, mine_rescored, miner, n_tuples, pairs, shown};
 use crate::support::{TableEncoder, by_angle, message, scorer, strings, table, text};
+use rankforge::base::FileError;
 use rankforge::data::{Rows, Value};
-use rankforge::encoder::Silent;
-use rankforge::mining::{MiningOptions, OutputFormat, SamplingStrategy, mine_hard_negatives_to};
+use rankforge::mining::{MiningOptions, OutputFormat, SamplingStrategy, mine_hard_negatives};
+use std::path::Path;
 
 /// A query whose positive has a negative cosine, one text nearer to it and one farther.
 fn below_zero() -> TableEncoder {
@@ -233,11 +234,12 @@ fn a_cross_encoder_reads_many_queries_in_one_call_and_only_the_nearest_texts() {
 fn tables_that_cannot_be_mined_are_refused() {
     let encoder = by_angle(&[("q", 0.0), ("p", 20.0)]);
     let refused = |rows| message(mine(&rows, &encoder, &MiningOptions::default(), &[]));
-    assert!(refused(pairs(&[])).contains("empty"));
+    let got = refused(pairs(&[]));
+    assert_eq!(got, "mining: expected (anchor, positive) pairs, got an empty data set");
     let got = refused(table(vec![("query", vec![text("q")])]));
-    assert!(got.contains("at least two columns") && got.contains("query"), "{got}");
+    assert_eq!(got, "mining: expected at least two columns, anchor and positive, got `query`");
     let got = refused(table(vec![("query", vec![text("q")]), ("answer", vec![Value::Integer(3)])]));
-    assert!(got.contains("answer"), "{got}");
+    assert_eq!(got, "column `answer`: row 1: expected text, got integer 3");
 }
 
 #[test]
@@ -260,22 +262,29 @@ fn rows_come_in_pieces_that_are_the_whole_end_to_end() {
         assert_eq!((queries[row], answers[row]), (*query, *answer));
     }
 
+    let miner = miner(&encoder, &options, &[]);
     let mut pieces = Vec::new();
     let write = |piece| {
         pieces.push(piece);
         Ok::<(), rankforge::Error>(())
     };
-    mine_hard_negatives_to(&rows, &encoder, &options, None, None, &Silent, write).unwrap();
+    miner.mine_to(&rows, write).unwrap();
     assert!(pieces.len() > 2 && pieces.iter().all(|piece: &Rows| piece.len() < 2500));
     let mut joined = Rows::default();
     pieces.into_iter().for_each(|piece| joined.append(piece).unwrap());
     assert_eq!(joined, whole.rows);
+    // Without a corpus, in one call.
+    assert_eq!(mine_hard_negatives(&rows, &encoder, &options).unwrap(), whole);
 
     let mut written = 0;
-    let write = |_| {
+    let write = |_| -> Result<(), rankforge::Error> {
         written += 1;
-        Err(rankforge::Error::Input("the disk is full".to_owned()))
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        Err(FileError::io(Path::new("mined.jsonl"))(full).into())
     };
-    let failed = mine_hard_negatives_to(&rows, &encoder, &options, None, None, &Silent, write);
-    assert_eq!((message(failed), written), ("the disk is full".to_owned(), 1));
+    let error = miner.mine_to(&rows, write).unwrap_err();
+    assert!(matches!(&error, rankforge::Error::File(FileError::Io { .. })), "{error}");
+    assert!(error.to_string().starts_with("mined.jsonl: "), "{error}");
+    assert!(error.hint().unwrap().starts_with("the disk is full"), "{:?}", error.hint());
+    assert_eq!(written, 1, "mining goes on after an error");
 }

@@ -1,8 +1,8 @@
 //! The golden values: ten unit vectors by their angle, four rows, two of them equal.
 
-use super::{mine, n_tuples, pairs, shown};
-use crate::support::{Heard, by_angle, strings};
-use rankforge::mining::{Mined, MiningOptions, OutputFormat, mine_hard_negatives};
+use super::{mine, mine_heard, n_tuples, pairs, shown};
+use crate::support::{by_angle, strings};
+use rankforge::mining::{Mined, MiningOptions, OutputFormat};
 
 const ANGLES: [(&str, f32); 10] = [
     ("q1", 0.0),
@@ -173,8 +173,8 @@ fn score_bounds() {
         [
             "Skipped 3 potential negatives (4.17%) due to the max_score of 0.8.",
             "Skipped 65 potential negatives (90.28%) due to the min_score of -0.1.",
-            "Could not find enough negatives for 3 samples (30.00%). Consider adjusting the range_max and max_score \
-             parameters if you need more of them.",
+            "Could not find enough negatives for 3 samples (30.00%). Consider adjusting the \
+             range_max and max_score parameters if you need more of them.",
         ]
     );
     assert_eq!((mined.summary.maximum_possible, mined.summary.missing), (10, 3));
@@ -195,7 +195,6 @@ fn positives_included() {
         "q2 p2 p2 d3 d4 p1b [0.9848,0.9848,0.8660,0.7660,0.6428]",
     ];
     assert_eq!(shown(&golden(&options).rows), expected);
-    let heard = Heard::default();
     let rows = pairs(&[("q1", "p1a"), ("q2", "p2"), ("q1", "p1b"), ("q1", "p1a")]);
     let corpus = strings(&["d1", "d2", "d3", "d4", "d5"]);
     let options = MiningOptions {
@@ -204,11 +203,9 @@ fn positives_included() {
         range_max: Some(8),
         ..options
     };
-    let encoder = by_angle(&ANGLES);
-    let mined =
-        mine_hard_negatives(&rows, &encoder, &options, None, Some(&corpus), &heard).unwrap();
+    let (mined, heard) = mine_heard(&rows, &by_angle(&ANGLES), &options, &corpus);
     assert_eq!(shown(&mined.rows), expected, "the format is forced");
     let warnings = heard.warnings();
-    assert!(warnings[0].contains("can still drop positives"), "{warnings:?}");
+    assert!(warnings[0].contains("can drop positives"), "{warnings:?}");
     assert!(warnings[1].contains("set to n-tuple"), "{warnings:?}");
 }

@@ -1,13 +1,11 @@
 //! Options: names, checks, aliases, reproducibility, the cache.
 
-use super::{mine, n_tuples, pairs, shown};
+use super::{mine, mine_heard, miner, n_tuples, pairs, shown};
 use crate::support::{Heard, TableEncoder, by_angle, message, scorer, strings, table, text};
-use rankforge::Device;
-use rankforge::encoder::{DualEncoder, LoadOptions, Silent, train_word_piece};
-use rankforge::mining::{
-    Mined, MiningOptions, OutputFormat, SamplingStrategy, TextEncoder, mine_hard_negatives,
-};
-use serde_json::json;
+use rankforge::encoder::Side;
+use rankforge::mining::{HardNegativeMiner, Mined, MiningOptions, OutputFormat, SamplingStrategy};
+use serde_json::{Value, json};
+use std::sync::Arc;
 
 fn encoder() -> TableEncoder {
     by_angle(&[("q", 0.0), ("p", 20.0), ("a", 30.0), ("b", 40.0), ("c", 50.0)])
@@ -18,13 +16,8 @@ fn mined(options: &MiningOptions) -> Result<Mined, rankforge::Error> {
 }
 
 /// What mining says of these options.
-fn heard(options: &MiningOptions) -> (Mined, Heard) {
-    let heard = Heard::default();
-    let corpus = strings(&["a", "b", "c"]);
-    let rows = pairs(&[("q", "p")]);
-    let mined =
-        mine_hard_negatives(&rows, &encoder(), options, None, Some(&corpus), &heard).unwrap();
-    (mined, heard)
+fn heard(options: &MiningOptions) -> (Mined, Arc<Heard>) {
+    mine_heard(&pairs(&[("q", "p")]), &encoder(), options, &strings(&["a", "b", "c"]))
 }
 
 #[test]
@@ -44,6 +37,11 @@ fn names_and_defaults_are_those_of_sentence_transformers() {
             "cache_folder": null, "as_triplets": null, "margin": null, "seed": 42,
         })
     );
+    let fields = MiningOptions::fields();
+    let defaults: serde_json::Map<String, Value> =
+        fields.iter().map(|field| (field.name.to_owned(), field.default.clone())).collect();
+    assert_eq!(json!(defaults), json!(options), "what flags are made of");
+    assert!(fields.iter().all(|field| field.help.len() > 10 && !field.help.ends_with('.')));
     for (name, format) in [
         ("triplet", OutputFormat::Triplet),
         ("n-tuple", OutputFormat::NTuple),
@@ -70,25 +68,39 @@ fn names_and_defaults_are_those_of_sentence_transformers() {
 fn options_that_cannot_be_met_are_refused() {
     let base = MiningOptions::default;
     for (options, part) in [
-        (MiningOptions { num_negatives: 0, ..base() }, "at least 1, got num_negatives=0"),
-        (MiningOptions { num_negatives: -3, ..base() }, "at least 1, got num_negatives=-3"),
-        (MiningOptions { range_min: -1, ..base() }, "range_min must be non-negative"),
+        (MiningOptions { num_negatives: 0, ..base() }, "num_negatives: expected at least 1, got 0"),
+        (
+            MiningOptions { num_negatives: -3, ..base() },
+            "num_negatives: expected at least 1, got -3",
+        ),
+        (MiningOptions { range_min: -1, ..base() }, "range_min: expected at least 0, got -1"),
         (
             MiningOptions { range_min: 5, range_max: Some(5), ..base() },
-            "range_min must be smaller than range_max, got range_min=5 and range_max=5",
+            "range_min: expected less than range_max (5), got 5",
         ),
-        (MiningOptions { range_max: Some(-2), ..base() }, "range_min must be smaller"),
+        (
+            MiningOptions { range_max: Some(-2), ..base() },
+            "range_min: expected less than range_max (-2), got 0",
+        ),
         (
             MiningOptions { range_min: 2, range_max: Some(5), num_negatives: 10, ..base() },
-            "Cannot mine 10 negatives per query: only 3 candidates remain",
+            "num_negatives: expected at most 3, the candidates that are left of range_max=5 when \
+             the first range_min=2 are skipped, got 10",
         ),
-        (MiningOptions { faiss_batch_size: 0, ..base() }, "faiss_batch_size"),
-        (MiningOptions { faiss_batch_size: -1, ..base() }, "expected a positive integer, got -1"),
-        (MiningOptions { max_score: Some(f64::NAN), ..base() }, "max_score"),
-        (MiningOptions { absolute_margin: Some(f64::INFINITY), ..base() }, "absolute_margin"),
+        (
+            MiningOptions { faiss_batch_size: 0, ..base() },
+            "faiss_batch_size: expected at least 1, got 0",
+        ),
+        (
+            MiningOptions { max_score: Some(f64::NAN), ..base() },
+            "max_score: expected a finite number, got NaN",
+        ),
+        (
+            MiningOptions { absolute_margin: Some(f64::INFINITY), ..base() },
+            "absolute_margin: expected a finite number, got inf",
+        ),
     ] {
-        let text = message(mined(&options));
-        assert!(text.contains(part), "{text}");
+        assert_eq!(message(mined(&options)), part);
     }
     // A window that fits exactly will do.
     let options = MiningOptions { range_min: 1, range_max: Some(3), ..n_tuples(2) };
@@ -136,12 +148,14 @@ fn nothing_is_ignored_in_silence() {
     assert_eq!(said.messages()[2..], mined.lines);
     let (mined, said) = heard(&MiningOptions { verbose: false, ..n_tuples(1) });
     assert!(said.messages().is_empty() && !mined.lines.is_empty());
-    let said = Heard::default();
-    let model = scorer(|_, _| 1.0);
-    let rows = pairs(&[("q", "p")]);
-    let corpus = strings(&["a"]);
-    mine_hard_negatives(&rows, &encoder(), &n_tuples(1), Some(&model), Some(&corpus), &said)
-        .unwrap();
+    let said = Arc::new(Heard::default());
+    let (encoder, model, corpus) = (encoder(), scorer(|_, _| 1.0), strings(&["a"]));
+    let miner = HardNegativeMiner {
+        cross_encoder: Some(&model),
+        reporter: said.clone(),
+        ..miner(&encoder, &n_tuples(1), &corpus)
+    };
+    miner.mine(&pairs(&[("q", "p")])).unwrap();
     assert!(said.warnings()[0].contains("cross-encoder is not used"), "{:?}", said.warnings());
     assert!(model.calls.lock().unwrap().is_empty());
 }
@@ -163,15 +177,14 @@ fn columns_are_chosen_by_name_or_by_place() {
     assert_eq!(mined.rows.column_names(), ["question", "positive", "negative_1"]);
     assert_eq!(shown(&mined.rows), ["q p a"]);
     let got = message(mine(&rows, &encoder(), &named(Some("positive"), None), &corpus));
-    assert!(got.contains("same column \"positive\""), "{got}");
-    let said = Heard::default();
+    let expected = "positive_column_name: expected a column other than that of the anchors, \
+                    \"positive\", got \"positive\"";
+    assert_eq!(got, expected);
     let options = named(Some("question"), Some("answer"));
-    mine_hard_negatives(&rows, &encoder(), &options, None, Some(&corpus), &said).unwrap();
-    let warning = &said.warnings()[0];
-    assert!(
-        warning.contains("positive_column_name") && warning.contains("\"answer\""),
-        "{warning}"
-    );
+    let (_, said) = mine_heard(&rows, &encoder(), &options, &corpus);
+    let expected = "positive_column_name: there is no column \"answer\" among id, positive, \
+                    question; using \"positive\" instead";
+    assert_eq!(said.warnings(), [expected]);
 }
 
 #[test]
@@ -186,7 +199,7 @@ fn prompts_and_batch_size_reach_the_encoder() {
     mine(&pairs(&[("q", "p"), ("q", "p")]), &encoder, &options, &strings(&["a", "a"])).unwrap();
     let calls = encoder.calls.lock().unwrap();
     let [(first, texts, corpus), (second, queries, query)] = calls.as_slice() else { panic!() };
-    assert_eq!((first.as_str(), *texts, second.as_str(), *queries), ("documents", 2, "queries", 1));
+    assert_eq!((*first, *texts, *second, *queries), (Side::Document, 2, Side::Query, 1));
     assert!(corpus.normalize_embeddings && query.normalize_embeddings);
     assert_eq!((corpus.batch_size, query.batch_size), (7, 7));
     assert_eq!((query.prompt.as_deref(), query.prompt_name.as_deref()), (Some("query: "), None));
@@ -262,83 +275,4 @@ fn random_sampling_takes_all_when_there_are_too_few() {
         ..MiningOptions::default()
     };
     assert_eq!(shown(&mined(&options).unwrap().rows), ["q p a", "q p b", "q p c"]);
-}
-
-#[test]
-fn the_cache_saves_embeddings_and_knows_what_they_depend_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let cache = folder.path().join("cache");
-    let options = MiningOptions { cache_folder: Some(cache.clone()), ..n_tuples(1) };
-    let rows = pairs(&[("q", "p")]);
-    let corpus = strings(&["a", "b", "c"]);
-    let run = |options: &MiningOptions, encoder: &TableEncoder| {
-        mine_hard_negatives(&rows, encoder, options, None, Some(&corpus), &Silent).unwrap()
-    };
-    let names = || -> Vec<String> {
-        let entries = std::fs::read_dir(&cache).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    };
-    let first = run(&options, &encoder());
-    assert!(first.lines[1].starts_with("[Cache] Saved corpus embeddings to "), "{:?}", first.lines);
-    assert_eq!(names().len(), 2);
-    assert!(
-        names()[0].starts_with("corpus_embeddings_") && names()[1].starts_with("query_embeddings_")
-    );
-    let second = encoder();
-    let again = run(&options, &second);
-    assert!(second.calls.lock().unwrap().is_empty(), "nothing is encoded twice");
-    assert_eq!(again.rows, first.rows);
-    assert!(again.lines[1].contains("Loaded corpus") && again.lines[1].ends_with("(shape=(4, 2))"));
-    // Another prompt, other texts and another model have files of their own.
-    let prompted = MiningOptions { query_prompt: Some("query: ".to_owned()), ..options.clone() };
-    let third = encoder();
-    run(&prompted, &third);
-    assert_eq!(third.calls.lock().unwrap().len(), 1);
-    assert_eq!(names().len(), 3);
-    let mut trained = encoder();
-    trained.fingerprint = "trained".to_owned();
-    run(&options, &trained);
-    assert_eq!((trained.calls.lock().unwrap().len(), names().len()), (2, 5));
-}
-
-#[test]
-fn a_damaged_cache_file_is_replaced() {
-    let folder = tempfile::tempdir().unwrap();
-    let options = MiningOptions { cache_folder: Some(folder.path().to_owned()), ..n_tuples(1) };
-    let (first, _) = heard(&options);
-    let whole: Vec<(std::path::PathBuf, Vec<u8>)> = std::fs::read_dir(folder.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
-        .collect();
-    for (path, bytes) in &whole {
-        std::fs::write(path, &bytes[..bytes.len() - 3]).unwrap();
-    }
-    let (again, said) = heard(&options);
-    assert_eq!(again.rows, first.rows);
-    assert_eq!(said.warnings().len(), 2, "{:?}", said.warnings());
-    for (path, bytes) in &whole {
-        assert_eq!(std::fs::read(path).unwrap(), *bytes);
-    }
-}
-
-#[test]
-fn the_fingerprint_of_a_model_follows_its_numbers_and_its_tokenizer() {
-    let folder = tempfile::tempdir().unwrap();
-    let device = Device::cpu(Some(1)).unwrap();
-    let fingerprint = |texts: &[&str], seed: u64, truncate_dim: Option<usize>| {
-        let tokenizer = train_word_piece(texts, 60).unwrap();
-        let options = LoadOptions { seed, truncate_dim, ..LoadOptions::new(&device) };
-        DualEncoder::new_static(tokenizer, 8, &options).fingerprint(folder.path()).unwrap()
-    };
-    let (texts, others) = (["hot tea", "cold tea"], ["hot bread", "cold bread"]);
-    let base = fingerprint(&texts, 1, None);
-    assert_eq!(base, fingerprint(&texts, 1, None));
-    assert_ne!(base, fingerprint(&texts, 2, None), "other numbers");
-    assert_ne!(base, fingerprint(&others, 1, None), "another tokenizer");
-    assert_ne!(base, fingerprint(&texts, 1, Some(4)), "fewer dimensions");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing stays behind");
 }

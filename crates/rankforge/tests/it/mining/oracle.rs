@@ -1,4 +1,5 @@
-//! The search in blocks against the algorithm written out on full matrices with infinities for what is dropped.
+//! The search in blocks against the algorithm written out on full matrices with infinities for what
+//! is dropped.
 
 use super::{mine, mine_rescored, shown};
 use crate::support::{TableEncoder, scorer, table, text};

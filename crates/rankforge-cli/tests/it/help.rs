@@ -1,0 +1,64 @@
+//! The help of the program and of every command, as snapshots.
+
+use crate::snapshot::assert_snapshot;
+use crate::support::TestDir;
+
+/// Declares a test for the program or a command: its `--help` and `-h` must equal the snapshots
+/// `help_NAME` and `short_help_NAME`.
+macro_rules! help_snapshots {
+    ($($name:ident: $($command:literal),*;)*) => {
+        /// The commands with a snapshot, without subcommands.
+        const COMMANDS: &[&[&str]] = &[$(&[$($command),*]),*];
+
+        $(#[test]
+        fn $name() {
+            for (prefix, flag) in [("help", "--help"), ("short_help", "-h")] {
+                let arguments = [$($command,)* flag];
+                let help = TestDir::new().succeed(&arguments).stdout;
+                let too_long = help.lines().find(|line| line.chars().count() > 100);
+                assert_eq!(too_long, None, "a line of {arguments:?} has more than 100 columns");
+                assert_snapshot(&format!("{prefix}_{}", stringify!($name)), &arguments, &help);
+            }
+        })*
+    };
+}
+
+help_snapshots! {
+    rankforge: ;
+    quickstart: "quickstart";
+    mine: "mine";
+    train: "train";
+    evaluate: "evaluate";
+    evaluate_correlation: "evaluate", "correlation";
+    evaluate_reranking: "evaluate", "reranking";
+    predict: "predict";
+    rank: "rank";
+    encode: "encode";
+    info: "info";
+    serve: "serve";
+}
+
+/// The commands that a help text lists, except `help`.
+fn listed(help: &str) -> Vec<&str> {
+    let section = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = section.take_while(|line| !line.is_empty()).filter_map(|line| {
+        // Lines with a larger indentation continue a description.
+        let name = line.strip_prefix("  ")?.split(' ').next()?;
+        (!name.is_empty() && name != "help").then_some(name)
+    });
+    names.collect()
+}
+
+#[test]
+fn every_command_and_subcommand_has_a_help_snapshot() {
+    for parent in [&[][..], &["evaluate"]] {
+        let arguments = [parent, &["-h"]].concat();
+        let help = TestDir::new().succeed(&arguments).stdout;
+        let names = listed(&help);
+        assert!(names.len() >= 2, "no commands found in:\n{help}");
+        for name in names {
+            let command = [parent, &[name]].concat();
+            assert!(COMMANDS.contains(&&command[..]), "{command:?} has no snapshot");
+        }
+    }
+}

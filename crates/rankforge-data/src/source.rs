@@ -1,0 +1,41 @@
+use crate::error::DataError;
+use crate::rows::Rows;
+
+/// A table whose rows can be read by index, in memory or elsewhere. Training draws its batches from
+/// one.
+pub trait RowSource: Send + Sync {
+    /// Number of rows.
+    fn len(&self) -> usize;
+
+    /// Whether there is no row.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Column names, in order.
+    fn column_names(&self) -> Vec<String>;
+
+    /// Reads the rows at these indices, in this order, with all columns. An index may occur more
+    /// than once.
+    ///
+    /// # Errors
+    /// When a row cannot be read.
+    ///
+    /// # Panics
+    /// When an index is not less than [`RowSource::len`].
+    fn read(&self, rows: &[usize]) -> Result<Rows, DataError>;
+}
+
+impl RowSource for Rows {
+    fn len(&self) -> usize {
+        Rows::len(self)
+    }
+
+    fn column_names(&self) -> Vec<String> {
+        Rows::column_names(self).into_iter().map(str::to_owned).collect()
+    }
+
+    fn read(&self, rows: &[usize]) -> Result<Rows, DataError> {
+        Ok(self.select(rows))
+    }
+}

@@ -1,0 +1,132 @@
+use crate::architecture::Architecture;
+use crate::directory::modules::ModuleEntry;
+use crate::error::EncoderError;
+use crate::json;
+use crate::model::{LoadReport, Model};
+use crate::modules::Module;
+use crate::options::LoadOptions;
+use crate::parts::Parts;
+use crate::weights::Weights;
+use rankforge_base::Reporter;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Reads the modules after the first one and appends their stages to the head of `architecture`.
+///
+/// `directory` is the model directory. For each module with parameters, its name and its directory
+/// are appended to `folders`.
+///
+/// # Errors
+/// A module that is not supported, or whose input is not what the module before it gives.
+pub(crate) fn push_modules(
+    directory: &Path,
+    architecture: &mut Architecture,
+    entries: &[ModuleEntry],
+    folders: &mut Vec<(String, PathBuf)>,
+    reporter: &dyn Reporter,
+) -> Result<Vec<Module>, EncoderError> {
+    let mut modules = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let module = Module::read(entry, reporter)?;
+        let width = architecture.output_columns();
+        let class = module.class();
+        if let Some(module_width) = module.width().filter(|&expected| expected != width) {
+            let message = format!(
+                "{class} has an input width of {module_width}, but the module before it gives a \
+                 width of {width}"
+            );
+            return Err(json::file_error(&entry.folder, message));
+        }
+        let pools = matches!(module, Module::Pooling { .. });
+        if pools != architecture.head.is_empty() {
+            let message = format!(
+                "module {} is {class}: expected exactly one Pooling module, directly after the \
+                 transformer",
+                index + 1
+            );
+            return Err(json::file_error(&entry.folder, message));
+        }
+        let name = module.folder(index);
+        architecture.push_stage(module.stage(), &name);
+        if module.has_weights() {
+            folders.push((name, entry.folder.clone()));
+        }
+        modules.push(module);
+    }
+    if architecture.head.is_empty() {
+        return Err(json::file_error(directory, "expected a Pooling module, got none"));
+    }
+    Ok(modules)
+}
+
+/// Reads the parameters of each module from its directory, and reports which tensors were missing
+/// and which were not used. `folders` are pairs (module name, directory).
+///
+/// # Errors
+/// Weights that are missing, malformed or of another shape.
+pub(crate) fn load_model(
+    architecture: Architecture,
+    folders: &[(String, PathBuf)],
+    options: &LoadOptions,
+) -> Result<Model, EncoderError> {
+    let weights: Vec<Weights> =
+        folders.iter().map(|(_, folder)| Weights::open(folder)).collect::<Result<_, _>>()?;
+    let modules: Vec<(&str, &Weights)> =
+        folders.iter().zip(&weights).map(|((name, _), weights)| (name.as_str(), weights)).collect();
+    let (mut model, reports) =
+        Model::from_weights(&options.device()?, architecture, options.seed, &modules)?;
+    for ((_, folder), report) in folders.iter().zip(&reports) {
+        report_tensors(folder, report, &*options.reporter);
+    }
+    model.set_precision(options.precision);
+    Ok(model)
+}
+
+impl Parts {
+    /// Replaces all parameters by those in a model directory that was saved from this model.
+    ///
+    /// # Errors
+    /// A file that is missing or malformed, or parameters that are missing or of another shape.
+    pub(crate) fn load_parameters(&mut self, directory: &Path) -> Result<(), EncoderError> {
+        let parameters = &self.model.architecture().parameters;
+        let modules: BTreeSet<String> = parameters
+            .iter()
+            .flat_map(|spec| spec.parts.iter().map(|part| part.module.clone()))
+            .collect();
+        for module in modules {
+            let folder = directory.join(&module);
+            let report = self.model.load(&module, &Weights::open(&folder)?)?;
+            if !report.missing.is_empty() {
+                let missing = list(&report.missing);
+                return Err(json::file_error(&folder, format!("missing tensors: {missing}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Warns about tensors that the checkpoint lacks, and logs those that the model does not use.
+fn report_tensors(folder: &Path, report: &LoadReport, reporter: &dyn Reporter) {
+    let folder = folder.display();
+    if !report.missing.is_empty() {
+        let missing = list(&report.missing);
+        reporter.warning(&format!(
+            "{folder}: tensors missing from the checkpoint, newly initialised: {missing}"
+        ));
+    }
+    if !report.unused.is_empty() {
+        let unused = list(&report.unused);
+        reporter
+            .message(&format!("{folder}: tensors of the checkpoint that are not used: {unused}"));
+    }
+}
+
+/// The first names, and how many more there are.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(SHOWN) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown} and {more} more"),
+    }
+}

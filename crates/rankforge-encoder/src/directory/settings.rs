@@ -1,0 +1,80 @@
+use crate::error::EncoderError;
+use crate::json;
+use crate::output_activation::OutputActivation;
+use indexmap::IndexMap;
+use rankforge_base::Reporter;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// The content of `config_sentence_transformers.json`; empty when there is no such file.
+#[derive(Default)]
+pub(crate) struct ModelSettings {
+    /// The file, for error messages.
+    pub path: PathBuf,
+    pub(crate) model_type: Option<String>,
+    pub prompts: IndexMap<String, String>,
+    pub default_prompt_name: Option<String>,
+    pub activation_fn: Option<String>,
+    pub similarity_fn_name: Option<String>,
+    pub truncate_dim: Option<usize>,
+}
+
+/// Reads `config_sentence_transformers.json`.
+///
+/// # Errors
+/// A malformed file or a field of the wrong type.
+pub(crate) fn read_settings(directory: &Path) -> Result<ModelSettings, EncoderError> {
+    let path = directory.join("config_sentence_transformers.json");
+    let Some(config) = json::read_optional_object(&path)? else {
+        return Ok(ModelSettings::default());
+    };
+    let mut prompts = IndexMap::new();
+    match config.get("prompts") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(texts)) => {
+            for (name, text) in texts {
+                let error =
+                    || json::field_error(&path, "prompts", "a string for each name", Some(text));
+                prompts.insert(name.clone(), text.as_str().ok_or_else(error)?.to_owned());
+            }
+        }
+        other => return Err(json::field_error(&path, "prompts", "an object", other)),
+    }
+    let string =
+        |field| json::optional_str(&config, field, &path).map(|text| text.map(str::to_owned));
+    Ok(ModelSettings {
+        model_type: string("model_type")?,
+        prompts,
+        default_prompt_name: string("default_prompt_name")?,
+        activation_fn: string("activation_fn")?,
+        similarity_fn_name: string("similarity_fn_name")?,
+        truncate_dim: json::optional_usize(&config, "truncate_dim", &path)?,
+        path,
+    })
+}
+
+/// The output activation that a file calls `name`; `None`, with a warning, for a class from outside
+/// torch.
+///
+/// # Errors
+/// A class of torch that is not supported.
+pub(crate) fn read_activation(
+    name: &str,
+    path: &Path,
+    field: &str,
+    reporter: &dyn Reporter,
+) -> Result<Option<OutputActivation>, EncoderError> {
+    if !name.starts_with("torch.") {
+        reporter.warning(&format!(
+            "{}: {field} {name} is not a class of torch; using the default",
+            path.display()
+        ));
+        return Ok(None);
+    }
+    let class = name.rsplit('.').next().unwrap_or(name);
+    let expected = "Identity, Sigmoid or Tanh of torch.nn";
+    match OutputActivation::from_class(class) {
+        Some(activation) => Ok(Some(activation)),
+        None => Err(json::field_error(path, field, expected, Some(&json!(name)))),
+    }
+}

@@ -1,0 +1,286 @@
+//! The transformer of a model directory: its config, its tokenizer and the maximum length.
+
+use crate::architecture::{Architecture, Task};
+use crate::error::EncoderError;
+use crate::json;
+use crate::options::LoadOptions;
+use crate::tokenizer::Tokenizer;
+use rankforge_base::Reporter;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// Names under which versions of sentence-transformers have saved the config of the module
+/// Transformer.
+const MODULE_CONFIGS: [&str; 7] = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
+
+/// The content of `sentence_bert_config.json`, the config of the module Transformer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ModuleConfig {
+    /// `transformer_task`.
+    pub task: Option<String>,
+    pub max_seq_length: Option<usize>,
+    pub do_lower_case: bool,
+}
+
+impl ModuleConfig {
+    /// Reads the module config in a directory; the default when there is none.
+    ///
+    /// # Errors
+    /// A malformed file, or one that requires an unsupported feature, such as inputs other than
+    /// text.
+    pub(crate) fn read(
+        folder: &Path,
+        reporter: &dyn Reporter,
+    ) -> Result<ModuleConfig, EncoderError> {
+        for name in MODULE_CONFIGS {
+            let path = folder.join(name);
+            if let Some(config) = json::read_optional_object(&path)? {
+                return ModuleConfig::from_json(&config, &path, reporter);
+            }
+        }
+        Ok(ModuleConfig::default())
+    }
+
+    fn from_json(
+        config: &Value,
+        path: &Path,
+        reporter: &dyn Reporter,
+    ) -> Result<ModuleConfig, EncoderError> {
+        if let Some(modalities) = config.get("modality_config")
+            && modalities.get("text").is_none()
+        {
+            let expected =
+                "an entry \"text\" (chat templates and inputs other than text are not supported)";
+            return Err(json::field_error(path, "modality_config", expected, Some(modalities)));
+        }
+        for field in ["query_length", "document_length", "query_expansion"] {
+            if config.get(field).is_some_and(|value| !value.is_null() && value != false) {
+                let expected = "no value, null or false (this feature is not supported)";
+                return Err(json::field_error(path, field, expected, config.get(field)));
+            }
+        }
+        let is_empty = |value: &Value| {
+            value.is_null() || value == &json!({}) || value == &json!([]) || value == false
+        };
+        for field in ["processing_kwargs", "model_args", "config_args", "tokenizer_args"] {
+            if let Some(value) = config.get(field).filter(|value| !is_empty(value)) {
+                let path = path.display();
+                reporter.warning(&format!("{path}: {field} is not supported; ignoring {value}"));
+            }
+        }
+        Ok(ModuleConfig {
+            task: json::optional_str(config, "transformer_task", path)?.map(str::to_owned),
+            max_seq_length: json::optional_usize(config, "max_seq_length", path)?,
+            do_lower_case: json::optional_bool(config, "do_lower_case", path)?.unwrap_or(false),
+        })
+    }
+}
+
+/// A transformer without its weights.
+pub(crate) struct TransformerFiles {
+    /// The content of `config.json`, as it will be saved.
+    pub config: Value,
+    pub architecture: Architecture,
+    pub tokenizer: Tokenizer,
+}
+
+impl TransformerFiles {
+    /// Reads config and tokenizer from a directory. `prepare` gets the config and its path, may
+    /// change the config, and gives the task.
+    ///
+    /// # Errors
+    /// The errors of `prepare`, a missing, malformed or unsupported file, a tokenizer with more ids
+    /// or segments than the model has embeddings for, or an unusable `max_length`.
+    pub(crate) fn open(
+        folder: &Path,
+        module: &ModuleConfig,
+        options: &LoadOptions,
+        prepare: impl FnOnce(&mut Value, &Path) -> Result<Task, EncoderError>,
+    ) -> Result<TransformerFiles, EncoderError> {
+        let path = config_path(folder)?;
+        let config = json::read_object(&path)?;
+        let mut tokenizer = Tokenizer::load(folder)?;
+        if module.do_lower_case {
+            tokenizer = tokenizer.into_lower_case()?;
+        }
+        TransformerFiles::build(config, path, tokenizer, module, options, prepare)
+    }
+
+    /// Combines a config, whose `path` is for error messages, and a tokenizer; see
+    /// [`TransformerFiles::open`].
+    ///
+    /// # Errors
+    /// The errors of [`TransformerFiles::open`], except those about files.
+    pub(crate) fn build(
+        mut config: Value,
+        path: PathBuf,
+        mut tokenizer: Tokenizer,
+        module: &ModuleConfig,
+        options: &LoadOptions,
+        prepare: impl FnOnce(&mut Value, &Path) -> Result<Task, EncoderError>,
+    ) -> Result<TransformerFiles, EncoderError> {
+        let task = prepare(&mut config, &path)?;
+        let architecture = Architecture::from_config(&config, &path, &task)?;
+        check_vocabulary(&tokenizer, architecture.encoder.vocab_size, &path)?;
+        let (segment, segments) =
+            (tokenizer.largest_segment(), architecture.encoder.type_vocab_size);
+        // In a model with one segment, every token has that segment.
+        if segments > 1 && segment as usize >= segments {
+            let message = format!(
+                "expected segment ids below {segments}, the type_vocab_size, but the tokenizer \
+                 gives segment {segment}"
+            );
+            return Err(json::file_error(&path, message));
+        }
+        let positions = architecture.encoder.max_positions;
+        let stored = match module.max_seq_length {
+            Some(length) => Some(length),
+            None => {
+                let limit = json::optional_positions(&config, &path)?;
+                smaller(tokenizer.max_length(), limit)
+            }
+        };
+        let length = max_length(stored, positions, options)?;
+        if let Some(length) = length
+            && length <= tokenizer.special_tokens(true)
+        {
+            let special = tokenizer.special_tokens(true);
+            let expected = format!("more than {special}, the special tokens of a pair");
+            return Err(EncoderError::argument("max_length", expected, length));
+        }
+        tokenizer.set_max_length(length);
+        prepare_for_saving(&mut config);
+        Ok(TransformerFiles { config, architecture, tokenizer })
+    }
+}
+
+/// The path of `config.json` in a directory. The error says what the directory is instead of that
+/// of a model.
+fn config_path(folder: &Path) -> Result<PathBuf, EncoderError> {
+    let path = folder.join("config.json");
+    if json::exists(&folder.join("adapter_config.json"))? {
+        return Err(json::file_error(
+            folder,
+            "expected a whole model, got an adapter (adapter_config.json) without its base model; \
+             merge the two in Python with merge_and_unload() and save_pretrained()",
+        ));
+    }
+    if !json::exists(folder)? {
+        return Err(json::file_error(folder, "no such model directory"));
+    }
+    if folder.is_file() {
+        return Err(json::file_error(folder, "expected a model directory, got a file"));
+    }
+    if !json::exists(&path)? {
+        let message = "expected a model directory, got a directory without config.json";
+        return Err(json::file_error(folder, message));
+    }
+    Ok(path)
+}
+
+/// Checks that the embedding table of `rows` rows has a row for every id of the tokenizer. `path`
+/// is the file that determines `rows`.
+///
+/// # Errors
+/// When it has not.
+pub(crate) fn check_vocabulary(
+    tokenizer: &Tokenizer,
+    rows: usize,
+    path: &Path,
+) -> Result<(), EncoderError> {
+    let ids = tokenizer.vocab_size();
+    if ids > rows {
+        let message = format!(
+            "the tokenizer has {ids} ids, but the model's embedding table has {rows} rows: the \
+             tokenizer is of another model"
+        );
+        return Err(json::file_error(path, message));
+    }
+    Ok(())
+}
+
+/// The maximum length in tokens: the user's option, or else the one that is `stored` in the files,
+/// but at most the number of positions of the model.
+fn max_length(
+    stored: Option<usize>,
+    positions: usize,
+    options: &LoadOptions,
+) -> Result<Option<usize>, EncoderError> {
+    let limit = (positions != usize::MAX).then_some(positions);
+    match options.max_length {
+        Some(0) => Err(EncoderError::argument("max_length", "a positive number", 0)),
+        Some(requested) if requested > positions => {
+            options.reporter.warning(&format!(
+                "max_length {requested} is more than the {positions} positions of the model; \
+                 using {positions}"
+            ));
+            Ok(limit)
+        }
+        Some(requested) => Ok(Some(requested)),
+        None => Ok(smaller(stored, limit)),
+    }
+}
+
+/// The smaller limit, where `None` is no limit.
+fn smaller(a: Option<usize>, b: Option<usize>) -> Option<usize> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Removes the path that the model was loaded from, and sets the type in which weights are saved.
+fn prepare_for_saving(config: &mut Value) {
+    let object = config.as_object_mut().expect("the config is an object");
+    object.shift_remove("torch_dtype");
+    object.shift_remove("_name_or_path");
+    object.insert("dtype".to_owned(), json!("float32"));
+}
+
+/// The name of the transformers class of the config's family with a suffix: `BertModel` for the
+/// suffix `Model`.
+pub(crate) fn class_name(config: &Value, suffix: &str) -> String {
+    let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
+    let family = match model_type {
+        "bert" => "Bert",
+        "roberta" => "Roberta",
+        "xlm-roberta" => "XLMRoberta",
+        "camembert" => "Camembert",
+        "distilbert" => "DistilBert",
+        "mpnet" => "MPNet",
+        "electra" => "Electra",
+        "modernbert" => "ModernBert",
+        other => panic!("no class name for the family {other}, which Architecture supports"),
+    };
+    format!("{family}{suffix}")
+}
+
+/// Sets the dropout probability of the classification head in the config, in the field that the
+/// family has for it.
+///
+/// # Errors
+/// A probability outside `[0, 1)`, or a family whose head has no dropout field of its own.
+pub(crate) fn classifier_dropout(config: &mut Value, dropout: f32) -> Result<(), EncoderError> {
+    if !(0.0..1.0).contains(&dropout) {
+        let expected = "a number in [0, 1)";
+        return Err(EncoderError::argument("classifier_dropout", expected, dropout));
+    }
+    let field = match config.get("model_type").and_then(Value::as_str) {
+        Some("distilbert") => "seq_classif_dropout",
+        Some("mpnet") => {
+            let expected = "no value, as the classification head of mpnet uses hidden_dropout_prob";
+            return Err(EncoderError::argument("classifier_dropout", expected, dropout));
+        }
+        _ => "classifier_dropout",
+    };
+    config[field] = json!(dropout);
+    Ok(())
+}

@@ -1,0 +1,270 @@
+use crate::directory::write::MODEL_DIRECTORY;
+use crate::error::EncoderError;
+use crate::inference::Inference;
+use crate::input::Input;
+use crate::options::EncodeOptions;
+use crate::outputs::Outputs;
+use crate::parts::Parts;
+use crate::roles::{Embed, ModelKind, Side, TextModel};
+use crate::stages::HeadStage;
+use rankforge_base::replace_directory;
+use rankforge_kernels::ops::{Pooling, Similarity};
+use rankforge_kernels::{Device, Precision};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// Maximum number of elements of table rows, tokens x width, in a batch of a static embedding
+/// model. Such a model has no activations whose memory would have to be bounded; with this size the
+/// cost of starting the threads is small in comparison.
+const STATIC_BATCH_ELEMENTS: usize = 1 << 25;
+
+/// The names of the similarities in sentence-transformers.
+const SIMILARITIES: [(Similarity, &str); 4] = [
+    (Similarity::Cosine, "cosine"),
+    (Similarity::Dot, "dot"),
+    (Similarity::Euclidean, "euclidean"),
+    (Similarity::Manhattan, "manhattan"),
+];
+
+/// A model that turns a text into an embedding: a SentenceTransformer, including static embedding
+/// models, which have no transformer blocks.
+#[derive(Clone)]
+pub struct DualEncoder {
+    pub(crate) parts: Parts,
+    pub(crate) similarity: Similarity,
+    /// Number of leading dimensions to which embeddings are truncated by default.
+    pub(crate) truncate_dim: Option<usize>,
+}
+
+impl DualEncoder {
+    /// Writes a model directory in the newest layout of sentence-transformers. An earlier model
+    /// directory at `path` is replaced as a whole. `card` becomes `README.md`.
+    ///
+    /// # Errors
+    /// When `path` exists and is not a model directory, or a file cannot be written. What was at
+    /// `path` is then left unchanged.
+    pub fn save(&self, path: &Path, card: Option<&str>) -> Result<(), EncoderError> {
+        replace_directory(path, &MODEL_DIRECTORY, |directory| self.save_files(directory, card))
+    }
+
+    /// Embeds texts with the default prompt and options.
+    ///
+    /// # Shapes
+    /// `B` texts give `B x E`, in the order of the texts.
+    ///
+    /// # Errors
+    /// A text that the tokenizer fails on, or an embedding that is not finite.
+    pub fn encode(&self, texts: &[&str]) -> Result<Outputs, EncoderError> {
+        self.encode_with(texts, &EncodeOptions::default())
+    }
+
+    /// Embeds texts, truncates the embeddings to the leading `truncate_dim` dimensions, and then
+    /// normalises them when [`EncodeOptions::normalize_embeddings`] is set.
+    ///
+    /// Texts are sorted by length and batched by tokens, so that a batch has sequences of similar
+    /// length.
+    ///
+    /// # Shapes
+    /// `B` texts give `B x E`, in the order of the texts.
+    ///
+    /// # Errors
+    /// The errors of [`DualEncoder::encode`], an unknown prompt name, or a `batch_size`,
+    /// `max_tokens` or `truncate_dim` of 0.
+    pub fn encode_with(
+        &self,
+        texts: &[&str],
+        options: &EncodeOptions,
+    ) -> Result<Outputs, EncoderError> {
+        if options.truncate_dim == Some(0) {
+            return Err(EncoderError::argument("truncate_dim", "a positive number", 0));
+        }
+        let mut inference = Inference {
+            parts: &self.parts,
+            batch_size: options.batch_size,
+            max_tokens: options.max_tokens,
+            prompt: self.parts.prompt(options.prompt.as_deref(), options.prompt_name.as_deref())?,
+            task: "Encoding",
+            unit: "texts",
+            reporter: &*options.reporter,
+        };
+        if self.is_static() && options.batch_size > 0 && options.max_tokens > 0 {
+            inference.batch_size = usize::MAX;
+            inference.max_tokens =
+                (STATIC_BATCH_ELEMENTS / self.model().architecture().encoder.hidden_size).max(1);
+        }
+        let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::single(*text)).collect();
+        let outputs = inference.run(&inputs)?;
+        let dimension = options.truncate_dim.or(self.truncate_dim).unwrap_or(outputs.columns);
+        let mut outputs = truncate(outputs, dimension);
+        if options.normalize_embeddings {
+            outputs.values.chunks_mut(outputs.columns).for_each(normalize);
+        }
+        Ok(outputs)
+    }
+
+    /// [`DualEncoder::encode_with`] with the prompt for queries or documents, unless `options` has
+    /// a prompt or a prompt name.
+    ///
+    /// The prompt for queries is `query`. That for documents is the first of `document`, `passage`
+    /// and `corpus` that the model has. Without such a prompt, the default prompt is used.
+    ///
+    /// # Errors
+    /// The errors of [`DualEncoder::encode_with`].
+    pub fn encode_side(
+        &self,
+        side: Side,
+        texts: &[&str],
+        options: &EncodeOptions,
+    ) -> Result<Outputs, EncoderError> {
+        let names: &[&str] = match side {
+            Side::Query => &["query"],
+            Side::Document => &["document", "passage", "corpus"],
+        };
+        let mut options = options.clone();
+        if options.prompt.is_none() && options.prompt_name.is_none() {
+            let known = names.iter().find(|name| self.parts.prompts.contains_key(**name));
+            options.prompt_name = known.map(|name| (*name).to_owned());
+        }
+        self.encode_with(texts, &options)
+    }
+
+    /// Embeds queries with the prompt for queries and the default options.
+    ///
+    /// # Errors
+    /// The errors of [`DualEncoder::encode`].
+    pub fn encode_query(&self, texts: &[&str]) -> Result<Outputs, EncoderError> {
+        self.encode_side(Side::Query, texts, &EncodeOptions::default())
+    }
+
+    /// Embeds documents with the prompt for documents and the default options.
+    ///
+    /// # Errors
+    /// The errors of [`DualEncoder::encode`].
+    pub fn encode_document(&self, texts: &[&str]) -> Result<Outputs, EncoderError> {
+        self.encode_side(Side::Document, texts, &EncodeOptions::default())
+    }
+
+    /// The name of the model's similarity in sentence-transformers, such as `cosine`.
+    pub fn similarity_name(&self) -> &'static str {
+        let entry = SIMILARITIES.iter().find(|(similarity, _)| *similarity == self.similarity);
+        entry.expect("SIMILARITIES lists every similarity").1
+    }
+
+    /// Embedding dimension, `E`, after truncation by the model's own `truncate_dim`.
+    pub fn dimension(&self) -> usize {
+        let columns = self.model().architecture().output_columns();
+        self.truncate_dim.map_or(columns, |dimension| dimension.min(columns))
+    }
+
+    /// The pooling modes, whose outputs are concatenated.
+    pub fn pooling(&self) -> &[Pooling] {
+        match self.model().architecture().head.first() {
+            Some(HeadStage::Pool { modes, .. }) => modes,
+            _ => &[],
+        }
+    }
+
+    /// Whether this is a static embedding model.
+    pub fn is_static(&self) -> bool {
+        self.model().architecture().encoder.blocks.is_empty()
+    }
+}
+
+impl TextModel for DualEncoder {
+    fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    fn parts_mut(&mut self) -> &mut Parts {
+        &mut self.parts
+    }
+
+    fn kind(&self) -> ModelKind {
+        ModelKind::SentenceTransformer
+    }
+
+    fn config_fields(&self) -> Vec<(&'static str, Value)> {
+        let mut fields = vec![("similarity_fn_name", json!(self.similarity_name()))];
+        if let Some(dimension) = self.truncate_dim {
+            fields.push(("truncate_dim", json!(dimension)));
+        }
+        fields
+    }
+
+    fn as_embed(&self) -> Option<&dyn Embed> {
+        Some(self)
+    }
+}
+
+impl Embed for DualEncoder {
+    fn embed(
+        &self,
+        side: Side,
+        texts: &[&str],
+        options: &EncodeOptions,
+    ) -> Result<Outputs, EncoderError> {
+        self.encode_side(side, texts, options)
+    }
+
+    fn similarity(&self) -> Similarity {
+        self.similarity
+    }
+
+    fn device(&self) -> &Device {
+        self.model().device()
+    }
+
+    /// The SHA-256 of architecture, parameters, precision, prompts, maximum length and tokenizer,
+    /// in hexadecimal. It does not depend on the model's path, so a cache never returns embeddings
+    /// of an earlier state of a model that was trained further under the same path.
+    fn fingerprint(&self) -> Result<String, EncoderError> {
+        let mut hash = Sha256::new();
+        hash.update(format!("{:?} {}", self.model().architecture(), self.dimension()));
+        for (name, text) in &self.parts.prompts {
+            hash.update(format!("{name:?} {text:?}"));
+        }
+        hash.update(format!("{:?}", self.max_length()));
+        // The precision is only hashed where it has an effect, so that fp32 models keep the
+        // fingerprint of embeddings that were cached before there were other precisions.
+        let precision = self.model().precision();
+        if precision != Precision::Float32 && self.model().architecture().has_linear_layers() {
+            hash.update(precision.to_string());
+        }
+        if let Some(scale) = self.model().adapter_scale() {
+            hash.update(scale.to_le_bytes());
+        }
+        for value in self.model().parameters().flat().to_vec() {
+            hash.update(value.to_le_bytes());
+        }
+        let mut files = self.tokenizer().files()?;
+        files.sort();
+        for (_, bytes) in files {
+            hash.update(bytes);
+        }
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// The similarity that has this name in sentence-transformers.
+pub(crate) fn similarity_from_name(name: &str) -> Option<Similarity> {
+    SIMILARITIES.iter().find(|(_, listed)| *listed == name).map(|(similarity, _)| *similarity)
+}
+
+/// The leading `dimension` columns of the outputs.
+fn truncate(outputs: Outputs, dimension: usize) -> Outputs {
+    if dimension >= outputs.columns {
+        return outputs;
+    }
+    let rows = outputs.values.chunks(outputs.columns);
+    let values = rows.flat_map(|row| &row[..dimension]).copied().collect();
+    Outputs { rows: outputs.rows, columns: dimension, values }
+}
+
+/// `x = x / max(|x|, 1e-12)`, in place. A zero vector stays zero.
+fn normalize(row: &mut [f32]) {
+    let norm = row.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
+    for value in row {
+        *value /= norm;
+    }
+}

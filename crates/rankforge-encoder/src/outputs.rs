@@ -1,0 +1,43 @@
+/// A matrix of scores or embeddings in host memory, row-major.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outputs {
+    /// Number of sequences, `B`.
+    pub rows: usize,
+    /// Number of labels, or embedding dimension.
+    pub columns: usize,
+    /// The `rows * columns` elements.
+    pub values: Vec<f32>,
+}
+
+impl Outputs {
+    /// The outputs of the sequence at index `row`.
+    ///
+    /// # Panics
+    /// When `row` is not less than `rows`.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.columns..(row + 1) * self.columns]
+    }
+
+    /// A copy of the outputs of a range of sequences.
+    ///
+    /// # Panics
+    /// When the range is not within `rows`.
+    pub fn rows(&self, rows: std::ops::Range<usize>) -> Outputs {
+        let values = &self.values[rows.start * self.columns..rows.end * self.columns];
+        Outputs { rows: rows.len(), columns: self.columns, values: values.to_vec() }
+    }
+
+    /// Appends the outputs of further sequences. Outputs without sequences become `more`.
+    ///
+    /// # Panics
+    /// When the number of columns differs.
+    pub fn append(&mut self, more: Outputs) {
+        if self.rows == 0 {
+            *self = more;
+            return;
+        }
+        assert_eq!(self.columns, more.columns, "appended outputs have another number of columns");
+        self.rows += more.rows;
+        self.values.extend(more.values);
+    }
+}

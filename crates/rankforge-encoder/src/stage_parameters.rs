@@ -1,0 +1,32 @@
+//! The layers of the head's stages.
+
+use crate::layers::{Linear, Norm};
+use crate::stages::HeadStage;
+use rankforge_kernels::ArenaLayout;
+
+/// Where a stage's parameters are in the arena.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StageParameters {
+    pub(crate) linear: Option<Linear>,
+    pub(crate) norm: Option<Norm>,
+    pub(crate) residual: Option<Linear>,
+}
+
+/// Finds the parameters of `stages` in an arena laid out for them.
+pub(crate) fn stage_parameters(stages: &[HeadStage], layout: &ArenaLayout) -> Vec<StageParameters> {
+    let find = |(index, stage): (usize, &HeadStage)| {
+        let name = format!("head.{index}");
+        let (mut linear, mut norm, mut residual) = (None, None, None);
+        match *stage {
+            HeadStage::Dense { .. } => {
+                // The head has no adapters, so their scale does not matter.
+                linear = Linear::find(layout, &name, 1.0);
+                residual = Linear::find(layout, &format!("{name}.residual"), 1.0);
+            }
+            HeadStage::LayerNorm { epsilon, .. } => norm = Norm::find(layout, &name, epsilon),
+            HeadStage::Pool { .. } | HeadStage::Dropout(_) | HeadStage::Normalize => {}
+        }
+        StageParameters { linear, norm, residual }
+    };
+    stages.iter().enumerate().map(find).collect()
+}

@@ -1,0 +1,248 @@
+//! A cache of the tokens of words.
+//!
+//! Most words of a text occurred in earlier texts, and the tokenizers crate takes microseconds for
+//! each word. For tokenizers of which the tokens of a text are those of its words, concatenated, a
+//! lookup per word replaces most of that work.
+
+use std::sync::{Mutex, PoisonError};
+use tokenizers::models::bpe::BPE;
+use tokenizers::normalizers::{Prepend, Replace};
+use tokenizers::{AddedToken, Model, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
+
+/// The character by which SentencePiece replaces a space.
+const SPACE: &str = "\u{2581}";
+
+/// How a text is split into pieces whose tokens, concatenated, are the tokens of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SplitRule {
+    /// At white space, which has no tokens.
+    ///
+    /// Valid for BERT: its normalizer and pre-tokenizer treat each character, with its accents, on
+    /// its own.
+    AtWhiteSpace,
+    /// Before a space.
+    ///
+    /// Valid for byte-pair encoding when the normalizer prepends [`SPACE`] to the text and replaces
+    /// every space by it, and when no token of the vocabulary has a [`SPACE`] after another
+    /// character: no merge can then reach across the start of a piece.
+    BeforeSpaces,
+}
+
+/// Tokenises texts word by word, with caches of the tokens of words.
+pub(super) struct WordEncoder {
+    rule: SplitRule,
+    /// Added tokens, which the tokenizer searches for in the text before anything else.
+    added: Vec<String>,
+    /// Whether a byte is the first one of an added token.
+    first_bytes: [bool; 256],
+    /// The caches that no thread uses now. There are never more than threads.
+    idle_caches: Mutex<Vec<WordCache>>,
+}
+
+impl WordEncoder {
+    /// An encoder for the tokenizer; `None` when no [`SplitRule`] is valid for it.
+    pub(super) fn new(tokenizer: &tokenizers::Tokenizer) -> Option<WordEncoder> {
+        let rule = split_rule(tokenizer)?;
+        let added = tokenizer.get_added_vocabulary().get_added_tokens_decoder().values();
+        // A normalized added token is searched for in the normalized text, across words.
+        let content = |token: &AddedToken| (!token.normalized).then(|| token.content.clone());
+        let added = added.map(content).collect::<Option<Vec<String>>>()?;
+        let mut first_bytes = [false; 256];
+        added.iter().for_each(|token| first_bytes[usize::from(token.as_bytes()[0])] = true);
+        Some(WordEncoder { rule, added, first_bytes, idle_caches: Mutex::default() })
+    }
+
+    /// Calls `work` with a cache that no other thread uses meanwhile.
+    pub(super) fn with_cache<T>(&self, work: impl FnOnce(&mut WordCache) -> T) -> T {
+        let idle = || self.idle_caches.lock().unwrap_or_else(PoisonError::into_inner);
+        // The guard must be dropped before `work` runs.
+        let taken = idle().pop();
+        let mut cache = taken.unwrap_or_default();
+        let result = work(&mut cache);
+        idle().push(cache);
+        result
+    }
+
+    /// The tokens of a text, without special tokens. `None` when the text contains an added token,
+    /// which only the tokenizer itself separates from its surroundings.
+    pub(super) fn encode(
+        &self,
+        tokenizer: &tokenizers::Tokenizer,
+        text: &str,
+        cache: &mut WordCache,
+    ) -> tokenizers::Result<Option<Vec<u32>>> {
+        if self.contains_added_token(text) {
+            return Ok(None);
+        }
+        let mut ids = Vec::with_capacity(text.len() / 4 + 2);
+        match self.rule {
+            SplitRule::AtWhiteSpace => {
+                let words = text.split([' ', '\t', '\n', '\r']).filter(|word| !word.is_empty());
+                for word in words {
+                    cache.append_tokens(word, &mut ids, || {
+                        let encoding = tokenizer.encode_fast(word, false)?;
+                        Ok(encoding.get_ids().to_vec())
+                    })?;
+                }
+            }
+            SplitRule::BeforeSpaces => {
+                for word in split_before_spaces(text) {
+                    cache.append_tokens(word, &mut ids, || {
+                        let normalized = format!("{SPACE}{}", word.replace(' ', SPACE));
+                        let tokens = tokenizer.get_model().tokenize(&normalized)?;
+                        Ok(tokens.into_iter().map(|token| token.id).collect())
+                    })?;
+                }
+            }
+        }
+        Ok(Some(ids))
+    }
+
+    fn contains_added_token(&self, text: &str) -> bool {
+        let bytes = text.as_bytes();
+        let may_start = |at: &usize| self.first_bytes[usize::from(bytes[*at])];
+        let starts = |at| self.added.iter().any(|token| bytes[at..].starts_with(token.as_bytes()));
+        (0..bytes.len()).filter(may_start).any(starts)
+    }
+}
+
+/// Splits a text before each space that follows another character. The pieces lack the space that
+/// they begin with: the first one has none either, as the normalizer prepends it.
+fn split_before_spaces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = (!text.is_empty()).then_some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let follows_other =
+            |&at: &usize| at > 0 && !text[..at].ends_with(' ') && !text[..at].ends_with(SPACE);
+        let end = text.match_indices(' ').map(|(at, _)| at).find(follows_other);
+        rest = end.map(|at| &text[at + 1..]);
+        Some(&text[..end.unwrap_or(text.len())])
+    })
+}
+
+/// The split rule that is valid for a tokenizer.
+fn split_rule(tokenizer: &tokenizers::Tokenizer) -> Option<SplitRule> {
+    let normalizer = tokenizer.get_normalizer()?;
+    match (normalizer, tokenizer.get_pre_tokenizer(), tokenizer.get_model()) {
+        (
+            NormalizerWrapper::BertNormalizer(_),
+            Some(PreTokenizerWrapper::BertPreTokenizer(_)),
+            ModelWrapper::WordPiece(_),
+        ) => Some(SplitRule::AtWhiteSpace),
+        (NormalizerWrapper::Sequence(steps), None, ModelWrapper::BPE(model)) => {
+            let [
+                NormalizerWrapper::Prepend(Prepend { prepend }),
+                NormalizerWrapper::Replace(replace),
+            ] = steps.as_ref()
+            else {
+                return None;
+            };
+            let spaces = Replace::new(" ", SPACE).ok()?;
+            (prepend == SPACE && *replace == spaces && splits_before_spaces(model))
+                .then_some(SplitRule::BeforeSpaces)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the tokens of a text before a [`SPACE`] do not depend on what follows it, nor those
+/// after it on what precedes it.
+fn splits_before_spaces(model: &BPE) -> bool {
+    let space_after_other = |token: &str| token.trim_start_matches(SPACE).contains(SPACE);
+    model.dropout.is_none()
+        && model.continuing_subword_prefix.is_none()
+        && model.end_of_word_suffix.is_none()
+        && !model.ignore_merges
+        // Adjacent unknown characters are fused into one token. A known SPACE keeps them apart.
+        && model.token_to_id(SPACE).is_some()
+        && !model.get_vocab().keys().any(|token| space_after_other(token))
+}
+
+/// Maximum length of a cached word, in bytes.
+const MAX_BYTES: usize = 24;
+
+/// Maximum number of tokens of a cached word.
+const MAX_TOKENS: usize = 6;
+
+/// Number of slots of a cache: 56 bytes each, 3.5 MiB in all.
+const SLOTS: usize = 1 << 16;
+
+/// Maps words to their tokens. Each word has one slot, which the latest word with the same hash
+/// occupies.
+pub(super) struct WordCache {
+    slots: Vec<Slot>,
+}
+
+/// A word and its tokens.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    bytes: [u64; MAX_BYTES / 8],
+    ids: [u32; MAX_TOKENS],
+    /// Length of the word in bytes, plus 1; 0 in an empty slot.
+    length: u8,
+    /// Number of tokens.
+    tokens: u8,
+}
+
+impl Default for WordCache {
+    fn default() -> WordCache {
+        WordCache { slots: vec![Slot::default(); SLOTS] }
+    }
+}
+
+impl WordCache {
+    /// Appends the tokens of a word to `ids`. `tokenize` computes them when they are not cached.
+    fn append_tokens(
+        &mut self,
+        word: &str,
+        ids: &mut Vec<u32>,
+        tokenize: impl FnOnce() -> tokenizers::Result<Vec<u32>>,
+    ) -> tokenizers::Result<()> {
+        if word.len() > MAX_BYTES {
+            ids.extend(tokenize()?);
+            return Ok(());
+        }
+        let mut bytes = [0; MAX_BYTES];
+        bytes[..word.len()].copy_from_slice(word.as_bytes());
+        let (parts, _) = bytes.as_chunks::<8>();
+        let bytes = [parts[0], parts[1], parts[2]].map(u64::from_le_bytes);
+        let length = word.len() as u8 + 1;
+        let slot = &mut self.slots[slot_index(bytes)];
+        if slot.length == length && slot.bytes == bytes {
+            ids.extend_from_slice(&slot.ids[..usize::from(slot.tokens)]);
+            return Ok(());
+        }
+        let tokens = tokenize()?;
+        if tokens.len() <= MAX_TOKENS {
+            *slot = Slot { bytes, length, tokens: tokens.len() as u8, ..Slot::default() };
+            slot.ids[..tokens.len()].copy_from_slice(&tokens);
+        }
+        ids.extend(tokens);
+        Ok(())
+    }
+}
+
+/// Hash of a word: the index of its slot.
+fn slot_index(bytes: [u64; MAX_BYTES / 8]) -> usize {
+    /// Odd multipliers with irregular bits: 2^64 divided by the golden ratio, which is the positive
+    /// root of `x^2 = x + 1`, and 2^64 divided by that of `x^4 = x + 1`.
+    const FACTORS: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xD1B5_4A32_D192_ED03];
+    let mix = |hash: u64, part: u64| (hash ^ part).wrapping_mul(FACTORS[0]).rotate_left(29);
+    let hash = bytes.into_iter().fold(FACTORS[1], mix).wrapping_mul(FACTORS[1]);
+    (hash >> (u64::BITS - SLOTS.trailing_zeros())) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_before_spaces;
+
+    #[test]
+    fn texts_are_split_before_spaces_that_follow_another_character() {
+        let pieces = |text| split_before_spaces(text).collect::<Vec<_>>();
+        assert_eq!(pieces(""), [""; 0]);
+        assert_eq!(pieces("a bc d"), ["a", "bc", "d"]);
+        assert_eq!(pieces(" a   b "), [" a", "  b", ""]);
+        assert_eq!(pieces("a\u{2581} b"), ["a\u{2581} b"]);
+        assert_eq!(pieces("  "), ["  "]);
+    }
+}

@@ -1,0 +1,82 @@
+use crate::error::ServeError;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZero;
+use std::time::Duration;
+
+/// Settings of a server.
+///
+/// Names and defaults are those of text-embeddings-inference, except `address`: the default accepts
+/// connections from the local machine only.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// The address and port to listen on; port 0 takes a free port.
+    pub address: SocketAddr,
+    /// The name of the model in `/info`.
+    pub model_id: String,
+    /// Maximum number of texts that are queued or being computed. A request that would exceed it
+    /// gets status 429.
+    pub max_concurrent_requests: usize,
+    /// Maximum number of tokens in a batch. A single text with more tokens is a batch by itself.
+    pub max_batch_tokens: usize,
+    /// Maximum number of texts in a batch; `None` means that only the tokens are limited.
+    pub max_batch_requests: Option<usize>,
+    /// Maximum number of texts in a request. A larger request gets status 413.
+    pub max_client_batch_size: usize,
+    /// What happens to a text longer than the model's maximum length if the request has no field
+    /// `truncate`: true truncates it, false answers with status 422.
+    pub auto_truncate: bool,
+    /// Maximum size of a request body in bytes. A larger body gets status 413.
+    pub payload_limit: usize,
+    /// Maximum number of threads that tokenise.
+    pub tokenization_workers: usize,
+    /// Time that open requests have to finish after [`Stop::stop`](crate::Stop::stop).
+    pub grace: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Server {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)),
+            model_id: "rankforge".to_owned(),
+            max_concurrent_requests: 512,
+            max_batch_tokens: 16384,
+            max_batch_requests: None,
+            max_client_batch_size: 32,
+            auto_truncate: true,
+            payload_limit: 2_000_000,
+            tokenization_workers: (cores - 1).clamp(1, 64),
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Server {
+    /// Refuses limits of 0 and limits that contradict each other.
+    pub(crate) fn check(&self) -> Result<(), ServeError> {
+        for (field, value) in [
+            ("max_concurrent_requests", self.max_concurrent_requests),
+            ("max_batch_tokens", self.max_batch_tokens),
+            ("max_batch_requests", self.max_batch_requests.unwrap_or(1)),
+            ("max_client_batch_size", self.max_client_batch_size),
+            ("payload_limit", self.payload_limit),
+            ("tokenization_workers", self.tokenization_workers),
+        ] {
+            if value == 0 {
+                let expected = "at least 1".to_owned();
+                return Err(ServeError::Setting { field, expected, got: "0".to_owned() });
+            }
+        }
+        if self.max_client_batch_size > self.max_concurrent_requests {
+            return Err(ServeError::Setting {
+                field: "max_client_batch_size",
+                expected: format!(
+                    "at most max_concurrent_requests ({})",
+                    self.max_concurrent_requests
+                ),
+                got: self.max_client_batch_size.to_string(),
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+//! Training arguments: names, defaults and rules as in sentence-transformers.
+
+mod choices;
+mod names;
+mod prompts;
+mod training_arguments;
+mod validate;
+
+pub use choices::{
+    BatchSampler, IntervalStrategy, LearningRateScheduler, MultiDatasetBatchSampler, ResumeFrom,
+    SaveStrategy, Steps,
+};
+pub use prompts::Prompts;
+pub use training_arguments::TrainingArguments;

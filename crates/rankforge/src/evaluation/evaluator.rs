@@ -1,0 +1,51 @@
+use crate::error::Error;
+use crate::metrics::Metrics;
+use rankforge_base::{Reporter, silent};
+use std::path::Path;
+use std::sync::Arc;
+
+/// When in a run an evaluation happens, where its CSV file goes, and who hears of it. The default
+/// is an evaluation outside training that writes no file and reports nothing.
+#[derive(Clone, Debug)]
+pub struct EvaluationContext<'a> {
+    /// Folder of the CSV file; `None` writes none.
+    pub output_path: Option<&'a Path>,
+    /// Epoch; -1 outside training.
+    pub epoch: f64,
+    /// Step; -1 outside training or at the end of an epoch.
+    pub steps: i64,
+    /// Receives progress and figures.
+    pub reporter: Arc<dyn Reporter>,
+}
+
+impl Default for EvaluationContext<'_> {
+    fn default() -> Self {
+        EvaluationContext { output_path: None, epoch: -1.0, steps: -1, reporter: silent() }
+    }
+}
+
+/// Measures a model.
+pub trait Evaluator<M: ?Sized>: Send + Sync {
+    /// Class name as in sentence-transformers.
+    fn class_name(&self) -> &'static str;
+
+    /// Name of the data set, the prefix of the keys.
+    fn name(&self) -> &str;
+
+    /// The key of the figure that decides which model is best, prefix included.
+    fn primary_metric(&self) -> String;
+
+    /// Settings, for the model card.
+    fn config(&self) -> serde_json::Value;
+
+    /// The figures, keys with prefix.
+    ///
+    /// # Errors
+    /// When the model cannot read an input, or the CSV file cannot be written.
+    fn evaluate(&self, model: &M, context: &EvaluationContext<'_>) -> Result<Metrics, Error>;
+}
+
+/// A key with the name of the data set in front, when there is one.
+pub(crate) fn with_name(name: &str, key: &str) -> String {
+    if name.is_empty() { key.to_owned() } else { format!("{name}_{key}") }
+}

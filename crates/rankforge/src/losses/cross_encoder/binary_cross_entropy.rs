@@ -1,0 +1,96 @@
+use crate::error::Error;
+use crate::losses::activation::{Activation, log_sigmoid, sigmoid};
+use crate::losses::columns;
+use crate::losses::examples::{Examples, LABEL_ROLE, Targets};
+use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
+use rankforge_encoder::{Input, ModelKind, Outputs};
+use serde::Deserialize;
+use serde_json::json;
+
+/// `mean of -[w y log s(z) + (1 - y) log s(-z)]`, with `z = activation(f)`, the logistic function
+/// `s` and the weight `w` of positives.
+///
+/// Data: two text columns and a label in `0..=1`, hard or soft.
+///
+/// # Shapes
+/// `B` rows give `B` pairs; outputs `B x 1`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BinaryCrossEntropyLoss {
+    /// Applied to the logits first. The loss includes the logistic function, so `Identity` is right
+    /// for nearly all uses.
+    pub activation_fn: Activation,
+    /// Weight of the positive term. For mined pairs, the number of negatives per positive balances
+    /// the two.
+    pub pos_weight: Option<f64>,
+}
+
+const NAME: &str = "BinaryCrossEntropyLoss";
+
+impl Loss for BinaryCrossEntropyLoss {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn config(&self) -> serde_json::Value {
+        json!({ "activation_fn": self.activation_fn.full_name(), "pos_weight": self.pos_weight })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        match self.pos_weight {
+            Some(weight) if !weight.is_finite() || weight < 0.0 => {
+                Err(Error::argument(format!("{NAME}.pos_weight"), "a number from 0", weight))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_model(&self, kind: ModelKind, output_columns: usize) -> Result<(), Error> {
+        columns::expect_one_score(NAME, kind, output_columns)
+    }
+
+    fn plan<'a>(&self, examples: &'a Examples, _draw: Draw) -> Result<Plan<'a>, Error> {
+        let texts = examples.texts(NAME)?;
+        let [first, second] = texts.as_slice() else {
+            let got = format!("{} text columns", texts.len());
+            return Err(Error::rows(NAME, "exactly two text columns and a label column", got));
+        };
+        let labels = examples.scalar_labels(NAME)?;
+        if let Some(row) = labels.iter().position(|label| !(0.0..=1.0).contains(label)) {
+            return Err(Error::cell(NAME, row, LABEL_ROLE, "a label from 0 to 1", labels[row]));
+        }
+        let inputs = first.iter().zip(second).map(|(a, b)| Input::pair(*a, *b)).collect();
+        Ok(Plan { inputs, rows: first.len(), targets: Targets::Scalars(labels) })
+    }
+
+    fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
+        let LossBatch { outputs, rows, targets, .. } = *batch;
+        let Targets::Scalars(labels) = targets else {
+            panic!("{NAME} without a label for each row");
+        };
+        assert_eq!(
+            (outputs.rows, outputs.columns, labels.len()),
+            (rows, 1, rows),
+            "{NAME}: outputs {} x {} and {} labels for {rows} rows",
+            outputs.rows,
+            outputs.columns,
+            labels.len()
+        );
+        let weight = self.pos_weight.unwrap_or(1.0);
+        let mut sum = 0.0;
+        let mut gradient = Vec::with_capacity(rows);
+        for (logit, label) in outputs.values.iter().zip(labels) {
+            let (z, slope) = self.activation_fn.apply(f64::from(*logit));
+            let positive = weight * f64::from(*label);
+            let negative = 1.0 - f64::from(*label);
+            sum -= positive * log_sigmoid(z) + negative * log_sigmoid(-z);
+            let d_z = negative * sigmoid(z) - positive * sigmoid(-z);
+            gradient.push((d_z * slope / rows as f64) as f32);
+        }
+        LossOutput {
+            value: sum / rows as f64,
+            d_outputs: Outputs { rows, columns: 1, values: gradient },
+            components: Vec::new(),
+        }
+    }
+}

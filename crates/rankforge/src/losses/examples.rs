@@ -1,0 +1,124 @@
+use crate::error::Error;
+use rankforge_encoder::{Outputs, Prompt, Text};
+
+/// What a loss calls the label column in its errors; the trainer puts the column's name there.
+pub const LABEL_ROLE: &str = "label";
+
+/// A batch of training rows: the text columns in data set order, and the labels.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Examples {
+    /// The text columns.
+    pub columns: Vec<Column>,
+    /// One label for each row.
+    pub labels: Labels,
+}
+
+impl Examples {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.columns.first().map_or(0, |column| column.cells.len())
+    }
+
+    /// The texts of every column, with their prompts, for a loss that reads one text from each
+    /// cell.
+    ///
+    /// # Errors
+    /// A cell that holds several texts, columns of different lengths, or no row; `loss` is named.
+    pub fn texts(&self, loss: &str) -> Result<Vec<Vec<Text<'_>>>, Error> {
+        let rows = self.rows();
+        if rows == 0 {
+            return Err(Error::rows(loss, "at least one row", "an empty batch"));
+        }
+        self.columns.iter().map(|column| column.texts(loss, rows)).collect()
+    }
+
+    /// A label for each row; a list of one number counts as a number.
+    ///
+    /// # Errors
+    /// No labels, or several in one row; `loss` is named.
+    pub fn scalar_labels(&self, loss: &str) -> Result<Vec<f32>, Error> {
+        let numbers: Vec<f32> = match &self.labels {
+            Labels::None => {
+                let expected = "a label column (label, labels, score or scores)";
+                return Err(Error::rows(loss, expected, "none"));
+            }
+            Labels::Scalars(numbers) => numbers.clone(),
+            Labels::Lists(lists) => {
+                if let Some(row) = lists.iter().position(|list| list.len() != 1) {
+                    let got = lists[row].len();
+                    return Err(Error::cell(loss, row, LABEL_ROLE, "one label for each row", got));
+                }
+                lists.iter().map(|list| list[0]).collect()
+            }
+        };
+        if numbers.len() != self.rows() {
+            return Err(Error::rows(loss, format!("{} labels", self.rows()), numbers.len()));
+        }
+        Ok(numbers)
+    }
+}
+
+/// A text column of a batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Column {
+    /// Its name in the data set, for messages; losses go by the order of the columns.
+    pub name: String,
+    /// Prepended to its texts.
+    pub prompt: Option<Prompt>,
+    /// One cell for each row.
+    pub cells: Vec<Cell>,
+}
+
+impl Column {
+    fn texts(&self, loss: &str, rows: usize) -> Result<Vec<Text<'_>>, Error> {
+        if self.cells.len() != rows {
+            let got = format!("{rows} and {} rows", self.cells.len());
+            return Err(Error::rows(loss, "columns of equal length", got));
+        }
+        let cells = self.cells.iter().enumerate();
+        cells
+            .map(|(row, cell)| match cell {
+                Cell::Text(text) => Ok(Text { text, prompt: self.prompt.as_ref() }),
+                Cell::Texts(list) => {
+                    let got = format!("a list of {}", list.len());
+                    Err(Error::cell(loss, row, &self.name, "one text in each cell", got))
+                }
+            })
+            .collect()
+    }
+}
+
+/// One cell of a text column.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// A text.
+    Text(String),
+    /// Several texts (the documents of list-wise data).
+    Texts(Vec<String>),
+}
+
+/// The labels of a batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Labels {
+    /// The data set has no label column.
+    #[default]
+    None,
+    /// A number for each row.
+    Scalars(Vec<f32>),
+    /// A list of numbers for each row.
+    Lists(Vec<Vec<f32>>),
+}
+
+/// What a loss compares the outputs with, in the order of its plan.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Targets {
+    /// Nothing: the arrangement of the sequences says it all.
+    #[default]
+    None,
+    /// A number for each row of the batch.
+    Scalars(Vec<f32>),
+    /// A list of numbers for each row of the batch; the lengths may differ.
+    Lists(Vec<Vec<f32>>),
+    /// A matrix: scores of a teacher, embeddings of a guide.
+    Matrix(Outputs),
+}

@@ -1,0 +1,165 @@
+use crate::error::Error;
+use crate::model_card::data::{ModelCardData, TrainingReport};
+use crate::model_card::dataset::{self, Description};
+use crate::model_card::front_matter::front_matter;
+use crate::model_card::names::{dataset_link, joined_names, model_link, num_labels, title};
+use crate::model_card::{architecture, tables, usage};
+use indexmap::IndexMap;
+use minijinja::Environment;
+use minijinja::syntax::SyntaxConfig;
+use rankforge_encoder::TextModel;
+use serde_json::{Value, json};
+
+const TEMPLATE: &str = include_str!("card.md.jinja");
+
+/// Number of rows of the training log above which it is collapsed.
+const COLLAPSED_LOG_ROWS: usize = 100;
+
+/// The text of a model card; `report` describes the training, if there was one.
+///
+/// # Errors
+/// When the tokenizer cannot read a text of the first rows, or the examples cannot be scored.
+pub fn render(
+    model: &dyn TextModel,
+    data: &ModelCardData,
+    report: Option<&TrainingReport<'_>>,
+) -> Result<String, Error> {
+    let labels = num_labels(model);
+    let base_model = Some(model.base_model()).filter(|name| !name.is_empty());
+    let names: Vec<String> = data.train_datasets.iter().filter_map(dataset_link).collect();
+    let task = data.task_name.as_deref().unwrap_or(match labels {
+        Some(1) => "text reranking and semantic search",
+        Some(_) => "text pair classification",
+        None => "semantic search, semantic textual similarity, clustering and classification",
+    });
+    let datasets = match report {
+        None => Vec::new(),
+        Some(report) => describe_sets(model, data, report)?,
+    };
+    let evaluations = report.map_or(&[][..], |report| report.evaluations);
+    let best_step = report.and_then(|report| {
+        report.state.best_global_step.filter(|_| report.arguments.load_best_model_at_end)
+    });
+    let log =
+        report.map(|report| tables::log_table(&report.state.log_history, evaluations, best_step));
+    let collapse_log = log.as_ref().is_some_and(|log| log.lines().count() > COLLAPSED_LOG_ROWS + 2);
+    let usage = usage::snippets(model, data, report)?;
+    let values = json!({
+        "front_matter": front_matter(model, data, report),
+        "title": title(model, data, &names),
+        "reranker": labels.is_some(),
+        "base_model": base_model,
+        "base_model_link": base_model.map(model_link),
+        "dataset_names": joined_names(&names),
+        "datasets_are_many": names.len() > 1,
+        "task": task,
+        "dimension": model.model().architecture().output_columns(),
+        "num_labels": labels.unwrap_or(0),
+        "max_length": model.max_length(),
+        "train_dataset_names": names,
+        "languages": data.language.join(", "),
+        "license": data.license,
+        "architecture": architecture::tree(model),
+        "usage": usage,
+        "evaluations": tables::evaluation_blocks(evaluations),
+        "datasets": datasets,
+        "non_default": report.map(|report| shown(report.arguments.non_default())),
+        "arguments": report.map(|report| shown(report.arguments.to_map())),
+        "log": log.filter(|log| !log.is_empty()),
+        "collapse_log": collapse_log,
+        "best_step": best_step,
+        "training_time": report.map(|report| duration(report.timing.training)),
+        "evaluation_time": report
+            .filter(|report| report.timing.evaluation > 0.0)
+            .map(|report| duration(report.timing.evaluation)),
+        "total_time": report
+            .map(|report| duration(report.timing.training + report.timing.evaluation)),
+        "version": env!("CARGO_PKG_VERSION"),
+        "citations": citations(report),
+    });
+    let text = environment()
+        .get_template("card")
+        .and_then(|template| template.render(minijinja::value::Serde(&values)))
+        .map_err(|error| Error::Card { message: format!("{error:#}") })?;
+    Ok(without_triple_blank_lines(&text))
+}
+
+/// Descriptions of all training and evaluation sets.
+fn describe_sets(
+    model: &dyn TextModel,
+    data: &ModelCardData,
+    report: &TrainingReport<'_>,
+) -> Result<Vec<Description>, Error> {
+    let mut descriptions = Vec::new();
+    let sides = [
+        ("Training", &report.train_sets, &data.train_datasets),
+        ("Evaluation", &report.eval_sets, &data.eval_datasets),
+    ];
+    for (kind, sets, names) in sides {
+        for (index, set) in sets.iter().enumerate() {
+            let described = dataset::describe(kind, set, names.get(index), model.tokenizer())?;
+            descriptions.push(described);
+        }
+    }
+    Ok(descriptions)
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .keep_trailing_newline(true)
+        .build()
+        .expect("the standard delimiters do not clash");
+    environment.set_syntax(syntax);
+    environment.add_template("card", TEMPLATE).expect("the template is well-formed");
+    environment
+}
+
+fn citations(report: Option<&TrainingReport<'_>>) -> IndexMap<String, String> {
+    let mut citations = IndexMap::new();
+    let sentence_transformers = "@inproceedings{reimers-2019-sentence-bert,\n    \
+        title = \"Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks\",\n    \
+        author = \"Reimers, Nils and Gurevych, Iryna\",\n    \
+        booktitle = \"Proceedings of the 2019 Conference on Empirical Methods in Natural \
+        Language Processing\",\n    month = \"11\",\n    year = \"2019\",\n    \
+        publisher = \"Association for Computational Linguistics\",\n    \
+        url = \"https://arxiv.org/abs/1908.10084\",\n}";
+    citations.insert("Sentence Transformers".to_owned(), sentence_transformers.to_owned());
+    for set in report.into_iter().flat_map(|report| &report.train_sets) {
+        let citation = set.loss.citation().trim();
+        if !citation.is_empty() {
+            citations.insert(set.loss.name().to_owned(), citation.to_owned());
+        }
+    }
+    citations
+}
+
+fn shown(arguments: serde_json::Map<String, Value>) -> Vec<(String, String)> {
+    arguments.into_iter().map(|(name, value)| (name, value.to_string())).collect()
+}
+
+/// `12.3 seconds`, `4.5 minutes`, `1.2 hours`.
+fn duration(seconds: f64) -> String {
+    if seconds < 60.0 {
+        format!("{seconds:.1} seconds")
+    } else if seconds < 3600.0 {
+        format!("{:.1} minutes", seconds / 60.0)
+    } else {
+        format!("{:.1} hours", seconds / 3600.0)
+    }
+}
+
+fn without_triple_blank_lines(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut blank = 0;
+    for line in text.lines() {
+        blank = if line.trim().is_empty() { blank + 1 } else { 0 };
+        if blank < 2 {
+            kept.push_str(line.trim_end());
+            kept.push('\n');
+        }
+    }
+    kept
+}

@@ -1,0 +1,249 @@
+//! Evaluators as recipes and the command line describe them.
+
+use crate::error::Error;
+use crate::evaluation::{
+    CrossEncoderCorrelationEvaluator, CrossEncoderRerankingEvaluator, Evaluator, FirstStage,
+    FirstStageOptions, reranking_samples, samples_from_first_stage,
+};
+use crate::recipe::document::Document;
+use rankforge_base::FileError;
+use rankforge_data::{Location, load_beir, load_rows};
+use rankforge_encoder::{CrossEncoder, DualEncoder, EncodeOptions, LoadOptions};
+use serde::Deserialize;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// One of `[[evaluators]]`; `type` is the name of the class in sentence-transformers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EvaluatorSection {
+    /// `CrossEncoderCorrelationEvaluator`.
+    Correlation(CorrelationSection),
+    /// `CrossEncoderRerankingEvaluator`.
+    Reranking(RerankingSection),
+}
+
+/// What `type` can be.
+const TYPES: [&str; 2] = ["CrossEncoderCorrelationEvaluator", "CrossEncoderRerankingEvaluator"];
+
+/// Where an evaluator's `name` is not given.
+const NO_NAME: &str = "";
+
+impl EvaluatorSection {
+    /// Reads the table at `at`. Not serde's tagged enum, which forgets the field that an error is
+    /// about.
+    ///
+    /// # Errors
+    /// An unknown `type`, or fields that this type lacks.
+    pub(super) fn read(
+        document: &Document,
+        mut table: Table,
+        at: &str,
+    ) -> Result<EvaluatorSection, Error> {
+        let name = match table.remove("type") {
+            Some(Value::String(name)) => name,
+            other => {
+                let got = other.map_or("nothing".to_owned(), |value| value.to_string());
+                let expected = TYPES.join(" or ");
+                let message = format!("`type`: expected {expected}, got {got}");
+                return Err(document.refuse(at, message));
+            }
+        };
+        let table = Value::Table(table);
+        match name.as_str() {
+            "CrossEncoderCorrelationEvaluator" => {
+                Ok(EvaluatorSection::Correlation(document.read_as(table, at)?))
+            }
+            "CrossEncoderRerankingEvaluator" => {
+                Ok(EvaluatorSection::Reranking(document.read_as(table, at)?))
+            }
+            _ => Err(document.unknown_name(&format!("{at}.type"), &name, &TYPES)),
+        }
+    }
+
+    /// Reads the data and builds the evaluator.
+    ///
+    /// # Errors
+    /// Data or a first stage that cannot be used.
+    pub fn build(&self, options: &LoadOptions) -> Result<Box<dyn Evaluator<CrossEncoder>>, Error> {
+        match self {
+            EvaluatorSection::Correlation(section) => Ok(Box::new(section.evaluator()?)),
+            EvaluatorSection::Reranking(section) => Ok(Box::new(section.evaluator(options)?.0)),
+        }
+    }
+}
+
+/// A `CrossEncoderCorrelationEvaluator`: pairs and gold scores.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CorrelationSection {
+    /// Data set.
+    pub path: PathBuf,
+    /// Split of a folder.
+    #[serde(default)]
+    pub split: Option<String>,
+    /// The columns of the first text, the second text and the score.
+    #[serde(default)]
+    pub columns: Option<Vec<String>>,
+    /// The first rows only.
+    #[serde(default)]
+    pub limit: Option<NonZeroUsize>,
+    /// Prefix of the figures' keys.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Maximum number of pairs in a batch.
+    #[serde(default)]
+    pub batch_size: Option<NonZeroUsize>,
+    /// Whether the CSV file is written.
+    #[serde(default)]
+    pub write_csv: Option<bool>,
+}
+
+impl CorrelationSection {
+    /// Reads the rows and builds the evaluator.
+    ///
+    /// # Errors
+    /// A missing column, or a cell of another type.
+    pub fn evaluator(&self) -> Result<CrossEncoderCorrelationEvaluator, Error> {
+        let location = location(&self.path, &self.split, &self.columns, self.limit);
+        let rows = load_rows(&location)?;
+        let names = rows.column_names();
+        let [first, second, score] = names[..] else {
+            let place = self.path.display().to_string();
+            let expected = "three columns, named in this order: first text, second text, score";
+            return Err(Error::rows(place, expected, names.join(", ")));
+        };
+        let name = self.name.as_deref().unwrap_or(NO_NAME);
+        let columns = [first, second, score];
+        let mut evaluator = CrossEncoderCorrelationEvaluator::from_rows(&rows, columns, name)?;
+        evaluator.batch_size = self.batch_size.map_or(evaluator.batch_size, NonZeroUsize::get);
+        evaluator.write_csv = self.write_csv.unwrap_or(evaluator.write_csv);
+        Ok(evaluator)
+    }
+}
+
+/// A `CrossEncoderRerankingEvaluator`: samples, or a BEIR folder whose documents a dual encoder
+/// ranks first.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RerankingSection {
+    /// Data set of samples, or BEIR folder.
+    pub path: PathBuf,
+    /// Split of a folder.
+    #[serde(default)]
+    pub split: Option<String>,
+    /// Columns of the samples to read.
+    #[serde(default)]
+    pub columns: Option<Vec<String>>,
+    /// The first samples, or queries, only.
+    #[serde(default)]
+    pub limit: Option<NonZeroUsize>,
+    /// Prefix of the figures' keys.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Maximum number of pairs in a batch.
+    #[serde(default)]
+    pub batch_size: Option<NonZeroUsize>,
+    /// Whether the CSV file is written.
+    #[serde(default)]
+    pub write_csv: Option<bool>,
+    /// Rank up to which MRR and NDCG look.
+    #[serde(default)]
+    pub at_k: Option<NonZeroUsize>,
+    /// Whether positives that the first stage missed are ranked together with its documents.
+    #[serde(default)]
+    pub always_rerank_positives: Option<bool>,
+    /// Directory of the dual encoder, for a BEIR folder.
+    #[serde(default)]
+    pub first_stage: Option<PathBuf>,
+    /// Number of documents that it retrieves for each query.
+    #[serde(default)]
+    pub depth: Option<NonZeroUsize>,
+}
+
+impl RerankingSection {
+    /// Reads samples, or retrieves them from a BEIR folder, and builds the evaluator. The first
+    /// stage is there for a BEIR folder.
+    ///
+    /// # Errors
+    /// Data or a first stage that cannot be used, or fields that do not go with the data.
+    pub fn evaluator(
+        &self,
+        options: &LoadOptions,
+    ) -> Result<(CrossEncoderRerankingEvaluator, Option<FirstStage>), Error> {
+        let is_beir = is_beir(&self.path);
+        let first_stage = match &self.first_stage {
+            Some(first_stage) if is_beir => Some(self.retrieve(first_stage, options)?),
+            Some(_) => {
+                let message = "expected a BEIR folder (corpus.jsonl, queries.jsonl and \
+                               qrels/SPLIT.tsv), as there is a first_stage; got something else";
+                return Err(FileError::content(&self.path, message).into());
+            }
+            None if is_beir => {
+                let expected = format!(
+                    "the directory of the dual encoder that retrieves from the BEIR folder {}",
+                    self.path.display()
+                );
+                return Err(Error::argument("first_stage", expected, "none"));
+            }
+            None => None,
+        };
+        if let (None, Some(depth)) = (&first_stage, self.depth) {
+            let expected = format!("none, as {} is not a BEIR folder", self.path.display());
+            return Err(Error::argument("depth", expected, depth));
+        }
+        let samples = match &first_stage {
+            Some(stage) => stage.samples.clone(),
+            None => reranking_samples(&load_rows(&self.location())?)?,
+        };
+        let name = self.name.as_deref().unwrap_or(NO_NAME);
+        let mut evaluator = CrossEncoderRerankingEvaluator::new(samples, name)?;
+        evaluator.at_k = self.at_k.map_or(evaluator.at_k, NonZeroUsize::get);
+        evaluator.always_rerank_positives =
+            self.always_rerank_positives.unwrap_or(evaluator.always_rerank_positives);
+        evaluator.batch_size = self.batch_size.map_or(evaluator.batch_size, NonZeroUsize::get);
+        evaluator.write_csv = self.write_csv.unwrap_or(evaluator.write_csv);
+        Ok((evaluator, first_stage))
+    }
+
+    fn location(&self) -> Location {
+        location(&self.path, &self.split, &self.columns, self.limit)
+    }
+
+    fn retrieve(&self, model: &Path, options: &LoadOptions) -> Result<FirstStage, Error> {
+        if let Some(columns) = &self.columns {
+            let expected = "none, as a BEIR folder has no columns to choose";
+            return Err(Error::argument("columns", expected, columns.join(", ")));
+        }
+        let mut beir = load_beir(&self.path, self.split.as_deref())?;
+        if let Some(limit) = self.limit {
+            beir.queries.truncate(limit.get());
+        }
+        let defaults = FirstStageOptions::default();
+        let retrieval = FirstStageOptions {
+            depth: self.depth.map_or(defaults.depth, NonZeroUsize::get),
+            at_k: self.at_k.map_or(defaults.at_k, NonZeroUsize::get),
+            encode: EncodeOptions { reporter: options.reporter.clone(), ..defaults.encode },
+        };
+        let encoder = DualEncoder::open_with(model, options)?;
+        samples_from_first_stage(&beir, &encoder, &retrieval)
+    }
+}
+
+fn location(
+    path: &Path,
+    split: &Option<String>,
+    columns: &Option<Vec<String>>,
+    limit: Option<NonZeroUsize>,
+) -> Location {
+    Location {
+        path: path.to_owned(),
+        split: split.clone(),
+        columns: columns.clone(),
+        limit: limit.map(NonZeroUsize::get),
+    }
+}
+
+fn is_beir(path: &Path) -> bool {
+    path.join("corpus.jsonl").is_file() && path.join("queries.jsonl").is_file()
+}

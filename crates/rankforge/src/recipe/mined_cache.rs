@@ -1,0 +1,99 @@
+//! Mined rows of a recipe, kept in its output directory so that a resumed run does not mine again.
+//!
+//! Beside the rows stands a key that holds everything they depend on: the options, and path, size
+//! and modification time of every file that was read. Rows whose key differs are mined again.
+
+use crate::error::Error;
+use crate::recipe::sections::{DatasetSection, MiningSection};
+use rankforge_base::{FileError, Stop, write_atomically};
+use rankforge_data::{Location, Rows, load_rows};
+use rankforge_encoder::LoadOptions;
+use serde_json::{Value as Json, json};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+/// The mined rows of `dataset`: those of an earlier run in `folder`, or new ones, which are kept
+/// there as `NAME.jsonl`.
+///
+/// # Errors
+/// Models, rows or options that cannot be used, a file that cannot be read or written, or a request
+/// to stop.
+pub(super) fn mined_rows(
+    dataset: &DatasetSection,
+    mining: &MiningSection,
+    folder: &Path,
+    name: &str,
+    options: &LoadOptions,
+    stop: &Stop,
+) -> Result<Rows, Error> {
+    let rows_file = folder.join(format!("{name}.jsonl"));
+    let key_file = folder.join(format!("{name}.key.json"));
+    let key = key(dataset, mining)?;
+    if read_key(&key_file).as_ref() == Some(&key) && rows_file.is_file() {
+        options.reporter.message(&format!("using the rows mined before: {}", rows_file.display()));
+    } else {
+        std::fs::create_dir_all(folder).map_err(FileError::io(folder))?;
+        let pairs = load_rows(&dataset.location())?;
+        let models = mining.sources.open(options)?;
+        remove(&key_file)?;
+        let miner = models.miner(mining.options.clone(), options.reporter.clone());
+        let mined = miner.mine_to_file(&pairs, &rows_file, stop)?;
+        let text = serde_json::to_string_pretty(&key).expect("plain data is JSON");
+        write_atomically(&key_file, text.as_bytes())?;
+        let (rows, path) = (mined.summary.rows, rows_file.display());
+        options.reporter.message(&format!("mined {rows} rows: {path}"));
+    }
+    // Read back even when new, so that a run and its resumption see exactly the same rows.
+    Ok(load_rows(&Location::new(rows_file))?)
+}
+
+fn key(dataset: &DatasetSection, mining: &MiningSection) -> Result<Json, Error> {
+    let sources = &mining.sources;
+    let paths = [Some(&dataset.path), Some(&sources.model)];
+    let optional = [sources.cross_encoder.as_ref(), sources.corpus.as_ref()];
+    let mut files = Vec::new();
+    for path in paths.into_iter().chain(optional).flatten() {
+        stamp(path, &mut files)?;
+    }
+    Ok(json!({
+        "dataset": dataset,
+        "sources": {
+            "model": sources.model,
+            "cross_encoder": sources.cross_encoder,
+            "corpus": sources.corpus,
+            "corpus_column": sources.corpus_column,
+        },
+        "options": mining.options,
+        "files": files,
+    }))
+}
+
+/// Path, size and modification time of a file, or of the files of a folder.
+fn stamp(path: &Path, files: &mut Vec<Json>) -> Result<(), FileError> {
+    let metadata = std::fs::metadata(path).map_err(FileError::io(path))?;
+    if metadata.is_dir() {
+        let entries = std::fs::read_dir(path).map_err(FileError::io(path))?;
+        let entries = entries.map(|entry| entry.map(|entry| entry.path()));
+        let mut entries: Vec<PathBuf> =
+            entries.collect::<Result<_, _>>().map_err(FileError::io(path))?;
+        entries.sort();
+        return entries.iter().try_for_each(|entry| stamp(entry, files));
+    }
+    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let modified = modified.map(|time| time.as_nanos().to_string());
+    files.push(json!([path, metadata.len(), modified]));
+    Ok(())
+}
+
+/// The key of earlier rows; without a readable one they are mined again.
+fn read_key(path: &Path) -> Option<Json> {
+    serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
+}
+
+fn remove(path: &Path) -> Result<(), FileError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(FileError::io(path)(error)),
+        _ => Ok(()),
+    }
+}

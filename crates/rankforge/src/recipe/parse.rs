@@ -1,0 +1,256 @@
+//! From the text of a recipe to [`Recipe`].
+
+use crate::arguments::TrainingArguments;
+use crate::error::Error;
+use crate::losses::{CROSS_ENCODER_LOSSES, Loss, Settings, names};
+use crate::model_card::ModelCardData;
+use crate::recipe::document::{Document, Override};
+use crate::recipe::evaluators::EvaluatorSection;
+use crate::recipe::sections::{DatasetSection, MiningSection, MiningSources, ModelSection};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// What a training run is made of. Everything is checked as far as that is possible without opening
+/// the models and data sets that it names.
+pub struct Recipe {
+    /// `[model]`.
+    pub model: ModelSection,
+    /// `[dataset]`.
+    pub dataset: DatasetSection,
+    /// `[eval_dataset]`.
+    pub eval_dataset: Option<DatasetSection>,
+    /// `[mining]`.
+    pub mining: Option<MiningSection>,
+    /// `[loss]`; BinaryCrossEntropyLoss when it names none, as in sentence-transformers.
+    pub loss: Box<dyn Loss>,
+    /// `[arguments]`.
+    pub arguments: TrainingArguments,
+    /// `[[evaluators]]`.
+    pub evaluators: Vec<EvaluatorSection>,
+    /// `[model_card]`.
+    pub model_card: ModelCardData,
+    /// What the user should know of renamed arguments and arguments without effect.
+    pub warnings: Vec<String>,
+}
+
+/// The sections as they stand in the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sections {
+    model: ModelSection,
+    dataset: DatasetSection,
+    #[serde(default)]
+    eval_dataset: Option<DatasetSection>,
+    #[serde(default)]
+    mining: Option<Table>,
+    #[serde(default)]
+    loss: Table,
+    #[serde(default)]
+    arguments: Table,
+    #[serde(default)]
+    evaluators: Vec<Table>,
+    #[serde(default)]
+    model_card: ModelCardData,
+}
+
+/// The fields of `[mining]` that are not parameters of `mine_hard_negatives`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MiningFiles {
+    model: PathBuf,
+    #[serde(default)]
+    cross_encoder: Option<PathBuf>,
+    #[serde(default)]
+    corpus: Option<PathBuf>,
+    #[serde(default)]
+    corpus_column: Option<String>,
+    #[serde(default)]
+    mine_eval_dataset: bool,
+}
+
+/// The fields of [`MiningFiles`].
+const MINING_FILES: [&str; 5] =
+    ["model", "cross_encoder", "corpus", "corpus_column", "mine_eval_dataset"];
+
+impl Recipe {
+    /// Reads a recipe file and applies overrides in order.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or as [`Recipe::parse`].
+    pub fn read(path: impl AsRef<Path>, overrides: &[Override]) -> Result<Recipe, Error> {
+        Recipe::from_document(&Document::read(path.as_ref(), overrides)?)
+    }
+
+    /// [`Recipe::read`] for text that was read from `path`, which errors name.
+    ///
+    /// # Errors
+    /// Text that is not TOML, unknown fields (with the nearest known one), values of the wrong type
+    /// or out of range; all with file and line, or with the override at fault.
+    pub fn parse(
+        path: impl AsRef<Path>,
+        text: &str,
+        overrides: &[Override],
+    ) -> Result<Recipe, Error> {
+        Recipe::from_document(&Document::parse(path.as_ref(), text, overrides)?)
+    }
+
+    fn from_document(document: &Document) -> Result<Recipe, Error> {
+        let sections: Sections = document.read_as(document.table(), "")?;
+        let (arguments, warnings) = read_arguments(document, sections.arguments)?;
+        let mining = sections.mining.map(|table| read_mining(document, table)).transpose()?;
+        let evaluators = sections.evaluators.into_iter().enumerate().map(|(index, table)| {
+            EvaluatorSection::read(document, table, &format!("evaluators[{index}]"))
+        });
+        if mining.as_ref().is_some_and(|mining| mining.mine_eval_dataset)
+            && sections.eval_dataset.is_none()
+        {
+            let message = "expected false, as there is no [eval_dataset]; got true";
+            return Err(document.refuse("mining.mine_eval_dataset", message));
+        }
+        Ok(Recipe {
+            evaluators: evaluators.collect::<Result<_, _>>()?,
+            model: sections.model,
+            dataset: sections.dataset,
+            eval_dataset: sections.eval_dataset,
+            mining,
+            loss: read_loss(document, sections.loss)?,
+            arguments,
+            model_card: sections.model_card,
+            warnings,
+        })
+    }
+}
+
+fn read_arguments(
+    document: &Document,
+    table: Table,
+) -> Result<(TrainingArguments, Vec<String>), Error> {
+    let map = to_json(document, "arguments", table)?;
+    TrainingArguments::from_map(&map).map_err(|error| match error {
+        Error::Argument { field, got, .. } if field == "arguments" => {
+            let known = TrainingArguments::names();
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            document.unknown_field("arguments", &got, &known)
+        }
+        Error::Argument { field, expected, got } => document
+            .refuse(&format!("arguments.{field}"), format!("expected {expected}, got {got}")),
+        other => other,
+    })
+}
+
+fn read_mining(document: &Document, table: Table) -> Result<MiningSection, Error> {
+    let (files, options): (Table, Table) =
+        table.into_iter().partition(|(name, _)| MINING_FILES.contains(&name.as_str()));
+    let files: MiningFiles = document.read_as(Value::Table(files), "mining")?;
+    let MiningFiles { model, cross_encoder, corpus, corpus_column, mine_eval_dataset } = files;
+    Ok(MiningSection {
+        sources: MiningSources { model, cross_encoder, corpus, corpus_column },
+        mine_eval_dataset,
+        options: document.read_as(Value::Table(options), "mining")?,
+    })
+}
+
+/// `[loss]`: a name, and the settings of the loss.
+fn read_loss(document: &Document, mut table: Table) -> Result<Box<dyn Loss>, Error> {
+    let name = match table.remove("name") {
+        None => "BinaryCrossEntropyLoss".to_owned(),
+        Some(Value::String(name)) => name,
+        Some(other) => {
+            let message = format!("expected the name of a loss, got {other}");
+            return Err(document.refuse("loss.name", message));
+        }
+    };
+    let Some(entry) = CROSS_ENCODER_LOSSES.iter().find(|entry| entry.name == name) else {
+        let known = names(CROSS_ENCODER_LOSSES);
+        return Err(document.unknown_name("loss.name", &name, &known));
+    };
+    entry.build(&to_json(document, "loss", table)?).map_err(|error| match error {
+        // A message of serde about the settings as a whole.
+        Error::Argument { field, got, .. } if field == name => document.explain("loss", &got),
+        Error::Argument { field, expected, got } => {
+            document.refuse(&format!("loss.{field}"), format!("expected {expected}, got {got}"))
+        }
+        other => other,
+    })
+}
+
+fn to_json(document: &Document, section: &str, table: Table) -> Result<Settings, Error> {
+    let unlike_json =
+        |error| document.refuse(section, format!("expected values that JSON has: {error}"));
+    match serde_json::to_value(table).map_err(unlike_json)? {
+        serde_json::Value::Object(map) => Ok(map),
+        _ => unreachable!("a table is an object"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::Steps;
+
+    #[test]
+    fn every_recipe_of_the_repository_is_understood() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+        let mut read = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                let recipe = Recipe::read(&path, &[]);
+                assert!(recipe.is_ok(), "{}: {:?}", path.display(), recipe.err());
+                read += 1;
+            }
+        }
+        assert!(read >= 4, "only {read} recipes");
+    }
+
+    #[test]
+    fn the_notebook_recipe_holds_the_values_of_its_cells() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/notebook.toml");
+        let recipe = Recipe::read(&path, &[]).unwrap();
+        let (arguments, mining) = (&recipe.arguments, &recipe.mining.unwrap().options);
+        assert_eq!((mining.num_negatives, mining.range_min, mining.range_max), (5, 0, Some(20)));
+        assert_eq!((mining.absolute_margin, mining.batch_size), (Some(0.0), 4096));
+        assert_eq!(mining.output_format.as_str(), "labeled-pair");
+        assert_eq!(recipe.loss.name(), "BinaryCrossEntropyLoss");
+        assert_eq!(arguments.learning_rate, 2e-5);
+        assert_eq!(arguments.warmup_steps, Steps::Ratio(0.1));
+        assert_eq!(arguments.per_device_train_batch_size, 16);
+        assert_eq!(arguments.save_total_limit, Some(2));
+        assert_eq!(arguments.run_name.as_deref(), Some("reranker-MiniLM-msmarco-v1"));
+    }
+
+    fn refused(text: &str) -> String {
+        let whole = format!("model.path = \"m\"\ndataset.path = \"d\"\n{text}");
+        Recipe::parse("r.toml", &whole, &[]).map(drop).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_name_the_line_the_field_and_what_was_expected() {
+        for (text, start, rest) in [
+            ("[loss]\nname = \"BinaryCrosEntropyLoss\"", "r.toml, line 4", "did you mean `Binary"),
+            ("[loss]\npos_wieght = 2", "r.toml, line 4", "did you mean `pos_weight`?"),
+            ("[loss]\npos_weight = \"x\"", "r.toml, line 3", "\"x\""),
+            ("[arguments]\nlearning_rate = -1", "r.toml, line 4: `arguments.learning_rate`", "-1"),
+            ("[mining]\nmodel = \"m\"\nrange_mim = 2", "r.toml, line 5", "`range_min`"),
+            ("[mining]\nrange_min = 2", "r.toml, line 3", "`model`"),
+            (
+                "[mining]\nmodel = \"m\"\nmine_eval_dataset = true",
+                "r.toml, line 5: `mining.mine_eval_dataset`",
+                "no [eval_dataset]",
+            ),
+            ("[[evaluators]]\npath = \"x\"", "r.toml, line 3", "`type`"),
+            ("[[evaluators]]\ntype = \"Rerank\"\npath = \"x\"", "r.toml, line 4", "cannot be"),
+            (
+                "[[evaluators]]\ntype = \"CrossEncoderCorrelationEvaluator\"\npath = \"x\"\n\
+                 at_k = 3",
+                "r.toml, line 6: unknown field `at_k` in [evaluators[0]]",
+                "",
+            ),
+            ("[model_card]\nlicence = \"mit\"", "r.toml, line 4", "did you mean `license`?"),
+        ] {
+            let message = refused(text);
+            assert!(message.starts_with(start) && message.contains(rest), "{text}: {message}");
+        }
+    }
+}

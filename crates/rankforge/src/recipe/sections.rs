@@ -1,0 +1,147 @@
+//! The sections of a recipe that name models and data.
+
+use crate::error::Error;
+use crate::mining::{HardNegativeMiner, MiningOptions};
+use rankforge_base::Reporter;
+use rankforge_data::{Location, load_texts};
+use rankforge_encoder::{CrossEncoder, DualEncoder, Embed, LoadOptions, OutputActivation, Score};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// `[model]`: the model that is trained.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSection {
+    /// Directory of a cross-encoder, or of a transformer that is to become one.
+    pub path: PathBuf,
+    /// Labels; 1 for rerankers. By default, as the directory's files say.
+    #[serde(default)]
+    pub num_labels: Option<usize>,
+    /// Longest input in tokens.
+    #[serde(default)]
+    pub max_length: Option<usize>,
+    /// Applied to the logits when the trained model predicts.
+    #[serde(default)]
+    pub activation_fn: Option<OutputActivation>,
+    /// Dropout before the classifier.
+    #[serde(default)]
+    pub classifier_dropout: Option<f32>,
+}
+
+impl ModelSection {
+    /// Opens the model, with `seed` for the parameters that its files lack.
+    ///
+    /// # Errors
+    /// A directory that is not a model.
+    pub(super) fn open(&self, seed: u64, options: &LoadOptions) -> Result<CrossEncoder, Error> {
+        let options = LoadOptions {
+            num_labels: self.num_labels,
+            max_length: self.max_length,
+            activation_fn: self.activation_fn,
+            classifier_dropout: self.classifier_dropout,
+            seed,
+            ..options.clone()
+        };
+        Ok(CrossEncoder::open_with(&self.path, &options)?)
+    }
+}
+
+/// `[dataset]` and `[eval_dataset]`: rows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetSection {
+    /// File or folder.
+    pub path: PathBuf,
+    /// Split of a folder.
+    #[serde(default)]
+    pub split: Option<String>,
+    /// Columns, in the order of their roles.
+    #[serde(default)]
+    pub columns: Option<Vec<String>>,
+    /// The first rows only.
+    #[serde(default)]
+    pub limit: Option<usize>,
+}
+
+impl DatasetSection {
+    /// Where the rows are.
+    pub fn location(&self) -> Location {
+        Location {
+            path: self.path.clone(),
+            split: self.split.clone(),
+            columns: self.columns.clone(),
+            limit: self.limit,
+        }
+    }
+}
+
+/// `[mining]`: how pairs become training rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MiningSection {
+    /// The models and the corpus.
+    pub sources: MiningSources,
+    /// Whether `[eval_dataset]` is mined too.
+    pub mine_eval_dataset: bool,
+    /// The parameters of `mine_hard_negatives`.
+    pub options: MiningOptions,
+}
+
+/// What hard negatives are mined with: paths of models and of a corpus.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MiningSources {
+    /// Directory of the dual encoder.
+    pub model: PathBuf,
+    /// Directory of the reranker that scores candidates again.
+    pub cross_encoder: Option<PathBuf>,
+    /// Data set of texts that can become negatives besides the positives.
+    pub corpus: Option<PathBuf>,
+    /// Its column; by default `text`, or else the first.
+    pub corpus_column: Option<String>,
+}
+
+/// What [`MiningSources`] name, opened.
+pub struct MiningModels {
+    /// Finds the candidates.
+    pub encoder: DualEncoder,
+    /// Scores them again.
+    pub cross_encoder: Option<CrossEncoder>,
+    /// Texts that can become negatives besides the positives.
+    pub corpus: Option<Vec<String>>,
+}
+
+impl MiningSources {
+    /// Opens the models and reads the corpus.
+    ///
+    /// # Errors
+    /// A path that cannot be used; says which of the three it is.
+    pub fn open(&self, options: &LoadOptions) -> Result<MiningModels, Error> {
+        let encoder = DualEncoder::open_with(&self.model, options)
+            .map_err(|error| Error::unusable("the dual encoder for mining", error))?;
+        let open = |path: &PathBuf| CrossEncoder::open_with(path, options);
+        let cross_encoder = self.cross_encoder.as_ref().map(open).transpose();
+        let cross_encoder = cross_encoder
+            .map_err(|error| Error::unusable("the cross-encoder for mining", error))?;
+        let read = |path: &PathBuf| load_texts(path, self.corpus_column.as_deref());
+        let corpus = self.corpus.as_ref().map(read).transpose();
+        let corpus = corpus.map_err(|error| Error::unusable("the corpus for mining", error))?;
+        Ok(MiningModels { encoder, cross_encoder, corpus })
+    }
+}
+
+impl MiningModels {
+    /// A miner with these models.
+    pub fn miner(
+        &self,
+        options: MiningOptions,
+        reporter: Arc<dyn Reporter>,
+    ) -> HardNegativeMiner<'_> {
+        HardNegativeMiner {
+            encoder: &self.encoder as &dyn Embed,
+            cross_encoder: self.cross_encoder.as_ref().map(|model| model as &dyn Score),
+            corpus: self.corpus.as_deref(),
+            options,
+            reporter,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+use crate::error::Error;
+use crate::label_columns::LABEL_COLUMNS;
+use crate::losses::{Cell, Column, Examples, LABEL_ROLE, Labels};
+use rankforge_base::quoted_list;
+use rankforge_data::{RowSource, Rows, Value};
+use rankforge_encoder::Prompt;
+use std::sync::Arc;
+
+/// Columns that sentence-transformers keeps for itself.
+const RESERVED_COLUMNS: [&str; 2] = ["return_loss", "dataset_name"];
+
+/// Rows that are read at a time when all are checked.
+const PIECE: usize = 4096;
+
+/// Rows whose columns have roles: the label, and the texts in order.
+#[derive(Clone)]
+pub struct Dataset {
+    rows: Arc<dyn RowSource>,
+    /// Names the rows in errors.
+    what: Arc<str>,
+    names: Vec<String>,
+    label: Option<usize>,
+    texts: Vec<usize>,
+}
+
+impl Dataset {
+    /// Gives the columns their roles: the first present of [`LABEL_COLUMNS`] is the label, every
+    /// other column holds texts. `chosen` names the text columns and their order instead. `what`
+    /// names the rows in errors.
+    ///
+    /// # Errors
+    /// No row, no text column, a reserved or unknown column name, or a cell that is not a text, a
+    /// list of texts, a finite number or a list of finite numbers where it should be one.
+    pub fn new(
+        rows: Arc<dyn RowSource>,
+        chosen: Option<&[String]>,
+        what: &str,
+    ) -> Result<Dataset, Error> {
+        let names = rows.column_names();
+        if rows.is_empty() {
+            return Err(Error::rows(what, "at least one row", "none"));
+        }
+        if let Some(name) = names.iter().find(|name| RESERVED_COLUMNS.contains(&name.as_str())) {
+            let expected = "other column names than `return_loss` and `dataset_name`";
+            return Err(Error::rows(what, expected, format!("`{name}`")));
+        }
+        let label = LABEL_COLUMNS.iter().find_map(|label| names.iter().position(|n| n == label));
+        let texts = match chosen {
+            None => (0..names.len()).filter(|&index| Some(index) != label).collect(),
+            Some(chosen) => choose(&names, label, chosen, what)?,
+        };
+        if texts.is_empty() {
+            let got = format!("only {}", quoted_list(names.iter().map(String::as_str)));
+            return Err(Error::rows(what, "a text column", got));
+        }
+        let dataset = Dataset { rows, what: what.into(), names, label, texts };
+        dataset.check(what)?;
+        Ok(dataset)
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row, which [`Dataset::new`] refuses.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Names of the text columns, in the order that a loss sees.
+    pub fn text_names(&self) -> Vec<String> {
+        self.texts.iter().map(|&index| self.names[index].clone()).collect()
+    }
+
+    /// The error of a loss that was shown the rows of these numbers, with the data set, the row's
+    /// number in it, and the name of its label column.
+    pub(super) fn locate(&self, error: Error, rows: &[usize]) -> Error {
+        let Error::Rows { mut place, expected, got } = error else { return error };
+        place.reader = format!("{} for {}", self.what, place.reader);
+        let index = place.row.and_then(|row| row.checked_sub(1));
+        place.row = index.and_then(|index| rows.get(index)).map(|row| row + 1);
+        if let (Some(column), Some(label)) = (&mut place.column, self.label)
+            && column == LABEL_ROLE
+        {
+            column.clone_from(&self.names[label]);
+        }
+        Error::Rows { place, expected, got }
+    }
+
+    /// Indices of the text columns among the columns of the rows.
+    pub(super) fn text_columns(&self) -> &[usize] {
+        &self.texts
+    }
+
+    /// The rows of these numbers as a loss reads them; `prompts` has one for each text column.
+    ///
+    /// # Errors
+    /// When a row cannot be read.
+    pub fn examples(&self, rows: &[usize], prompts: &[Option<Prompt>]) -> Result<Examples, Error> {
+        let mut columns: Vec<Option<(String, Vec<Value>)>> =
+            self.rows.read(rows)?.into_columns().into_iter().map(Some).collect();
+        let labels = match self.label.and_then(|index| columns[index].as_ref()) {
+            None => Labels::None,
+            Some((_, values)) => labels(values),
+        };
+        let texts = self.texts.iter().zip(prompts).map(|(&index, prompt)| {
+            let (name, values) = columns[index].take().expect("no column is chosen twice");
+            let cells = values.into_iter().map(cell).collect();
+            Column { name, prompt: prompt.clone(), cells }
+        });
+        Ok(Examples { columns: texts.collect(), labels })
+    }
+
+    /// Calls `work` with the number of the first row and the rows of each piece, in order.
+    pub(super) fn for_each_piece(
+        &self,
+        mut work: impl FnMut(usize, &Rows) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        for start in (0..self.len()).step_by(PIECE) {
+            let numbers: Vec<usize> = (start..(start + PIECE).min(self.len())).collect();
+            work(start, &self.rows.read(&numbers)?)?;
+        }
+        Ok(())
+    }
+
+    /// Checks the type of every cell that is used.
+    fn check(&self, what: &str) -> Result<(), Error> {
+        // A column holds lists when its first cell does.
+        let mut lists: Option<Vec<bool>> = None;
+        self.for_each_piece(|start, rows| {
+            let columns = rows.columns();
+            let first = |(_, values): &(String, Vec<Value>)| matches!(values[0], Value::List(_));
+            let lists = lists.get_or_insert_with(|| columns.iter().map(first).collect());
+            for index in self.texts.iter().copied().chain(self.label) {
+                let (name, values) = &columns[index];
+                let is_label = Some(index) == self.label;
+                for (row, value) in values.iter().enumerate() {
+                    check_cell(value, is_label, lists[index]).map_err(|expected| {
+                        Error::cell(what, start + row, name, expected, value.describe())
+                    })?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The places of text columns that were chosen by name.
+fn choose(
+    names: &[String],
+    label: Option<usize>,
+    chosen: &[String],
+    what: &str,
+) -> Result<Vec<usize>, Error> {
+    let mut places = Vec::with_capacity(chosen.len());
+    for name in chosen {
+        let Some(place) = names.iter().position(|known| known == name) else {
+            let there = quoted_list(names.iter().map(String::as_str));
+            return Err(Error::rows(what, format!("a column `{name}`"), there));
+        };
+        if label == Some(place) {
+            let got = format!("the label column `{name}` among its text columns");
+            return Err(Error::rows(what, "text columns", got));
+        }
+        if places.contains(&place) {
+            let got = format!("`{name}` twice");
+            return Err(Error::rows(what, "each text column once", got));
+        }
+        places.push(place);
+    }
+    Ok(places)
+}
+
+/// Checks the type of a cell; the error is what was expected.
+fn check_cell(value: &Value, is_label: bool, list: bool) -> Result<(), String> {
+    let fits = |value: &Value| match (is_label, value) {
+        (true, value) => number(value).is_some(),
+        (false, value) => matches!(value, Value::Text(_)),
+    };
+    let fine = match value {
+        Value::List(items) => list && items.iter().all(fits),
+        value => !list && fits(value),
+    };
+    if fine {
+        return Ok(());
+    }
+    let item = if is_label { "a finite number" } else { "a text" };
+    Err(if list { format!("a list, each item {item}") } else { item.to_owned() })
+}
+
+fn cell(value: Value) -> Cell {
+    let text = |value: Value| match value {
+        Value::Text(text) => text,
+        other => unreachable!("{} in a column of texts that was checked", other.describe()),
+    };
+    match value {
+        Value::List(items) => Cell::Texts(items.into_iter().map(text).collect()),
+        value => Cell::Text(text(value)),
+    }
+}
+
+fn labels(values: &[Value]) -> Labels {
+    let checked = |value: &Value| number(value).expect("labels are checked") as f32;
+    let (mut scalars, mut lists) = (Vec::new(), Vec::new());
+    for value in values {
+        match value {
+            Value::List(items) => lists.push(items.iter().map(checked).collect()),
+            value => scalars.push(checked(value)),
+        }
+    }
+    if lists.is_empty() { Labels::Scalars(scalars) } else { Labels::Lists(lists) }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Float(number) => Some(*number).filter(|number| number.is_finite()),
+        Value::Boolean(truth) => Some(f64::from(u8::from(*truth))),
+        _ => None,
+    }
+}

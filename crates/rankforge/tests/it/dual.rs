@@ -1,0 +1,186 @@
+//! A dual encoder that is a transformer: trained with prompts for queries and documents, saved,
+//! opened and used, and its gradients.
+
+use crate::batches::{WHOLE, check_finite_differences, gradients_of, prepared};
+use crate::testing::{PROMPTS, arguments, bits, device, figures, pairs, timeless, tiny_dual};
+use rankforge::data::Rows;
+use rankforge::encoder::kernels::ParameterId;
+use rankforge::encoder::{DualEncoder, EncodeOptions, LoadOptions, Model, TextModel};
+use rankforge::losses::{Loss, dual_encoder};
+use rankforge::retrieval::Retriever;
+use rankforge::training::{PreparedBatch, ResumeFrom, Trainer};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Rows whose answers say the colour and the thing of their query.
+fn rows() -> Rows {
+    pairs(16)
+}
+
+fn trainer(folder: &Path, options: Value) -> Trainer<DualEncoder> {
+    let mut all = json!({
+        "batch_sampler": "no_duplicates", "prompts": {"query": PROMPTS[0], "answer": PROMPTS[1]},
+        "logging_strategy": "steps", "logging_steps": 10,
+    });
+    all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    let loss = dual_encoder::MultipleNegativesRankingLoss::default();
+    Trainer::new(tiny_dual(0.1, 1, false), arguments(folder, all), rows(), loss)
+}
+
+#[test]
+fn it_learns_and_the_saved_model_finds_the_answers_with_its_prompts() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = trainer(folder.path(), json!({"max_steps": 120, "learning_rate": 3e-3}));
+    trainer.model = tiny_dual(0.0, 1, false);
+    let state = trainer.train().unwrap().state;
+    let losses = figures(&state, "loss");
+    let (first, last) = (losses[0].1, losses.last().unwrap().1);
+    assert!(last < 0.5 * first, "from {first} to {last}");
+
+    let saved = folder.path().join("model");
+    trainer.save_model(&saved).unwrap();
+    let model = DualEncoder::open_with(&saved, &LoadOptions::new(&device())).unwrap();
+    let (rows, with) = (rows(), |prompt: &str| EncodeOptions {
+        prompt: Some(prompt.to_owned()),
+        ..EncodeOptions::default()
+    });
+    let (queries, answers) = (rows.texts("query").unwrap(), rows.texts("answer").unwrap());
+    let encoded = model.encode_query(&queries).unwrap();
+    assert_eq!(encoded, trainer.model.encode_query(&queries).unwrap(), "saved and opened");
+    assert_eq!(encoded, model.encode_with(&queries, &with(PROMPTS[0])).unwrap());
+    assert_ne!(encoded, model.encode_with(&queries, &with("")).unwrap());
+    let documents = model.encode_document(&answers).unwrap();
+    assert_eq!(documents, model.encode_with(&answers, &with(PROMPTS[1])).unwrap());
+
+    // Searching needs no prompt to be named: the model has one for each side.
+    let retriever = Retriever::new(&model, &answers, &EncodeOptions::default()).unwrap();
+    let found = retriever.search(&queries, 1, &EncodeOptions::default()).unwrap();
+    let right = found.iter().zip(&answers);
+    let right = right.filter(|(found, answer)| answers[found[0].index as usize] == **answer);
+    assert!(right.count() >= 12, "of 16: {found:?}");
+
+    let card = std::fs::read_to_string(saved.join("README.md")).unwrap();
+    assert!(card.contains("(0): Transformer(bert,") && card.contains("(1): Pooling(Mean)"));
+    assert!(card.contains("#### MultipleNegativesRankingLoss\n\n```bibtex"), "{card}");
+}
+
+#[test]
+fn a_run_resumes_at_every_step_to_the_same_bits() {
+    let options = json!({"max_steps": 6, "save_strategy": "steps", "save_steps": 1});
+    let folder = tempfile::tempdir().unwrap();
+    let mut whole = trainer(folder.path(), options.clone());
+    let expected = timeless(&whole.train().unwrap().state);
+    for step in 1..6 {
+        let other = tempfile::tempdir().unwrap();
+        let mut resumed = trainer(other.path(), options.clone());
+        let checkpoint = folder.path().join(format!("checkpoint-{step}"));
+        resumed.arguments.resume_from_checkpoint = Some(ResumeFrom::Path(checkpoint));
+        let found = timeless(&resumed.train().unwrap().state);
+        assert!(bits(resumed.model.model()) == bits(whole.model.model()), "from step {step}");
+        assert_eq!(found, expected, "from step {step}");
+    }
+}
+
+/// A scale at which finite differences of the loss are near its slope.
+fn mild() -> Arc<dyn Loss> {
+    Arc::new(dual_encoder::MultipleNegativesRankingLoss { scale: 2.0 })
+}
+
+fn batch(model: &DualEncoder, prompts: &[&str]) -> PreparedBatch {
+    prepared(model, &mild(), &pairs(5), prompts)
+}
+
+#[test]
+fn gradients_agree_with_finite_differences_with_prompts_and_without() {
+    for include_prompt in [true, false] {
+        let model = tiny_dual(0.0, 5, include_prompt);
+        for prompts in [&[][..], &PROMPTS, &[PROMPTS[0], ""]] {
+            let batch = batch(&model, prompts);
+            check_finite_differences(model.model().clone(), &*mild(), &batch, &[]);
+        }
+    }
+}
+
+/// Sets every matrix of the model whose name contains `part` to zero.
+fn silence(model: &mut Model, part: &str) {
+    let names: Vec<String> =
+        model.parameters().layout().entries().iter().map(|entry| entry.name.clone()).collect();
+    let found = names.iter().enumerate().filter(|(_, name)| name.contains(part));
+    let ids: Vec<usize> = found.map(|(index, _)| index).collect();
+    assert!(!ids.is_empty(), "{part} is in none of {names:?}");
+    for id in ids {
+        model.parameters_mut().view_mut(ParameterId(id)).fill(0.0);
+    }
+}
+
+/// Length of the gradient of the embedding of each token of the vocabulary.
+fn word_gradients(model: &Model, batch: &PreparedBatch) -> Vec<f64> {
+    let (_, gradients) = gradients_of(model, &*mild(), batch, WHOLE);
+    let layout = model.parameters().layout();
+    let entries = layout.entries();
+    let words = entries.iter().find(|entry| entry.name == "embeddings.word").unwrap();
+    let start = words.offset.unwrap();
+    let rows = gradients[start..start + words.len()].chunks(words.columns);
+    rows.map(|row| row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt()).collect()
+}
+
+#[test]
+fn tokens_of_a_skipped_prompt_are_trained_through_attention_alone() {
+    for include_prompt in [true, false] {
+        let mut model = tiny_dual(0.0, 5, include_prompt);
+        let batch = batch(&model, &PROMPTS);
+        // [CLS], the prompt's word, the colon: none of them stands elsewhere.
+        let prompt: Vec<usize> =
+            batch.tokens.iter().flat_map(|t| &t.ids[..3]).map(|id| *id as usize).collect();
+        let of_text = batch.tokens[0].ids[3] as usize;
+        let lengths = word_gradients(model.model(), &batch);
+        assert!(prompt.iter().all(|&id| lengths[id] > 0.0) && lengths[of_text] > 0.0);
+        // Without attention, a token reaches the mean by itself or not at all.
+        silence(model.model_mut(), "attention_output");
+        let lengths = word_gradients(model.model(), &batch);
+        assert!(lengths[of_text] > 0.0);
+        for id in prompt {
+            assert_eq!(lengths[id] > 0.0, include_prompt, "token {id}: {}", lengths[id]);
+        }
+    }
+}
+
+#[test]
+fn training_needs_the_prompts_that_the_run_names_and_no_others() {
+    let train = |prompts: Value| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = json!({"max_steps": 2, "logging_strategy": "no"});
+        options["prompts"] = prompts;
+        let mut trainer = trainer(folder.path(), options);
+        trainer.train().unwrap();
+        bits(trainer.model.model())
+    };
+    let both = train(json!({"query": PROMPTS[0], "answer": PROMPTS[1]}));
+    assert!(both == train(json!({"answer": PROMPTS[1], "query": PROMPTS[0]})), "in any order");
+    let others = [
+        json!(null),
+        json!({"query": PROMPTS[0]}),
+        json!({"query": PROMPTS[1], "answer": PROMPTS[0]}),
+        json!(PROMPTS[0]),
+    ];
+    for other in others {
+        assert!(both != train(other.clone()), "{other} trains the same");
+    }
+}
+
+#[test]
+fn the_default_prompt_of_a_model_is_trained_with() {
+    let train = |default: Option<&str>, prompts: Value| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut trainer = trainer(folder.path(), json!({"max_steps": 2, "prompts": prompts}));
+        trainer.model.parts_mut().default_prompt_name = default.map(str::to_owned);
+        trainer.train().unwrap();
+        bits(trainer.model.model())
+    };
+    let default = train(Some("query"), json!(null));
+    assert!(default == train(None, json!(PROMPTS[0])));
+    assert!(default != train(None, json!(null)));
+    let own = json!({"query": PROMPTS[0], "answer": PROMPTS[1]});
+    assert!(train(Some("query"), own.clone()) == train(None, own), "unless the run names others");
+}

@@ -1,0 +1,150 @@
+//! Runs that train some parameters only, and runs that train adapters.
+
+use crate::testing::{arguments, bits, labelled_pairs, loss, timeless, tiny_bert, trainer};
+use rankforge::encoder::kernels::ParameterId;
+use rankforge::encoder::{AdapterOptions, CrossEncoder, Model, TextModel};
+use rankforge::training::{ResumeFrom, Trainer};
+use safetensors::SafeTensors;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// The head and the second block.
+fn trained(name: &str) -> bool {
+    name.contains("classifier") || name.contains("layer.1.")
+}
+
+/// A trainer that saves every second step and trains the parameters that `trained` names.
+fn frozen(folder: &Path) -> Trainer<CrossEncoder> {
+    let options = json!({
+        "max_steps": 6, "save_strategy": "steps", "save_steps": 2, "logging_strategy": "steps",
+        "logging_steps": 3, "weight_decay": 0.1,
+    });
+    let mut trainer = trainer(folder, options);
+    trainer.model.parts_mut().model.set_trainable(trained).unwrap();
+    trainer
+}
+
+/// The name and the bits of every parameter.
+fn parameters(model: &Model) -> Vec<(String, Vec<u32>)> {
+    let specs = model.architecture().parameters.iter().enumerate();
+    let values = |id: usize| model.parameters().view(ParameterId(id)).to_vec();
+    specs
+        .map(|(id, spec)| {
+            let bits = values(id).into_iter().map(f32::to_bits).collect();
+            (spec.parts[0].full_name(), bits)
+        })
+        .collect()
+}
+
+#[test]
+fn frozen_parameters_keep_their_bits_and_the_others_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = frozen(folder.path());
+    let before = parameters(trainer.model.model());
+    trainer.train().unwrap();
+    let after = parameters(trainer.model.model());
+    let (mut moved, mut kept) = (0, 0);
+    for ((name, old), (_, new)) in before.iter().zip(&after) {
+        assert_eq!(old != new, trained(name), "{name}");
+        if trained(name) { moved += 1 } else { kept += 1 }
+    }
+    assert!(moved > 5 && kept > 5, "{moved} trained, {kept} frozen");
+}
+
+#[test]
+fn the_optimizer_file_holds_the_moments_of_trained_parameters_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = frozen(folder.path());
+    trainer.train().unwrap();
+    let bytes = std::fs::read(folder.path().join("checkpoint-2/optimizer.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let found: BTreeSet<String> = file.names().iter().map(|name| (*name).to_owned()).collect();
+    let specs = &trainer.model.model().architecture().parameters;
+    let parts = specs.iter().flat_map(|spec| &spec.parts);
+    let names = parts.map(|part| part.full_name()).filter(|name| trained(name));
+    let expected = names.flat_map(|name| [format!("exp_avg.{name}"), format!("exp_avg_sq.{name}")]);
+    assert_eq!(found, expected.collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn a_run_with_frozen_parameters_resumes_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut whole = frozen(folder.path());
+    let expected = whole.train().unwrap();
+    for step in [2, 4] {
+        let other = tempfile::tempdir().unwrap();
+        let mut resumed = frozen(other.path());
+        let checkpoint = folder.path().join(format!("checkpoint-{step}"));
+        resumed.arguments.resume_from_checkpoint = Some(ResumeFrom::Path(checkpoint));
+        let found = resumed.train().unwrap();
+        let equal = bits(resumed.model.model()) == bits(whole.model.model());
+        assert!(equal, "from step {step}: the parameters differ");
+        assert_eq!(timeless(&found.state), timeless(&expected.state), "from step {step}");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_other_trained_parameters_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = frozen(folder.path());
+    run.train().unwrap();
+    let trained = run.model.model().trainable_layout();
+    let mut all = frozen(folder.path());
+    all.model.parts_mut().model.set_trainable(|_| true).unwrap();
+    assert_ne!(all.model.model().trainable_layout(), trained);
+    all.arguments.resume_from_checkpoint = Some(ResumeFrom::Newest(true));
+    let message = all.train().unwrap_err().to_string();
+    assert!(message.contains("optimizer.safetensors"), "{message}");
+    assert!(message.contains("tensors, got "), "{message}");
+}
+
+/// A trainer of adapters on the tiny BERT.
+fn adapted(folder: &Path, options: Value) -> Trainer<CrossEncoder> {
+    let mut model = tiny_bert(0.1, 1);
+    let adapters = AdapterOptions { rank: 2, alpha: 4.0, ..AdapterOptions::default() };
+    model.parts_mut().model.add_adapters(&adapters).unwrap();
+    let loss = loss("BinaryCrossEntropyLoss", json!({}));
+    Trainer::new(model, arguments(folder, options), labelled_pairs(30), loss)
+}
+
+#[test]
+fn adapters_are_trained_and_saved_in_the_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = json!({"max_steps": 60, "learning_rate": 0.02});
+    options["lr_scheduler_type"] = json!("constant");
+    let mut trainer = adapted(folder.path(), options);
+    let pairs = [("red house", "the house is red"), ("a river", "the bird is blue")];
+    let score = |model: &CrossEncoder| model.predict(&pairs).unwrap().values;
+    let (before, untrained) = (parameters(trainer.model.model()), score(&trainer.model));
+    trainer.train().unwrap();
+    for ((name, old), (_, new)) in before.iter().zip(&parameters(trainer.model.model())) {
+        assert_eq!(old != new, name.starts_with("adapter."), "{name}");
+    }
+    let trained = score(&trainer.model);
+    let moved = largest_difference(&untrained, &trained);
+    assert!(moved > 1e-2, "training moved the scores by {moved}");
+
+    let saved = folder.path().join("saved");
+    trainer.save_model(&saved).unwrap();
+    let merged = CrossEncoder::open(&saved).unwrap();
+    assert!(!merged.model().has_adapters());
+    let difference = largest_difference(&score(&merged), &trained);
+    assert!(difference < 1e-5, "the saved model differs by {difference}");
+}
+
+fn largest_difference(one: &[f32], other: &[f32]) -> f32 {
+    one.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn checkpoints_of_adapters_are_refused_before_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = adapted(folder.path(), json!({"save_strategy": "epoch"}));
+    let message = trainer.train().unwrap_err().to_string();
+    let expected = "save_strategy: expected no, as runs with adapters cannot be resumed yet";
+    assert!(message.starts_with(expected), "{message}");
+    let resume = json!({"resume_from_checkpoint": true});
+    let message = adapted(folder.path(), resume).train().unwrap_err().to_string();
+    assert!(message.starts_with("resume_from_checkpoint: expected none"), "{message}");
+}

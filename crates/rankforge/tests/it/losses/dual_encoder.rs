@@ -1,0 +1,199 @@
+//! The ranking loss of dual encoders, and losses of a score matrix.
+
+use super::{DRAW, GOLDEN, assert_finite_differences, compute, numbered, numbers, score_noise};
+use rankforge::Device;
+use rankforge::encoder::Outputs;
+use rankforge::encoder::kernels::ops::Similarity;
+use rankforge::losses::dual_encoder::{
+    Compared, MultipleNegativesRankingLoss, ScoreMatrix, over_scores,
+};
+use rankforge::losses::{Loss, LossBatch, LossOutput, Targets};
+use serde::Deserialize;
+use std::ops::Range;
+use std::path::Path;
+
+const A: [f32; 9] = [1.0, 0.0, 0.5, 0.2, 1.0, 0.0, 0.3, -0.4, 1.0];
+const P: [f32; 9] = [0.9, 0.1, 0.4, 0.1, 0.8, 0.3, 0.5, -0.2, 0.7];
+const N: [f32; 9] = [0.2, 0.7, 0.1, 0.9, 0.3, 0.2, -0.1, 0.6, 0.4];
+
+#[test]
+fn dual_encoder_ranking_has_the_golden_values() {
+    let loss = MultipleNegativesRankingLoss::default();
+    let pairs = Outputs { rows: 6, columns: 3, values: [A, P].concat() };
+    let value = compute(&loss, &pairs, 3, &Targets::None).value;
+    assert!((value - 0.022718).abs() < GOLDEN, "{value}");
+    let triplets = Outputs { rows: 9, columns: 3, values: [A, P, N].concat() };
+    let value = compute(&loss, &triplets, 3, &Targets::None).value;
+    assert!((value - 0.545392).abs() < GOLDEN, "{value}");
+}
+
+#[test]
+fn dual_encoder_ranking_reads_column_after_column_and_bears_empty_embeddings() {
+    let loss = MultipleNegativesRankingLoss::default();
+    let examples = numbered(2, 3);
+    let plan = loss.plan(&examples, DRAW).unwrap();
+    let inputs = plan.inputs.iter().map(|input| (input.first.text, input.second));
+    let (texts, seconds): (Vec<&str>, Vec<Option<&str>>) = inputs.unzip();
+    assert_eq!(seconds, [None; 6]);
+    assert_eq!(texts, ["0:0", "0:1", "1:0", "1:1", "2:0", "2:1"]);
+    let mut values = numbers(6 * 4);
+    values[8..12].fill(0.0);
+    let outputs = Outputs { rows: 6, columns: 4, values };
+    let output = compute(&loss, &outputs, plan.rows, &plan.targets);
+    assert!(output.value.is_finite());
+    assert_eq!(output.d_outputs.row(2), [0.0; 4]);
+    assert!(output.d_outputs.values.iter().all(|value| value.abs() < 100.0));
+}
+
+#[test]
+fn gradients_are_the_finite_differences() {
+    let loss = MultipleNegativesRankingLoss { scale: 5.0 };
+    for columns in [2, 3] {
+        let outputs = Outputs { rows: 4 * columns, columns: 11, values: numbers(4 * columns * 11) };
+        let value = |outputs: &Outputs| compute(&loss, outputs, 4, &Targets::None);
+        // Third derivatives grow with the cube of the scale.
+        assert_finite_differences(&value, &outputs, 125.0, score_noise(5.0));
+    }
+}
+
+/// A loss of the scores of outputs, on a device with so many threads.
+fn of_scores(
+    threads: usize,
+    outputs: &Outputs,
+    compared: &Compared,
+    loss: impl FnOnce(&mut ScoreMatrix<'_>) -> f64,
+) -> LossOutput {
+    let device = Device::cpu(Some(threads)).unwrap();
+    let batch = LossBatch { outputs, rows: 1, targets: &Targets::None, device: &device };
+    over_scores(&batch, compared, loss)
+}
+
+/// Rows `anchors` against rows `candidates`.
+fn compared(anchors: Range<usize>, candidates: Range<usize>, similarity: Similarity) -> Compared {
+    Compared { anchors, candidates, similarity }
+}
+
+/// The ranking loss as a user would write it: each anchor's candidate of the same number counts as
+/// right.
+fn ranking(scores: &mut ScoreMatrix<'_>, scale: f64) -> f64 {
+    let share = 1.0 / scores.rows() as f64;
+    scores.mean_over_rows(|row, scores| {
+        let powers: Vec<f64> = scores.iter().map(|s| (scale * f64::from(*s)).exp()).collect();
+        let sum: f64 = powers.iter().sum();
+        for (index, (score, power)) in scores.iter_mut().zip(&powers).enumerate() {
+            let target = f64::from(u8::from(index == row));
+            *score = ((power / sum - target) * scale * share) as f32;
+        }
+        -(powers[row] / sum).ln()
+    })
+}
+
+/// What `fixtures/losses.py` wrote.
+#[derive(Deserialize)]
+struct Goldens {
+    rows: usize,
+    width: usize,
+    embeddings: Vec<f32>,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    similarity: String,
+    scale: f64,
+    columns: usize,
+    value: f64,
+    gradient: Vec<f64>,
+}
+
+#[test]
+fn values_and_gradients_are_those_of_sentence_transformers() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ranking.json");
+    let goldens: Goldens = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let Goldens { rows, width, embeddings, cases } = goldens;
+    for Case { similarity, scale, columns, value, gradient } in cases {
+        let values = embeddings[..columns * rows * width].to_vec();
+        let outputs = Outputs { rows: columns * rows, columns: width, values };
+        let kind = match similarity.as_str() {
+            "cosine" => Similarity::Cosine,
+            "dot" => Similarity::Dot,
+            other => panic!("{other}"),
+        };
+        let compared = compared(0..rows, rows..columns * rows, kind);
+        let mut found = vec![of_scores(2, &outputs, &compared, |s| ranking(s, scale))];
+        if kind == Similarity::Cosine {
+            let loss = MultipleNegativesRankingLoss { scale };
+            found.push(compute(&loss, &outputs, rows, &Targets::None));
+        }
+        // Scores of some size 1 are a few roundings off, logits that times the scale, and
+        // gradients once more the scale.
+        let error = 8.0 * f64::from(f32::EPSILON) * scale.max(1.0);
+        for LossOutput { value: got, d_outputs, .. } in found {
+            let what = format!("{similarity}, {columns} columns, scale {scale}");
+            assert!((got - value).abs() <= error, "{what}: loss {got} for {value}");
+            assert_eq!(d_outputs.values.len(), gradient.len(), "{what}");
+            for (got, expected) in d_outputs.values.iter().zip(&gradient) {
+                let difference = (f64::from(*got) - expected).abs();
+                assert!(difference <= error * scale.max(1.0), "{what}: {got} for {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_scores_are_the_finite_differences() {
+    let outputs = Outputs { rows: 7, columns: 5, values: numbers(35) };
+    // Apart, overlapping, each with each, and with rows that are neither.
+    for (anchors, candidates) in [(0..3, 3..7), (0..4, 2..7), (0..7, 0..7), (1..3, 4..6)] {
+        for (similarity, bend) in [(Similarity::Cosine, 64.0), (Similarity::Dot, 2000.0)] {
+            let compared = compared(anchors.clone(), candidates.clone(), similarity);
+            let value = |outputs: &Outputs| of_scores(2, outputs, &compared, |s| ranking(s, 0.5));
+            // Dot products of numbers up to 2 are up to 20.
+            let size = if similarity == Similarity::Dot { 20.0 } else { 1.0 };
+            assert_finite_differences(&value, &outputs, bend, score_noise(0.5 * size));
+        }
+    }
+}
+
+#[test]
+fn a_score_matrix_has_anchors_as_rows_and_candidates_as_columns() {
+    let values = vec![1.0, 0.0, 0.0, 2.0, 3.0, 4.0, 0.0, 5.0, -1.0, -1.0];
+    let outputs = Outputs { rows: 5, columns: 2, values };
+    let of = |similarity, expected: [f32; 6], d_outputs: [f32; 10]| {
+        let found = of_scores(2, &outputs, &compared(0..2, 2..5, similarity), |scores| {
+            assert_eq!((scores.rows(), scores.columns()), (2, 3));
+            assert_eq!(scores.values_mut(), expected);
+            // The gradient of the first anchor's score with the second candidate.
+            scores.values_mut().copy_from_slice(&[0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+            7.5
+        });
+        assert_eq!(found.value, 7.5);
+        assert_eq!(found.d_outputs, Outputs { values: d_outputs.to_vec(), ..outputs.clone() });
+        assert!(found.components.is_empty());
+    };
+    let candidate = [0.0, 5.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0];
+    of(Similarity::Dot, [3.0, 0.0, -1.0, 8.0, 10.0, -2.0], candidate);
+    // Of unit vectors that are orthogonal: each moves the other along itself, by the length.
+    let half = 0.5_f32.sqrt();
+    let across = [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0, 0.0];
+    of(Similarity::Cosine, [0.6, 0.0, -half, 0.8, 1.0, -half], across);
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit_of_a_loss_of_scores() {
+    let outputs = Outputs { rows: 120, columns: 24, values: numbers(120 * 24) };
+    let of = |threads| {
+        let compared = compared(0..40, 40..120, Similarity::Cosine);
+        let found = of_scores(threads, &outputs, &compared, |scores| ranking(scores, 20.0));
+        let bits: Vec<u32> = found.d_outputs.values.iter().map(|value| value.to_bits()).collect();
+        (found.value.to_bits(), bits)
+    };
+    assert!(of(1) == of(3));
+}
+
+#[test]
+#[should_panic(expected = "not of the distance Euclidean")]
+fn a_score_matrix_is_not_one_of_distances() {
+    let outputs = Outputs { rows: 2, columns: 2, values: numbers(4) };
+    of_scores(1, &outputs, &compared(0..1, 1..2, Similarity::Euclidean), |_| 0.0);
+}

@@ -1,0 +1,95 @@
+//! The files of a tokenizer, and texts for it.
+//!
+//! An input is parts with a zero byte between them: `tokenizer.json`, `tokenizer_config.json`,
+//! `vocab.txt` and two texts. An empty part is a file that is not there.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rankforge_encoder::{Input, Tokenizer, Tokens};
+use rankforge_fuzz::{with_folder, write};
+use std::path::Path;
+
+const FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "vocab.txt"];
+
+fuzz_target!(|data: &[u8]| {
+    with_folder(data.len(), |folder| {
+        let mut parts = data.splitn(5, |byte| *byte == 0);
+        for name in FILES {
+            let part = parts.next().unwrap_or_default();
+            if !part.is_empty() {
+                write(folder, name, part);
+            }
+        }
+        let text = |part: Option<&[u8]>| String::from_utf8_lossy(part.unwrap_or_default()).into();
+        let (first, second): (String, String) = (text(parts.next()), text(parts.next()));
+        match Tokenizer::load(folder) {
+            // With dropout the same text has other tokens each time.
+            Ok(_) if drops_out(folder) => {}
+            Ok(tokenizer) => check(folder, &tokenizer, &first, &second),
+            Err(error) => {
+                let message = error.to_string();
+                assert!(message.contains(&*folder.to_string_lossy()), "{message}");
+            }
+        }
+    });
+});
+
+fn check(folder: &Path, tokenizer: &Tokenizer, first: &str, second: &str) {
+    let inputs = [
+        Input::single(first),
+        Input::pair(first, second),
+        Input::single(""),
+        Input::single("a b"),
+        Input::pair(second, ""),
+    ];
+    // A tokenizer may fail at a text, for instance at an unknown character.
+    let Ok(tokens) = tokenizer.encode(&inputs) else { return };
+    assert_eq!(tokens.len(), inputs.len());
+    for tokens in &tokens {
+        check_tokens(tokenizer, tokens);
+    }
+    for (input, expected) in inputs.iter().zip(&tokens) {
+        let alone = tokenizer.encode(&[*input]).expect("it could be tokenised before");
+        assert!(same(&alone[0], expected), "{alone:?} is not {expected:?}");
+    }
+    if let Some(ids) = reference(folder, tokenizer, first) {
+        assert_eq!(tokens[0].ids, ids, "the tokenizers crate has others for {first:?}");
+    }
+
+    let saved = folder.join("saved");
+    std::fs::create_dir(&saved).expect("the folder can be written");
+    tokenizer.save(&saved).expect("the folder can be written");
+    let again = Tokenizer::load(&saved).expect("what was saved can be loaded");
+    assert_eq!(again.vocab_size(), tokenizer.vocab_size());
+    assert_eq!(again.max_length(), tokenizer.max_length());
+    let after = again.encode(&inputs).expect("it could be tokenised before");
+    assert!(after.iter().zip(&tokens).all(|(a, b)| same(a, b)), "saved: {after:?}, {tokens:?}");
+}
+
+fn check_tokens(tokenizer: &Tokenizer, tokens: &Tokens) {
+    assert_eq!(tokens.ids.len(), tokens.type_ids.len());
+    let largest = tokens.ids.iter().max().map_or(0, |id| *id as usize + 1);
+    assert!(largest <= tokenizer.vocab_size(), "{largest} > {}", tokenizer.vocab_size());
+    if tokens.truncated > 0 {
+        assert!(tokenizer.max_length().is_some(), "cut without a limit");
+    }
+}
+
+fn same(a: &Tokens, b: &Tokens) -> bool {
+    (&a.ids, &a.type_ids, a.truncated) == (&b.ids, &b.type_ids, b.truncated)
+}
+
+/// The ids that the tokenizers crate itself gives to a text that is not cut.
+fn reference(folder: &Path, tokenizer: &Tokenizer, text: &str) -> Option<Vec<u32>> {
+    let mut theirs = tokenizers::Tokenizer::from_file(folder.join("tokenizer.json")).ok()?;
+    theirs.with_padding(None);
+    theirs.with_truncation(None).ok()?;
+    let encoding = theirs.encode(text, true).ok()?;
+    let fits = tokenizer.max_length().is_none_or(|length| encoding.len() <= length);
+    fits.then(|| encoding.get_ids().to_vec())
+}
+
+fn drops_out(folder: &Path) -> bool {
+    std::fs::read(folder.join("tokenizer.json"))
+        .is_ok_and(|text| text.windows(7).any(|window| window == b"dropout"))
+}

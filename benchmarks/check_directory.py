@@ -1,10 +1,13 @@
-"""Checks that a model directory gives the same scores here, in sentence-transformers and in transformers.
+"""Checks that a model directory gives the same scores here, in sentence-transformers and in
+transformers.
 
-    target/benchmarks/venv/bin/python benchmarks/check_directory.py MODEL PAIRS.jsonl [--columns query,answer] [--limit 256] [--resave FOLDER]
+    target/benchmarks/venv/bin/python benchmarks/check_directory.py MODEL PAIRS.jsonl \\
+        [--columns query,answer] [--limit 256] [--resave FOLDER]
 
-Scores the pairs with `rankforge predict`, with CrossEncoder(MODEL) and with AutoModelForSequenceClassification, and prints the
-largest differences. With --resave, Python saves the model again into FOLDER and rankforge scores with that one too: the
-way back. Exits with 1 when a difference is above 1e-4. `benchmarks/run` makes the environment.
+Scores the pairs with `rankforge predict`, with CrossEncoder(MODEL) and with
+AutoModelForSequenceClassification, and prints the largest differences. With --resave, Python saves
+the model again into FOLDER and rankforge scores with that one too: the way back. Exits with 1 when
+a difference is above 1e-4. `benchmarks/run` makes the environment.
 """
 
 import argparse
@@ -25,13 +28,26 @@ BINARY = pathlib.Path(__file__).resolve().parent.parent / "target/release/rankfo
 def predict(model, rows, columns, folder):
     source, target = pathlib.Path(folder) / "pairs.jsonl", pathlib.Path(folder) / "scores.jsonl"
     source.write_text("".join(json.dumps(dict(zip(columns, row))) + "\n" for row in rows))
-    command = [BINARY, "predict", "--model", model, "--input", source, "--columns", ",".join(columns), "--output", target]
+    command = [
+        BINARY,
+        "predict",
+        "--model",
+        model,
+        "--input",
+        source,
+        "--columns",
+        ",".join(columns),
+        "--output",
+        target,
+    ]
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
     return numpy.array([json.loads(line)["score"] for line in target.open()])
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model")
     parser.add_argument("pairs")
     parser.add_argument("--columns", default="query,answer")
@@ -53,7 +69,13 @@ def main():
     logits = []
     with torch.no_grad():
         for first, second in rows:
-            tokens = tokenizer(first, second, truncation="longest_first", max_length=reference.max_seq_length, return_tensors="pt")
+            tokens = tokenizer(
+                first,
+                second,
+                truncation="longest_first",
+                max_length=reference.max_seq_length,
+                return_tensors="pt",
+            )
             logits.append(plain(**tokens).logits[0, 0].item())
     activated = reference.activation_fn(torch.tensor(logits)).numpy()
 
@@ -65,7 +87,9 @@ def main():
         }
         if options.resave:
             reference.save_pretrained(options.resave)
-            differences["saved again by Python"] = numpy.abs(predict(options.resave, rows, columns, folder) - theirs).max()
+            differences["saved again by Python"] = numpy.abs(
+                predict(options.resave, rows, columns, folder) - theirs
+            ).max()
     print(f"{len(rows)} pairs, scores from {ours.min():.4f} to {ours.max():.4f}")
     for name, difference in differences.items():
         print(f"largest difference to {name}: {difference:.2e}")

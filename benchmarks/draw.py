@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Draws curves: one panel for each `panel` of a file of JSON lines, one curve for each `series`. Uses the standard library only.
+"""Draws curves: one panel for each `panel` of a file of JSON lines, one curve for each `series`.
+Uses the standard library only.
 
     benchmarks/draw.py POINTS.jsonl PLOT.svg [--title TITLE] [--columns N]
 
-A line is an object with panel, series, x_axis, y_axis, x and y; the x axes are logarithmic, the y axes begin at 0.
+A line is an object with panel, series, x_axis, y_axis, x and y; the x axes are logarithmic, the y
+axes begin at 0.
 """
 
 import argparse
@@ -24,8 +26,13 @@ def read(path):
         point = json.loads(line)
         missing = [field for field in FIELDS if field not in point]
         if missing:
-            raise SystemExit(f"{path}, line {number}: expected the fields {', '.join(FIELDS)}; missing {', '.join(missing)}")
-        panels.setdefault(point["panel"], {}).setdefault(point["series"], []).append((point["x"], point["y"]))
+            raise SystemExit(
+                f"{path}, line {number}: expected the fields {', '.join(FIELDS)}; "
+                f"missing {', '.join(missing)}"
+            )
+        panels.setdefault(point["panel"], {}).setdefault(point["series"], []).append(
+            (point["x"], point["y"])
+        )
         axes[point["panel"]] = point["x_axis"], point["y_axis"]
     return panels, axes
 
@@ -49,24 +56,39 @@ def panel(name, curves, axes):
     across, down = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
     at_x = lambda x: LEFT + across * (math.log(x) - low) / ((high - low) or 1)
     at_y = lambda y: TOP + down * (1 - y / marks[-1])
-    text = lambda x, y, words, rest="": f'<text x="{x:.1f}" y="{y:.1f}" {rest}>{html.escape(words)}</text>'
+    text = lambda x, y, words, rest="": (
+        f'<text x="{x:.1f}" y="{y:.1f}" {rest}>{html.escape(words)}</text>'
+    )
     svg = [text(LEFT, 16, name, 'font-weight="bold"')]
     for mark in marks:
         svg.append(f'<path d="M{LEFT} {at_y(mark):.1f}h{across}" stroke="#e4e4e4"/>')
         svg.append(text(LEFT - 6, at_y(mark) + 4, label(mark), 'text-anchor="end" fill="#555"'))
     for x in places:
-        svg.append(text(at_x(x), HEIGHT - BOTTOM + 16, label(x), 'text-anchor="middle" fill="#555"'))
-    svg.append(text(LEFT + across / 2, HEIGHT - BOTTOM + 32, f"{axes[0]}; up: {axes[1]}", 'text-anchor="middle" fill="#333"'))
+        svg.append(
+            text(at_x(x), HEIGHT - BOTTOM + 16, label(x), 'text-anchor="middle" fill="#555"')
+        )
+    svg.append(
+        text(
+            LEFT + across / 2,
+            HEIGHT - BOTTOM + 32,
+            f"{axes[0]}; up: {axes[1]}",
+            'text-anchor="middle" fill="#333"',
+        )
+    )
     for index, (series, points) in enumerate(curves.items()):
         colour = COLOURS[index % len(COLOURS)]
         path = " ".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in sorted(points))
         svg.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
-        svg.append(text(WIDTH - RIGHT, TOP + 12 + 14 * index, series, f'text-anchor="end" fill="{colour}"'))
+        svg.append(
+            text(WIDTH - RIGHT, TOP + 12 + 14 * index, series, f'text-anchor="end" fill="{colour}"')
+        )
     return svg
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("points", type=pathlib.Path)
     parser.add_argument("plot", type=pathlib.Path)
     parser.add_argument("--title", default="")
@@ -78,13 +100,20 @@ def main():
     columns = min(options.columns, len(panels))
     above = 30 if options.title else 0
     size = WIDTH * columns, above + HEIGHT * math.ceil(len(panels) / columns)
-    svg = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1]}" font-family="sans-serif" font-size="11">']
+    svg = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1]}" '
+        'font-family="sans-serif" font-size="11">'
+    ]
     svg.append('<rect width="100%" height="100%" fill="white"/>')
     if options.title:
         svg.append(f'<text x="{LEFT}" y="20" font-size="14">{html.escape(options.title)}</text>')
     for index, (name, curves) in enumerate(panels.items()):
         corner = index % columns * WIDTH, above + index // columns * HEIGHT
-        svg += [f'<g transform="translate({corner[0]} {corner[1]})">', *panel(name, curves, axes[name]), "</g>"]
+        svg += [
+            f'<g transform="translate({corner[0]} {corner[1]})">',
+            *panel(name, curves, axes[name]),
+            "</g>",
+        ]
     options.plot.write_text("\n".join([*svg, "</svg>", ""]))
 
 

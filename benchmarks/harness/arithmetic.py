@@ -1,16 +1,17 @@
-"""Useful arithmetic of a transformer: the matrix products that real tokens need, padding left out."""
+"""Useful arithmetic of a transformer: the matrix products of real tokens, without padding."""
 
 import json
 import pathlib
 
 
 def useful_operations(model, lengths, training):
-    """Operations of the matrix products for sequences of the given lengths in tokens; a multiply-add counts as two.
+    """Operations of the matrix products for sequences of the given lengths in tokens; a
+    multiply-add counts as two.
 
         2 · (T · linear + sequences · head + Σ attention(L)) · (3 if training else 1)
 
-    A training step has three products where inference has one: forward, input gradient and weight gradient (for attention's
-    products, the gradients of both operands).
+    A training step has three products where inference has one: forward, input gradient and weight
+    gradient (for attention's products, the gradients of both operands).
 
     Args:
         model: Folder of the model; its config.json gives the shape.
@@ -21,7 +22,11 @@ def useful_operations(model, lengths, training):
         ValueError: A `model_type` whose products are not known here.
     """
     config = json.loads((pathlib.Path(model) / "config.json").read_text())
-    hidden, width, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
+    hidden, width, layers = (
+        config["hidden_size"],
+        config["intermediate_size"],
+        config["num_hidden_layers"],
+    )
     # The dense layer of the head and the one score.
     head = hidden * hidden + hidden
     if config["model_type"] == "bert":
@@ -33,9 +38,13 @@ def useful_operations(model, lengths, training):
         reach = config["local_attention"] // 2
         windows = [reach if kind == "sliding_attention" else None for kind in config["layer_types"]]
     else:
-        raise ValueError(f"{model}: expected model_type bert or modernbert, got {config['model_type']}")
-    # Scores and weighted sums: one multiply-add each for every pair of tokens and every hidden unit.
-    attention = sum(2 * hidden * attended(length, window) for length in lengths for window in windows)
+        raise ValueError(
+            f"{model}: expected model_type bert or modernbert, got {config['model_type']}"
+        )
+    # Scores and weighted sums: one multiply-add each for every pair of tokens and hidden unit.
+    attention = sum(
+        2 * hidden * attended(length, window) for length in lengths for window in windows
+    )
     return 2 * (sum(lengths) * linear + len(lengths) * head + attention) * (3 if training else 1)
 
 

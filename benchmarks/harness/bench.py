@@ -41,7 +41,8 @@ class Run:
     """One process of one side: `amount / seconds` is its rate.
 
     Attributes:
-        step_seconds: Mean of the training steps after the first, which touches all memory for the first time; None elsewhere.
+        step_seconds: Mean of the training steps after the first, which touches all memory for the
+            first time; None elsewhere.
     """
 
     seconds: float
@@ -56,7 +57,8 @@ class Result:
     Attributes:
         amount: Pairs, texts or processes that a run works through.
         unit: What the rate counts.
-        operations: Useful operations in the matrix products of a run, of a mean step in training, or None.
+        operations: Useful operations in the matrix products of a run, of a mean step in training,
+            or None.
         details: The size of the work and what the checks found.
         failure: Why the row failed, or None.
     """
@@ -79,41 +81,77 @@ class Result:
         return [self.amount / run.seconds for run in runs]
 
     def ratios(self):
-        """How many times faster rankforge was, for each pair of runs."""
+        """How many times faster rankforge was than the other side, for each pair of runs."""
         return [theirs.seconds / ours.seconds for ours, theirs in zip(self.ours, self.theirs)]
 
     def step_ratios(self):
         """The same for the training steps after the first; empty elsewhere."""
         pairs = zip(self.ours, self.theirs)
-        return [theirs.step_seconds / ours.step_seconds for ours, theirs in pairs if ours.step_seconds and theirs.step_seconds]
+        return [
+            theirs.step_seconds / ours.step_seconds
+            for ours, theirs in pairs
+            if ours.step_seconds and theirs.step_seconds
+        ]
 
     def memory_ratios(self):
         """How many times less memory rankforge took, for each pair of runs."""
-        return [theirs.measured.memory_mib / ours.measured.memory_mib for ours, theirs in zip(self.ours, self.theirs)]
+        return [
+            theirs.measured.memory_mib / ours.measured.memory_mib
+            for ours, theirs in zip(self.ours, self.theirs)
+        ]
 
 
-def measure(bench, row, runs):
-    """Runs a row in turns, ours first; its result, with what went wrong in it."""
-    result = Result(row.name, row.title, row.unit, row.precision, row.target, row.memory_target)
+# How fast, and how small, a row has to be beside an earlier binary: noise is about 2 %.
+EARLIER_TARGET = 0.98
+
+
+def measure(bench, row, runs, earlier=None):
+    """Runs a row in turns, ours first; its result, with what went wrong in it.
+
+    With the sides of an `earlier` binary, both sides are rankforge, and every other pair of runs
+    begins with the earlier one.
+    """
+    targets = (row.target, row.memory_target)
+    if earlier:
+        targets = (EARLIER_TARGET, row.memory_target and EARLIER_TARGET)
+    result = Result(row.name, row.title, row.unit, row.precision, *targets)
     with tempfile.TemporaryDirectory(prefix=f"{row.name}-", dir=bench.work) as name:
         folder = pathlib.Path(name)
         try:
             result.amount, result.operations, detail = row.prepare(bench, folder)
             result.details.append(detail)
-            result.details += row.compare_first(bench, folder)
+            if not earlier:
+                result.details += row.compare_first(bench, folder)
             for number in range(runs):
-                ours, our_output = row.ours(bench, folder / f"ours-{number}")
+                sides = {
+                    "ours": lambda path: row.ours(bench, path),
+                    "theirs": lambda path: (
+                        row.ours(dataclasses.replace(bench, sides=earlier), path)
+                        if earlier
+                        else row.theirs(bench, path)
+                    ),
+                }
+                order = list(sides) if not earlier or number % 2 == 0 else list(sides)[::-1]
+                found = {side: sides[side](folder / f"{side}-{number}") for side in order}
+                ours, our_output = found["ours"]
+                theirs, their_output = found["theirs"]
                 result.ours.append(ours)
-                theirs, their_output = row.theirs(bench, folder / f"theirs-{number}")
                 result.theirs.append(theirs)
                 # Every run of a side gives the same output, so the first pair of runs shows it.
                 if number == 0:
                     result.details.append(row.check(our_output, their_output))
                 rates = result.rates([ours]) + result.rates([theirs])
-                report(f"{row.name}, run {number + 1} of {runs}: {rates[0]:.4g} and {rates[1]:.4g} {row.unit}")
+                report(
+                    f"{row.name}, run {number + 1} of {runs}: "
+                    f"{rates[0]:.4g} and {rates[1]:.4g} {row.unit}"
+                )
         except (RowFailed, OSError, ValueError, KeyError, subprocess.CalledProcessError) as failure:
             # Whatever it was, the rows measured before and after are worth their time.
-            result.failure = str(failure) if isinstance(failure, RowFailed) else f"{type(failure).__name__}: {failure}"
+            result.failure = (
+                str(failure)
+                if isinstance(failure, RowFailed)
+                else f"{type(failure).__name__}: {failure}"
+            )
             report(f"{row.name}: FAILED: {result.failure}")
     return result
 

@@ -19,7 +19,7 @@ class RowFailed(Exception):
 
 @dataclasses.dataclass
 class Measured:
-    """What a whole process took, and the seconds after which each line of its standard error came."""
+    """What a whole process took, and the seconds at which each line of its standard error came."""
 
     wall_seconds: float
     cpu_seconds: float
@@ -38,14 +38,19 @@ class Sides:
         """Runs the rankforge binary with `arguments`, its logs in `folder`.
 
         Raises:
-            RowFailed: It failed; at a reduced precision that the binary does not know, that is what the message says.
+            RowFailed: It failed; at a reduced precision that the binary does not know, that is what
+                the message says.
         """
         command = [self.binary, "--threads", self.threads, *arguments]
         measured, error = run(command, folder, "ours", dict(os.environ))
         if error is None:
             return measured
-        line = next((line for line in error.splitlines() if line.startswith("error:")), error.strip())
-        refused = re.search(r"not supported|unexpected argument|unknown field", line) and re.search(r"bf16|precision", line)
+        line = next(
+            (line for line in error.splitlines() if line.startswith("error:")), error.strip()
+        )
+        refused = re.search(r"not supported|unexpected argument|unknown field", line) and re.search(
+            r"bf16|precision", line
+        )
         if precision != "fp32" and refused:
             raise RowFailed(f"{precision} is not supported by this binary: {line}")
         raise RowFailed(f"rankforge {arguments[0]} failed: {error.strip()}")
@@ -56,17 +61,24 @@ class Sides:
         job_file.write_text(json.dumps({**job, "threads": self.threads}, default=str))
         count = str(self.threads)
         offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
-        threads = {"OMP_NUM_THREADS": count, "RAYON_NUM_THREADS": count, "TOKENIZERS_PARALLELISM": "true"}
+        threads = {
+            "OMP_NUM_THREADS": count,
+            "RAYON_NUM_THREADS": count,
+            "TOKENIZERS_PARALLELISM": "true",
+        }
         command = [sys.executable, "-m", "harness.peers", job_file, result_file]
         environment = {**os.environ, **offline, **threads, "PYTHONPATH": str(ROOT / "benchmarks")}
         measured, error = run(command, folder, "theirs", environment)
         if error is not None:
-            raise RowFailed(f"sentence-transformers failed at {job['work']}: {error.strip()[-2000:]}")
+            raise RowFailed(
+                f"sentence-transformers failed at {job['work']}: {error.strip()[-2000:]}"
+            )
         return json.loads(result_file.read_text()), measured
 
 
 def run(command, folder, name, environment):
-    """Runs a command from the repository's root as a process of its own; its figures, and its standard error if it failed."""
+    """Runs a command from the repository's root as a process of its own; its figures, and its
+    standard error if it failed."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{name}.{kind}" for kind in ("measured.json", "stdout", "stderr")]
     outer = [sys.executable, "-I", "-S", MEASURE, *files, *command]

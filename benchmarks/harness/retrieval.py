@@ -22,7 +22,7 @@ ENCODE_BATCH_SIZE = 32
 
 @dataclasses.dataclass
 class Mine:
-    """Mines hard negatives with a static model, from the start of the process to the rows on disk."""
+    """Mines hard negatives with a static model, from the process's start to the rows on disk."""
 
     name: str
     title: str
@@ -34,7 +34,10 @@ class Mine:
 
     def prepare(self, bench, folder):
         self.model = bench.models.pretrained("wordllama-256")
-        self.rows = [{"query": query, "answer": answer} for query, answer in bench.corpus.sample_pairs(bench.size(self.pairs, 2000))]
+        self.rows = [
+            {"query": query, "answer": answer}
+            for query, answer in bench.corpus.sample_pairs(bench.size(self.pairs, 2000))
+        ]
         self.input = folder / "pairs.jsonl"
         write_rows(self.input, self.rows)
         return len(self.rows), None, f"{len(self.rows)} pairs"
@@ -45,29 +48,55 @@ class Mine:
     def ours(self, bench, folder):
         folder.mkdir()
         output = folder / "mined.jsonl"
-        flags = [part for name, value in SETTINGS.items() for part in (f"--{name.replace('_', '-')}", value)]
-        arguments = ["mine", "--dataset", self.input, "--columns", "query,answer", "--model", self.model, "--output", output]
+        flags = [
+            part
+            for name, value in SETTINGS.items()
+            for part in (f"--{name.replace('_', '-')}", value)
+        ]
+        arguments = [
+            "mine",
+            "--dataset",
+            self.input,
+            "--columns",
+            "query,answer",
+            "--model",
+            self.model,
+            "--output",
+            output,
+        ]
         measured = bench.sides.ours(arguments + flags, folder)
         return Run(measured.wall_seconds, measured), output
 
     def theirs(self, bench, folder):
         folder.mkdir()
         output = folder / "mined.jsonl"
-        job = {"work": "mine", "model": self.model, "pairs": self.input, "settings": SETTINGS, "output": output}
+        job = {
+            "work": "mine",
+            "model": self.model,
+            "pairs": self.input,
+            "settings": SETTINGS,
+            "output": output,
+        }
         _, measured = bench.sides.theirs(job, folder)
         return Run(measured.wall_seconds, measured), output
 
     def check(self, ours, theirs):
         encode = static_encoder(self.model)
-        found = compare_mined(encode, self.rows, ("query", "answer"), read_rows(ours), read_rows(theirs))
+        found = compare_mined(
+            encode, self.rows, ("query", "answer"), read_rows(ours), read_rows(theirs)
+        )
         if found.unexplained:
-            raise RowFailed(f"other rows for {len(found.unexplained)} of {found.queries} queries, not by ties: {found.unexplained[:3]}")
+            raise RowFailed(
+                f"other rows for {len(found.unexplained)} of {found.queries} queries, "
+                f"not by ties: {found.unexplained[:3]}"
+            )
         return f"same rows for {found.queries} queries, but for ties in {found.ties}"
 
 
 @dataclasses.dataclass
 class Encode:
-    """Embeds texts with a static model. Ours is the whole process, file and all, theirs the call alone."""
+    """Embeds texts with a static model. Ours is the whole process, file and all, theirs the call
+    alone."""
 
     name: str
     title: str
@@ -89,14 +118,30 @@ class Encode:
     def ours(self, bench, folder):
         folder.mkdir()
         output = folder / "embeddings.npy"
-        arguments = ["encode", "--model", self.model, "--input", self.input, "--column", "text", "--output", output]
+        arguments = [
+            "encode",
+            "--model",
+            self.model,
+            "--input",
+            self.input,
+            "--column",
+            "text",
+            "--output",
+            output,
+        ]
         measured = bench.sides.ours([*arguments, "--batch-size", ENCODE_BATCH_SIZE], folder)
         return Run(measured.wall_seconds, measured), output
 
     def theirs(self, bench, folder):
         folder.mkdir()
         output = folder / "embeddings.npy"
-        job = {"work": "encode", "model": self.model, "texts": self.input, "output": output, "batch_size": ENCODE_BATCH_SIZE}
+        job = {
+            "work": "encode",
+            "model": self.model,
+            "texts": self.input,
+            "output": output,
+            "batch_size": ENCODE_BATCH_SIZE,
+        }
         result, measured = bench.sides.theirs(job, folder)
         return Run(result["seconds"], measured), output
 
@@ -108,7 +153,16 @@ class Encode:
             raise RowFailed(f"embeddings of shape {first.shape} here, {second.shape} there")
         blocks = range(0, len(first), 4096)
         # numpy's maximum, unlike Python's, is no number where one of the differences is none.
-        worst = float(numpy.max([numpy.abs(first[start : start + 4096] - second[start : start + 4096]).max() for start in blocks]))
+        worst = float(
+            numpy.max(
+                [
+                    numpy.abs(first[start : start + 4096] - second[start : start + 4096]).max()
+                    for start in blocks
+                ]
+            )
+        )
         if not worst <= EMBEDDING_TOLERANCE:
-            raise RowFailed(f"embeddings differ by {worst:.1e}, more than {EMBEDDING_TOLERANCE:.0e}")
+            raise RowFailed(
+                f"embeddings differ by {worst:.1e}, more than {EMBEDDING_TOLERANCE:.0e}"
+            )
         return f"embeddings within {worst:.1e} (at most {EMBEDDING_TOLERANCE:.0e})"

@@ -1,4 +1,4 @@
-"""The rows of the table: what is measured, and how many times faster or smaller rankforge is to be."""
+"""The rows of the table: what is measured, and how much faster or smaller rankforge is to be."""
 
 from harness.inference import Predict, Rank
 from harness.retrieval import Encode, Mine
@@ -7,27 +7,61 @@ from harness.training import Training
 
 def minilm(name, title, precision, target, **others):
     models = {"model": "minilm-reranker", "undropped": "minilm-reranker-without-dropout"}
-    return Training(name=name, title=title, precision=precision, target=target, batch_size=16, **models, **others)
+    return Training(
+        name=name,
+        title=title,
+        precision=precision,
+        target=target,
+        batch_size=16,
+        **models,
+        **others,
+    )
 
 
 def modernbert(precision, target):
     # ModernBERT's own default is no dropout.
     models = {"model": "modernbert-base", "undropped": "modernbert-base"}
     title = f"train, ModernBERT-base shape, batch 8, {precision}"
-    return Training(f"train-modernbert-{precision}", title, precision, target, batch_size=8, steps=12, fresh=True, **models)
+    return Training(
+        f"train-modernbert-{precision}",
+        title,
+        precision,
+        target,
+        batch_size=8,
+        steps=12,
+        fresh=True,
+        **models,
+    )
 
 
 def all_rows():
-    """The rows, in the order of the table; training and scoring work on pairs of 180 tokens unless the title says otherwise."""
+    """The rows, in the order of the table; training and scoring work on pairs of 180 tokens unless
+    the title says otherwise."""
     return [
-        minilm("train-minilm-fp32", "train, MiniLM-L6, batch 16, fp32", "fp32", 5, steps=20, memory_target=4),
+        minilm(
+            "train-minilm-fp32",
+            "train, MiniLM-L6, batch 16, fp32",
+            "fp32",
+            5,
+            steps=20,
+            memory_target=4,
+        ),
         minilm("train-minilm-bf16", "train, MiniLM-L6, batch 16, bf16", "bf16", 7, steps=20),
         modernbert("fp32", 2.3),
         modernbert("bf16", 2.5),
-        minilm("train-stsb-fp32", "train, MiniLM-L6, short sentence pairs, batch 16, fp32", "fp32", 3, steps=100, similar=True),
+        minilm(
+            "train-stsb-fp32",
+            "train, MiniLM-L6, short sentence pairs, batch 16, fp32",
+            "fp32",
+            3,
+            steps=100,
+            similar=True,
+        ),
         Predict("predict-fp32", "score pairs, MiniLM-L6, fp32", "fp32", 1.4, pairs=512),
         Predict("predict-bf16", "score pairs, MiniLM-L6, bf16", "bf16", 1.8, pairs=512),
-        Mine("mine", "mine 5 negatives, static 256, whole process", 5, memory_target=10, pairs=54_612),
+        Mine(
+            "mine", "mine 5 negatives, static 256, whole process", 5, memory_target=10, pairs=54_612
+        ),
         Encode("encode", "encode texts of 200 words, static 1,024", 3, texts=90_000),
         Rank("rank", "load MiniLM-L6, rank 30 passages, whole process", 10, passages=30),
     ]

@@ -11,13 +11,20 @@ from harness.bench import Run
 from harness.commands import RowFailed
 from harness.data import pair_tokenizer, token_counts, write_rows
 
-ARGUMENTS = {"learning_rate": 2e-5, "warmup_steps": 0.1, "logging_steps": 1, "save_strategy": "no", "seed": 12}
+ARGUMENTS = {
+    "learning_rate": 2e-5,
+    "warmup_steps": 0.1,
+    "logging_steps": 1,
+    "save_strategy": "no",
+    "seed": 12,
+}
 MAX_LENGTH = 512
 COMPARED_STEPS = 4
 COMPARED_ROWS = 2
 
-# Differences of losses relative to them, or to a tenth of the first. Step by step without dropout: in fp32, rounding that AdamW's first, sign-like steps carry on;
-# in bf16, 8 bits of mantissa in every product. Over a whole run with dropout: other masks and another order of the same rows.
+# Differences of losses relative to them, or to a tenth of the first. Step by step without dropout:
+# in fp32, rounding that AdamW's first, sign-like steps carry on; in bf16, 8 bits of mantissa in
+# every product. Over a whole run with dropout: other masks and another order of the same rows.
 STEP_TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}
 MEAN_TOLERANCE = 0.05
 
@@ -40,15 +47,18 @@ name = "BinaryCrossEntropyLoss"
 
 @dataclasses.dataclass
 class Training:
-    """Trains a model for a number of steps; the rate is that of the Trainer, without starting and loading.
+    """Trains a model for a number of steps; the rate is that of the Trainer, without starting and
+    loading.
 
-    There are as many rows as the steps take, so that both sides see each once, whatever their order.
+    There are as many rows as the steps take, so that both sides see each once, whatever their
+    order.
 
     Attributes:
         model: The model's name, for `Models.made`.
         undropped: The same model without dropout, for the step by step comparison.
         similar: Train on sentence pairs in the place of question and passage pairs.
-        fresh: The weights are random, so the losses of the first steps leap with the order of the rows and their mean is not compared.
+        fresh: The weights are random, so the losses of the first steps leap with the order of the
+            rows and their mean is not compared.
     """
 
     name: str
@@ -70,7 +80,9 @@ class Training:
         tokenizer = pair_tokenizer(bench.models.made(self.model), MAX_LENGTH)
         if self.similar:
             rows = bench.corpus.sample_similar(count)
-            lengths = token_counts(tokenizer, [(row["sentence1"], row["sentence2"]) for row in rows])
+            lengths = token_counts(
+                tokenizer, [(row["sentence1"], row["sentence2"]) for row in rows]
+            )
         else:
             labeled, lengths = bench.corpus.labeled_pairs(tokenizer, count, seed=self.batch_size)
             rows = [dict(zip(("query", "answer", "label"), row)) for row in labeled]
@@ -78,34 +90,63 @@ class Training:
         write_rows(folder / "few.jsonl", rows[:COMPARED_ROWS])
         self.pairs, self.few = folder / "pairs.jsonl", folder / "few.jsonl"
         self.tokens, self.few_tokens = sum(lengths), sum(lengths[:COMPARED_ROWS])
-        batches = [lengths[start : start + self.batch_size] for start in range(0, count, self.batch_size)]
+        batches = [
+            lengths[start : start + self.batch_size] for start in range(0, count, self.batch_size)
+        ]
         padded = statistics.mean(max(batch) for batch in batches)
-        detail = f"{self.steps} steps of {self.batch_size} pairs of {statistics.mean(lengths):.0f} tokens, {padded:.0f} with padding"
-        return count, useful_operations(bench.models.made(self.model), lengths, training=True) / self.steps, detail
+        detail = (
+            f"{self.steps} steps of {self.batch_size} pairs "
+            f"of {statistics.mean(lengths):.0f} tokens, {padded:.0f} with padding"
+        )
+        return (
+            count,
+            useful_operations(bench.models.made(self.model), lengths, training=True) / self.steps,
+            detail,
+        )
 
     def compare_first(self, bench, folder):
-        """Trains both sides without dropout on one batch that is an epoch, so that the order of its rows does not matter."""
-        arguments = {**ARGUMENTS, "max_steps": COMPARED_STEPS, "per_device_train_batch_size": COMPARED_ROWS}
+        """Trains both sides without dropout on one batch that is an epoch, so that the order of its
+        rows does not matter."""
+        arguments = {
+            **ARGUMENTS,
+            "max_steps": COMPARED_STEPS,
+            "per_device_train_batch_size": COMPARED_ROWS,
+        }
         model = bench.models.made(self.undropped)
         _, ours = self._ours(bench, folder / "compared-ours", model, self.few, arguments)
         _, theirs = self._theirs(bench, folder / "compared-theirs", model, self.few, arguments)
         expect_tokens(self.few_tokens * COMPARED_STEPS, ours["tokens"], theirs["tokens"])
         if len(ours["losses"]) != COMPARED_STEPS or len(theirs["losses"]) != COMPARED_STEPS:
-            raise RowFailed(f"expected {COMPARED_STEPS} losses of each side, got {ours['losses']} and {theirs['losses']}")
-        # A loss that has fallen far is off by what rounding did to logits of the size they had at first.
+            raise RowFailed(
+                f"expected {COMPARED_STEPS} losses of each side, "
+                f"got {ours['losses']} and {theirs['losses']}"
+            )
+        # A loss that has fallen far is off by what rounding did to logits of their first size.
         least = theirs["losses"][0] / 10
-        differences = [abs(a - b) / max(abs(b), least) for a, b in zip(ours["losses"], theirs["losses"])]
+        differences = [
+            abs(a - b) / max(abs(b), least) for a, b in zip(ours["losses"], theirs["losses"])
+        ]
         worst = math.nan if any(map(math.isnan, differences)) else max(differences)
         tolerance = STEP_TOLERANCE[self.precision]
         if not worst <= tolerance:
-            raise RowFailed(f"losses without dropout differ by {worst:.1e}, more than {tolerance:.0e}: {ours['losses']} and {theirs['losses']}")
-        return [f"losses of {COMPARED_STEPS} steps without dropout within {worst:.1e} (at most {tolerance:.0e})"]
+            raise RowFailed(
+                f"losses without dropout differ by {worst:.1e}, more than {tolerance:.0e}: "
+                f"{ours['losses']} and {theirs['losses']}"
+            )
+        return [
+            f"losses of {COMPARED_STEPS} steps without dropout within {worst:.1e} "
+            f"(at most {tolerance:.0e})"
+        ]
 
     def ours(self, bench, folder):
-        return self._ours(bench, folder, bench.models.made(self.model), self.pairs, self._arguments())
+        return self._ours(
+            bench, folder, bench.models.made(self.model), self.pairs, self._arguments()
+        )
 
     def theirs(self, bench, folder):
-        return self._theirs(bench, folder, bench.models.made(self.model), self.pairs, self._arguments())
+        return self._theirs(
+            bench, folder, bench.models.made(self.model), self.pairs, self._arguments()
+        )
 
     def check(self, ours, theirs):
         expect_tokens(self.tokens, ours["tokens"], theirs["tokens"])
@@ -114,13 +155,26 @@ class Training:
         means = statistics.mean(ours["losses"]), statistics.mean(theirs["losses"])
         difference = abs(means[0] - means[1]) / means[1]
         if self.fresh:
-            return f"same {self.tokens} tokens, mean losses {means[0]:.4f} and {means[1]:.4f} (rows in another order)"
+            return (
+                f"same {self.tokens} tokens, mean losses {means[0]:.4f} and {means[1]:.4f} "
+                "(rows in another order)"
+            )
         if not difference <= MEAN_TOLERANCE:
-            raise RowFailed(f"mean losses {means[0]:.4f} and {means[1]:.4f} differ by {difference:.1%}, more than {MEAN_TOLERANCE:.0%}")
-        return f"same {self.tokens} tokens, mean losses {means[0]:.4f} and {means[1]:.4f} (within {MEAN_TOLERANCE:.0%})"
+            raise RowFailed(
+                f"mean losses {means[0]:.4f} and {means[1]:.4f} differ by {difference:.1%}, "
+                f"more than {MEAN_TOLERANCE:.0%}"
+            )
+        return (
+            f"same {self.tokens} tokens, mean losses {means[0]:.4f} and {means[1]:.4f} "
+            f"(within {MEAN_TOLERANCE:.0%})"
+        )
 
     def _arguments(self):
-        return {**ARGUMENTS, "max_steps": self.steps, "per_device_train_batch_size": self.batch_size}
+        return {
+            **ARGUMENTS,
+            "max_steps": self.steps,
+            "per_device_train_batch_size": self.batch_size,
+        }
 
     def _ours(self, bench, folder, model, pairs, arguments):
         folder.mkdir()
@@ -128,7 +182,11 @@ class Training:
         if self.precision == "bf16":
             fields["bf16"] = True
         # A JSON string, number or boolean is one in TOML too.
-        written = {"model": json.dumps(str(model)), "pairs": json.dumps(str(pairs)), "max_length": MAX_LENGTH}
+        written = {
+            "model": json.dumps(str(model)),
+            "pairs": json.dumps(str(pairs)),
+            "max_length": MAX_LENGTH,
+        }
         lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in fields.items())
         recipe = folder / "recipe.toml"
         recipe.write_text(RECIPE.format(**written, arguments=lines))
@@ -137,14 +195,29 @@ class Training:
         history = state["log_history"]
         losses = [record["loss"] for record in history if "loss" in record]
         seconds = next(record["train_runtime"] for record in history if "train_runtime" in record)
-        logged = zip(measured.line_seconds, (folder / "ours.stderr").read_text().splitlines(), strict=True)
-        ends = [seconds for seconds, line in logged if re.match(r"step \d+/\d+, epoch .*: loss", line)]
-        return Run(seconds, measured, later_steps(ends)), {"losses": losses, "tokens": state["num_input_tokens_seen"]}
+        logged = zip(
+            measured.line_seconds, (folder / "ours.stderr").read_text().splitlines(), strict=True
+        )
+        ends = [
+            seconds for seconds, line in logged if re.match(r"step \d+/\d+, epoch .*: loss", line)
+        ]
+        return Run(seconds, measured, later_steps(ends)), {
+            "losses": losses,
+            "tokens": state["num_input_tokens_seen"],
+        }
 
     def _theirs(self, bench, folder, model, pairs, arguments):
         folder.mkdir()
-        job = {"work": "train", "model": model, "pairs": pairs, "arguments": arguments, "output": folder / "output"}
-        result, measured = bench.sides.theirs({**job, "max_length": MAX_LENGTH, "precision": self.precision}, folder)
+        job = {
+            "work": "train",
+            "model": model,
+            "pairs": pairs,
+            "arguments": arguments,
+            "output": folder / "output",
+        }
+        result, measured = bench.sides.theirs(
+            {**job, "max_length": MAX_LENGTH, "precision": self.precision}, folder
+        )
         return Run(result["seconds"], measured, later_steps(result.pop("step_ends"))), result
 
 
@@ -160,4 +233,6 @@ def expect_tokens(expected, ours, theirs):
         RowFailed: One of the counts is another.
     """
     if not expected == ours == theirs:
-        raise RowFailed(f"expected {expected} tokens, rankforge saw {ours} and sentence-transformers {theirs}")
+        raise RowFailed(
+            f"expected {expected} tokens, rankforge saw {ours} and sentence-transformers {theirs}"
+        )

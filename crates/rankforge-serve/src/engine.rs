@@ -43,7 +43,7 @@ impl Engine {
     /// Waits until the thread has ended.
     pub fn join(self) {
         // If the thread panicked, the requests that waited for it have already failed with an
-        // error; there is nobody left to tell.
+        // error; nobody waits for the answer any more.
         let _ = self.0.join();
     }
 }

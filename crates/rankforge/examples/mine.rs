@@ -1,5 +1,5 @@
-//! Mines hard negatives for pairs of queries and passages: passages that a dual encoder finds near
-//! to a query, though they do not answer it.
+//! Mines hard negatives for pairs of queries and passages: passages that a dual encoder ranks
+//! highly for a query, although they do not answer it.
 //!
 //! ```sh
 //! cargo run --release --example mine -- DUAL_ENCODER PAIRS.jsonl MINED.jsonl

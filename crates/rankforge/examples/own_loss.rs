@@ -1,13 +1,13 @@
-//! A loss of one's own: binary cross-entropy that pays less attention to pairs that are already
-//! right (the focal loss of Lin et al. 2017, arXiv:1708.02002).
+//! A custom loss: the focal loss, a binary cross-entropy that gives less weight to pairs that the
+//! model already scores correctly (Lin et al. 2017, arXiv:1708.02002).
 //!
 //! ```sh
 //! cargo run --release --example own_loss -- MODEL PAIRS.jsonl OUTPUT
 //! ```
 //!
-//! A loss arranges rows into sequences (`plan`), and computes a value and the gradient of the
-//! model's outputs (`compute`). The trainer does the rest: batches, precision, gradient caching,
-//! checkpoints, the model card.
+//! A loss arranges rows into sequences (`plan`), and computes its value and its gradient with
+//! respect to the model's outputs (`compute`). The trainer does the rest: batches, precision,
+//! gradient caching, checkpoints, the model card.
 
 use rankforge::Error;
 use rankforge::data::{Location, load_rows};
@@ -18,11 +18,11 @@ use rankforge::losses::{
 use rankforge::training::{SaveStrategy, TrainOutput, Trainer, TrainingArguments};
 use std::path::Path;
 
-/// `mean of -(1 - p)^gamma log p`, `p` the probability that the model gives to the right label.
+/// `mean of -(1 - p)^gamma log p`, where `p` is the predicted probability of the right label.
 ///
 /// Data: two text columns and a label of 0 or 1.
 pub struct FocalLoss {
-    /// How fast the attention to a pair falls; 0 is binary cross-entropy.
+    /// How strongly easy pairs are down-weighted; 0 gives binary cross-entropy.
     pub gamma: f64,
 }
 
@@ -75,13 +75,15 @@ impl Loss for FocalLoss {
 }
 
 impl FocalLoss {
-    /// Value and slope of one row. With `z` the score, its sign turned for the label 0, and
-    /// `p = 1 / (1 + exp(-z))`: the value is `-q^gamma log p` with `q = 1 - p`, and its slope
+    /// Loss of one row, and its derivative with respect to the score.
+    ///
+    /// Let `z` be the score, negated for the label 0, `p = 1 / (1 + exp(-z))` and `q = 1 - p`. The
+    /// loss is `-q^gamma log p`. Its derivative with respect to `z` is
     /// `q^gamma (gamma p log p - q)`.
     fn row(&self, score: f64, positive: bool) -> (f64, f64) {
         let sign = if positive { 1.0 } else { -1.0 };
         let z = sign * score;
-        // Neither exponential overflows.
+        // In this form, no exponential overflows.
         let log_p = z.min(0.0) - (-z.abs()).exp().ln_1p();
         let (p, q) = (log_p.exp(), (log_p - z).exp());
         let weight = q.powf(self.gamma);

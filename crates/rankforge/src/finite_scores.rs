@@ -1,4 +1,4 @@
-//! Scores of a model, checked: no figure could be computed of infinities or NaN.
+//! Scores of a model, checked: no metric can be computed from infinities or NaN.
 
 use crate::error::Error;
 use rankforge_base::Reporter;

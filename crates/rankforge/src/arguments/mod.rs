@@ -1,4 +1,4 @@
-//! Training arguments: names, defaults and rules as in sentence-transformers.
+//! Training arguments, with the names, defaults and rules of sentence-transformers.
 
 mod choices;
 mod names;

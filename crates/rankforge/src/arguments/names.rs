@@ -1,12 +1,12 @@
-//! The names of training arguments: those with a field, old names, names of features that are not
-//! supported yet, and names that have no effect here.
+//! The names of training arguments: those with a field, former names, arguments of features that
+//! are not supported yet, and arguments without effect.
 
 use crate::arguments::training_arguments::TrainingArguments;
 use crate::error::Error;
 use rankforge_base::nearest;
 use serde_json::{Map, Value, json};
 
-/// Old names of arguments, as transformers or sentence-transformers had them.
+/// Former names of arguments in transformers and sentence-transformers, with the present ones.
 const RENAMED: &[(&str, &str)] = &[
     ("evaluation_strategy", "eval_strategy"),
     ("warmup_ratio", "warmup_steps"),
@@ -14,10 +14,10 @@ const RENAMED: &[(&str, &str)] = &[
     ("per_gpu_eval_batch_size", "per_device_eval_batch_size"),
 ];
 
-/// As in the Trainer, these have no effect during training.
+/// As in transformers' `Trainer`, these have no effect on evaluations during training.
 const FULL_EVAL: &str = "evaluation during training has the precision of the training";
 
-/// Arguments without effect on the result, with their default and the reason.
+/// Arguments without effect on the result: name, default as JSON, and the reason for the warning.
 const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("dataloader_num_workers", "0", "the next batch is always tokenised on a thread of its own"),
     ("dataloader_pin_memory", "true", "there is no device memory to copy to"),
@@ -64,7 +64,8 @@ const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("optim_args", "null", "AdamW has its own arguments"),
 ];
 
-/// Arguments of features that are not supported yet, with their default, which alone is accepted.
+/// Arguments of features that are not supported yet: name, and default as JSON. Only the default is
+/// accepted.
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("torch_compile", "false"),
     ("torch_compile_backend", "null"),
@@ -114,7 +115,7 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("router_mapping", "{}"),
 ];
 
-/// The field of the error for an unknown name, which is what it got.
+/// The field of an error for an unknown name; the name itself is the value that the error reports.
 const UNKNOWN: &str = "arguments";
 
 impl TrainingArguments {
@@ -128,15 +129,15 @@ impl TrainingArguments {
             .collect()
     }
 
-    /// Reads arguments by name. The second value is the warnings for the user.
+    /// Reads arguments from a map by name. Returns the arguments, and warnings for the user.
     ///
-    /// An old name is read as the new one, with a warning. An argument of a feature that is not
-    /// supported yet must have its default. An argument without effect may have any value, with a
-    /// warning when it is not the default.
+    /// A former name is read as the present one, with a warning. An argument of a feature that is
+    /// not supported yet must have its default. An argument without effect may have any value, with
+    /// a warning when it is not the default.
     ///
     /// # Errors
-    /// An unknown name (the nearest known one is suggested), a value of the wrong type, a feature
-    /// that is not supported yet, or what [`TrainingArguments::validate`] refuses.
+    /// An unknown name (the error suggests the nearest known one), a value of the wrong type, a
+    /// feature that is not supported yet, or an error of [`TrainingArguments::validate`].
     pub fn from_map(map: &Map<String, Value>) -> Result<(TrainingArguments, Vec<String>), Error> {
         let mut warnings = Vec::new();
         let mut known = Map::new();
@@ -160,7 +161,7 @@ impl TrainingArguments {
     }
 }
 
-/// Checks an argument that has no field.
+/// Checks an argument that has no field; adds a warning when its value has no effect.
 fn without_field(
     name: &str,
     value: &Value,
@@ -202,7 +203,7 @@ fn without_field(
     Err(Error::argument(UNKNOWN, expected, name))
 }
 
-/// The names that are accepted and have no field.
+/// All accepted names that have no field.
 fn without_fields<'a>() -> impl Iterator<Item = &'a str> {
     let renamed = RENAMED.iter().map(|(old, _)| *old);
     let without_effect = WITHOUT_EFFECT.iter().map(|(name, ..)| *name);
@@ -210,6 +211,7 @@ fn without_fields<'a>() -> impl Iterator<Item = &'a str> {
     renamed.chain(without_effect).chain(unsupported).chain(["optim"])
 }
 
+/// Reads the value of a former name as that of the present one, with a warning.
 fn rename(
     old: &str,
     new: &str,
@@ -233,7 +235,7 @@ fn rename(
     Ok(())
 }
 
-/// Reads each field on its own, so that an error can name it.
+/// Deserializes each field separately first, so that an error can name the field.
 fn deserialize(known: Map<String, Value>) -> Result<TrainingArguments, Error> {
     let mut complete = TrainingArguments::default().to_map();
     for (name, value) in known {
@@ -259,11 +261,11 @@ fn deserialize(known: Map<String, Value>) -> Result<TrainingArguments, Error> {
         .map_err(|error| Error::argument("arguments", "usable values", error))
 }
 
-/// What serde expected, with its types in words.
+/// The type that serde expected, in words.
 fn expected_by(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let Some((_, expected)) = message.split_once(", expected ") else { return message };
-    // serde_json adds the place in the text, and there is none.
+    // serde_json adds a line and a column, although there is no text.
     let expected = expected.split(" at line ").next().unwrap_or(expected);
     match expected {
         "f64" | "f32" => "a number".to_owned(),

@@ -2,23 +2,23 @@ use crate::error::Error;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-/// What is prepended to the texts of training rows.
+/// Prompts that are prepended to the texts of training rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "a text, or texts by the name of a column or of a training set")]
 pub enum Prompts {
     /// One text for every column of every training set.
     All(String),
-    /// A text, or texts by column, by the name of a training set; or a text by column when there is
-    /// one set.
+    /// Keyed by the name of a set: one text for all columns of the set, or texts keyed by column.
+    /// Alternatively keyed by column, for all sets.
     Named(IndexMap<String, Prompts>),
 }
 
 impl Prompts {
-    /// The prompts of the columns of a training or evaluation set, in their order; `None` for a
-    /// column without one. `sets` are the names of all training and evaluation sets.
+    /// The prompt of each of `columns` in the training or evaluation set `set`; `None` for a column
+    /// without a prompt. `sets` are the names of all training and evaluation sets.
     ///
     /// # Errors
-    /// A name that is neither a column of the set nor a set.
+    /// A name that is neither a column of the set nor a set, or a table where a text is expected.
     pub fn of_columns(
         &self,
         set: &str,
@@ -42,7 +42,8 @@ impl Prompts {
     }
 }
 
-/// The prompts of columns, each under its name; `sets` are other names that would have done.
+/// The prompt of each column, looked up by name. `sets` are the set names that `field` also
+/// accepts, for the error message.
 fn by_column(
     by_name: &IndexMap<String, Prompts>,
     field: &str,

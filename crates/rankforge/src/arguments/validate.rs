@@ -1,4 +1,4 @@
-//! Checks of training arguments: values, and the rules between them.
+//! Checks of training arguments: of single values, and of combinations.
 
 use crate::arguments::choices::{IntervalStrategy, SaveStrategy, Steps};
 use crate::arguments::training_arguments::TrainingArguments;
@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 impl TrainingArguments {
-    /// Checks values and the rules between arguments.
+    /// Checks the values of arguments and their combinations.
     ///
     /// # Errors
-    /// The first argument with an unusable value.
+    /// The first argument with an invalid value.
     pub fn validate(&self) -> Result<(), Error> {
         self.validate_values()?;
         self.validate_intervals()?;
@@ -97,7 +97,7 @@ impl TrainingArguments {
             (Steps::Count(eval), Steps::Count(save)) => save.is_multiple_of(eval),
             (Steps::Ratio(eval), Steps::Ratio(save)) => {
                 let times = save / eval;
-                // Decimal fractions that are multiples of each other are so up to rounding.
+                // Multiples of decimal fractions are inexact in binary: 0.3 / 0.1 is below 3.
                 (times - times.round()).abs() < 1e-9 * times.max(1.0) && times.round() >= 1.0
             }
             _ => false,
@@ -129,7 +129,7 @@ fn as_number(steps: Steps) -> String {
     }
 }
 
-/// The name of an enum variant in recipes.
+/// The serialized name of an enum variant, as in recipes.
 fn name_of(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(name)) => name,

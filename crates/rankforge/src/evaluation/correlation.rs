@@ -22,7 +22,7 @@ pub struct CrossEncoderCorrelationEvaluator {
 }
 
 impl CrossEncoderCorrelationEvaluator {
-    /// An evaluator of pairs and their gold scores, with `name` before the keys of its figures.
+    /// An evaluator of pairs and their gold scores, with `name` before the keys of its metrics.
     ///
     /// # Errors
     /// Another number of scores than of pairs, fewer than two pairs, or a score that is not finite.

@@ -4,8 +4,8 @@ use rankforge_base::{Reporter, silent};
 use std::path::Path;
 use std::sync::Arc;
 
-/// When in a run an evaluation happens, where its CSV file goes, and who hears of it. The default
-/// is an evaluation outside training that writes no file and reports nothing.
+/// When in a run an evaluation happens, where its CSV file goes, and what receives its messages.
+/// The default is an evaluation outside training that writes no file and reports nothing.
 #[derive(Clone, Debug)]
 pub struct EvaluationContext<'a> {
     /// Folder of the CSV file; `None` writes none.
@@ -14,7 +14,7 @@ pub struct EvaluationContext<'a> {
     pub epoch: f64,
     /// Step; -1 outside training or at the end of an epoch.
     pub steps: i64,
-    /// Receives progress and figures.
+    /// Receives progress and metrics.
     pub reporter: Arc<dyn Reporter>,
 }
 
@@ -32,13 +32,13 @@ pub trait Evaluator<M: ?Sized>: Send + Sync {
     /// Name of the data set, the prefix of the keys.
     fn name(&self) -> &str;
 
-    /// The key of the figure that decides which model is best, prefix included.
+    /// The key of the metric that decides which model is best, prefix included.
     fn primary_metric(&self) -> String;
 
     /// Settings, for the model card.
     fn config(&self) -> serde_json::Value;
 
-    /// The figures, keys with prefix.
+    /// The metrics, keys with prefix.
     ///
     /// # Errors
     /// When the model cannot read an input, or the CSV file cannot be written.

@@ -1,20 +1,20 @@
 use serde::{Deserialize, Deserializer, de};
 
-/// What a loss applies to the logits. In settings, it has the name of its class in PyTorch, with or
-/// without the module.
+/// The activation that a loss applies to the logits. Settings name it by its PyTorch class, with or
+/// without the module: `Sigmoid` or `torch.nn.modules.activation.Sigmoid`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Activation {
-    /// `f`.
+    /// `x`: the logit itself.
     #[default]
     Identity,
-    /// `1 / (1 + exp(-f))`.
+    /// `1 / (1 + exp(-x))`.
     Sigmoid,
-    /// `tanh(f)`.
+    /// `tanh(x)`.
     Tanh,
 }
 
 impl Activation {
-    /// The value at `logit`, and the derivative there.
+    /// The value and the derivative of the activation at `logit`.
     pub(super) fn apply(self, logit: f64) -> (f64, f64) {
         match self {
             Activation::Identity => (logit, 1.0),

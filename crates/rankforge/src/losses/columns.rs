@@ -1,13 +1,14 @@
-//! Checks that losses share: of the model that they are used with, and of the columns of a batch.
+//! Checks shared by several losses: of the model to train, and of the columns of a batch.
 
 use crate::error::Error;
 use crate::losses::examples::{Examples, Labels};
 use rankforge_encoder::ModelKind;
 
-/// Refuses a label column: the ranking losses would take pairs that are labelled 0 for positives.
+/// Checks that a batch has no label column: a ranking loss would treat a pair with the label 0 as a
+/// positive.
 ///
 /// # Errors
-/// When there is one.
+/// The batch has a label column.
 pub(super) fn no_labels(loss: &str, examples: &Examples) -> Result<(), Error> {
     match examples.labels {
         Labels::None => Ok(()),
@@ -19,10 +20,10 @@ pub(super) fn no_labels(loss: &str, examples: &Examples) -> Result<(), Error> {
     }
 }
 
-/// Checks that the model is a cross-encoder that gives one score for each pair.
+/// Checks that the model is a cross-encoder with one output label.
 ///
 /// # Errors
-/// A dual encoder, or another number of labels than one.
+/// The model is a dual encoder, or does not have exactly one output label.
 pub fn expect_one_score(loss: &str, kind: ModelKind, output_columns: usize) -> Result<(), Error> {
     if kind != ModelKind::CrossEncoder {
         return Err(Error::argument("loss", "a loss for dual encoders", loss));
@@ -37,7 +38,7 @@ pub fn expect_one_score(loss: &str, kind: ModelKind, output_columns: usize) -> R
 /// Checks that the model is a dual encoder.
 ///
 /// # Errors
-/// A cross-encoder.
+/// The model is a cross-encoder.
 pub fn expect_embeddings(loss: &str, kind: ModelKind) -> Result<(), Error> {
     match kind {
         ModelKind::SentenceTransformer => Ok(()),

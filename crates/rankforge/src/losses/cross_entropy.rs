@@ -1,4 +1,5 @@
-/// `logsumexp(logits) - logits[target]`; leaves `softmax(logits) - onehot(target)` in `logits`.
+/// `logsumexp(logits) - logits[target]`. Replaces `logits` by its gradient,
+/// `softmax(logits) - onehot(target)`.
 pub(super) fn cross_entropy_in_place(logits: &mut [f64], target: usize) -> f64 {
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let at_target = logits[target];
@@ -14,8 +15,8 @@ pub(super) fn cross_entropy_in_place(logits: &mut [f64], target: usize) -> f64 {
     sum.ln() + largest - at_target
 }
 
-/// `logsumexp(scale scores) - scale scores[target]`, in f64; leaves the gradient of `share` times
-/// this value in `scores`.
+/// `logsumexp(scale * scores) - scale * scores[target]`, computed in f64. Replaces `scores` by the
+/// gradient of `share` times this value; `share` is the weight of the row in a mean.
 pub(super) fn cross_entropy(scores: &mut [f32], scale: f64, target: usize, share: f64) -> f64 {
     let logit = |score: f32| scale * f64::from(score);
     let largest = scores.iter().copied().map(logit).fold(f64::NEG_INFINITY, f64::max);

@@ -1,7 +1,8 @@
 use crate::error::Error;
 use rankforge_encoder::{Outputs, Prompt, Text};
 
-/// What a loss calls the label column in its errors; the trainer puts the column's name there.
+/// Placeholder for the label column in the errors of a loss. The trainer replaces it by the name of
+/// the column.
 pub const LABEL_ROLE: &str = "label";
 
 /// A batch of training rows: the text columns in data set order, and the labels.
@@ -9,7 +10,7 @@ pub const LABEL_ROLE: &str = "label";
 pub struct Examples {
     /// The text columns.
     pub columns: Vec<Column>,
-    /// One label for each row.
+    /// The labels of the rows, if the data set has a label column.
     pub labels: Labels,
 }
 
@@ -20,10 +21,10 @@ impl Examples {
     }
 
     /// The texts of every column, with their prompts, for a loss that reads one text from each
-    /// cell.
+    /// cell. `loss` is the name of the loss in errors.
     ///
     /// # Errors
-    /// A cell that holds several texts, columns of different lengths, or no row; `loss` is named.
+    /// No rows, columns of different lengths, or a cell with a list of texts.
     pub fn texts(&self, loss: &str) -> Result<Vec<Vec<Text<'_>>>, Error> {
         let rows = self.rows();
         if rows == 0 {
@@ -32,10 +33,12 @@ impl Examples {
         self.columns.iter().map(|column| column.texts(loss, rows)).collect()
     }
 
-    /// A label for each row; a list of one number counts as a number.
+    /// One label for each row; a list of one number counts as that number. `loss` is the name of
+    /// the loss in errors.
     ///
     /// # Errors
-    /// No labels, or several in one row; `loss` is named.
+    /// No label column, a list that does not have exactly one number, or a number of labels that
+    /// differs from the number of rows.
     pub fn scalar_labels(&self, loss: &str) -> Result<Vec<f32>, Error> {
         let numbers: Vec<f32> = match &self.labels {
             Labels::None => {
@@ -61,9 +64,10 @@ impl Examples {
 /// A text column of a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Column {
-    /// Its name in the data set, for messages; losses go by the order of the columns.
+    /// Name in the data set, for error messages. Losses use the order of the columns, not the
+    /// names.
     pub name: String,
-    /// Prepended to its texts.
+    /// Prompt prepended to each text.
     pub prompt: Option<Prompt>,
     /// One cell for each row.
     pub cells: Vec<Cell>,
@@ -93,7 +97,7 @@ impl Column {
 pub enum Cell {
     /// A text.
     Text(String),
-    /// Several texts (the documents of list-wise data).
+    /// A list of texts: the documents of listwise data.
     Texts(Vec<String>),
 }
 
@@ -109,10 +113,10 @@ pub enum Labels {
     Lists(Vec<Vec<f32>>),
 }
 
-/// What a loss compares the outputs with, in the order of its plan.
+/// What a loss compares the model outputs with, in the order of its plan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Targets {
-    /// Nothing: the arrangement of the sequences says it all.
+    /// No targets: the order of the sequences determines which ones are positives.
     #[default]
     None,
     /// A number for each row of the batch.

@@ -4,36 +4,36 @@ use rankforge_encoder::{Input, ModelKind, Outputs};
 use rankforge_kernels::Device;
 use std::sync::Arc;
 
-/// The sequences that the model reads for a batch, and what the loss compares their outputs with.
+/// The input sequences of a batch, and the targets that the loss compares their outputs with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan<'a> {
-    /// The sequences, in the order of the rows of the outputs.
+    /// The input sequences. Row `i` of the outputs belongs to sequence `i`.
     pub inputs: Vec<Input<'a>>,
-    /// Rows of the batch, `B`.
+    /// Number of rows of the batch, `B`.
     pub rows: usize,
-    /// The targets.
+    /// Targets of the outputs.
     pub targets: Targets,
 }
 
-/// Determines a random draw: equal numbers draw the same.
+/// The seed and step that determine a random choice. Equal values give equal choices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draw {
     /// Seed of the run.
     pub seed: u64,
-    /// Micro-batch of the run.
+    /// Index of the micro-batch in the run.
     pub step: u64,
 }
 
-/// What a loss is computed of.
+/// The inputs of [`Loss::compute`].
 #[derive(Clone, Copy, Debug)]
 pub struct LossBatch<'a> {
-    /// One row for each input of the plan: scores, or embeddings.
+    /// Outputs of the model, one row for each input of the plan: scores or embeddings.
     pub outputs: &'a Outputs,
-    /// Rows of the batch, `B`, as in the plan.
+    /// Number of rows of the batch, `B`, as in the plan.
     pub rows: usize,
-    /// The targets of the plan.
+    /// Targets of the plan.
     pub targets: &'a Targets,
-    /// The device for matrix products.
+    /// Device for matrix products.
     pub device: &'a Device,
 }
 
@@ -42,26 +42,26 @@ pub struct LossBatch<'a> {
 pub struct LossOutput {
     /// Mean loss of the batch.
     pub value: f64,
-    /// Gradient of `value` with respect to the outputs, of the same shape.
+    /// Gradient of `value` with respect to the outputs, in their shape.
     pub d_outputs: Outputs,
-    /// Named parts that sum to `value`, logged one by one; empty when there is one.
+    /// Named terms that add up to `value` and are logged separately; empty for a single term.
     pub components: Vec<(String, f64)>,
 }
 
-/// A training objective.
+/// A training loss: arranges rows into sequences, and computes its value and gradient from outputs.
 pub trait Loss: Send + Sync {
-    /// Name as in sentence-transformers.
+    /// Name, the one of sentence-transformers if it has this loss.
     fn name(&self) -> &'static str;
 
-    /// Settings, for the model card (`get_config_dict`).
+    /// Settings for the model card (`get_config_dict` in sentence-transformers).
     fn config(&self) -> serde_json::Value;
 
-    /// BibTeX of the paper; empty when there is none.
+    /// BibTeX entry of the paper; empty when there is none.
     fn citation(&self) -> &'static str {
         ""
     }
 
-    /// Most sequences in a gradient-caching chunk, for the losses that set one.
+    /// Maximum number of sequences in a chunk of gradient caching; `None` sets no limit.
     fn mini_batch_size(&self) -> Option<usize> {
         None
     }
@@ -69,33 +69,34 @@ pub trait Loss: Send + Sync {
     /// Checks the settings.
     ///
     /// # Errors
-    /// The first setting that cannot be used.
+    /// The first setting with an invalid value.
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Checks that a model of this kind, with so many output columns (labels, or embedding
-    /// dimensions), is one that the loss can train.
+    /// Checks that the loss can train a model of this kind with this number of output columns:
+    /// labels of a cross-encoder, embedding dimensions of a dual encoder.
     ///
     /// # Errors
-    /// A model of the other kind, or with another number of columns.
+    /// A kind of model or a number of output columns that the loss cannot train.
     fn check_model(&self, kind: ModelKind, output_columns: usize) -> Result<(), Error>;
 
     /// Arranges a batch into sequences.
     ///
     /// # Errors
-    /// When the columns or labels do not fit the loss.
+    /// Columns or labels that the loss cannot use.
     fn plan<'a>(&self, examples: &'a Examples, draw: Draw) -> Result<Plan<'a>, Error>;
 
-    /// Value and gradient.
+    /// Computes the loss and its gradient with respect to the outputs.
     ///
     /// # Panics
-    /// When the shape of the outputs does not fit the plan, which [`Loss::check_model`] and
-    /// [`Loss::plan`] rule out.
+    /// When the shape of the outputs does not match the plan. It matches if [`Loss::check_model`]
+    /// and [`Loss::plan`] succeeded.
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput;
 }
 
-/// A pointer to a loss is that loss: sets can share one, and tables can give any of them.
+/// Implements [`Loss`] for a pointer to a loss. Data sets share a loss through `Arc`, and the table
+/// of losses returns any of them in a `Box`.
 macro_rules! through_pointer {
     ($pointer:ident) => {
         impl<L: Loss + ?Sized> Loss for $pointer<L> {

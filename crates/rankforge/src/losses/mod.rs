@@ -1,13 +1,14 @@
-//! Losses: pure functions from outputs and targets to a value and the gradient of the outputs.
+//! Losses: pure functions from outputs and targets to the loss and its gradient with respect to the
+//! outputs.
 //!
-//! A loss sees neither the model nor the tokens nor the chunks of gradient caching, so gradient
-//! caching is one function of the trainer that serves every loss.
+//! A loss does not see the model, the tokens or the chunks of gradient caching. Therefore gradient
+//! caching is implemented once, in the trainer, for all losses.
 //!
 //! | to add | write |
 //! |---|---|
-//! | a cross-encoder loss | a file in `cross_encoder/`, and its line in the table there |
-//! | a dual-encoder loss | a file in `dual_encoder/`, and its line in the table there |
-//! | the cached form of a loss | `Cached<TheLoss>` and its line in the table |
+//! | a cross-encoder loss | a file in `cross_encoder/`, and an entry in `cross_encoder/table.rs` |
+//! | a dual-encoder loss | a file in `dual_encoder/`, and an entry in `dual_encoder/table.rs` |
+//! | gradient caching for a loss | `impl Cacheable`, and an entry for `Cached<TheLoss>` |
 
 mod activation;
 mod cached;

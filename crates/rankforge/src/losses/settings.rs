@@ -1,4 +1,4 @@
-//! Settings of losses. serde reads them, so that a loss declares its fields once.
+//! Settings of losses, which serde deserializes into the fields of the loss.
 
 use crate::error::Error;
 use serde::de::{DeserializeOwned, Error as _};
@@ -8,17 +8,17 @@ use serde_json::{Map, Value};
 /// Settings by name, as in a recipe.
 pub type Settings = Map<String, Value>;
 
-/// The settings of the loss called `name` as its fields.
+/// Builds the loss called `name` from its settings.
 ///
 /// # Errors
-/// An unknown setting (the known ones are listed), or an unusable value.
+/// An unknown setting (the error lists the known ones), or an invalid value.
 pub(super) fn settings<L: DeserializeOwned>(name: &str, options: &Settings) -> Result<L, Error> {
-    // The message of serde names the field and what was expected of it.
+    // serde's message names the field and the expected type.
     serde_json::from_value(Value::Object(options.clone()))
         .map_err(|error| Error::argument(name, "settings that it has", error))
 }
 
-/// Reads an optional setting: `null`, or `"none"` in formats without null, means none.
+/// Deserializes an optional setting. `null`, or `"none"` in formats without null, gives `None`.
 pub(super) fn optional<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: DeserializeOwned,

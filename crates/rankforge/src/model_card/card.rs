@@ -12,13 +12,15 @@ use serde_json::{Value, json};
 
 const TEMPLATE: &str = include_str!("card.md.jinja");
 
-/// Number of rows of the training log above which it is collapsed.
+/// A training log with more rows than this is collapsed.
 const COLLAPSED_LOG_ROWS: usize = 100;
 
-/// The text of a model card; `report` describes the training, if there was one.
+/// Renders a model card, as Markdown with YAML front matter. `report` describes the training run,
+/// if there was one.
 ///
 /// # Errors
-/// When the tokenizer cannot read a text of the first rows, or the examples cannot be scored.
+/// A row that cannot be read, a text that the tokenizer cannot encode, or examples that the model
+/// cannot score.
 pub fn render(
     model: &dyn TextModel,
     data: &ModelCardData,
@@ -84,7 +86,7 @@ pub fn render(
     Ok(without_triple_blank_lines(&text))
 }
 
-/// Descriptions of all training and evaluation sets.
+/// Describes all training and evaluation sets.
 fn describe_sets(
     model: &dyn TextModel,
     data: &ModelCardData,

@@ -1,5 +1,5 @@
-//! The model card: a README.md that says what a model is, how to use it, what it was trained on and
-//! how it was evaluated, with the sections of sentence-transformers' cards.
+//! The model card: a README.md that describes a model, its use, its training data and its
+//! evaluation, in the sections of sentence-transformers' model cards.
 
 mod architecture;
 mod card;

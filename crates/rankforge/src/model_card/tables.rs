@@ -3,28 +3,28 @@ use crate::trainer_state::LogRecord;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// What an evaluator found.
+/// The result of an evaluator.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EvaluationResult {
     /// Class of the evaluator, as in sentence-transformers.
     pub class_name: String,
-    /// Name of the data.
+    /// Name of the evaluation data.
     pub name: String,
-    /// The main figure.
+    /// Key of the primary metric.
     pub primary_metric: String,
     /// Settings of the evaluator.
     pub config: Value,
-    /// All figures, keys as the evaluator gives them.
+    /// All metrics, under the keys of the evaluator.
     pub metrics: Metrics,
 }
 
 impl EvaluationResult {
-    /// A figure's name without that of the data.
+    /// The key of a metric without the name of the data.
     fn short<'a>(&self, key: &'a str) -> &'a str {
         key.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('_')).unwrap_or(key)
     }
 
-    /// `Cross Encoder Reranking` of `CrossEncoderRerankingEvaluator`.
+    /// The class name as words: `Cross Encoder Reranking` for `CrossEncoderRerankingEvaluator`.
     fn task(&self) -> String {
         let class = self.class_name.strip_suffix("Evaluator").unwrap_or(&self.class_name);
         let mut task = String::new();
@@ -40,7 +40,8 @@ impl EvaluationResult {
     }
 }
 
-/// One block of the evaluation section: evaluators of equal class and settings side by side.
+/// One block of the evaluation section: a table with one column for each evaluator of the same
+/// class and settings.
 #[derive(Debug, serde::Serialize)]
 pub(super) struct EvaluationBlock {
     task: String,
@@ -95,7 +96,7 @@ fn block(group: &[&EvaluationResult]) -> EvaluationBlock {
     }
 }
 
-/// Names of all figures, each once, in order.
+/// Names of all metrics, without duplicates, in the order of their first appearance.
 pub(super) fn metric_names(results: &[EvaluationResult]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for result in results {
@@ -142,7 +143,8 @@ fn title_case(key: &str) -> String {
     words.flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// The training log: a row for each step that has a loss or an evaluation; empty without one.
+/// The training log as a table with a row for each step that has a loss or an evaluation; empty
+/// when there is no such step.
 pub(super) fn log_table(
     log: &[LogRecord],
     evaluations: &[EvaluationResult],
@@ -191,7 +193,7 @@ pub(super) fn log_table(
     table
 }
 
-/// Columns of the losses of evaluation sets that have a name: `nq loss` of `eval_nq_loss`.
+/// Heading and log key of the loss of each named evaluation set: `nq loss` for `eval_nq_loss`.
 fn named_losses(log: &[LogRecord]) -> Vec<(String, String)> {
     let mut columns: Vec<(String, String)> = Vec::new();
     for key in log.iter().flat_map(LogRecord::keys) {

@@ -108,7 +108,7 @@ impl Document {
         Value::Table(self.table.clone())
     }
 
-    /// Reads `value`, which stands at `at` in the file, as a `T`.
+    /// Deserializes `value`, which is at `at` in the file.
     ///
     /// # Errors
     /// An unknown field (with the nearest known one), a missing one, a value of the wrong type;

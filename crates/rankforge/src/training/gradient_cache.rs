@@ -4,8 +4,8 @@ use rankforge_encoder::{Batch, BatchBudget, Mode, Model, Outputs, Tokens, Worksp
 use rankforge_kernels::Arena;
 use std::ops::Range;
 
-/// Gradients of all trainable parameters, and the activations that they are computed of, one chunk
-/// of a batch at a time.
+/// Gradients of all trainable parameters, and the activations that they are computed from, one
+/// chunk of a batch at a time.
 pub struct GradientCache {
     /// The gradients; each batch adds to them.
     pub gradients: Arena,

@@ -1,4 +1,4 @@
-//! A plot of a run as an SVG file: loss, learning rate and the main evaluation figure over steps.
+//! A plot of a run as an SVG file: loss, learning rate and the main evaluation metric over steps.
 
 use crate::trainer_state::LogRecord;
 use std::fmt::Write;
@@ -17,7 +17,7 @@ struct Curve {
     points: Vec<(f64, f64)>,
 }
 
-/// The plot of a log, as SVG. `metric` is the evaluation figure of the last panel, with its prefix
+/// The plot of a log, as SVG. `metric` is the evaluation metric of the last panel, with its prefix
 /// `eval_`.
 pub(crate) fn plot(title: &str, log: &[LogRecord], metric: Option<&str>) -> String {
     let curve = |key: &str, label: &str, colour| Curve {

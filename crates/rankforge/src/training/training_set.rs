@@ -31,7 +31,7 @@ impl TrainingSet {
         }
     }
 
-    /// Who is at fault when its rows do not fit: "training data", or with the set's name.
+    /// How errors call the set: "training data", followed by the name of the set if it has one.
     pub(super) fn role(&self, what: &str) -> String {
         if self.name.is_empty() { what.to_owned() } else { format!("{what} `{}`", self.name) }
     }

@@ -66,6 +66,7 @@ pub(crate) struct MineArgs {
 /// If a model or the data set cannot be read, an option is out of range, or the output cannot be
 /// written.
 pub(crate) fn run(args: &MineArgs, console: &Console) -> anyhow::Result<()> {
+    args.options.0.validate()?;
     // Fails now, not after the mining, if the extension is unknown or the directory is missing.
     drop(RowWriter::create(&args.output)?);
     // The statistics are part of the result on standard output, so they must not be logged too.

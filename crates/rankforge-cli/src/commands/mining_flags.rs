@@ -3,7 +3,7 @@
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use rankforge::mining::{MiningField, MiningOptions};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 /// The values of the flags.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +22,6 @@ impl Args for MiningFlags {
     }
 }
 
-/// The flag `--field-name` of a field `field_name`.
 /// A word of a help text, as a flag when it is the name of another field.
 fn with_flag(word: &str, names: &[&str]) -> String {
     let name = word.trim_end_matches([']', ',', '.']);
@@ -36,6 +35,7 @@ fn dashed(name: &str) -> String {
     name.replace('_', "-")
 }
 
+/// The flag `--field-name` of a field `field_name`.
 fn flag(field: MiningField, names: &[&str]) -> Arg {
     let help = field.help.split(' ').map(|word| with_flag(word, names)).collect::<Vec<_>>();
     let arg = Arg::new(field.name).long(dashed(field.name)).help(help.join(" "));
@@ -53,10 +53,10 @@ fn flag(field: MiningField, names: &[&str]) -> Arg {
     }
 }
 
-/// Parses the text of a flag: a string if the field accepts strings, else JSON.
+/// Parses the text of a flag: a string if the field accepts strings, else a number or a boolean.
 ///
 /// # Errors
-/// If the field accepts neither; the message is that of the field's type.
+/// If the field accepts none of them; the message is that of the field's type.
 fn value(name: &str, text: &str) -> Result<Value, String> {
     let accepted = |value: &Value| -> Result<(), String> {
         let map: Map<String, Value> = [(name.to_owned(), value.clone())].into_iter().collect();
@@ -65,9 +65,17 @@ fn value(name: &str, text: &str) -> Result<Value, String> {
     };
     let string = Value::String(text.to_owned());
     let Err(refused) = accepted(&string) else { return Ok(string) };
-    let json: Value = serde_json::from_str(text).map_err(|_| refused)?;
-    accepted(&json)?;
-    Ok(json)
+    let parsed = number(text).or_else(|| text.parse().ok().map(Value::Bool)).ok_or(refused)?;
+    accepted(&parsed)?;
+    Ok(parsed)
+}
+
+/// A number in any notation that Rust reads, such as `.05` or `+1`.
+fn number(text: &str) -> Option<Value> {
+    let integer = || text.parse::<i64>().map(Value::from).ok();
+    let large = || text.parse::<u64>().map(Value::from).ok();
+    let float = || text.parse().ok().and_then(Number::from_f64).map(Value::Number);
+    integer().or_else(large).or_else(float)
 }
 
 impl FromArgMatches for MiningFlags {
@@ -135,6 +143,20 @@ mod tests {
         assert!(options.include_positives && !options.verbose);
         assert_eq!(options.cache_folder.as_deref(), Some(Path::new("cache")));
         assert_eq!(options.seed, u64::MAX);
+    }
+
+    #[test]
+    fn numbers_may_be_written_as_rust_reads_them() {
+        for (text, expected) in
+            [(".05", 0.05), ("5.", 5.0), ("+0.1", 0.1), ("-1", -1.0), ("+1", 1.0), ("1e-3", 1e-3)]
+        {
+            let options = parse(&["--relative-margin", text]).unwrap();
+            assert_eq!(options.relative_margin, Some(expected), "{text}");
+        }
+        for text in ["null", "inf", "[1]", ""] {
+            let message = parse(&["--range-max", text]).unwrap_err();
+            assert!(message.contains("--range-max <N>"), "{message}");
+        }
     }
 
     #[test]

@@ -4,10 +4,10 @@ use crate::mining::log::Log;
 use crate::mining::options::MiningOptions;
 use crate::mining::outcome::{Mined, Summary};
 use crate::mining::pairs::Pairs;
-use crate::mining::search::{self, Embeddings, Rescorer};
+use crate::mining::search::{self, Embedded, Rescorer};
 use crate::mining::settings::{self, Settings};
 use crate::mining::{report, rows};
-use crate::retrieval::to_device;
+use crate::retrieval::{Retriever, to_device};
 use rankforge_base::{FileError, Reporter, silent};
 use rankforge_data::Rows;
 use rankforge_encoder::{Embed, EncodeOptions, Score, Side};
@@ -87,24 +87,16 @@ impl<'a> HardNegativeMiner<'a> {
     ) -> Result<(Summary, Vec<String>), E> {
         let HardNegativeMiner { options, reporter, .. } = self;
         let mut log = Log { lines: Vec::new(), reporter: &**reporter, verbose: options.verbose };
-        settings::check(options)?;
+        options.validate()?;
         let pairs = Pairs::new(rows, self.corpus, options, &**reporter)?;
         let rescored = self.cross_encoder.is_some();
         let settings = settings::resolve(options, pairs.max_positives, rescored, &mut log)?;
         let rescorer = self.rescorer(&settings);
         describe(&pairs, &mut log);
-        let embeddings = self.embed(&pairs, &mut log)?;
-        let similarity = self.encoder.similarity();
-        let reporter = &**reporter;
-        let (found, dropped) = search::search(
-            &pairs,
-            &embeddings,
-            similarity,
-            rescorer.as_ref(),
-            &settings,
-            reporter,
-        )?;
-        drop(embeddings);
+        let embedded = self.embed(&pairs, &mut log)?;
+        let (found, dropped) =
+            search::search(&pairs, &embedded, rescorer.as_ref(), &settings, &**reporter)?;
+        drop(embedded);
         log.say("Negative candidates mined, preparing dataset...".to_owned());
         let mut written = 0;
         for start in (0..found.len()).step_by(PIECE) {
@@ -137,7 +129,7 @@ impl<'a> HardNegativeMiner<'a> {
     }
 
     /// Embeds the corpus and the queries, or reads them from the cache.
-    fn embed(&self, pairs: &Pairs<'_>, log: &mut Log<'_>) -> Result<Embeddings, Error> {
+    fn embed(&self, pairs: &Pairs<'_>, log: &mut Log<'_>) -> Result<Embedded<'a>, Error> {
         let folder = self.options.cache_folder.as_deref();
         let fingerprint = match folder {
             Some(folder) => {
@@ -179,7 +171,8 @@ impl<'a> HardNegativeMiner<'a> {
             Ok(to_device(self.encoder, outputs))
         };
         let corpus = side(Side::Document, &pairs.corpus)?;
-        Ok(Embeddings { queries: side(Side::Query, &pairs.queries)?, corpus })
+        let queries = side(Side::Query, &pairs.queries)?;
+        Ok(Embedded { queries, corpus: Retriever::over(self.encoder, corpus) })
     }
 }
 

@@ -2,13 +2,14 @@ use crate::error::Error;
 use crate::finite_scores::finite_scores;
 use crate::mining::pairs::Pairs;
 use crate::mining::settings::Settings;
+use crate::retrieval::{Retriever, gather_rows};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::index;
 use rankforge_base::{Reporter, Task};
 use rankforge_encoder::Score;
-use rankforge_kernels::ops::{Corpus, Neighbour, Similarity, gather, pairwise_similarity};
-use rankforge_kernels::{Buffer, Indices, View};
+use rankforge_kernels::Buffer;
+use rankforge_kernels::ops::Neighbour;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -79,17 +80,18 @@ pub(super) struct Rescorer<'a> {
     pub(super) reporter: &'a Arc<dyn Reporter>,
 }
 
-/// Embeddings on the device that compares them.
-pub(super) struct Embeddings {
+/// What is searched, and for what.
+pub(super) struct Embedded<'a> {
+    /// Embeddings of the queries, on the device of the encoder.
     pub(super) queries: Buffer,
-    pub(super) corpus: Buffer,
+    /// The corpus.
+    pub(super) corpus: Retriever<'a>,
 }
 
 /// Finds the negatives of all queries, one chunk of queries at a time.
 pub(super) fn search(
     pairs: &Pairs<'_>,
-    embeddings: &Embeddings,
-    similarity: Similarity,
+    embedded: &Embedded<'_>,
     rescorer: Option<&Rescorer<'_>>,
     settings: &Settings,
     reporter: &dyn Reporter,
@@ -99,16 +101,14 @@ pub(super) fn search(
     let mut dropped = Dropped::default();
     let mut all = Found::default();
     let task = Task::begin(reporter, "Computing similarity scores", count, "queries");
-    let corpus = Corpus::prepare(similarity, embeddings.corpus.view());
     for start in (0..count).step_by(settings.chunk) {
         let chunk = start..(start + settings.chunk).min(count);
-        let queries = embeddings.queries.view().slice_rows(chunk.clone());
-        let done = |finished: usize| task.advance(finished);
-        let mut candidates = corpus.top_k(queries, width, &done);
+        let queries = embedded.queries.view().slice_rows(chunk.clone());
+        let mut candidates = embedded.corpus.nearest(queries, width, &task);
         let mut positives = Vec::with_capacity(chunk.len());
         for start in chunk.clone().step_by(GATHERED) {
             let part = start..(start + GATHERED).min(chunk.end);
-            positives.extend(positive_scores(pairs, embeddings.queries.view(), &corpus, part));
+            positives.extend(positive_scores(pairs, embedded, part));
         }
         if let Some(rescorer) = rescorer {
             for part in (0..chunk.len()).step_by(RESCORED) {
@@ -135,24 +135,17 @@ pub(super) fn search(
 /// For each of `queries`, the similarities of its positives.
 fn positive_scores(
     pairs: &Pairs<'_>,
-    embeddings: View<'_>,
-    corpus: &Corpus<'_>,
+    embedded: &Embedded<'_>,
     queries: Range<usize>,
 ) -> Vec<Vec<f32>> {
     let positives = &pairs.positives[queries.clone()];
-    let rows_of = |source: View<'_>, rows: Vec<u32>| {
-        let device = source.device();
-        let mut target = Buffer::zeros(device, rows.len(), source.columns());
-        gather(source, &Indices::new(device, &rows), false, target.view_mut());
-        target
-    };
-    let of_queries = (queries.start as u32..)
+    let of_queries: Vec<u32> = (queries.start as u32..)
         .zip(positives)
-        .flat_map(|(query, texts)| std::iter::repeat_n(query, texts.len()));
-    let of_queries = rows_of(embeddings, of_queries.collect());
-    let texts = rows_of(corpus.view(), positives.iter().flatten().copied().collect());
-    let scores = pairwise_similarity(corpus.similarity(), of_queries.view(), texts.view());
-    let mut scores = scores.into_iter();
+        .flat_map(|(query, texts)| std::iter::repeat_n(query, texts.len()))
+        .collect();
+    let of_queries = gather_rows(embedded.queries.view(), &of_queries);
+    let texts: Vec<u32> = positives.iter().flatten().copied().collect();
+    let mut scores = embedded.corpus.similarities(of_queries.view(), &texts).into_iter();
     positives.iter().map(|texts| scores.by_ref().take(texts.len()).collect()).collect()
 }
 

@@ -23,8 +23,20 @@ pub(super) struct Settings {
     pub(super) batch_size: usize,
 }
 
-/// Checks that do not depend on the rows.
-pub(super) fn check(options: &MiningOptions) -> Result<(), Error> {
+/// Most negatives for each anchor: n-tuple rows have a column for each.
+const MOST_NEGATIVES: i64 = 1 << 20;
+
+impl MiningOptions {
+    /// Checks that do not depend on the rows or the models.
+    ///
+    /// # Errors
+    /// A value out of range.
+    pub fn validate(&self) -> Result<(), Error> {
+        check(self)
+    }
+}
+
+fn check(options: &MiningOptions) -> Result<(), Error> {
     for (name, value, least) in [
         ("faiss_batch_size", options.faiss_batch_size, 1),
         ("num_negatives", options.num_negatives, 1),
@@ -33,6 +45,10 @@ pub(super) fn check(options: &MiningOptions) -> Result<(), Error> {
         if value < least {
             return Err(Error::argument(name, format!("at least {least}"), value));
         }
+    }
+    if options.num_negatives > MOST_NEGATIVES {
+        let expected = format!("at most {MOST_NEGATIVES}");
+        return Err(Error::argument("num_negatives", expected, options.num_negatives));
     }
     if options.batch_size == 0 {
         return Err(Error::argument("batch_size", "at least 1", 0));

@@ -4,6 +4,7 @@ use crate::progress::Progress;
 use anyhow::Context;
 use rankforge::encoder::LoadOptions;
 use rankforge::{Device, Isa, Workers};
+use std::env::VarError;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -58,8 +59,11 @@ impl Console {
     pub(crate) fn device(&self) -> anyhow::Result<Device> {
         let open = |isa| Device::cpu_on(isa, &Workers::new(self.threads)?);
         match std::env::var("RANKFORGE_ISA") {
+            Err(error @ VarError::NotUnicode(_)) => Err(error).context("RANKFORGE_ISA"),
             Ok(name) if !name.is_empty() => name.parse().and_then(open).context("RANKFORGE_ISA"),
-            _ => open(Isa::best()).context("cannot open the CPU device"),
+            Ok(_) | Err(VarError::NotPresent) => {
+                open(Isa::best()).context("cannot open the CPU device")
+            }
         }
     }
 

@@ -1,13 +1,13 @@
-//! An evaluator of one's own: how often a reranker scores the answer of a query above a wrong
-//! passage.
+//! A custom evaluator: the share of queries for which a reranker scores the right passage above a
+//! wrong one.
 //!
 //! ```sh
 //! cargo run --release --example own_evaluator -- RERANKER TRIPLETS.jsonl
 //! ```
 //!
-//! The rows have the columns `query`, `positive` and `negative`. Put into `Trainer::evaluators`, an
-//! evaluator measures the model during training, and its primary figure can choose the best
-//! checkpoint.
+//! The rows have the columns `query`, `positive` and `negative`. Evaluators in
+//! `Trainer::evaluators` measure the model during training, and a primary metric can select the
+//! best checkpoint.
 
 use rankforge::data::{Location, Rows, load_rows};
 use rankforge::encoder::{CrossEncoder, PredictOptions, Score};
@@ -22,10 +22,10 @@ pub struct TripletAccuracy {
 }
 
 impl TripletAccuracy {
-    /// From the columns `query`, `positive` and `negative`.
+    /// Reads triplets from the columns `query`, `positive` and `negative`.
     ///
     /// # Errors
-    /// A missing column, or no row.
+    /// A missing column, or no rows.
     pub fn new(rows: &Rows, name: &str) -> Result<TripletAccuracy, Error> {
         let columns = [rows.texts("query")?, rows.texts("positive")?, rows.texts("negative")?];
         if rows.is_empty() {
@@ -36,7 +36,7 @@ impl TripletAccuracy {
     }
 }
 
-/// For everything that scores pairs: a reranker, a cache in front of it, a remote service.
+/// Evaluates everything that scores pairs: a reranker, a cache in front of one, a remote service.
 impl<S: Score + ?Sized> Evaluator<S> for TripletAccuracy {
     fn class_name(&self) -> &'static str {
         "TripletAccuracy"
@@ -85,5 +85,5 @@ pub fn run(reranker: &Path, triplets: &Path) -> Result<f64, Error> {
     let evaluator = TripletAccuracy::new(&load_rows(&Location::new(triplets))?, "triplets")?;
     let model = CrossEncoder::open(reranker)?;
     let metrics = evaluator.evaluate(&model, &EvaluationContext::default())?;
-    Ok(metrics.get("triplets_accuracy").expect("the evaluator gives this figure"))
+    Ok(metrics.get("triplets_accuracy").expect("the evaluator returns this metric"))
 }

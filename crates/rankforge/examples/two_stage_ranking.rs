@@ -1,5 +1,5 @@
-//! The cascade: a dual encoder retrieves passages from a collection, a reranker orders the best
-//! few.
+//! Two-stage ranking: a dual encoder retrieves passages from a collection, and a reranker reorders
+//! the best ones.
 //!
 //! ```sh
 //! cargo run --release --example two_stage_ranking -- DUAL_ENCODER RERANKER PASSAGES.jsonl QUERY
@@ -13,7 +13,7 @@ use rankforge::encoder::{CrossEncoder, DualEncoder, EncodeOptions};
 use rankforge::retrieval::Retriever;
 use std::path::Path;
 
-/// Passages that the first stage hands to the second.
+/// Number of passages that the first stage passes to the second.
 const CANDIDATES: usize = 30;
 
 #[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a program prints")]
@@ -29,7 +29,7 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// Retrieves and reranks; the passages come with the reranker's scores, best first.
+/// Retrieves and reranks. Returns the reranker's scores and the passages, best first.
 pub fn run(
     dual_encoder: &Path,
     reranker: &Path,
@@ -41,11 +41,11 @@ pub fn run(
 
     let encoder = DualEncoder::open(dual_encoder)?;
     let options = EncodeOptions::default();
-    // Embeds the collection; then any number of queries can be searched.
+    // Embeds the collection once. Any number of queries can be searched afterwards.
     let retriever = Retriever::new(&encoder, &texts, &options)?;
     let candidates = retriever.search(&[query], CANDIDATES, &options)?.swap_remove(0);
     let candidates: Vec<&str> =
-        candidates.iter().map(|neighbour| texts[neighbour.index as usize]).collect();
+        candidates.iter().map(|found| texts[found.index as usize]).collect();
 
     let ranking = CrossEncoder::open(reranker)?.rank(query, &candidates)?;
     let with_text = |ranked: rankforge::encoder::Ranked| {

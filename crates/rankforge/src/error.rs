@@ -41,6 +41,21 @@ pub enum Error {
         /// What was found.
         got: String,
     },
+    /// A training or evaluation set has no batch, as batches that are not full are dropped.
+    #[error(
+        "{set}: no full batch: {rows} rows, batch size {batch_size}, dataloader_drop_last = true{}",
+        if *duplicates { ", and too few distinct values for NO_DUPLICATES" } else { "" }
+    )]
+    NoFullBatch {
+        /// Name of the set.
+        set: String,
+        /// Its number of rows.
+        rows: usize,
+        /// Number of rows of a full batch.
+        batch_size: usize,
+        /// Whether there are enough rows, but not enough that repeat no value.
+        duplicates: bool,
+    },
     /// The training loss or gradient of a step is not finite.
     #[error(transparent)]
     NotFinite(#[from] NotFinite),
@@ -136,6 +151,23 @@ impl Display for RowPlace {
     }
 }
 
+/// Rows of a training set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetRows {
+    /// Name of the set; may be empty when there is only one set.
+    pub set: String,
+    /// Row numbers, from 1.
+    pub rows: Vec<usize>,
+}
+
+impl Display for SetRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows: Vec<String> = self.rows.iter().map(usize::to_string).collect();
+        f.write_str(&rows.join(", "))?;
+        if self.set.is_empty() { Ok(()) } else { write!(f, " of `{}`", self.set) }
+    }
+}
+
 /// A loss or gradient norm that is not finite.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NotFinite {
@@ -147,8 +179,8 @@ pub struct NotFinite {
     pub step: u64,
     /// Epochs done before it, with their fraction.
     pub epoch: f64,
-    /// Numbers of the training rows of the step, from 1.
-    pub rows: Vec<usize>,
+    /// The training rows of the step.
+    pub rows: Vec<SetRows>,
     /// The last checkpoint that was written.
     pub checkpoint: Option<PathBuf>,
     /// Whether the run computed in fp16 and had already tried every loss scale.
@@ -162,8 +194,8 @@ impl Display for NotFinite {
         if *scaled {
             f.write_str(" at every loss scale")?;
         }
-        let rows: Vec<String> = rows.iter().map(usize::to_string).collect();
-        write!(f, ", training rows {}; ", rows.join(", "))?;
+        let rows: Vec<String> = rows.iter().map(SetRows::to_string).collect();
+        write!(f, ", training rows {}; ", rows.join(" and "))?;
         match checkpoint {
             Some(path) => write!(f, "the last good checkpoint is {}", path.display()),
             None => f.write_str("no checkpoint has been written yet"),
@@ -182,6 +214,9 @@ impl Error {
             Error::File(error) => error.hint(),
             Error::NotFinite(NotFinite { scaled: true, .. }) => {
                 Some("fp16 ends at 65,504; bf16 has the range of fp32".to_owned())
+            }
+            Error::NoFullBatch { .. } => {
+                Some("lower the batch size, or set dataloader_drop_last to false".to_owned())
             }
             Error::Recipe { hint, .. } => hint.clone(),
             Error::Unusable { source, .. } => source.hint(),

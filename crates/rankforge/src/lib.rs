@@ -27,7 +27,7 @@ pub mod retrieval;
 mod trainer_state;
 pub mod training;
 
-pub use error::{Error, NotFinite, RowPlace};
+pub use error::{Error, NotFinite, RowPlace, SetRows};
 pub use metrics::Metrics;
 pub use rankforge_base as base;
 pub use rankforge_data as data;

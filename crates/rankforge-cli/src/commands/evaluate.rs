@@ -64,8 +64,8 @@ pub(crate) struct EvaluateArgs {
 enum EvaluatorCommand {
     /// Pearson and Spearman correlation of the scores with gold scores
     ///
-    /// The data set has three columns: two texts and their gold score. They are the first three
-    /// columns, or those named by --columns.
+    /// The data set has three columns in this order: two texts and their gold score. Where it has
+    /// more, or in another order, --columns names the three.
     #[command(after_help = "\
 Examples:
   rankforge evaluate correlation --model models/stsb --dataset data/stsb/validation.jsonl \\

@@ -36,9 +36,9 @@ const SHOWN: usize = 72;
 /// Train and evaluate a reranker on a small built-in collection
 ///
 /// Trains a tokenizer and a dual encoder, mines hard negatives with it, trains a reranker on them,
-/// and evaluates both models on questions about passages that training has not seen. Takes less
-/// than three minutes on two cores and downloads nothing. Both models are trained from scratch, so
-/// the metrics show that the workflow works, not how good a reranker can be.
+/// and evaluates both models on questions about passages that training has not seen. Takes a
+/// minute or two on two cores and downloads nothing. Both models are trained from scratch, so the
+/// metrics show that the workflow works, not how good a reranker can be.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

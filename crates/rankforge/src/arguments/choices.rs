@@ -3,11 +3,11 @@ use std::path::PathBuf;
 
 /// A count of optimizer steps, or a share of all steps of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a number of steps, or a share of all steps")]
 pub enum Steps {
     /// This many steps.
     Count(u64),
-    /// This share of all steps, in `0..1`.
+    /// This share of all steps, at least 0 and below 1.
     Ratio(f64),
 }
 
@@ -21,7 +21,7 @@ impl Steps {
     }
 }
 
-/// How often something is done.
+/// When the trainer logs or evaluates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IntervalStrategy {
@@ -43,13 +43,13 @@ pub enum SaveStrategy {
     Steps,
     /// At the end of each epoch.
     Epoch,
-    /// Whenever an evaluation gives the best figure so far.
+    /// Whenever an evaluation gives the best metric so far.
     Best,
 }
 
 /// Which checkpoint a run continues from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "true, false, or the directory of a checkpoint")]
 pub enum ResumeFrom {
     /// `true`: the newest complete checkpoint in `output_dir`; `false`: none.
     Newest(bool),
@@ -57,17 +57,17 @@ pub enum ResumeFrom {
     Path(PathBuf),
 }
 
-/// How rows become batches.
+/// How rows are grouped into batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BatchSampler {
     /// A random permutation, divided into batches.
     #[serde(alias = "BATCH_SAMPLER")]
     BatchSampler,
-    /// A random permutation, divided so that no value occurs twice in a batch, in any column. A row
-    /// that would repeat a value waits for a later batch.
+    /// A random permutation, divided so that no text occurs twice in a batch, in any text column. A
+    /// row that would repeat a text is deferred to a later batch.
     ///
-    /// `no_duplicates_hashed` is accepted as another name of it.
+    /// `no_duplicates_hashed` is an alias.
     #[serde(
         alias = "NO_DUPLICATES",
         alias = "no_duplicates_hashed",
@@ -76,11 +76,11 @@ pub enum BatchSampler {
     NoDuplicates,
 }
 
-/// From which training set each batch is taken.
+/// From which training set each batch is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MultiDatasetBatchSampler {
-    /// In random order, each set as often as it has batches.
+    /// In random order, from each set as often as it has batches.
     #[serde(alias = "PROPORTIONAL")]
     Proportional,
     /// One batch of each set in turn, until the first set has none left.
@@ -98,13 +98,14 @@ pub enum LearningRateScheduler {
     Cosine,
     /// Decreases to 0 along half cosines, each from the full rate; `num_cycles` is 1 by default.
     CosineWithRestarts,
-    /// Decreases to `lr_end` (1e-7) in proportion to a `power` (1) of the share of steps left.
+    /// Decreases to `lr_end` (1e-7 by default) in proportion to the share of remaining steps raised
+    /// to `power` (1 by default).
     Polynomial,
     /// Constant, without warm-up.
     Constant,
     /// Constant after the warm-up.
     ConstantWithWarmup,
     /// Decreases with the inverse square root of the step; `timescale` is the number of warm-up
-    /// steps, or 10,000 without warm-up.
+    /// steps by default, or 10,000 without warm-up.
     InverseSqrt,
 }

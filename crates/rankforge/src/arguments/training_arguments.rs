@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 
-/// How a model is trained. Names and defaults are those of `CrossEncoderTrainingArguments` in
+/// Training arguments. Names and defaults are those of `CrossEncoderTrainingArguments` in
 /// sentence-transformers 6.2 (transformers 5.23).
 ///
-/// [`TrainingArguments::from_map`] also reads old names, and names that have no field here.
+/// [`TrainingArguments::from_map`] also accepts former names, and arguments that have no field
+/// here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainingArguments {
@@ -20,86 +21,89 @@ pub struct TrainingArguments {
     pub output_dir: PathBuf,
     /// Number of rows in a training batch.
     pub per_device_train_batch_size: usize,
-    /// Number of rows in a batch of the evaluation loss; evaluators have batch sizes of their own.
+    /// Number of rows in a batch of the evaluation loss; evaluators have their own batch sizes.
     pub per_device_eval_batch_size: usize,
-    /// Number of passes over the training data; may have a fraction.
+    /// Number of passes over the training data; may be fractional.
     pub num_train_epochs: f64,
-    /// Number of optimizer steps; replaces `num_train_epochs` when above 0.
+    /// Number of optimizer steps; overrides `num_train_epochs` when above 0.
     pub max_steps: i64,
-    /// Number of batches whose gradients are accumulated for an optimizer step.
+    /// Number of batches whose gradients are accumulated for one optimizer step.
     pub gradient_accumulation_steps: usize,
     /// Learning rate after the warm-up.
     pub learning_rate: f64,
-    /// How the learning rate changes.
+    /// Learning rate schedule.
     pub lr_scheduler_type: LearningRateScheduler,
     /// Settings of the schedule: `num_cycles`, `lr_end`, `power`, `timescale`.
     pub lr_scheduler_kwargs: Map<String, Value>,
-    /// Number of steps in which the learning rate rises from 0, or their share of all steps.
+    /// Number of warm-up steps, in which the learning rate rises from 0, or their share of all
+    /// steps.
     pub warmup_steps: Steps,
-    /// Decoupled weight decay of all parameters except biases and those of norms.
+    /// Decoupled weight decay of all parameters except biases and normalization layers.
     pub weight_decay: f64,
-    /// Decay of AdamW's first moment.
+    /// Decay rate of AdamW's first moment.
     pub adam_beta1: f64,
-    /// Decay of AdamW's second moment.
+    /// Decay rate of AdamW's second moment.
     pub adam_beta2: f64,
     /// AdamW's epsilon.
     pub adam_epsilon: f64,
-    /// Gradients with a larger global norm are scaled down to this norm; 0 or less disables it.
+    /// Maximum global norm of the gradients, to which larger ones are scaled down; 0 or less
+    /// disables clipping.
     pub max_grad_norm: f64,
-    /// Linear layers and attention round the operands of their products to bfloat16, in training
-    /// and in the evaluations inside it; parameters, moments, outputs and losses stay `f32`.
+    /// Whether linear layers and attention round the operands of their matrix products to bfloat16,
+    /// in training and in evaluations during training. Parameters, moments, outputs and losses stay
+    /// `f32`.
     pub bf16: bool,
-    /// The same with IEEE half precision, with a dynamic loss scale.
+    /// The same as `bf16` with IEEE half precision and dynamic loss scaling.
     pub fp16: bool,
-    /// Regular expressions of parameter names, with the learning rate of the parameters that match.
+    /// Learning rates of parameters whose names match a regular expression. The last match counts.
     pub learning_rate_mapping: IndexMap<String, f64>,
-    /// When the training loss is logged.
+    /// When to log the training loss.
     pub logging_strategy: IntervalStrategy,
     /// Number of steps between log records.
     pub logging_steps: Steps,
-    /// Whether the first step is logged too.
+    /// Whether to log the first step too.
     pub logging_first_step: bool,
-    /// When the model is evaluated.
+    /// When to evaluate the model.
     pub eval_strategy: IntervalStrategy,
     /// Number of steps between evaluations; `None` means `logging_steps`.
     pub eval_steps: Option<Steps>,
-    /// Number of steps or epochs, as `eval_strategy` counts, before which the model is not
-    /// evaluated.
+    /// Number of steps or epochs (the unit of `eval_strategy`) before the first evaluation.
     pub eval_delay: f64,
-    /// Whether the model is evaluated before the first step too.
+    /// Whether to evaluate the model before the first step too.
     pub eval_on_start: bool,
-    /// When a checkpoint is written.
+    /// When to write a checkpoint.
     pub save_strategy: SaveStrategy,
     /// Number of steps between checkpoints.
     pub save_steps: Steps,
-    /// Maximum number of checkpoints that are kept; the newest and the best always are. `None`
+    /// Maximum number of checkpoints to keep; the newest and the best are never deleted. `None`
     /// keeps all.
     pub save_total_limit: Option<usize>,
-    /// Whether checkpoints hold the model only, so that a run cannot resume from them.
+    /// Whether checkpoints contain the model only. A run cannot resume from such checkpoints.
     pub save_only_model: bool,
-    /// Whether the parameters of the best checkpoint are loaded after the last step.
+    /// Whether to load the parameters of the best checkpoint after the last step.
     pub load_best_model_at_end: bool,
-    /// The evaluation figure that decides which checkpoint is best; `loss` by default.
+    /// The evaluation metric that decides which checkpoint is best; `loss` by default.
     pub metric_for_best_model: Option<String>,
-    /// Whether a larger figure is better; by default it is, unless its name ends in `loss`.
+    /// Whether a larger metric is better; by default it is, unless its name ends in `loss`.
     pub greater_is_better: Option<bool>,
     /// Seed of dropout, of the random choices of losses and of the batch order.
     pub seed: u64,
-    /// Seed of the batch order instead of `seed`.
+    /// Seed of the batch order; `seed` by default.
     pub data_seed: Option<u64>,
-    /// Whether the last batch of an epoch is dropped when it is not full.
+    /// Whether to drop the last batch of an epoch when it is not full.
     pub dataloader_drop_last: bool,
-    /// How rows become batches.
+    /// How rows are grouped into batches.
     pub batch_sampler: BatchSampler,
-    /// From which training set each batch is taken, when there are several.
+    /// From which training set each batch is drawn, when there are several.
     pub multi_dataset_batch_sampler: MultiDatasetBatchSampler,
     /// Name of the run in the plot and the model card.
     pub run_name: Option<String>,
-    /// Whether a resumed run begins the data of the current epoch again.
+    /// Whether a resumed run starts the current epoch again instead of skipping the batches that
+    /// were trained on.
     pub ignore_data_skip: bool,
     /// The checkpoint to resume from.
     pub resume_from_checkpoint: Option<ResumeFrom>,
-    /// Prepended to texts: one text for all, or a text for each column or training set.
+    /// Prompts prepended to texts: one for all texts, or one for each column or training set.
     pub prompts: Option<Prompts>,
     /// Maximum number of tokens in a forward and backward pass; a larger batch is computed in
     /// chunks by gradient caching. Not an argument of sentence-transformers.
@@ -170,7 +174,7 @@ impl TrainingArguments {
         self.to_map().into_iter().filter(|(name, value)| defaults[name] != *value).collect()
     }
 
-    /// How a run rounds the operands of its matrix products.
+    /// The precision to which a run rounds the operands of its matrix products.
     pub fn precision(&self) -> Precision {
         match (self.bf16, self.fp16) {
             (true, _) => Precision::BFloat16,
@@ -187,11 +191,11 @@ impl TrainingArguments {
         }
     }
 
-    /// Key of the evaluation figure that decides which checkpoint is best, with the prefix `eval_`;
+    /// Key of the evaluation metric that decides which checkpoint is best, with the prefix `eval_`;
     /// `None` when no argument needs it.
     pub fn best_metric(&self) -> Option<String> {
-        let asked = self.load_best_model_at_end || self.save_strategy == SaveStrategy::Best;
-        let name = self.metric_for_best_model.as_deref().or(asked.then_some("loss"))?;
+        let needed = self.load_best_model_at_end || self.save_strategy == SaveStrategy::Best;
+        let name = self.metric_for_best_model.as_deref().or(needed.then_some("loss"))?;
         Some(if name.starts_with("eval_") { name.to_owned() } else { format!("eval_{name}") })
     }
 

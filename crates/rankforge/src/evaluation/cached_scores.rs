@@ -1,5 +1,5 @@
 use rankforge_encoder::{EncoderError, PredictOptions, Score};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 /// Scores each pair once, however often it is asked: for several evaluations of the same pairs.
@@ -23,8 +23,10 @@ impl<S: Score> Score for CachedScores<S> {
     ) -> Result<Vec<f32>, EncoderError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = |pair: &(&str, &str)| (pair.0.to_owned(), pair.1.to_owned());
-        let unknown: Vec<(&str, &str)> =
+        let mut unknown: Vec<(&str, &str)> =
             pairs.iter().filter(|pair| !known.contains_key(&key(pair))).copied().collect();
+        let mut met = HashSet::new();
+        unknown.retain(|pair| met.insert(*pair));
         if !unknown.is_empty() {
             let scores = self.model.score(&unknown, options)?;
             known.extend(unknown.iter().map(key).zip(scores));

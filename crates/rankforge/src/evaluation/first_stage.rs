@@ -1,5 +1,5 @@
 use crate::error::Error;
-use crate::evaluation::relevance::{Figures, order, retrieval_figures};
+use crate::evaluation::relevance::{RankingMetrics, order, retrieval_metrics};
 use crate::evaluation::samples::{Candidates, RerankingSample};
 use crate::finite_scores::finite_scores;
 use crate::metrics::Metrics;
@@ -16,7 +16,7 @@ pub struct FirstStage {
     /// One for each query of the collection: its relevant texts, and the documents retrieved, best
     /// first.
     pub samples: Vec<RerankingSample>,
-    /// Figures of the ranking over all queries, measured against all relevant documents of the
+    /// Metrics of the ranking over all queries, measured against all relevant documents of the
     /// collection: `ndcg@k`, `mrr@k`, `map@depth`, `recall@depth`, `accuracy@1`.
     pub metrics: Metrics,
     relevant: Vec<Vec<bool>>,
@@ -110,7 +110,7 @@ fn relevant_texts<T>(
 }
 
 impl FirstStage {
-    /// The figures of [`FirstStage::metrics`] after a model has ranked the documents of each query
+    /// The metrics of [`FirstStage::metrics`] after a model has ranked the documents of each query
     /// again; equal scores keep the first stage's order.
     ///
     /// # Errors
@@ -143,13 +143,13 @@ impl FirstStage {
 
 fn measure(relevant: &[Vec<bool>], totals: &[usize], at_k: usize, depth: usize) -> Metrics {
     let queries = relevant.len() as f64;
-    let mut sum = Figures::default();
+    let mut sum = RankingMetrics::default();
     let (mut recall, mut accuracy) = (0.0, 0.0);
     for (flags, total) in relevant.iter().zip(totals) {
-        let figures = retrieval_figures(flags, *total, at_k);
-        sum.map += figures.map;
-        sum.mrr += figures.mrr;
-        sum.ndcg += figures.ndcg;
+        let metrics = retrieval_metrics(flags, *total, at_k);
+        sum.map += metrics.map;
+        sum.mrr += metrics.mrr;
+        sum.ndcg += metrics.ndcg;
         let found = flags.iter().filter(|flag| **flag).count();
         recall += found as f64 / (*total).max(1) as f64;
         accuracy += f64::from(u8::from(flags.first() == Some(&true)));

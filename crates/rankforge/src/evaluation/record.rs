@@ -26,7 +26,7 @@ pub(super) fn when(context: &EvaluationContext<'_>) -> String {
     }
 }
 
-/// Adds a row to a CSV file: epoch, steps and `figures`. A new file begins with `headers`.
+/// Adds a row to a CSV file: epoch, steps and `metrics`. A new file begins with `headers`.
 ///
 /// The whole file is written under a temporary name and renamed, so that a full disk cannot leave
 /// part of a row.
@@ -34,7 +34,7 @@ pub(super) fn append_row(
     context: &EvaluationContext<'_>,
     file_name: &str,
     headers: &[String],
-    figures: &[f64],
+    metrics: &[f64],
 ) -> Result<(), Error> {
     let Some(folder) = context.output_path else { return Ok(()) };
     let path = folder.join(file_name);
@@ -51,8 +51,8 @@ pub(super) fn append_row(
         text.extend(b"\r\n");
     }
     let epoch = if context.epoch == -1.0 { "-1".to_owned() } else { number(context.epoch) };
-    let figures: Vec<String> = figures.iter().map(|figure| number(*figure)).collect();
-    text.extend(csv_line(&[epoch, context.steps.to_string()], &figures));
+    let metrics: Vec<String> = metrics.iter().map(|metric| number(*metric)).collect();
+    text.extend(csv_line(&[epoch, context.steps.to_string()], &metrics));
     Ok(write_atomically(&path, &text)?)
 }
 

@@ -1,8 +1,8 @@
-//! Figures of one query's ranking with binary relevance.
+//! Metrics of one query's ranking with binary relevance.
 
-/// Figures of one query.
+/// Metrics of one query.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Figures {
+pub(super) struct RankingMetrics {
     /// Average precision.
     pub(super) map: f64,
     /// Inverse rank of the first relevant document.
@@ -32,17 +32,17 @@ pub(super) fn order(scores: &[f32], later_first: bool) -> Vec<usize> {
     order
 }
 
-/// Figures of scored documents: MRR and NDCG up to rank `k`, average precision over all documents.
+/// Metrics of scored documents: MRR and NDCG up to rank `k`, average precision over all documents.
 /// The ideal ranking of NDCG is the best order of these documents.
 ///
 /// Ties follow sentence-transformers and scikit-learn: MRR ranks the later document first, NDCG
 /// gives each document the average gain of its group, and average precision counts the group as one
 /// step.
-pub(super) fn figures(relevant: &[bool], scores: &[f32], k: usize) -> Figures {
+pub(super) fn metrics(relevant: &[bool], scores: &[f32], k: usize) -> RankingMetrics {
     assert_eq!(relevant.len(), scores.len(), "{} flags, {} scores", relevant.len(), scores.len());
     let total = relevant.iter().filter(|flag| **flag).count();
     if total == 0 {
-        return Figures::default();
+        return RankingMetrics::default();
     }
     let order = order(scores, true);
     let mrr = order
@@ -61,14 +61,14 @@ pub(super) fn figures(relevant: &[bool], scores: &[f32], k: usize) -> Figures {
         hits += group_hits;
         precision += group_hits as f64 / total as f64 * (hits as f64 / seen as f64);
     }
-    Figures { map: precision, mrr, ndcg: gain / ideal_gain(total, k) }
+    RankingMetrics { map: precision, mrr, ndcg: gain / ideal_gain(total, k) }
 }
 
-/// Figures of the first documents of a ranking: MRR and NDCG up to rank `k`, average precision over
+/// Metrics of the first documents of a ranking: MRR and NDCG up to rank `k`, average precision over
 /// all of them. The ideal ranking has all `total` relevant documents of the collection.
-pub(super) fn retrieval_figures(relevant: &[bool], total: usize, k: usize) -> Figures {
+pub(super) fn retrieval_metrics(relevant: &[bool], total: usize, k: usize) -> RankingMetrics {
     if total == 0 {
-        return Figures::default();
+        return RankingMetrics::default();
     }
     let hits =
         || relevant.iter().enumerate().filter(|(_, flag)| **flag).map(|(place, _)| place + 1);
@@ -77,5 +77,5 @@ pub(super) fn retrieval_figures(relevant: &[bool], total: usize, k: usize) -> Fi
     let precision: f64 =
         hits().enumerate().map(|(before, rank)| (before + 1) as f64 / rank as f64).sum();
     let most = total.min(relevant.len()).max(1);
-    Figures { map: precision / most as f64, mrr, ndcg: gain / ideal_gain(total, k) }
+    RankingMetrics { map: precision / most as f64, mrr, ndcg: gain / ideal_gain(total, k) }
 }

@@ -1,7 +1,7 @@
 use crate::error::Error;
 use crate::evaluation::evaluator::{EvaluationContext, Evaluator, with_name};
 use crate::evaluation::record;
-use crate::evaluation::relevance::{Figures, figures};
+use crate::evaluation::relevance::{RankingMetrics, metrics};
 use crate::evaluation::samples::{Candidates, RerankingSample};
 use crate::finite_scores::finite_scores;
 use crate::metrics::Metrics;
@@ -33,7 +33,7 @@ pub struct CrossEncoderRerankingEvaluator {
 const NAME: &str = "CrossEncoderRerankingEvaluator";
 
 impl CrossEncoderRerankingEvaluator {
-    /// An evaluator of `samples`, with `name` before the keys of its figures.
+    /// An evaluator of `samples`, with `name` before the keys of its metrics.
     ///
     /// # Errors
     /// When there is no sample.
@@ -77,19 +77,19 @@ impl CrossEncoderRerankingEvaluator {
         }
     }
 
-    /// The first stage's figures for a sample. Positives that it missed rank last, unless it missed
+    /// The first stage's metrics for a sample. Positives that it missed rank last, unless it missed
     /// all of them.
-    fn base(&self, sample: &RerankingSample) -> Option<Figures> {
+    fn base(&self, sample: &RerankingSample) -> Option<RankingMetrics> {
         let Candidates::Documents(documents) = &sample.candidates else { return None };
         let mut relevant: Vec<bool> =
             documents.iter().map(|text| sample.positive.contains(text)).collect();
         let found = relevant.iter().filter(|flag| **flag).count();
         if found == 0 {
-            return Some(Figures::default());
+            return Some(RankingMetrics::default());
         }
         relevant.resize(documents.len() + sample.positive.len().saturating_sub(found), true);
         let scores: Vec<f32> = (0..relevant.len()).rev().map(|score| score as f32).collect();
-        Some(figures(&relevant, &scores, self.at_k))
+        Some(metrics(&relevant, &scores, self.at_k))
     }
 
     fn csv_file(&self) -> String {
@@ -97,13 +97,13 @@ impl CrossEncoderRerankingEvaluator {
         format!("{NAME}{separator}{}_results_@{}.csv", self.name, self.at_k)
     }
 
-    fn log(&self, reranked: Figures, base: Option<Figures>, reporter: &dyn Reporter) {
+    fn log(&self, reranked: RankingMetrics, base: Option<RankingMetrics>, reporter: &dyn Reporter) {
         let k = self.at_k;
         let blank = " ".repeat(k.to_string().len());
         if base.is_some() {
             reporter.message(&format!("{blank}       Base  -> Reranked"));
         }
-        let columns = |figures: Figures| [figures.map, figures.mrr, figures.ndcg];
+        let columns = |metrics: RankingMetrics| [metrics.map, metrics.mrr, metrics.ndcg];
         let labels = [format!("MAP:{blank}   "), format!("MRR@{k}:  "), format!("NDCG@{k}: ")];
         for (row, (label, after)) in labels.iter().zip(columns(reranked)).enumerate() {
             let before =
@@ -162,13 +162,13 @@ impl<S: Score + ?Sized> Evaluator<S> for CrossEncoderRerankingEvaluator {
         let mut offset = 0;
         let each = rankings.iter().map(|(_, relevant)| {
             if !relevant.contains(&true) {
-                return Figures::default();
+                return RankingMetrics::default();
             }
             offset += relevant.len();
-            figures(relevant, &scores[offset - relevant.len()..offset], self.at_k)
+            metrics(relevant, &scores[offset - relevant.len()..offset], self.at_k)
         });
         let reranked = mean(&each.collect::<Vec<_>>());
-        let base: Vec<Figures> = self.samples.iter().filter_map(|s| self.base(s)).collect();
+        let base: Vec<RankingMetrics> = self.samples.iter().filter_map(|s| self.base(s)).collect();
         let base = (!base.is_empty()).then(|| mean(&base));
 
         let positives: Vec<usize> =
@@ -187,26 +187,26 @@ impl<S: Score + ?Sized> Evaluator<S> for CrossEncoderRerankingEvaluator {
         let k = self.at_k;
         if self.write_csv {
             let headers = ["MAP".to_owned(), format!("MRR@{k}"), format!("NDCG@{k}")];
-            let figures = [reranked.map, reranked.mrr, reranked.ndcg];
-            record::append_row(context, &self.csv_file(), &headers, &figures)?;
+            let metrics = [reranked.map, reranked.mrr, reranked.ndcg];
+            record::append_row(context, &self.csv_file(), &headers, &metrics)?;
         }
         let mut metrics = Metrics::new();
-        for (prefix, figures) in [("", Some(reranked)), ("base_", base)] {
-            if let Some(figures) = figures {
-                metrics.insert(format!("{prefix}map"), figures.map);
-                metrics.insert(format!("{prefix}mrr@{k}"), figures.mrr);
-                metrics.insert(format!("{prefix}ndcg@{k}"), figures.ndcg);
+        for (prefix, means) in [("", Some(reranked)), ("base_", base)] {
+            if let Some(means) = means {
+                metrics.insert(format!("{prefix}map"), means.map);
+                metrics.insert(format!("{prefix}mrr@{k}"), means.mrr);
+                metrics.insert(format!("{prefix}ndcg@{k}"), means.ndcg);
             }
         }
         Ok(metrics.with_prefix(&self.name))
     }
 }
 
-fn mean(figures: &[Figures]) -> Figures {
-    let mean = |figure: fn(&Figures) -> f64| {
-        figures.iter().map(figure).sum::<f64>() / figures.len() as f64
+fn mean(metrics: &[RankingMetrics]) -> RankingMetrics {
+    let mean = |metric: fn(&RankingMetrics) -> f64| {
+        metrics.iter().map(metric).sum::<f64>() / metrics.len() as f64
     };
-    Figures { map: mean(|f| f.map), mrr: mean(|f| f.mrr), ndcg: mean(|f| f.ndcg) }
+    RankingMetrics { map: mean(|f| f.map), mrr: mean(|f| f.mrr), ndcg: mean(|f| f.ndcg) }
 }
 
 /// `Min 1.0, Mean 2.0, Max 3.0`.

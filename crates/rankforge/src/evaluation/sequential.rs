@@ -3,7 +3,7 @@ use crate::evaluation::evaluator::{EvaluationContext, Evaluator};
 use crate::metrics::Metrics;
 use serde_json::json;
 
-/// Several evaluators, one after the other. Adds `sequential_score`, the primary figure of the last
+/// Several evaluators, one after the other. Adds `sequential_score`, the primary metric of the last
 /// one.
 pub struct SequentialEvaluator<M: ?Sized> {
     evaluators: Vec<Box<dyn Evaluator<M>>>,
@@ -54,7 +54,7 @@ impl<M: ?Sized> Evaluator<M> for SequentialEvaluator<M> {
                 let known: Vec<&str> = metrics.0.keys().map(String::as_str).collect();
                 Error::argument(
                     evaluator.class_name(),
-                    format!("a figure `{primary}`"),
+                    format!("a metric `{primary}`"),
                     known.join(", "),
                 )
             })?;

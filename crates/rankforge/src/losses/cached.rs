@@ -1,32 +1,43 @@
 use crate::error::Error;
 use crate::losses::examples::Examples;
 use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
+use crate::losses::table::NamedLoss;
 use rankforge_encoder::ModelKind;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-/// A loss that has a cached form in sentence-transformers.
-pub trait Cacheable: Loss + Default + DeserializeOwned {
-    /// Name of the cached form.
+/// A loss that has a variant with gradient caching in sentence-transformers.
+pub trait Cacheable: NamedLoss + Default {
+    /// Name of the variant with gradient caching.
     const CACHED_NAME: &'static str;
 }
 
-/// A loss with gradient caching: the same numbers, memory for `mini_batch_size` sequences. The
-/// caching itself is the trainer's and serves every loss that sets a size.
+/// A loss with gradient caching: value and gradients are those of the whole batch, while
+/// activations are kept for `mini_batch_size` sequences only. The trainer does the caching, for
+/// every loss with a [`Loss::mini_batch_size`].
 ///
 /// # Paper
 /// Gao et al. 2021, Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup,
 /// arXiv:2101.06983.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cached<L> {
-    /// The loss.
+    /// The inner loss.
     pub loss: L,
-    /// Sequences in a forward and backward pass.
+    /// Maximum number of sequences in one forward and backward pass; 32 by default.
     pub mini_batch_size: usize,
 }
 
-/// The field of [`Cached`] beside those of its loss.
+const CITATION: &str = "@misc{gao2021scaling,
+    title={Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup},
+    author={Luyu Gao and Yunyi Zhang and Jiawei Han and Jamie Callan},
+    year={2021},
+    eprint={2101.06983},
+    archivePrefix={arXiv},
+    primaryClass={cs.LG}
+}";
+
+/// The setting that [`Cached`] adds to those of the inner loss.
 const SIZE: &str = "mini_batch_size";
 
 impl<L: Default> Default for Cached<L> {
@@ -44,7 +55,7 @@ impl<'de, L: Cacheable> Deserialize<'de> for Cached<L> {
         }
         cached.loss = serde_json::from_value(Value::Object(fields)).map_err(|error| {
             let message = error.to_string();
-            // The loss inside lists its own settings only.
+            // serde lists the settings of the inner loss only.
             let unknown = message.starts_with("unknown field");
             D::Error::custom(if unknown { format!("{message}, or `{SIZE}`") } else { message })
         })?;
@@ -52,9 +63,14 @@ impl<'de, L: Cacheable> Deserialize<'de> for Cached<L> {
     }
 }
 
+impl<L: Cacheable> NamedLoss for Cached<L> {
+    const NAME: &'static str = L::CACHED_NAME;
+    const CITATION: &'static str = CITATION;
+}
+
 impl<L: Cacheable> Loss for Cached<L> {
     fn name(&self) -> &'static str {
-        L::CACHED_NAME
+        Self::NAME
     }
 
     fn config(&self) -> Value {
@@ -64,14 +80,7 @@ impl<L: Cacheable> Loss for Cached<L> {
     }
 
     fn citation(&self) -> &'static str {
-        "@misc{gao2021scaling,
-    title={Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup},
-    author={Luyu Gao and Yunyi Zhang and Jiawei Han and Jamie Callan},
-    year={2021},
-    eprint={2101.06983},
-    archivePrefix={arXiv},
-    primaryClass={cs.LG}
-}"
+        Self::CITATION
     }
 
     fn mini_batch_size(&self) -> Option<usize> {
@@ -99,7 +108,7 @@ impl<L: Cacheable> Loss for Cached<L> {
 }
 
 impl<L: Cacheable> Cached<L> {
-    /// An error of the loss inside, under the name that the user knows.
+    /// Replaces the name of the inner loss in an error by that of this loss, which the user knows.
     fn under_own_name(&self, error: Error) -> Error {
         let (inner, outer) = (self.loss.name(), self.name());
         let renamed = |text: String| match text.strip_prefix(inner) {

@@ -4,42 +4,55 @@ use crate::losses::settings::{Settings, settings};
 use rankforge_base::nearest;
 use serde::de::DeserializeOwned;
 
-/// Makes the loss of a name from its settings.
+/// Builds a loss from its name and settings.
 type Build = fn(&'static str, &Settings) -> Result<Box<dyn Loss>, Error>;
 
-/// A loss that recipes know by its name.
+/// A loss that a table can list.
+pub trait NamedLoss: Loss + DeserializeOwned {
+    /// Name as in sentence-transformers.
+    const NAME: &'static str;
+    /// BibTeX of the paper, for the model card; empty when there is none.
+    const CITATION: &'static str;
+}
+
+/// An entry of a table of losses.
 pub struct LossEntry {
     /// Name as in sentence-transformers.
     pub name: &'static str,
+    /// BibTeX of the paper; empty when there is none.
+    pub citation: &'static str,
     build: Build,
 }
 
 impl LossEntry {
-    /// The entry of a loss whose settings are its fields.
-    pub(crate) const fn of<L: Loss + DeserializeOwned + 'static>(name: &'static str) -> LossEntry {
+    /// The entry of a loss that is deserialized from its settings.
+    pub(crate) const fn of<L: NamedLoss + 'static>() -> LossEntry {
         let build = |name: &'static str, options: &Settings| -> Result<Box<dyn Loss>, Error> {
             let loss: L = settings(name, options)?;
             loss.check()?;
             Ok(Box::new(loss))
         };
-        LossEntry { name, build }
+        LossEntry { name: L::NAME, citation: L::CITATION, build }
     }
 
-    /// The loss with these settings.
+    /// Builds the loss with these settings.
     ///
     /// # Errors
-    /// An unknown setting (the known ones are listed), or an unusable value.
+    /// An unknown setting (the error lists the known ones), or an invalid value.
     pub fn build(&self, options: &Settings) -> Result<Box<dyn Loss>, Error> {
         (self.build)(self.name, options)
     }
 }
 
-/// The names of a table of losses.
+/// The names of the losses in a table.
 pub fn names(table: &[LossEntry]) -> Vec<&'static str> {
     table.iter().map(|entry| entry.name).collect()
 }
 
-/// Builds the loss `name` of a table.
+/// Builds the loss called `name` in a table.
+///
+/// # Errors
+/// An unknown name or setting (the error lists the known ones), or an invalid value.
 pub(crate) fn build(
     table: &[LossEntry],
     name: &str,

@@ -1,7 +1,8 @@
 use crate::model_card::names::with_thousands;
-use rankforge_encoder::{HeadStage, Mlp, Positions, TextModel};
+use rankforge_encoder::{ADAPTER_MODULE, HeadStage, Mlp, Positions, TextModel};
 
-/// The model as a tree: the transformer's shape and what follows it.
+/// The modules of the model as a tree: the encoder with its dimensions, then the modules of the
+/// head.
 pub(super) fn tree(model: &dyn TextModel) -> String {
     let architecture = model.model().architecture();
     let encoder = &architecture.encoder;
@@ -39,7 +40,10 @@ pub(super) fn tree(model: &dyn TextModel) -> String {
     for (index, stage) in architecture.head.iter().enumerate() {
         lines.push(format!("  ({}): {}", index + 1, stage_name(stage)));
     }
-    let parameters = with_thousands(model.model().parameters().layout().len());
+    // A saved model has its adapters merged into the weights.
+    let saved =
+        architecture.parameters.iter().filter(|spec| spec.parts[0].module != ADAPTER_MODULE);
+    let parameters = with_thousands(saved.map(|spec| spec.rows * spec.columns).sum());
     lines.push(format!(")  # {parameters} parameters"));
     lines.join("\n")
 }

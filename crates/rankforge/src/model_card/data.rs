@@ -5,72 +5,74 @@ use crate::trainer_state::TrainerState;
 use rankforge_data::RowSource;
 use serde::{Deserialize, Serialize};
 
-/// The fields of a card that are not known from the run.
+/// The fields of a model card that do not follow from the model and the run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelCardData {
-    /// Language codes.
+    /// Language codes, such as `en`.
     pub language: Vec<String>,
-    /// Licence identifier.
+    /// License identifier, such as `apache-2.0`.
     pub license: Option<String>,
-    /// Title; by default it is made from the name of the base model.
+    /// Title; by default, it is built from the names of the base model and the training sets.
     pub model_name: Option<String>,
-    /// Name that the usage examples load; by default a placeholder.
+    /// Model name in the usage examples; a placeholder by default.
     pub model_id: Option<String>,
     /// Names of the training sets.
     pub train_datasets: Vec<DatasetName>,
     /// Names of the evaluation sets.
     pub eval_datasets: Vec<DatasetName>,
-    /// What the model is for; the default depends on its kind.
+    /// Task of the model; the default depends on the kind of model.
     pub task_name: Option<String>,
-    /// Tags besides those that are known from the run.
+    /// Tags in addition to those that follow from the model and the run.
     pub tags: Vec<String>,
 }
 
-/// The name of a data set, and where it is on the Hugging Face Hub.
+/// The name of a data set, and its location on the Hugging Face Hub.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatasetName {
-    /// Name.
+    /// Display name; `id` by default.
     pub name: Option<String>,
-    /// Its `owner/name` on the Hugging Face Hub.
+    /// `owner/name` on the Hugging Face Hub.
     pub id: Option<String>,
-    /// Its revision there.
+    /// Revision on the Hugging Face Hub: a commit hash.
     pub revision: Option<String>,
 }
 
-/// Seconds of a run.
+/// Durations of a run, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Timing {
-    /// In training steps and checkpoints.
+    /// Training, including checkpoints.
     pub training: f64,
-    /// In evaluation.
+    /// Evaluation.
     pub evaluation: f64,
 }
 
-/// A run, as the card describes it.
+/// What a model card reports about a training run.
 pub struct TrainingReport<'a> {
-    /// How the model was trained.
+    /// Arguments of the run.
     pub arguments: &'a TrainingArguments,
-    /// The log, and the best step.
+    /// State of the trainer, with the log and the best step.
     pub state: &'a TrainerState,
-    /// What it was trained on.
+    /// Training sets.
     pub train_sets: Vec<ReportedSet<'a>>,
-    /// What the evaluation loss is computed on.
+    /// Evaluation sets, on which the evaluation loss is computed.
     pub eval_sets: Vec<ReportedSet<'a>>,
-    /// The latest result of each evaluator.
+    /// Latest result of each evaluator.
     pub evaluations: &'a [EvaluationResult],
-    /// How long it took.
+    /// Durations of training and evaluation.
     pub timing: Timing,
 }
 
-/// A training or evaluation set, as the card describes it.
+/// A training or evaluation set in a report.
 #[derive(Clone, Copy)]
 pub struct ReportedSet<'a> {
-    /// Its name; empty when there is one.
+    /// Name; may be empty when there is only one set.
     pub name: &'a str,
-    /// Its rows.
+    /// Rows of the set.
     pub rows: &'a dyn RowSource,
-    /// Its loss.
+    /// Text columns that were chosen, in their order; `None` means all but the label.
+    pub columns: Option<&'a [String]>,
+    /// Loss of the set.
     pub loss: &'a dyn Loss,
 }

@@ -7,16 +7,16 @@ use rankforge_data::{Rows, Value};
 use rankforge_encoder::{Input, Tokenizer};
 use std::collections::BTreeMap;
 
-/// Number of rows in the statistics.
+/// Maximum number of rows that the statistics are computed on.
 const STATISTICS_ROWS: usize = 100;
-/// Number of rows that are shown.
+/// Maximum number of sample rows.
 const SAMPLES: usize = 3;
-/// Number of characters of a text that are shown.
+/// Maximum number of characters of a sample text.
 const SAMPLE_CHARACTERS: usize = 1000;
-/// Number of items of a list that are shown.
+/// Maximum number of items of a sample list.
 const SAMPLE_ITEMS: usize = 5;
 
-/// A data set as the card describes it.
+/// The description of a data set, for the template of the card.
 #[derive(Debug, serde::Serialize)]
 pub(super) struct Description {
     kind: &'static str,
@@ -31,10 +31,10 @@ pub(super) struct Description {
     loss_config: String,
 }
 
-/// Names, size, statistics and samples of rows.
+/// Describes a data set: names, size, statistics and samples.
 ///
 /// # Errors
-/// When the tokenizer cannot read a text.
+/// A row that cannot be read, or a text that the tokenizer cannot encode.
 pub(super) fn describe(
     kind: &'static str,
     set: &ReportedSet<'_>,
@@ -146,7 +146,7 @@ fn distinct(values: &[Value]) -> BTreeMap<String, usize> {
     counts
 }
 
-/// Each value with its share.
+/// Each distinct value with its share of the rows, in percent.
 fn shares(values: &[Value]) -> String {
     let counts = distinct(values);
     let about = if counts.len() > 1 { "~" } else { "" };
@@ -221,7 +221,7 @@ fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// Escapes what would end a table cell or open an HTML tag.
+/// Escapes the characters that would end a Markdown table cell or start an HTML tag.
 fn html(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -236,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sample_cannot_break_its_table() {
+    fn samples_are_escaped_and_truncated() {
         let value = Value::Text("a | b\n<script>".to_owned());
         assert_eq!(sample(&value), "a &#124; b<br>&lt;script&gt;");
         let long = sample(&Value::Text("é".repeat(1001)));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_shares_and_a_single_value_is_exact() {
+    fn labels_are_counted_in_percent() {
         let two = [Value::Integer(0), Value::Integer(0), Value::Integer(1)];
         assert_eq!(shares(&two), "<ul><li>0: ~66.67%</li><li>1: ~33.33%</li></ul>");
         assert_eq!(shares(&two[..2]), "<ul><li>0: 100.00%</li></ul>");

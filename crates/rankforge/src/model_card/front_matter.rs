@@ -1,4 +1,4 @@
-//! The YAML at the top of a card.
+//! The YAML front matter of a model card.
 
 use crate::model_card::data::{ModelCardData, TrainingReport};
 use crate::model_card::names::{model_link, num_labels, title};
@@ -43,7 +43,7 @@ pub(super) fn front_matter(
         fields.insert("license", license.as_str().into());
     }
     fields.insert("tags", tags.into());
-    // A local path is of no use to a reader of the card.
+    // A local path would mean nothing to readers of the card.
     if model_link(model.base_model()).starts_with('[') {
         fields.insert("base_model", model.base_model().into());
     }
@@ -68,7 +68,7 @@ pub(super) fn front_matter(
     yaml
 }
 
-/// A value in YAML's block style; texts are quoted as JSON, which YAML reads.
+/// Appends a value in YAML's block style. Strings are quoted as in JSON, which is valid YAML.
 fn push_yaml(yaml: &mut String, value: &Value, indent: usize) {
     let pad = " ".repeat(indent);
     match value {
@@ -80,7 +80,7 @@ fn push_yaml(yaml: &mut String, value: &Value, indent: usize) {
             }
         }
         Value::Object(map) => {
-            // The first field of an item follows the dash.
+            // The first field of an object in a list is on the line of the dash.
             let mut inline = yaml.ends_with('-');
             if !inline {
                 yaml.push('\n');
@@ -88,7 +88,7 @@ fn push_yaml(yaml: &mut String, value: &Value, indent: usize) {
             for (name, field) in map {
                 yaml.push_str(&if inline { " ".to_owned() } else { pad.clone() });
                 yaml.push_str(&format!("{name}:"));
-                // A list has the indentation of its field.
+                // The dashes of a list are in the column of its key.
                 push_yaml(yaml, field, if field.is_array() { indent } else { indent + 2 });
                 inline = false;
             }
@@ -98,7 +98,7 @@ fn push_yaml(yaml: &mut String, value: &Value, indent: usize) {
     }
 }
 
-/// Whether YAML reads the text as the same text without quotes.
+/// Whether YAML reads the text without quotes as the same string.
 fn is_plain(text: &str) -> bool {
     let letters = |c: char| c.is_ascii_alphanumeric() || "-_/.".contains(c);
     let inner = |c: char| letters(c) || c == ' ' || c == ':' || c == '@';
@@ -116,7 +116,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn front_matter_is_block_style_yaml_with_quotes_where_they_are_needed() {
+    fn yaml_is_in_block_style_and_quotes_strings_where_needed() {
         let mut yaml = "model-index:".to_owned();
         let value = json!([{"name": "a: b", "results": [{"task": {"type": "x"}, "value": 0.5}]}]);
         push_yaml(&mut yaml, &value, 0);

@@ -3,17 +3,17 @@
 use crate::model_card::data::{DatasetName, ModelCardData};
 use rankforge_encoder::{ModelKind, TextModel};
 
-/// Maximum length of the list of data set names in the first sentence; longer ones are counted
-/// instead.
+/// Maximum length in bytes of a list of names. The card shows their number instead of a longer
+/// list.
 const LONGEST_DATASET_NAMES: usize = 200;
 
-/// Labels of a cross-encoder; `None` for a dual encoder.
+/// Number of output labels of a cross-encoder; `None` for a dual encoder.
 pub(super) fn num_labels(model: &dyn TextModel) -> Option<usize> {
     let outputs = model.model().architecture().output_columns();
     (model.kind() == ModelKind::CrossEncoder).then_some(outputs)
 }
 
-/// `1234567` as `1,234,567`.
+/// Formats a number with thousands separators: `1,234,567`.
 pub(super) fn with_thousands(count: usize) -> String {
     let digits = count.to_string();
     let mut grouped = String::new();
@@ -26,7 +26,7 @@ pub(super) fn with_thousands(count: usize) -> String {
     grouped
 }
 
-/// The title: the given name, or one made of kind, base model and data sets.
+/// The title: the given name, or one built from kind, base model and data sets.
 pub(super) fn title(model: &dyn TextModel, data: &ModelCardData, datasets: &[String]) -> String {
     if let Some(name) = &data.model_name {
         return name.clone();
@@ -43,7 +43,7 @@ pub(super) fn title(model: &dyn TextModel, data: &ModelCardData, datasets: &[Str
     }
 }
 
-/// `a`, `a and b`, `a, b and c`, or their number when that is too long.
+/// Joins names as `a`, `a and b` or `a, b and c`. Gives their number when the result is too long.
 pub(super) fn joined_names(names: &[impl AsRef<str>]) -> String {
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
     let joined = match names.as_slice() {
@@ -54,7 +54,7 @@ pub(super) fn joined_names(names: &[impl AsRef<str>]) -> String {
     if joined.len() > LONGEST_DATASET_NAMES { names.len().to_string() } else { joined }
 }
 
-/// A data set's name, as a link when it is on the Hub.
+/// A data set's name, as a Markdown link when it is on the Hub; `None` without a name.
 pub(super) fn dataset_link(dataset: &DatasetName) -> Option<String> {
     let name = dataset.name.as_ref().or(dataset.id.as_ref())?;
     Some(match &dataset.id {
@@ -63,7 +63,7 @@ pub(super) fn dataset_link(dataset: &DatasetName) -> Option<String> {
     })
 }
 
-/// A link for a name on the Hub; a local path unchanged.
+/// A Markdown link for a model on the Hub; a local path in backticks.
 pub(super) fn model_link(name: &str) -> String {
     let parts: Vec<&str> = name.split('/').collect();
     let hub =
@@ -87,14 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn names_are_joined_until_they_are_too_many() {
+    fn names_are_joined_or_counted() {
         assert_eq!(joined_names(&["a", "b", "c"]), "a, b and c");
         let long = vec!["name of a data set"; 20];
         assert_eq!(joined_names(&long), "20");
     }
 
     #[test]
-    fn a_local_path_is_no_link() {
+    fn a_local_path_is_not_a_link() {
         assert_eq!(model_link("org/name"), "[org/name](https://huggingface.co/org/name)");
         assert_eq!(model_link("/models/org/name"), "`/models/org/name`");
         assert_eq!(model_link("./name"), "`./name`");

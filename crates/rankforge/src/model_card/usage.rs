@@ -6,42 +6,44 @@ use rankforge_data::{Rows, Value};
 use rankforge_encoder::{EncoderError, ModelKind, PredictOptions, TextModel};
 use serde::Serialize;
 
-/// Rows in the examples.
+/// Maximum number of pairs in the examples.
 const EXAMPLES: usize = 5;
 
 /// The examples of the usage section.
 #[derive(Debug, Serialize)]
 pub(super) struct Usage {
     model_id: String,
-    /// Pairs of a reranker, as Python lists.
+    /// Pairs of texts, as Python lists.
     pairs: Vec<String>,
-    /// What `predict` gives, or its shape.
+    /// The scores that `predict` returns, or their shape.
     scores: String,
-    /// First text of the first pair, as a Python string.
+    /// The first text of the first pair, as a Python string.
     query: String,
-    /// Texts ranked for it, as Python strings.
+    /// The texts to rank for the query, as Python strings.
     documents: Vec<String>,
-    /// The two text columns, for the command line.
+    /// Names of the two text columns, separated by a comma, for the command line.
     columns: String,
 }
 
-/// Examples from the first training rows, or built-in ones.
+/// Builds the examples from the first training rows, or from built-in pairs.
 ///
 /// # Errors
-/// When the examples cannot be scored.
+/// Rows that cannot be read, or examples that the model cannot score.
 pub(super) fn snippets(
     model: &dyn TextModel,
     data: &ModelCardData,
     report: Option<&TrainingReport<'_>>,
 ) -> Result<Usage, Error> {
-    let first = match report.and_then(|report| report.train_sets.first()) {
+    let set = report.and_then(|report| report.train_sets.first());
+    let first = match set {
         None => None,
         Some(set) => {
-            let numbers: Vec<usize> = (0..set.rows.len().min(EXAMPLES)).collect();
-            Some(set.rows.read(&numbers)?)
+            let indices: Vec<usize> = (0..set.rows.len().min(EXAMPLES)).collect();
+            Some(set.rows.read(&indices)?)
         }
     };
-    let found = first.as_ref().and_then(pairs_of);
+    let chosen = set.and_then(|set| set.columns);
+    let found = first.as_ref().and_then(|rows| pairs_of(rows, chosen));
     let (columns, pairs) = found.unwrap_or_else(|| {
         let pairs = [
             ("How many calories are in an egg?", "A large egg has about 72 calories."),
@@ -71,8 +73,8 @@ pub(super) fn snippets(
     })
 }
 
-/// What `predict` gives for the pairs; `None` for a model that does not score or whose scores are
-/// not finite, which is no reason to lose a checkpoint.
+/// The scores that `predict` returns for the pairs. `None` for a model that does not score pairs,
+/// and for scores that are not finite: they must not keep a checkpoint from being written.
 fn scores(model: &dyn TextModel, pairs: &[(&str, &str)]) -> Result<Option<String>, Error> {
     let Some(model) = model.as_score() else { return Ok(None) };
     let scores = match model.score(pairs, &PredictOptions::default()) {
@@ -83,11 +85,25 @@ fn scores(model: &dyn TextModel, pairs: &[(&str, &str)]) -> Result<Option<String
     Ok(Some(format!("[{}]", scores.join(" "))))
 }
 
-/// The first two text columns of the first rows; a list column gives its texts for the first row.
-fn pairs_of(rows: &Rows) -> Option<(String, Vec<(&str, &str)>)> {
-    let mut texts =
-        rows.columns().iter().filter(|(name, _)| !LABEL_COLUMNS.contains(&name.as_str()));
-    let (first, second) = (texts.next()?, texts.next()?);
+/// Names of the first two text columns, and pairs of their texts in the first rows. When the second
+/// column holds lists, the pairs are those of the first row.
+fn pairs_of<'a>(
+    rows: &'a Rows,
+    chosen: Option<&[String]>,
+) -> Option<(String, Vec<(&'a str, &'a str)>)> {
+    let columns = rows.columns();
+    let [first, second] = match chosen {
+        Some([first, second, ..]) => {
+            let named = |name: &String| columns.iter().find(|(known, _)| known == name);
+            [named(first)?, named(second)?]
+        }
+        Some(_) => return None,
+        None => {
+            let is_text = |name: &str| !LABEL_COLUMNS.contains(&name);
+            let mut texts = columns.iter().filter(|(name, _)| is_text(name));
+            [texts.next()?, texts.next()?]
+        }
+    };
     let columns = format!("{},{}", first.0, second.0);
     let pairs: Vec<(&str, &str)> = match second.1.first()? {
         Value::List(documents) => {

@@ -88,7 +88,7 @@ pub struct CorrelationSection {
     /// The first rows only.
     #[serde(default)]
     pub limit: Option<NonZeroUsize>,
-    /// Prefix of the figures' keys.
+    /// Prefix of the metrics' keys.
     #[serde(default)]
     pub name: Option<String>,
     /// Maximum number of pairs in a batch.
@@ -110,7 +110,8 @@ impl CorrelationSection {
         let names = rows.column_names();
         let [first, second, score] = names[..] else {
             let place = self.path.display().to_string();
-            let expected = "three columns, named in this order: first text, second text, score";
+            let expected = "three columns in this order: first text, second text, score (choose \
+                            them with `columns`)";
             return Err(Error::rows(place, expected, names.join(", ")));
         };
         let name = self.name.as_deref().unwrap_or(NO_NAME);
@@ -138,7 +139,7 @@ pub struct RerankingSection {
     /// The first samples, or queries, only.
     #[serde(default)]
     pub limit: Option<NonZeroUsize>,
-    /// Prefix of the figures' keys.
+    /// Prefix of the metrics' keys.
     #[serde(default)]
     pub name: Option<String>,
     /// Maximum number of pairs in a batch.

@@ -1,7 +1,7 @@
 //! Mined rows of a recipe, kept in its output directory so that a resumed run does not mine again.
 //!
-//! Beside the rows stands a key that holds everything they depend on: the options, and path, size
-//! and modification time of every file that was read. Rows whose key differs are mined again.
+//! A key beside the rows holds everything that they depend on: the options, and path, size and
+//! modification time of every file that was read. Rows whose key differs are mined again.
 
 use crate::error::Error;
 use crate::recipe::sections::{DatasetSection, MiningSection};
@@ -13,8 +13,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// The mined rows of `dataset`: those of an earlier run in `folder`, or new ones, which are kept
-/// there as `NAME.jsonl`.
+/// The mined rows of `dataset`: those that an earlier run left in `rows_file`, or new ones, which
+/// are written there.
 ///
 /// # Errors
 /// Models, rows or options that cannot be used, a file that cannot be read or written, or a request
@@ -22,23 +22,22 @@ use std::time::UNIX_EPOCH;
 pub(super) fn mined_rows(
     dataset: &DatasetSection,
     mining: &MiningSection,
-    folder: &Path,
-    name: &str,
+    rows_file: &Path,
     options: &LoadOptions,
     stop: &Stop,
 ) -> Result<Rows, Error> {
-    let rows_file = folder.join(format!("{name}.jsonl"));
-    let key_file = folder.join(format!("{name}.key.json"));
-    let key = key(dataset, mining)?;
+    let key_file = rows_file.with_extension("key.json");
+    let key = key(dataset, mining, options)?;
     if read_key(&key_file).as_ref() == Some(&key) && rows_file.is_file() {
         options.reporter.message(&format!("using the rows mined before: {}", rows_file.display()));
     } else {
+        let folder = rows_file.parent().expect("a file in the output directory");
         std::fs::create_dir_all(folder).map_err(FileError::io(folder))?;
         let pairs = load_rows(&dataset.location())?;
         let models = mining.sources.open(options)?;
         remove(&key_file)?;
         let miner = models.miner(mining.options.clone(), options.reporter.clone());
-        let mined = miner.mine_to_file(&pairs, &rows_file, stop)?;
+        let mined = miner.mine_to_file(&pairs, rows_file, stop)?;
         let text = serde_json::to_string_pretty(&key).expect("plain data is JSON");
         write_atomically(&key_file, text.as_bytes())?;
         let (rows, path) = (mined.summary.rows, rows_file.display());
@@ -48,7 +47,11 @@ pub(super) fn mined_rows(
     Ok(load_rows(&Location::new(rows_file))?)
 }
 
-fn key(dataset: &DatasetSection, mining: &MiningSection) -> Result<Json, Error> {
+fn key(
+    dataset: &DatasetSection,
+    mining: &MiningSection,
+    load: &LoadOptions,
+) -> Result<Json, Error> {
     let sources = &mining.sources;
     let paths = [Some(&dataset.path), Some(&sources.model)];
     let optional = [sources.cross_encoder.as_ref(), sources.corpus.as_ref()];
@@ -65,6 +68,14 @@ fn key(dataset: &DatasetSection, mining: &MiningSection) -> Result<Json, Error> 
             "corpus_column": sources.corpus_column,
         },
         "options": mining.options,
+        "load": {
+            "precision": load.precision.to_string(),
+            "max_length": load.max_length,
+            "truncate_dim": load.truncate_dim,
+            "num_labels": load.num_labels,
+            "activation_fn": load.activation_fn.map(|activation| format!("{activation:?}")),
+            "seed": load.seed,
+        },
         "files": files,
     }))
 }
@@ -95,5 +106,46 @@ fn remove(path: &Path) -> Result<(), FileError> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(FileError::io(path)(error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mining::MiningOptions;
+    use crate::recipe::sections::MiningSources;
+    use rankforge_kernels::Precision;
+
+    #[test]
+    fn the_key_holds_what_the_rows_depend_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, name).expect("written");
+            path
+        };
+        let dataset =
+            DatasetSection { path: file("pairs.jsonl"), split: None, columns: None, limit: None };
+        let sources = MiningSources { model: file("model"), ..MiningSources::default() };
+        let options = MiningOptions::default();
+        let mining = MiningSection { sources, mine_eval_dataset: false, options };
+        let load = LoadOptions::default();
+        let first = key(&dataset, &mining, &load).expect("a key");
+        assert_eq!(key(&dataset, &mining, &load).expect("a key"), first);
+
+        let half = LoadOptions { precision: Precision::BFloat16, ..LoadOptions::default() };
+        let short = LoadOptions { max_length: Some(16), ..LoadOptions::default() };
+        let narrow = LoadOptions { truncate_dim: Some(8), ..LoadOptions::default() };
+        for other in [half, short, narrow] {
+            assert_ne!(key(&dataset, &mining, &other).expect("a key"), first);
+        }
+        let options = MiningOptions { num_negatives: 7, ..MiningOptions::default() };
+        let more = MiningSection { options, ..mining.clone() };
+        assert_ne!(key(&dataset, &more, &load).expect("a key"), first);
+        std::fs::write(&dataset.path, "longer than before").expect("written");
+        assert_ne!(key(&dataset, &mining, &load).expect("a key"), first);
+        std::fs::remove_file(&dataset.path).expect("removed");
+        let error = key(&dataset, &mining, &load).unwrap_err().to_string();
+        assert!(error.contains("pairs.jsonl"), "{error}");
     }
 }

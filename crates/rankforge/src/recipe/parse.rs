@@ -154,7 +154,7 @@ fn read_mining(document: &Document, table: Table) -> Result<MiningSection, Error
 /// `[loss]`: a name, and the settings of the loss.
 fn read_loss(document: &Document, mut table: Table) -> Result<Box<dyn Loss>, Error> {
     let name = match table.remove("name") {
-        None => "BinaryCrossEntropyLoss".to_owned(),
+        None => CROSS_ENCODER_LOSSES[0].name.to_owned(),
         Some(Value::String(name)) => name,
         Some(other) => {
             let message = format!("expected the name of a loss, got {other}");
@@ -169,18 +169,40 @@ fn read_loss(document: &Document, mut table: Table) -> Result<Box<dyn Loss>, Err
         // A message of serde about the settings as a whole.
         Error::Argument { field, got, .. } if field == name => document.explain("loss", &got),
         Error::Argument { field, expected, got } => {
-            document.refuse(&format!("loss.{field}"), format!("expected {expected}, got {got}"))
+            // A loss says whose setting it is.
+            let setting = field.strip_prefix(&format!("{name}.")).unwrap_or(&field);
+            document.refuse(&format!("loss.{setting}"), format!("expected {expected}, got {got}"))
         }
         other => other,
     })
 }
 
+/// A section as JSON.
+///
+/// # Errors
+/// A number that JSON lacks: it would become null, which stands for no value.
 fn to_json(document: &Document, section: &str, table: Table) -> Result<Settings, Error> {
-    let unlike_json =
-        |error| document.refuse(section, format!("expected values that JSON has: {error}"));
-    match serde_json::to_value(table).map_err(unlike_json)? {
+    if let Some((at, number)) = not_finite(&Value::Table(table.clone()), section) {
+        return Err(document.refuse(&at, format!("expected a finite number, got {number}")));
+    }
+    match serde_json::to_value(table).expect("TOML values are JSON values") {
         serde_json::Value::Object(map) => Ok(map),
         _ => unreachable!("a table is an object"),
+    }
+}
+
+/// The first number that is not finite, and its path.
+fn not_finite(value: &Value, at: &str) -> Option<(String, f64)> {
+    match value {
+        Value::Float(number) if !number.is_finite() => Some((at.to_owned(), *number)),
+        Value::Table(table) => {
+            table.iter().find_map(|(name, value)| not_finite(value, &format!("{at}.{name}")))
+        }
+        Value::Array(values) => {
+            let mut values = values.iter().enumerate();
+            values.find_map(|(index, value)| not_finite(value, &format!("{at}[{index}]")))
+        }
+        _ => None,
     }
 }
 
@@ -231,6 +253,18 @@ mod tests {
             ("[loss]\nname = \"BinaryCrosEntropyLoss\"", "r.toml, line 4", "did you mean `Binary"),
             ("[loss]\npos_wieght = 2", "r.toml, line 4", "did you mean `pos_weight`?"),
             ("[loss]\npos_weight = \"x\"", "r.toml, line 3", "\"x\""),
+            ("[loss]\npos_weight = -2", "r.toml, line 4: `loss.pos_weight`", "got -2"),
+            (
+                "[loss]\npos_weight = inf",
+                "r.toml, line 4: `loss.pos_weight`",
+                "finite number, got inf",
+            ),
+            ("[arguments]\nseed = 1\nlogging_steps = nan", "r.toml, line 5", "got NaN"),
+            (
+                "[arguments]\nlogging_steps = \"x\"",
+                "r.toml, line 4: `arguments.logging_steps`: expected a number of steps",
+                "\"x\"",
+            ),
             ("[arguments]\nlearning_rate = -1", "r.toml, line 4: `arguments.learning_rate`", "-1"),
             ("[mining]\nmodel = \"m\"\nrange_mim = 2", "r.toml, line 5", "`range_min`"),
             ("[mining]\nrange_min = 2", "r.toml, line 3", "`model`"),

@@ -6,10 +6,10 @@ use crate::model_card::{DatasetName, ModelCardData};
 use crate::recipe::mined_cache::mined_rows;
 use crate::recipe::parse::Recipe;
 use crate::recipe::sections::DatasetSection;
-use crate::training::{TrainOutput, Trainer, TrainingSet};
+use crate::training::{TrainOutput, Trainer, TrainingSet, check_destination};
 use rankforge_base::Stop;
 use rankforge_data::{Rows, load_rows};
-use rankforge_encoder::{CrossEncoder, LoadOptions, MODEL_DIRECTORY, TextModel};
+use rankforge_encoder::{CrossEncoder, LoadOptions, TextModel};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -33,8 +33,7 @@ impl Recipe {
     /// A model, a data set or a row that cannot be used; says which section names it.
     pub fn prepare(self, options: &LoadOptions, stop: &Stop) -> Result<RecipeRun, Error> {
         let destination = self.arguments.output_dir.join("final");
-        MODEL_DIRECTORY
-            .check_replaceable(&destination)
+        check_destination(&destination)
             .map_err(|error| Error::unusable("arguments.output_dir", error))?;
         let model = self
             .model
@@ -81,15 +80,15 @@ impl Recipe {
     fn load_rows(&self, options: &LoadOptions, stop: &Stop) -> Result<(Rows, Option<Rows>), Error> {
         let folder = self.arguments.output_dir.join("mined");
         let load = |section: &DatasetSection, mined: bool, name: &str| match &self.mining {
-            Some(mining) if mined => mined_rows(section, mining, &folder, name, options, stop),
+            Some(mining) if mined => mined_rows(section, mining, &folder.join(name), options, stop),
             _ => Ok(load_rows(&section.location())?),
         };
-        let train = load(&self.dataset, true, "train")
+        let train = load(&self.dataset, true, "train.jsonl")
             .map_err(|error| Error::unusable("[dataset]", error))?;
         let mine_eval = self.mining.as_ref().is_some_and(|mining| mining.mine_eval_dataset);
         let eval = self.eval_dataset.as_ref();
         let eval = eval
-            .map(|section| load(section, mine_eval, "eval"))
+            .map(|section| load(section, mine_eval, "eval.jsonl"))
             .transpose()
             .map_err(|error| Error::unusable("[eval_dataset]", error))?;
         Ok((train, eval))

@@ -8,30 +8,30 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
-/// Batches that are prepared ahead of the one that is computed.
+/// Number of batches that are prefetched.
 const PREPARED_AHEAD: usize = 1;
 
-/// Rows that the loss is shown at a time when all are checked.
+/// Number of rows that are passed to the loss at a time when all rows are checked.
 const CHECKED_TOGETHER: usize = 256;
 
-/// A batch that needs nothing but the model and the loss.
+/// A tokenized batch, ready for the model and the loss.
 #[derive(Clone, Debug)]
 pub struct PreparedBatch {
     /// Index of its training set.
     pub set: usize,
-    /// Row numbers in the set.
+    /// Indices of the rows in the set.
     pub rows: Vec<usize>,
-    /// The sequences of the loss's plan.
+    /// Tokens of the sequences of the loss's plan.
     pub tokens: Vec<Tokens>,
-    /// Rows of the plan.
+    /// Number of rows of the plan.
     pub plan_rows: usize,
     /// Targets of the plan.
     pub targets: Targets,
-    /// The draw that the plan was made with.
+    /// Seed and step of the random choices of the plan, and of dropout.
     pub draw: Draw,
 }
 
-/// Turns rows of one training set into prepared batches.
+/// Turns rows of one training or evaluation set into prepared batches.
 #[derive(Clone)]
 pub struct Preparer {
     dataset: Dataset,
@@ -43,10 +43,11 @@ pub struct Preparer {
 }
 
 impl Preparer {
-    /// `prompts` has a text for each text column of the set; `seed` is that of the loss's draws.
+    /// `prompts` has an entry for each text column of the set. `seed` determines the random choices
+    /// of the loss and dropout.
     ///
     /// # Errors
-    /// When the tokenizer cannot read a prompt.
+    /// A prompt that the tokenizer cannot encode.
     pub fn new(
         dataset: Dataset,
         loss: Arc<dyn Loss>,
@@ -72,7 +73,7 @@ impl Preparer {
         &self.dataset
     }
 
-    /// What bounds a chunk of gradient caching: the loss's own size, and a token budget.
+    /// The limits of a chunk of gradient caching: the loss's mini-batch size, and `max_tokens`.
     pub fn budget(&self, max_tokens: Option<usize>) -> BatchBudget {
         BatchBudget {
             max_sequences: self.loss.mini_batch_size().unwrap_or(usize::MAX),
@@ -80,10 +81,12 @@ impl Preparer {
         }
     }
 
-    /// Arranges and tokenises the rows of one batch; `step` determines the loss's draw.
+    /// Arranges the rows of one batch into sequences and tokenizes them. `step` determines the
+    /// random choices of the loss.
     ///
     /// # Errors
-    /// When the rows do not fit the loss, or the tokenizer cannot read a text.
+    /// Rows that cannot be read or that the loss cannot use, or a text that the tokenizer cannot
+    /// encode.
     pub fn prepare(&self, batch: &SetBatch, step: u64) -> Result<PreparedBatch, Error> {
         let draw = Draw { seed: self.seed, step };
         let examples = self.dataset.examples(&batch.rows, &self.prompts)?;
@@ -91,18 +94,18 @@ impl Preparer {
         let Plan { inputs, rows, targets } =
             plan.map_err(|error| self.dataset.locate(error, &batch.rows))?;
         let tokens = self.tokenizer.encode(&inputs)?;
-        let SetBatch { set, rows: numbers } = batch.clone();
-        Ok(PreparedBatch { set, rows: numbers, tokens, plan_rows: rows, targets, draw })
+        let SetBatch { set, rows: indices } = batch.clone();
+        Ok(PreparedBatch { set, rows: indices, tokens, plan_rows: rows, targets, draw })
     }
 
-    /// Shows every row to the loss once, so that a bad one is found now and not after hours.
+    /// Passes every row to the loss once, so that an invalid row is found before training.
     ///
     /// # Errors
-    /// The first row that does not fit the loss, by its number in the set.
+    /// The first row that the loss cannot use.
     pub fn check_rows(&self) -> Result<(), Error> {
         let draw = Draw { seed: 0, step: 0 };
-        let numbers: Vec<usize> = (0..self.dataset.len()).collect();
-        numbers.chunks(CHECKED_TOGETHER).try_for_each(|rows| {
+        let indices: Vec<usize> = (0..self.dataset.len()).collect();
+        indices.chunks(CHECKED_TOGETHER).try_for_each(|rows| {
             let examples = self.dataset.examples(rows, &self.prompts)?;
             let plan = self.loss.plan(&examples, draw).map(drop);
             plan.map_err(|error| self.dataset.locate(error, rows))
@@ -110,8 +113,9 @@ impl Preparer {
     }
 }
 
-/// Prepares batches in order on a thread of `scope`, one ahead of the receiver; the draws are
-/// numbered from `first_step`. Ends after the first error, or when the receiver is dropped.
+/// Prefetches batches in order on a thread of `scope`, one ahead of the receiver. The steps of
+/// their random choices count from `first_step`. The thread ends after the first error, or when the
+/// receiver is dropped.
 pub fn prepare_ahead<'scope>(
     preparers: &'scope [Preparer],
     scope: &'scope Scope<'scope, '_>,
@@ -119,7 +123,7 @@ pub fn prepare_ahead<'scope>(
     first_step: u64,
 ) -> Receiver<Result<PreparedBatch, Error>> {
     let (sender, receiver) = sync_channel(PREPARED_AHEAD);
-    #[expect(clippy::disallowed_methods, reason = "the thread that prepares batches ahead")]
+    #[expect(clippy::disallowed_methods, reason = "the thread that prefetches batches")]
     scope.spawn(move || {
         for (batch, step) in batches.iter().zip(first_step..) {
             let prepared = preparers[batch.set].prepare(batch, step);
@@ -132,10 +136,12 @@ pub fn prepare_ahead<'scope>(
     receiver
 }
 
-/// The preparer of a set, given the prompts of its columns.
+/// Creates the preparer of a set. `prompts` returns the prompts of the text columns with the given
+/// names.
 ///
 /// # Errors
-/// Rows whose columns cannot be used, or prompts that the tokenizer cannot read.
+/// Columns that cannot be used, an error of `prompts`, or a prompt that the tokenizer cannot
+/// encode.
 pub(super) fn preparer(
     set: &TrainingSet,
     what: &str,

@@ -4,6 +4,7 @@ use crate::trainer_state::{TrainerState, with_sorted_keys};
 use crate::training::loss_scaler::LossScaler;
 use crate::training::optimizer::Optimizer;
 use crate::training::position::Position;
+use crate::training::training_set::TrainingSet;
 use rankforge_base::{DirectoryKind, FileError, replace_directory, write_atomically};
 use rankforge_encoder::{TextModel, is_model_entry};
 use serde::Serialize;
@@ -20,10 +21,10 @@ const SAMPLER: &str = "sampler.json";
 const STATE: &str = "trainer_state.json";
 const ARGUMENTS: &str = "training_args.json";
 
-/// Prefix of the temporary names of checkpoints, which are never read.
+/// Prefix of the temporary names of checkpoints that are being written. These are never read.
 const TEMPORARY: &str = ".incomplete-";
 
-/// The content of a checkpoint besides the model.
+/// What a checkpoint contains besides the model.
 pub(crate) struct Snapshot<'a> {
     pub(crate) optimizer: &'a Optimizer,
     pub(crate) state: &'a TrainerState,
@@ -34,26 +35,26 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) warmup: u64,
 }
 
-/// A checkpoint that was read. The model and the optimizer read their files on their own.
+/// The content of a checkpoint, except for the parameters and the optimizer's moments.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    /// Its directory.
+    /// Directory of the checkpoint.
     pub path: PathBuf,
-    /// The state of the run.
+    /// State of the trainer.
     pub state: TrainerState,
-    /// Its position in the data.
+    /// Position in the training data.
     pub position: Position,
-    /// Its arguments.
+    /// Arguments of the run that wrote the checkpoint.
     pub arguments: TrainingArguments,
-    /// Its loss scale, when it computed in fp16.
+    /// Loss scale, if that run computed in fp16.
     pub loss_scaler: Option<LossScaler>,
 }
 
-/// Writes `output_dir/checkpoint-STEP` under a temporary name and renames it when it is complete.
-/// With `only_model` it holds the model, its card and the state.
+/// Writes `output_dir/checkpoint-STEP` under a temporary name, and renames it when it is complete.
+/// With `only_model`, it contains the model, its card, the arguments and the state.
 ///
 /// # Errors
-/// When a file cannot be written; the temporary directory is removed then.
+/// A file that cannot be written. The temporary directory is removed in this case.
 pub(crate) fn save<M: TextModel>(
     model: &M,
     card: &str,
@@ -94,19 +95,33 @@ fn scheduler(snapshot: &Snapshot<'_>) -> Value {
     })
 }
 
-/// How [`replace_directory`] recognises a checkpoint.
+/// How [`replace_directory`] recognizes a checkpoint.
 const CHECKPOINT: DirectoryKind<'static> = DirectoryKind {
     name: "a checkpoint",
     recognises: &|entries| entries.iter().any(|entry| entry.name == STATE),
-    // The files of the model and of the run share some extensions.
+    // The files of the run have extensions that model files may have too.
     owns: &is_model_entry,
     temporary_prefix: TEMPORARY,
 };
 
-/// The checkpoints in a directory, by ascending step.
+/// Checks that the run can replace the checkpoints in `output_dir` that are in its way: those of
+/// the steps after `done`, up to `max_steps`.
 ///
 /// # Errors
-/// When the directory exists and cannot be read.
+/// A directory with the name of such a checkpoint holds files that no checkpoint has.
+pub(crate) fn check_replaceable(output_dir: &Path, done: u64, max_steps: u64) -> Result<(), Error> {
+    for (step, path) in checkpoints(output_dir)? {
+        if done < step && step <= max_steps {
+            CHECKPOINT.check_replaceable(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Steps and paths of the checkpoints in a directory, by ascending step.
+///
+/// # Errors
+/// A directory that exists but cannot be read.
 pub fn checkpoints(output_dir: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
     let io = FileError::io(output_dir);
     if !output_dir.exists() {
@@ -129,7 +144,7 @@ pub fn checkpoints(output_dir: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
 }
 
 impl Checkpoint {
-    /// The newest checkpoint that a run can resume from; incomplete ones are ignored.
+    /// Reads the newest checkpoint that a run can resume from. Incomplete ones are ignored.
     ///
     /// # Errors
     /// No such checkpoint, or one whose files are malformed.
@@ -145,7 +160,7 @@ impl Checkpoint {
         }
     }
 
-    /// Reads everything but the model and the optimizer.
+    /// Reads a checkpoint, except for the parameters and the optimizer's moments.
     ///
     /// # Errors
     /// A missing or malformed file.
@@ -170,10 +185,10 @@ impl Checkpoint {
         })
     }
 
-    /// Replaces parameters and moments by those of the checkpoint.
+    /// Loads the parameters and the optimizer's moments of the checkpoint.
     ///
     /// # Errors
-    /// A malformed file, or one that does not fit the model.
+    /// A malformed file, or tensors that do not match the model.
     pub(crate) fn restore<M: TextModel>(
         &self,
         model: &mut M,
@@ -191,9 +206,14 @@ impl Checkpoint {
     pub(crate) fn compare(
         &self,
         arguments: &TrainingArguments,
-        dataset_rows: &[usize],
+        sets: &[TrainingSet],
     ) -> Result<Vec<String>, Error> {
-        const ORDER: [&str; 7] = [
+        // Arguments that determine the order of the data.
+        const ROWS: &str = "rows of the training data";
+        const NAMES: &str = "names of the training sets";
+        const ORDER: [&str; 9] = [
+            ROWS,
+            NAMES,
             "seed",
             "data_seed",
             "per_device_train_batch_size",
@@ -202,6 +222,7 @@ impl Checkpoint {
             "multi_dataset_batch_sampler",
             "dataloader_drop_last",
         ];
+        // Arguments that do not affect the result of the training.
         const FREE: [&str; 5] = [
             "output_dir",
             "resume_from_checkpoint",
@@ -210,15 +231,21 @@ impl Checkpoint {
             "save_total_limit",
         ];
         let (mut now, mut then) = (arguments.to_map(), self.arguments.to_map());
-        now.insert("rows of the training data".to_owned(), json!(dataset_rows));
-        then.insert("rows of the training data".to_owned(), json!(self.position.dataset_rows));
+        let rows: Vec<usize> = sets.iter().map(|set| set.rows.len()).collect();
+        now.insert(ROWS.to_owned(), json!(rows));
+        then.insert(ROWS.to_owned(), json!(self.position.dataset_rows));
+        // Older checkpoints lack the names.
+        if !self.position.dataset_names.is_empty() {
+            let names: Vec<&str> = sets.iter().map(|set| set.name.as_str()).collect();
+            now.insert(NAMES.to_owned(), json!(names));
+            then.insert(NAMES.to_owned(), json!(self.position.dataset_names));
+        }
         let mut warnings = Vec::new();
         for (name, value) in now {
             if value == then[&name] || FREE.contains(&name.as_str()) {
                 continue;
             }
-            let order = ORDER.contains(&name.as_str()) || name.starts_with("rows");
-            if order && !arguments.ignore_data_skip {
+            if ORDER.contains(&name.as_str()) && !arguments.ignore_data_skip {
                 let expected = format!(
                     "{} as in {}, since another value changes the order of the data (or set \
                      ignore_data_skip)",
@@ -237,8 +264,8 @@ impl Checkpoint {
     }
 }
 
-/// Deletes the oldest checkpoints until `limit` are left. Keeps `newest` and `best`, and
-/// checkpoints of later steps, which another run has written.
+/// Deletes the oldest checkpoints until `limit` are left. Keeps the checkpoints `newest` and
+/// `best`, and those of later steps, which another run has written.
 ///
 /// # Errors
 /// When a checkpoint cannot be deleted.
@@ -268,13 +295,13 @@ pub(crate) fn checkpoint_path(output_dir: &Path, step: u64) -> PathBuf {
     output_dir.join(format!("checkpoint-{step}"))
 }
 
-/// The first file that a checkpoint lacks and that is needed to resume from it.
+/// The first of the files needed for resuming that a checkpoint lacks.
 fn missing_file(path: &Path) -> Option<&'static str> {
     let needed = [OPTIMIZER, SCHEDULER, RNG_STATE, SAMPLER, ARGUMENTS, STATE];
     needed.into_iter().find(|file| !path.join(file).is_file())
 }
 
-/// Writes JSON with sorted keys and two spaces of indentation, under a temporary name first.
+/// Writes JSON atomically, with sorted keys and an indentation of two spaces.
 ///
 /// # Errors
 /// When the file cannot be written.

@@ -6,17 +6,18 @@ use rankforge_data::{RowSource, Rows, Value};
 use rankforge_encoder::Prompt;
 use std::sync::Arc;
 
-/// Columns that sentence-transformers keeps for itself.
+/// Column names that sentence-transformers reserves.
 const RESERVED_COLUMNS: [&str; 2] = ["return_loss", "dataset_name"];
 
-/// Rows that are read at a time when all are checked.
+/// Number of rows that are read at a time when all rows are processed.
 const PIECE: usize = 4096;
 
-/// Rows whose columns have roles: the label, and the texts in order.
+/// Rows of a data set, with the roles of their columns: the label column, and the text columns in
+/// order.
 #[derive(Clone)]
 pub struct Dataset {
     rows: Arc<dyn RowSource>,
-    /// Names the rows in errors.
+    /// Name of the data set in errors.
     what: Arc<str>,
     names: Vec<String>,
     label: Option<usize>,
@@ -24,13 +25,13 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Gives the columns their roles: the first present of [`LABEL_COLUMNS`] is the label, every
-    /// other column holds texts. `chosen` names the text columns and their order instead. `what`
-    /// names the rows in errors.
+    /// Assigns roles to the columns. The label column is the first of [`LABEL_COLUMNS`] that
+    /// exists; all other columns are text columns, unless `chosen` lists the text columns in their
+    /// order. `what` is the name of the data set in errors.
     ///
     /// # Errors
-    /// No row, no text column, a reserved or unknown column name, or a cell that is not a text, a
-    /// list of texts, a finite number or a list of finite numbers where it should be one.
+    /// No rows, no text column, a reserved or unknown column name, or a cell of the wrong type.
+    /// Text columns hold texts or lists of texts, label columns finite numbers or lists of them.
     pub fn new(
         rows: Arc<dyn RowSource>,
         chosen: Option<&[String]>,
@@ -58,23 +59,29 @@ impl Dataset {
         Ok(dataset)
     }
 
+    /// Name of the data set in messages.
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.what
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is no row, which [`Dataset::new`] refuses.
+    /// Whether there are no rows, which is never the case: [`Dataset::new`] refuses an empty set.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Names of the text columns, in the order that a loss sees.
+    /// Names of the text columns, in the order in which a loss receives them.
     pub fn text_names(&self) -> Vec<String> {
         self.texts.iter().map(|&index| self.names[index].clone()).collect()
     }
 
-    /// The error of a loss that was shown the rows of these numbers, with the data set, the row's
-    /// number in it, and the name of its label column.
+    /// Completes an error of a loss about the batch `rows`: adds the name of the data set, and
+    /// replaces the row of the batch by the row of the data set, and [`LABEL_ROLE`] by the name of
+    /// the label column.
     pub(super) fn locate(&self, error: Error, rows: &[usize]) -> Error {
         let Error::Rows { mut place, expected, got } = error else { return error };
         place.reader = format!("{} for {}", self.what, place.reader);
@@ -88,12 +95,13 @@ impl Dataset {
         Error::Rows { place, expected, got }
     }
 
-    /// Indices of the text columns among the columns of the rows.
+    /// Indices of the text columns among all columns.
     pub(super) fn text_columns(&self) -> &[usize] {
         &self.texts
     }
 
-    /// The rows of these numbers as a loss reads them; `prompts` has one for each text column.
+    /// Reads the rows with these indices as the batch of a loss. `prompts` has an entry for each
+    /// text column.
     ///
     /// # Errors
     /// When a row cannot be read.
@@ -112,21 +120,25 @@ impl Dataset {
         Ok(Examples { columns: texts.collect(), labels })
     }
 
-    /// Calls `work` with the number of the first row and the rows of each piece, in order.
+    /// Calls `work` for consecutive pieces of the rows, with the index of the first row of the
+    /// piece.
+    ///
+    /// # Errors
+    /// A row that cannot be read, or the first error of `work`.
     pub(super) fn for_each_piece(
         &self,
         mut work: impl FnMut(usize, &Rows) -> Result<(), Error>,
     ) -> Result<(), Error> {
         for start in (0..self.len()).step_by(PIECE) {
-            let numbers: Vec<usize> = (start..(start + PIECE).min(self.len())).collect();
-            work(start, &self.rows.read(&numbers)?)?;
+            let indices: Vec<usize> = (start..(start + PIECE).min(self.len())).collect();
+            work(start, &self.rows.read(&indices)?)?;
         }
         Ok(())
     }
 
-    /// Checks the type of every cell that is used.
+    /// Checks the type of every cell in the text columns and the label column.
     fn check(&self, what: &str) -> Result<(), Error> {
-        // A column holds lists when its first cell does.
+        // The first cell of a column decides whether all its cells must be lists.
         let mut lists: Option<Vec<bool>> = None;
         self.for_each_piece(|start, rows| {
             let columns = rows.columns();
@@ -146,33 +158,33 @@ impl Dataset {
     }
 }
 
-/// The places of text columns that were chosen by name.
+/// Indices of the text columns that were chosen by name.
 fn choose(
     names: &[String],
     label: Option<usize>,
     chosen: &[String],
     what: &str,
 ) -> Result<Vec<usize>, Error> {
-    let mut places = Vec::with_capacity(chosen.len());
+    let mut indices = Vec::with_capacity(chosen.len());
     for name in chosen {
-        let Some(place) = names.iter().position(|known| known == name) else {
-            let there = quoted_list(names.iter().map(String::as_str));
-            return Err(Error::rows(what, format!("a column `{name}`"), there));
+        let Some(index) = names.iter().position(|known| known == name) else {
+            let known = quoted_list(names.iter().map(String::as_str));
+            return Err(Error::rows(what, format!("a column `{name}`"), known));
         };
-        if label == Some(place) {
+        if label == Some(index) {
             let got = format!("the label column `{name}` among its text columns");
             return Err(Error::rows(what, "text columns", got));
         }
-        if places.contains(&place) {
+        if indices.contains(&index) {
             let got = format!("`{name}` twice");
             return Err(Error::rows(what, "each text column once", got));
         }
-        places.push(place);
+        indices.push(index);
     }
-    Ok(places)
+    Ok(indices)
 }
 
-/// Checks the type of a cell; the error is what was expected.
+/// Checks the type of a cell. The error is the expected type.
 fn check_cell(value: &Value, is_label: bool, list: bool) -> Result<(), String> {
     let fits = |value: &Value| match (is_label, value) {
         (true, value) => number(value).is_some(),
@@ -212,10 +224,11 @@ fn labels(values: &[Value]) -> Labels {
     if lists.is_empty() { Labels::Scalars(scalars) } else { Labels::Lists(lists) }
 }
 
+/// A label, if it is finite as the `f32` that losses receive.
 fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Integer(number) => Some(*number as f64),
-        Value::Float(number) => Some(*number).filter(|number| number.is_finite()),
+        Value::Float(number) => Some(*number).filter(|number| (*number as f32).is_finite()),
         Value::Boolean(truth) => Some(f64::from(u8::from(*truth))),
         _ => None,
     }

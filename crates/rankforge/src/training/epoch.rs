@@ -32,7 +32,7 @@ pub struct EpochSampler {
 }
 
 impl EpochSampler {
-    /// A sampler for `sets`, with the batch size of training or of the evaluation loss.
+    /// A sampler for `datasets`, with the batch size of training or of the evaluation loss.
     ///
     /// # Errors
     /// When a row cannot be read.
@@ -61,21 +61,32 @@ impl EpochSampler {
     /// The batches of an epoch: a function of seed, epoch and rows.
     ///
     /// # Errors
-    /// When there is no batch at all.
+    /// When there is no batch at all, or no batch of one of several sets that take turns.
     pub fn epoch(&self, epoch: u64) -> Result<Epoch, Error> {
         let mut warnings = Vec::new();
         let mut of_sets = Vec::with_capacity(self.samplers.len());
+        let mut missing = None;
         for sampler in &self.samplers {
             let EpochBatches { mut batches, warning } = sampler.epoch(epoch);
             warnings.extend(warning);
             let expected = sampler.batches_per_epoch();
             if batches.len() > expected {
                 warnings.push(format!(
-                    "NO_DUPLICATES cut the data into {} batches more than an epoch has; the rows \
-                     of the last ones are left out of this epoch",
+                    "{}: NO_DUPLICATES made {} batches more than an epoch has; the rows of the \
+                     last ones are left out of this epoch",
+                    sampler.set(),
                     batches.len() - expected
                 ));
                 batches.truncate(expected);
+            }
+            if batches.is_empty() {
+                let error = sampler.no_full_batch();
+                // The other sets may have batches, unless each has to have as many.
+                if self.samplers.len() == 1 || self.order == MultiDatasetBatchSampler::RoundRobin {
+                    return Err(error);
+                }
+                warnings.push(format!("{error}; the run does not train on it"));
+                missing.get_or_insert(error);
             }
             of_sets.push(batches.into_iter());
         }
@@ -86,10 +97,10 @@ impl EpochSampler {
             let rows = of_sets[set].next().expect("as many turns as batches");
             batches.push(SetBatch { set, rows });
         }
-        if batches.is_empty() {
-            return Err(self.no_batch());
+        match missing {
+            Some(error) if batches.is_empty() => Err(error),
+            _ => Ok(Epoch { batches, warnings }),
         }
-        Ok(Epoch { batches, warnings })
     }
 
     /// Which set each batch is taken from, given the number of batches of each.
@@ -112,12 +123,5 @@ impl EpochSampler {
                 permutation(turns.len(), &mut random).into_iter().map(|at| turns[at]).collect()
             }
         }
-    }
-
-    fn no_batch(&self) -> Error {
-        let sampler = self.samplers.iter().min_by_key(|sampler| sampler.rows());
-        let (rows, size) = sampler.map_or((0, 0), |sampler| (sampler.rows(), sampler.batch_size()));
-        let expected = format!("at most {rows}, the rows of a set, as dataloader_drop_last = true");
-        Error::argument("per_device_train_batch_size", expected, size)
     }
 }

@@ -36,19 +36,19 @@ impl<M: TextModel> Run<'_, M> {
                 steps: self.state.global_step as i64,
                 reporter: parts.reporter.clone(),
             };
-            let figures = evaluator.evaluate(self.model, &context)?;
-            primary = figures.get(&evaluator.primary_metric()).unwrap_or(f64::NAN);
-            metrics.0.extend(figures.0.clone());
+            let found = evaluator.evaluate(self.model, &context)?;
+            primary = found.get(&evaluator.primary_metric()).unwrap_or(f64::NAN);
+            metrics.0.extend(found.0.clone());
             self.evaluations.push(EvaluationResult {
                 class_name: evaluator.class_name().to_owned(),
                 name: evaluator.name().to_owned(),
                 primary_metric: evaluator.primary_metric(),
                 config: evaluator.config(),
-                metrics: figures,
+                metrics: found,
             });
         }
         if parts.evaluators.len() > 1 {
-            // As in SequentialEvaluator: the figure of the last evaluator.
+            // As in SequentialEvaluator: the metric of the last evaluator.
             metrics.insert("sequential_score", primary);
         }
         let seconds = begun.elapsed().as_secs_f64();
@@ -81,7 +81,9 @@ impl<M: TextModel> Run<'_, M> {
                 let batch = batch?;
                 let model = self.model.model();
                 let result = self.cache.loss(model, preparer.loss(), &batch, budget);
-                sums.add(result.value, &result.components, batch.rows.len() as f64);
+                let weight = batch.rows.len() as f64;
+                sums.add(result.value, weight);
+                sums.add_components(&result.components, weight);
                 rows += batch.rows.len();
                 task.advance(1);
             }
@@ -90,8 +92,8 @@ impl<M: TextModel> Run<'_, M> {
         let mut metrics = Metrics::new();
         if rows > 0 {
             metrics.insert("loss", sums.loss / rows as f64);
-            for (name, sum) in sums.components {
-                metrics.insert(name, sum / rows as f64);
+            for (name, mean) in sums.component_means() {
+                metrics.insert(name, mean);
             }
         }
         Ok(metrics)
@@ -100,12 +102,12 @@ impl<M: TextModel> Run<'_, M> {
     /// Whether an evaluation is strictly better than the best so far, which it then replaces.
     ///
     /// # Errors
-    /// When the evaluation lacks the figure that decides which checkpoint is best.
+    /// When the evaluation lacks the metric that decides which checkpoint is best.
     pub(super) fn note_best(&mut self, metrics: &Metrics) -> Result<bool, Error> {
         let Some(name) = self.setup.parts.arguments.best_metric() else { return Ok(false) };
         let Some(value) = metrics.get(&name) else {
             let known: Vec<&str> = metrics.0.keys().map(String::as_str).collect();
-            let expected = format!("one of the evaluation figures {}", known.join(", "));
+            let expected = format!("one of the metrics of the evaluation: {}", known.join(", "));
             return Err(Error::argument("metric_for_best_model", expected, name));
         };
         let better = match self.state.best_metric {

@@ -1,14 +1,15 @@
-//! Losses and gradients that are not finite, steps that are skipped because of them, and parameters
-//! that receive no gradient.
+//! Checks of losses and gradients: values that are not finite, steps that are skipped because of
+//! them, and parameters that receive no gradient.
 
-use crate::error::{Error, NotFinite};
+use crate::error::{Error, NotFinite, SetRows};
+use crate::training::epoch::SetBatch;
 use crate::training::run::Run;
 use rankforge_base::Reporter;
 use rankforge_encoder::TextModel;
 use rankforge_kernels::{Arena, ParameterId, ops};
 
 impl<M: TextModel> Run<'_, M> {
-    /// The factor on the loss of the current step; 1 unless the run computes in fp16.
+    /// The loss scale of the current step; 1 unless the run computes in fp16.
     pub(super) fn loss_scale(&self) -> f64 {
         self.loss_scaler.as_ref().map_or(1.0, |scaler| f64::from(scaler.scale))
     }
@@ -17,20 +18,25 @@ impl<M: TextModel> Run<'_, M> {
     /// not change, and the loss scale shrinks.
     ///
     /// # Errors
-    /// When there is no loss scale, or it is already the smallest.
-    pub(super) fn skip(&mut self, loss: f64, grad_norm: f64, rows: &[usize]) -> Result<(), Error> {
+    /// The run has no loss scale, or the scale has reached its minimum.
+    pub(super) fn skip(
+        &mut self,
+        loss: f64,
+        grad_norm: f64,
+        batches: &[SetBatch],
+    ) -> Result<(), Error> {
         let (what, value) = match loss.is_finite() {
             true => ("gradient norm", grad_norm),
             false => ("loss", loss),
         };
         let Some(scaler) = &mut self.loss_scaler else {
-            return Err(self.not_finite(what, value, rows).into());
+            return Err(self.not_finite(what, value, batches).into());
         };
         let before = scaler.scale;
         scaler.update(false);
         let (scale, exhausted) = (scaler.scale, scaler.is_exhausted());
         if exhausted {
-            return Err(self.not_finite(what, value, rows).into());
+            return Err(self.not_finite(what, value, batches).into());
         }
         self.position.skipped_steps += 1;
         self.cache.gradients.flat_mut().fill(0.0);
@@ -42,14 +48,30 @@ impl<M: TextModel> Run<'_, M> {
         Ok(())
     }
 
-    /// The error for a figure that is not finite, in the step after the current one.
-    pub(super) fn not_finite(&self, what: &'static str, value: f64, rows: &[usize]) -> NotFinite {
+    /// The error for a loss or gradient norm that is not finite. It occurs in the step after
+    /// `global_step`, which counts completed steps.
+    pub(super) fn not_finite(
+        &self,
+        what: &'static str,
+        value: f64,
+        batches: &[SetBatch],
+    ) -> NotFinite {
+        let sets = self.setup.parts.train_sets;
+        let mut rows: Vec<SetRows> = Vec::new();
+        for SetBatch { set, rows: indices } in batches {
+            let set = &sets[*set].name;
+            let numbers = indices.iter().map(|row| row + 1);
+            match rows.iter_mut().find(|known| known.set == *set) {
+                Some(known) => known.rows.extend(numbers),
+                None => rows.push(SetRows { set: set.clone(), rows: numbers.collect() }),
+            }
+        }
         NotFinite {
             what,
             value,
             step: self.state.global_step + 1,
             epoch: self.state.epoch,
-            rows: rows.iter().map(|row| row + 1).collect(),
+            rows,
             checkpoint: self.last_checkpoint.clone(),
             scaled: self.loss_scaler.is_some(),
         }
@@ -58,11 +80,11 @@ impl<M: TextModel> Run<'_, M> {
 
 /// Checks after the first backward pass that every trained parameter received a gradient.
 ///
-/// Gradients begin as negative zeros. Adding anything to them leaves no negative zero, so a
-/// gradient of negative zeros was never added to: an error. A matrix whose gradient is all zero
-/// while others are not is an error too. A vector may have a zero gradient for a reason (the bias
-/// of a score, under a loss of score differences): that is a warning. `starts_at_zero` says for
-/// which parameters zeros are expected.
+/// Gradient buffers are initialized with negative zeros, which the backward pass replaces by other
+/// values. A gradient of negative zeros only is an error: nothing was added to it. A matrix whose
+/// gradient is zero while others are not is an error too. A vector may have a zero gradient for a
+/// good reason, such as the bias of a score under a loss of score differences; that is a warning.
+/// `starts_at_zero` tells for which parameters a zero gradient is expected.
 ///
 /// # Errors
 /// The first parameter without a gradient.
@@ -105,7 +127,7 @@ mod tests {
     use rankforge_kernels::{ArenaLayout, Device};
     use std::sync::Arc;
 
-    /// A matrix and a vector that hold `matrix` and `vector` everywhere.
+    /// Gradients of a matrix and a vector, filled with `matrix` and `vector`.
     fn gradients(matrix: f32, vector: f32) -> Arena {
         let mut layout = ArenaLayout::new();
         let weight = layout.push("weight", 2, 3);
@@ -118,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_that_nothing_was_added_to_is_named() {
+    fn the_error_names_a_parameter_without_gradient() {
         let check = |gradients: &Arena, norm| check_gradients(gradients, |_| false, norm, &Silent);
         assert!(check(&gradients(0.5, 0.5), 1.0).is_ok());
         for (matrix, vector, name) in [(-0.0, 0.5, "weight"), (0.5, -0.0, "bias")] {
@@ -128,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zero_matrix_is_an_error_and_a_zero_vector_is_not() {
+    fn a_zero_gradient_is_an_error_for_a_matrix_but_not_for_a_vector() {
         let check = |gradients: &Arena, norm| check_gradients(gradients, |_| false, norm, &Silent);
         assert!(check(&gradients(0.0, 0.5), 1.0).is_err());
         assert!(check(&gradients(0.5, 0.0), 1.0).is_ok());

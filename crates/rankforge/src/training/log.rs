@@ -9,8 +9,8 @@ use serde_json::json;
 impl<M: TextModel> Run<'_, M> {
     /// Logs the losses since the last record.
     pub(super) fn log(&mut self) {
-        let LossWindow { steps, overflowed, loss, components } =
-            std::mem::take(&mut self.position.window);
+        let window = std::mem::take(&mut self.position.window);
+        let LossWindow { steps, overflowed, loss, .. } = window;
         if steps == 0 {
             return;
         }
@@ -18,8 +18,8 @@ impl<M: TextModel> Run<'_, M> {
         if steps > overflowed {
             let counted = (steps - overflowed) as f64;
             record.insert("loss".to_owned(), json!(loss / counted));
-            for (name, sum) in components {
-                record.insert(name, json!(sum / counted));
+            for (name, mean) in window.component_means() {
+                record.insert(name, json!(mean));
             }
         }
         if self.steps_learned() > 0 {

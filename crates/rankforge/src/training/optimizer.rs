@@ -10,11 +10,14 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
 
-/// First and second moment in the optimizer file, before the parameter's name.
+/// Prefixes of the tensor names of first and second moments in the optimizer file.
 const MOMENTS: [&str; 2] = ["exp_avg.", "exp_avg_sq."];
 
-/// AdamW with its moments, and the ranges of parameters that share learning rate and weight decay.
-/// Frozen parameters have neither moments nor a range.
+/// AdamW: its moments, and groups of parameters with equal learning rate and weight decay. Frozen
+/// parameters have no moments and belong to no group.
+///
+/// # Paper
+/// Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization, arXiv:1711.05101.
 pub(crate) struct Optimizer {
     first_moment: Arena,
     second_moment: Arena,
@@ -25,33 +28,34 @@ pub(crate) struct Optimizer {
     epsilon: f64,
 }
 
-/// Where the elements of a checkpoint tensor are.
+/// The location of a checkpoint tensor's elements in the arenas.
 #[derive(Clone, Debug)]
 struct NamedRange {
     name: String,
     shape: Vec<usize>,
-    /// In the arenas of gradients and moments, which hold the trained parameters alone.
+    /// Elements in the arenas of gradients and moments, which contain trained parameters only.
     range: Range<usize>,
-    /// First element in the arena of parameters, which holds them all.
+    /// Index of the first element in the arena of parameters, which contains all parameters.
     parameters: usize,
 }
 
-/// Neighbours in both arenas with equal settings; they are updated by one call.
+/// Parameters with equal settings that are adjacent in all arenas. They are updated by one call.
 #[derive(Clone, Debug, PartialEq)]
 struct Group {
-    /// In the arenas of gradients and moments.
+    /// Elements in the arenas of gradients and moments.
     range: Range<usize>,
-    /// First element in the arena of parameters.
+    /// Index of the first element in the arena of parameters.
     parameters: usize,
     learning_rate: f64,
     weight_decay: f64,
 }
 
 impl Optimizer {
-    /// Moments of zero for every parameter of `model` that is trained.
+    /// An optimizer with zero moments for every trained parameter of `model`.
     ///
     /// # Errors
-    /// A pattern of `learning_rate_mapping` that is no regular expression or finds no parameter.
+    /// A pattern of `learning_rate_mapping` that is not a regular expression or matches no
+    /// parameter.
     pub(crate) fn new(model: &Model, arguments: &TrainingArguments) -> Result<Optimizer, Error> {
         let tensors = named_ranges(model);
         let layout = model.trainable_layout();
@@ -66,8 +70,9 @@ impl Optimizer {
         })
     }
 
-    /// Updates all parameters. `step` counts from 1; `factor` is the schedule's on every learning
-    /// rate, `gradient_scale` the clipping's on the gradients, which are zero afterwards.
+    /// Updates all trained parameters and resets the gradients. `step` counts from 1. `factor` is
+    /// the factor of the schedule on all learning rates. `gradient_scale` is the factor on the
+    /// gradients that clips them and removes the loss scale.
     pub(crate) fn step(
         &mut self,
         gradients: &mut Arena,
@@ -98,7 +103,7 @@ impl Optimizer {
         }
     }
 
-    /// Writes both moments by parameter name.
+    /// Writes both moments under the names of the parameters.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -118,7 +123,7 @@ impl Optimizer {
     /// Reads moments that [`Optimizer::save`] wrote.
     ///
     /// # Errors
-    /// A missing or malformed file, or tensors that are not those of this model.
+    /// A missing or malformed file, or tensors that do not match the trained parameters.
     pub(crate) fn load(&mut self, path: &Path) -> Result<(), Error> {
         let bytes = std::fs::read(path).map_err(FileError::io(path))?;
         let file_error = |message: String| FileError::content(path, message);
@@ -159,7 +164,7 @@ impl Optimizer {
     }
 }
 
-/// A moment of one tensor, turned into bytes only while it is written.
+/// A moment of one tensor, converted to bytes only when it is written, to save memory.
 struct Moment<'a> {
     arena: &'a Arena,
     tensor: &'a NamedRange,
@@ -184,23 +189,23 @@ impl safetensors::View for Moment<'_> {
     }
 }
 
-/// A range of an arena's elements as one column.
+/// A range of an arena's elements as a column vector.
 fn part(flat: View<'_>, range: Range<usize>) -> View<'_> {
     flat.with_shape(flat.columns(), 1).slice_rows(range)
 }
 
 impl Group {
-    /// Its range in the arena of parameters.
+    /// Elements in the arena of parameters.
     fn parameters(&self) -> Range<usize> {
         self.parameters..self.parameters + self.range.len()
     }
 }
 
-/// Every checkpoint tensor of the model that is trained, in arena order.
+/// All trained checkpoint tensors of the model, in arena order.
 fn named_ranges(model: &Model) -> Vec<NamedRange> {
     let entries = model.parameters().layout().entries();
     let specs = &model.architecture().parameters;
-    assert_eq!(entries.len(), specs.len(), "arena entries against parameters");
+    assert_eq!(entries.len(), specs.len(), "number of arena entries and of parameters");
     let trainable = model.trainable_layout();
     let mut ranges = Vec::new();
     for ((entry, trained), spec) in entries.iter().zip(trainable.entries()).zip(specs) {
@@ -208,7 +213,8 @@ fn named_ranges(model: &Model) -> Vec<NamedRange> {
         let Some(offset) = trained.offset else { continue };
         for part in &spec.parts {
             let (first, last) = (part.rows.start * entry.columns, part.rows.end * entry.columns);
-            let in_parameters = entry.offset.expect("the arena of parameters holds all of them");
+            let in_parameters =
+                entry.offset.expect("the arena of parameters contains all parameters");
             ranges.push(NamedRange {
                 name: part.full_name(),
                 shape: part.shape.clone(),
@@ -219,11 +225,12 @@ fn named_ranges(model: &Model) -> Vec<NamedRange> {
     }
     ranges.sort_by_key(|tensor| tensor.range.start);
     let covered: usize = ranges.iter().map(|tensor| tensor.range.len()).sum();
-    assert_eq!(covered, trainable.len(), "elements in tensors, elements that are trained");
+    assert_eq!(covered, trainable.len(), "number of elements in tensors and of trained elements");
     ranges
 }
 
-/// Settings of every tensor; a tensor that several patterns find goes with the last.
+/// Groups adjacent tensors with equal settings. When several patterns match a tensor, the last one
+/// determines its learning rate.
 fn groups(tensors: &[NamedRange], arguments: &TrainingArguments) -> Result<Vec<Group>, Error> {
     let mut patterns = Vec::new();
     for (pattern, rate) in &arguments.learning_rate_mapping {
@@ -263,7 +270,8 @@ fn groups(tensors: &[NamedRange], arguments: &TrainingArguments) -> Result<Vec<G
     Ok(groups)
 }
 
-/// Whether weight decay applies: not to biases and norms, which are known by their names.
+/// Whether weight decay applies to a parameter. It does not apply to biases and normalization
+/// layers, which are recognized by their names.
 fn decays(name: &str) -> bool {
     let name = name.to_lowercase();
     let norm = name.split('.').any(|part| part == "norm" || part.ends_with("_norm"));
@@ -280,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn biases_and_norms_of_every_family_do_not_decay() {
+    fn biases_and_normalization_layers_do_not_decay() {
         let without = [
             "bert.encoder.layer.0.attention.output.LayerNorm.weight",
             "bert.embeddings.LayerNorm.bias",
@@ -299,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_with_equal_settings_form_one_group() {
+    fn adjacent_tensors_with_equal_settings_form_one_group() {
         let tensors = [
             tensor("a.weight", 0..4),
             tensor("a.bias", 4..6),
@@ -315,9 +323,9 @@ mod tests {
     }
 
     #[test]
-    fn a_frozen_parameter_between_two_others_parts_their_group() {
+    fn a_frozen_parameter_between_two_others_splits_their_group() {
         let mut tensors = [tensor("a.weight", 0..4), tensor("c.weight", 4..6)];
-        // Three elements of a frozen parameter stand between them.
+        // A frozen parameter of three elements lies between them.
         tensors[1].parameters = 7;
         let found = groups(&tensors, &TrainingArguments::default()).unwrap();
         let ranges: Vec<_> =
@@ -326,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_pattern_that_finds_a_name_sets_its_learning_rate() {
+    fn the_last_matching_pattern_sets_the_learning_rate() {
         let tensors = [tensor("a.weight", 0..4), tensor("b.weight", 4..6)];
         let mut arguments = TrainingArguments::default();
         arguments.learning_rate_mapping.insert("weight".to_owned(), 1.0);

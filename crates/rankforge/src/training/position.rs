@@ -31,6 +31,9 @@ pub struct Position {
     /// Number of rows of each training set.
     #[serde(deserialize_with = "one_or_several")]
     pub dataset_rows: Vec<usize>,
+    /// Name of each training set.
+    #[serde(default)]
+    pub dataset_names: Vec<String>,
     /// Sum of the losses of all steps.
     pub total_loss: f64,
     /// Number of steps whose loss overflowed in fp16 and is not in the sum.
@@ -58,20 +61,48 @@ pub struct LossWindow {
     pub overflowed: u64,
     /// Sum of the losses of the other steps.
     pub loss: f64,
-    /// Sums of the losses' named parts, in the order of the loss.
-    pub components: Vec<(String, f64)>,
+    /// The losses' named components, in the order in which they occurred first.
+    pub components: Vec<Component>,
+}
+
+/// Values of one named component of a loss. With several training sets, not every step has it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Component {
+    /// Name that the loss gives it.
+    pub name: String,
+    /// Weighted sum of its values.
+    pub sum: f64,
+    /// Sum of the weights.
+    pub weight: f64,
 }
 
 impl LossWindow {
-    /// Adds a share of a step's loss.
-    pub fn add(&mut self, loss: f64, components: &[(String, f64)], share: f64) {
-        self.loss += loss * share;
+    /// Adds a loss with a weight.
+    pub fn add(&mut self, loss: f64, weight: f64) {
+        self.loss += loss * weight;
+    }
+
+    /// Adds the components of a loss with a weight.
+    pub fn add_components(&mut self, components: &[(String, f64)], weight: f64) {
         for (name, value) in components {
-            match self.components.iter_mut().find(|(known, _)| known == name) {
-                Some((_, sum)) => *sum += value * share,
-                None => self.components.push((name.clone(), value * share)),
-            }
+            let index = self.components.iter().position(|known| known.name == *name);
+            let index = index.unwrap_or_else(|| {
+                self.components.push(Component { name: name.clone(), ..Component::default() });
+                self.components.len() - 1
+            });
+            self.components[index].sum += value * weight;
+            self.components[index].weight += weight;
         }
+    }
+
+    /// The weighted mean of each component.
+    pub fn component_means(&self) -> Vec<(String, f64)> {
+        let mean = |component: &Component| {
+            let Component { name, sum, weight } = component;
+            (name.clone(), sum / weight)
+        };
+        self.components.iter().map(mean).collect()
     }
 }
 

@@ -1,4 +1,5 @@
-//! A run: what changes while it trains, and what happens around its steps.
+//! The mutable state of a training run, and what surrounds its steps: resuming, checkpoints and the
+//! final summary.
 
 use crate::arguments::ResumeFrom;
 use crate::error::Error;
@@ -29,11 +30,11 @@ pub struct TrainOutput {
     pub training_loss: f64,
     /// The last log record: run time, steps and samples per second, loss.
     pub metrics: Metrics,
-    /// The log and the best step.
+    /// State of the trainer, with the log and the best step.
     pub state: TrainerState,
-    /// The latest result of each evaluator.
+    /// Latest result of each evaluator.
     pub evaluations: Vec<EvaluationResult>,
-    /// Seconds in training and in evaluation.
+    /// Durations of training and evaluation.
     pub timing: Timing,
 }
 
@@ -43,10 +44,10 @@ pub(super) struct Run<'a, M: TextModel> {
     pub(super) model: &'a mut M,
     pub(super) callbacks: &'a mut [Box<dyn Callback>],
     pub(super) optimizer: Optimizer,
-    /// In fp16 only.
+    /// Dynamic loss scale; in fp16 only.
     pub(super) loss_scaler: Option<LossScaler>,
     pub(super) cache: GradientCache,
-    /// Whether the gradients of the first step were checked.
+    /// Whether the gradients of the first step have been checked.
     pub(super) gradients_checked: bool,
     pub(super) state: TrainerState,
     pub(super) position: Position,
@@ -58,7 +59,7 @@ pub(super) struct Run<'a, M: TextModel> {
     begun: Instant,
 }
 
-/// What the model has seen since the run began or was resumed.
+/// Counts of the training data since the run began or was resumed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
     pub(super) rows: u64,
@@ -66,7 +67,7 @@ pub(super) struct Seen {
     pub(super) truncated: u64,
 }
 
-/// What is to be done after a step or an epoch.
+/// The actions that are due after a step or an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) log: bool,
@@ -106,7 +107,7 @@ impl<'a, M: TextModel> Run<'a, M> {
             callbacks,
             gradients_checked: false,
             state,
-            position: Position { dataset_rows: setup.rows(), ..Position::default() },
+            position: setup.start(),
             evaluations: Vec::new(),
             timing: Timing::default(),
             last_checkpoint: None,
@@ -116,13 +117,18 @@ impl<'a, M: TextModel> Run<'a, M> {
             begun: Instant::now(),
         };
         run.resume()?;
+        checkpoint::check_replaceable(&arguments.output_dir, run.state.global_step, total)?;
         run.first_step = run.state.global_step;
         run.callbacks.iter_mut().for_each(|callback| callback.on_train_begin(&run.state));
         Ok(run)
     }
 
+    /// Restores the state of the checkpoint that the arguments name, if they name one.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be used.
     fn resume(&mut self) -> Result<(), Error> {
-        let Parts { arguments, reporter, .. } = self.setup.parts;
+        let Parts { arguments, train_sets, reporter, .. } = self.setup.parts;
         let output_dir = &arguments.output_dir;
         let found = match &arguments.resume_from_checkpoint {
             Some(ResumeFrom::Newest(true)) => Checkpoint::newest(output_dir)?,
@@ -138,12 +144,11 @@ impl<'a, M: TextModel> Run<'a, M> {
                 return Ok(());
             }
         };
-        let rows = self.setup.rows();
-        for warning in found.compare(arguments, &rows)? {
+        for warning in found.compare(arguments, train_sets)? {
             reporter.warning(&warning);
         }
         found.restore(self.model, &mut self.optimizer)?;
-        // The intervals and the length are those of this run's arguments.
+        // Intervals and run length follow this run's arguments, not those of the checkpoint.
         self.state = TrainerState {
             eval_steps: self.state.eval_steps,
             logging_steps: self.state.logging_steps,
@@ -154,11 +159,12 @@ impl<'a, M: TextModel> Run<'a, M> {
             ..found.state
         };
         self.position = found.position;
+        let Position { dataset_rows, dataset_names, .. } = self.setup.start();
+        (self.position.dataset_rows, self.position.dataset_names) = (dataset_rows, dataset_names);
         if arguments.ignore_data_skip {
             self.position.batches = 0;
-            self.position.dataset_rows = rows;
         }
-        // A run that did not compute in fp16 has no scale; it begins with the trainer's.
+        // A checkpoint of a run without fp16 has no loss scale. The trainer's initial one is used.
         if let (Some(scaler), Some(found)) = (&mut self.loss_scaler, found.loss_scaler) {
             *scaler = found;
         }
@@ -201,7 +207,7 @@ impl<'a, M: TextModel> Run<'a, M> {
         Ok(path)
     }
 
-    /// The facts of the run for the model card.
+    /// The report of the run for the model card.
     fn report(&self) -> TrainingReport<'_> {
         let Parts { arguments, train_sets, eval_sets, .. } = self.setup.parts;
         TrainingReport {
@@ -225,8 +231,8 @@ impl<'a, M: TextModel> Run<'a, M> {
         Ok(write_atomically(&arguments.output_dir.join("training.svg"), svg.as_bytes())?)
     }
 
-    /// Logs the run as a whole, loads the best parameters when the arguments say so, and writes the
-    /// state.
+    /// Logs a summary of the run, loads the best parameters if the arguments request it, and writes
+    /// the state and the plot.
     ///
     /// # Errors
     /// When the best checkpoint cannot be read, or a file cannot be written.
@@ -263,7 +269,7 @@ impl<'a, M: TextModel> Run<'a, M> {
         Ok(TrainOutput { global_step, training_loss, metrics, state, evaluations, timing })
     }
 
-    /// Warns of inputs that were truncated and of steps that were skipped.
+    /// Warns about truncated inputs and skipped steps.
     fn warn_at_end(&self) {
         let reporter = self.setup.parts.reporter;
         if self.seen.truncated > 0 {
@@ -283,6 +289,7 @@ impl<'a, M: TextModel> Run<'a, M> {
         }
     }
 
+    /// Counts the sequences of a batch, and those that were truncated.
     pub(super) fn count(&mut self, batch: &PreparedBatch) {
         self.seen.sequences += batch.tokens.len() as u64;
         let truncated = batch.tokens.iter().filter(|sequence| sequence.truncated > 0).count();
@@ -290,9 +297,14 @@ impl<'a, M: TextModel> Run<'a, M> {
     }
 }
 
-/// Sets as the model card reads them.
+/// Data sets in the form that the model card needs.
 pub(super) fn reported(sets: &[TrainingSet]) -> Vec<ReportedSet<'_>> {
     sets.iter()
-        .map(|set| ReportedSet { name: &set.name, rows: &*set.rows, loss: &*set.loss })
+        .map(|set| ReportedSet {
+            name: &set.name,
+            rows: &*set.rows,
+            columns: set.columns.as_deref(),
+            loss: &*set.loss,
+        })
         .collect()
 }

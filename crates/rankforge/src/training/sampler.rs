@@ -5,13 +5,16 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 use rankforge_data::Value;
 use std::collections::HashMap;
+use std::sync::Arc;
 
-/// Passes in which batches are drawn again when duplicates make the first pass too short.
+/// Number of further passes over the rows when the first pass gives too few batches.
 const RESAMPLING_PASSES: usize = 2;
 
 /// Draws the batches of each epoch from one training set.
 #[derive(Clone, Debug)]
 pub struct Sampler {
+    /// Name of the set in messages.
+    set: Arc<str>,
     rows: usize,
     batch_size: usize,
     drop_last: bool,
@@ -19,17 +22,17 @@ pub struct Sampler {
     values: Option<RowValues>,
 }
 
-/// The batches of an epoch, as row numbers.
+/// The batches of an epoch, as row indices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EpochBatches {
     /// The batches, in order.
     pub batches: Vec<Vec<usize>>,
-    /// What the user should know about them.
+    /// Warning for the user when batches are missing or rows are drawn again.
     pub warning: Option<String>,
 }
 
 impl Sampler {
-    /// A sampler over the rows of a set; labels are not compared by `NO_DUPLICATES`.
+    /// A sampler over the rows of a set. `NO_DUPLICATES` compares the texts only, not the labels.
     ///
     /// # Errors
     /// When a row cannot be read.
@@ -48,21 +51,38 @@ impl Sampler {
             BatchSampler::BatchSampler => None,
             BatchSampler::NoDuplicates => Some(RowValues::new(dataset)?),
         };
-        Ok(Sampler { rows: dataset.len(), batch_size, drop_last, seed, values })
+        let (set, rows) = (dataset.name().clone(), dataset.len());
+        Ok(Sampler { set, rows, batch_size, drop_last, seed, values })
     }
 
-    /// Rows of the set.
+    /// Name of the set in messages.
+    pub fn set(&self) -> &str {
+        &self.set
+    }
+
+    /// The error when the set has no batch.
+    pub(super) fn no_full_batch(&self) -> Error {
+        Error::NoFullBatch {
+            set: self.set.to_string(),
+            rows: self.rows,
+            batch_size: self.batch_size,
+            duplicates: self.rows >= self.batch_size,
+        }
+    }
+
+    /// Number of rows of the set.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Rows of a full batch.
+    /// Number of rows of a full batch.
     pub fn batch_size(&self) -> usize {
         self.batch_size
     }
 
-    /// Batches that an epoch is said to have, `floor` or `ceil` of rows over batch size; with
-    /// `NO_DUPLICATES` there may be more, or fewer when values are too few.
+    /// Nominal number of batches of an epoch: rows over batch size, rounded down when the last
+    /// batch is dropped, up otherwise. With `NO_DUPLICATES` an epoch may have more batches, or
+    /// fewer when there are too few distinct values.
     pub fn batches_per_epoch(&self) -> usize {
         if self.drop_last {
             self.rows / self.batch_size
@@ -71,16 +91,16 @@ impl Sampler {
         }
     }
 
-    /// The batches of an epoch; a function of seed + epoch and the rows.
+    /// The batches of an epoch. They depend on the rows and on seed + epoch only.
     pub fn epoch(&self, epoch: u64) -> EpochBatches {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed.wrapping_add(epoch));
         match &self.values {
-            None => EpochBatches { batches: self.cut(&mut random), warning: None },
+            None => EpochBatches { batches: self.shuffled(&mut random), warning: None },
             Some(values) => self.without_duplicates(values, &mut random),
         }
     }
 
-    fn cut(&self, random: &mut ChaCha8Rng) -> Vec<Vec<usize>> {
+    fn shuffled(&self, random: &mut ChaCha8Rng) -> Vec<Vec<usize>> {
         let order = permutation(self.rows, random);
         let batches = order.chunks(self.batch_size);
         batches
@@ -90,7 +110,7 @@ impl Sampler {
     }
 
     fn without_duplicates(&self, values: &RowValues, random: &mut ChaCha8Rng) -> EpochBatches {
-        let expected = self.batches_per_epoch();
+        let (set, expected) = (self.set(), self.batches_per_epoch());
         let mut batches = self.pass(values, random);
         let first = batches.len();
         if first >= expected {
@@ -104,14 +124,14 @@ impl Sampler {
         }
         let warning = if batches.len() == expected {
             format!(
-                "NO_DUPLICATES found {first} of the {expected} batches of an epoch without \
+                "{set}: NO_DUPLICATES found {first} of the {expected} batches of an epoch without \
                  repeating a value; the other {} draw rows again",
                 expected - first
             )
         } else {
             format!(
-                "NO_DUPLICATES found only {} of the {expected} batches of an epoch: the data have \
-                 too few distinct values for batches of {}; take smaller batches",
+                "{set}: NO_DUPLICATES found only {} of the {expected} batches of an epoch: the \
+                 data have too few distinct values for batches of {}; take smaller batches",
                 batches.len(),
                 self.batch_size
             )
@@ -119,8 +139,9 @@ impl Sampler {
         EpochBatches { batches, warning: Some(warning) }
     }
 
-    /// One pass over all rows. The rest of the permutation is a linked list: each batch walks it
-    /// from the head and takes out the rows that repeat no value of the batch.
+    /// The batches of one pass over a permutation of all rows. The remaining rows are a linked
+    /// list: each batch walks the list from its head and removes the rows that repeat no value of
+    /// the batch.
     fn pass(&self, values: &RowValues, random: &mut ChaCha8Rng) -> Vec<Vec<usize>> {
         const END: usize = usize::MAX;
         let order = permutation(self.rows, random);
@@ -129,7 +150,7 @@ impl Sampler {
             *last = END;
         }
         let mut head = if self.rows == 0 { END } else { 0 };
-        // The number of the batch that last took each value, from 1.
+        // The last batch that contains each value; batches count from 1.
         let mut taken_by = vec![0_u64; values.distinct];
         let mut batches: Vec<Vec<usize>> = Vec::new();
         let mut number = 0;
@@ -161,11 +182,11 @@ impl Sampler {
     }
 }
 
-/// The values of each row as numbers, equal where the values read the same.
+/// An identifier for each text cell of each row; equal cells have equal identifiers.
 #[derive(Clone, Debug)]
 struct RowValues {
     columns: usize,
-    numbers: Vec<u32>,
+    ids: Vec<u32>,
     distinct: usize,
 }
 
@@ -173,27 +194,27 @@ impl RowValues {
     fn new(dataset: &Dataset) -> Result<RowValues, Error> {
         let columns = dataset.text_columns().len();
         let mut known = HashMap::new();
-        let mut numbers = Vec::with_capacity(columns * dataset.len());
+        let mut ids = Vec::with_capacity(columns * dataset.len());
         dataset.for_each_piece(|_, rows| {
             let texts: Vec<&[Value]> =
                 dataset.text_columns().iter().map(|&index| &rows.columns()[index].1[..]).collect();
             for row in 0..rows.len() {
                 for column in &texts {
                     let fresh = u32::try_from(known.len()).expect("fewer than 2^32 values");
-                    numbers.push(*known.entry(value_text(&column[row])).or_insert(fresh));
+                    ids.push(*known.entry(value_text(&column[row])).or_insert(fresh));
                 }
             }
             Ok(())
         })?;
-        Ok(RowValues { columns, numbers, distinct: known.len() })
+        Ok(RowValues { columns, ids, distinct: known.len() })
     }
 
     fn of(&self, row: usize) -> &[u32] {
-        &self.numbers[row * self.columns..(row + 1) * self.columns]
+        &self.ids[row * self.columns..(row + 1) * self.columns]
     }
 }
 
-/// What the cell of a text column reads like; a list is one value.
+/// The content of a text cell as one string; a list of texts is one value.
 fn value_text(value: &Value) -> String {
     match value {
         Value::Text(text) => text.clone(),
@@ -207,12 +228,13 @@ fn value_text(value: &Value) -> String {
     }
 }
 
-/// A random order of `0..count` (Fisher and Yates), written out here so that no release of a
-/// library can change the order that a seed stands for.
+/// A random permutation of `0..count` (Fisher-Yates). It is implemented here so that a new release
+/// of a library cannot change the permutation of a seed.
 pub(super) fn permutation(count: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     for last in (1..count).rev() {
-        // The high half of a 64 x 64 bit product is uniform in 0..=last up to 2^-64 · last.
+        // The high half of a 64 x 64 bit product is uniform in 0..=last, with a bias of at most
+        // last / 2^64.
         let draw = (u128::from(random.next_u64()) * (last as u128 + 1)) >> 64;
         order.swap(last, draw as usize);
     }

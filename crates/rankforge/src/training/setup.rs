@@ -1,4 +1,4 @@
-//! What a run needs and never changes, checked before its first step.
+//! The immutable inputs of a run, which are checked before its first step.
 
 use crate::arguments::{IntervalStrategy, ResumeFrom, SaveStrategy, TrainingArguments};
 use crate::error::Error;
@@ -6,6 +6,7 @@ use crate::evaluation::Evaluator;
 use crate::model_card::ModelCardData;
 use crate::training::batches::{Preparer, preparer};
 use crate::training::epoch::{EpochSampler, SetBatch};
+use crate::training::position::Position;
 use crate::training::schedule::{RunLength, Schedule};
 use crate::training::training_set::TrainingSet;
 use rankforge_base::{FileError, Reporter, Stop};
@@ -13,7 +14,11 @@ use rankforge_encoder::{ModelKind, TextModel};
 use rankforge_kernels::Precision;
 use std::sync::Arc;
 
-/// The parts of a trainer that a run reads.
+/// The kinds of sets in errors.
+const TRAINING: &str = "training data";
+const EVALUATION: &str = "evaluation data";
+
+/// The fields of a trainer that a run reads.
 pub(super) struct Parts<'a, M> {
     pub(super) arguments: &'a TrainingArguments,
     pub(super) train_sets: &'a [TrainingSet],
@@ -24,7 +29,7 @@ pub(super) struct Parts<'a, M> {
     pub(super) reporter: &'a Arc<dyn Reporter>,
 }
 
-// Derived, these would need a model that can be copied.
+// Written out, as `derive` would require `M: Clone` and `M: Copy`.
 impl<M> Clone for Parts<'_, M> {
     fn clone(&self) -> Self {
         *self
@@ -33,17 +38,17 @@ impl<M> Clone for Parts<'_, M> {
 
 impl<M> Copy for Parts<'_, M> {}
 
-/// What a run needs.
+/// The inputs of a run besides the model.
 pub(super) struct Setup<'a, M> {
     pub(super) parts: Parts<'a, M>,
-    /// One for each training set.
+    /// Batch preparers, one for each training set.
     pub(super) training: Vec<Preparer>,
     pub(super) sampler: EpochSampler,
-    /// One for each evaluation set, with the batches that every evaluation uses, so that the losses
-    /// can be compared.
+    /// Batch preparer and batches of each evaluation set. All evaluations use the same batches, so
+    /// that their losses are comparable.
     pub(super) evaluation: Vec<(Preparer, Vec<SetBatch>)>,
     pub(super) length: RunLength,
-    /// Warm-up steps.
+    /// Number of warm-up steps.
     pub(super) warmup: u64,
     pub(super) schedule: Schedule,
 }
@@ -52,7 +57,8 @@ impl<'a, M: TextModel> Setup<'a, M> {
     /// Checks everything that can be checked before the first step.
     ///
     /// # Errors
-    /// Arguments, rows or a model that cannot be used, or an output directory that cannot be made.
+    /// Arguments, rows or a model that cannot be used, or an output directory that cannot be
+    /// created.
     pub(super) fn new(model: &M, parts: Parts<'a, M>) -> Result<Setup<'a, M>, Error> {
         let Parts { arguments, train_sets, eval_sets, .. } = parts;
         arguments.validate()?;
@@ -64,9 +70,7 @@ impl<'a, M: TextModel> Setup<'a, M> {
             set.loss.check()?;
             set.loss.check_model(model.kind(), outputs)?;
         }
-        let names = names(train_sets, eval_sets);
-        let training = preparers(model, arguments, train_sets, &names, "training data")?;
-        let evaluation = preparers(model, arguments, eval_sets, &names, "evaluation data")?;
+        let (training, evaluation) = all_preparers(model, arguments, train_sets, eval_sets)?;
         let sampler = EpochSampler::new(
             training.iter().map(Preparer::dataset),
             arguments.per_device_train_batch_size,
@@ -86,44 +90,66 @@ impl<'a, M: TextModel> Setup<'a, M> {
             length.max_steps,
             arguments.learning_rate,
         )?;
-        // Where nothing can be written, hours of training would be lost.
+        // An error here is better than one at the first checkpoint, after hours of training.
         let output_dir = &arguments.output_dir;
         std::fs::create_dir_all(output_dir).map_err(FileError::io(output_dir))?;
         let evaluation = evaluation.into_iter().map(|preparer| {
             let size = arguments.per_device_eval_batch_size;
             let sampler = EpochSampler::new([preparer.dataset()], size, arguments)?;
-            let batches = sampler.epoch(0)?.batches;
+            let batches = match sampler.epoch(0) {
+                // The evaluation loss is never computed, so no batch is needed.
+                Err(Error::NoFullBatch { .. }) if !evaluates(arguments) => Vec::new(),
+                epoch => epoch?.batches,
+            };
             Ok((preparer, batches))
         });
         let evaluation = evaluation.collect::<Result<_, Error>>()?;
         Ok(Setup { parts, training, sampler, evaluation, length, warmup, schedule })
     }
 
-    /// Rows of each training set.
-    pub(super) fn rows(&self) -> Vec<usize> {
-        self.parts.train_sets.iter().map(|set| set.rows.len()).collect()
+    /// The position before the first step.
+    pub(super) fn start(&self) -> Position {
+        let sets = self.parts.train_sets;
+        Position {
+            dataset_rows: sets.iter().map(|set| set.rows.len()).collect(),
+            dataset_names: sets.iter().map(|set| set.name.clone()).collect(),
+            ..Position::default()
+        }
     }
 }
 
-/// The names of all sets, each once: prompts by name serve training and evaluation.
-pub(super) fn names<'a>(
-    train_sets: &'a [TrainingSet],
-    eval_sets: &'a [TrainingSet],
-) -> Vec<&'a str> {
+/// Creates the batch preparers of all training sets and of all evaluation sets.
+///
+/// # Errors
+/// No training set, two sets of one kind with the same name, columns that cannot be used, or
+/// prompts for columns that do not exist.
+pub(super) fn all_preparers(
+    model: &impl TextModel,
+    arguments: &TrainingArguments,
+    train_sets: &[TrainingSet],
+    eval_sets: &[TrainingSet],
+) -> Result<(Vec<Preparer>, Vec<Preparer>), Error> {
+    if train_sets.is_empty() {
+        return Err(Error::rows(TRAINING, "at least one training set", "none"));
+    }
+    // Prompts by set name apply to training and evaluation.
     let mut names: Vec<&str> = Vec::new();
     for set in train_sets.iter().chain(eval_sets) {
         if !names.contains(&set.name.as_str()) {
             names.push(&set.name);
         }
     }
-    names
+    let training = preparers(model, arguments, train_sets, &names, TRAINING)?;
+    let evaluation = preparers(model, arguments, eval_sets, &names, EVALUATION)?;
+    Ok((training, evaluation))
 }
 
-/// Makes training or evaluation sets ready for the model that is to read them; `names` are those
-/// of all sets.
+/// Creates the batch preparers of training or evaluation sets. `names` are the names of all sets;
+/// `what` is the kind of the sets in errors.
 ///
 /// # Errors
-/// No set, two sets of one name, rows whose columns cannot be used, or prompts that name no column.
+/// No training set, two sets with the same name, columns that cannot be used, or prompts for
+/// columns that do not exist.
 pub(super) fn preparers(
     model: &impl TextModel,
     arguments: &TrainingArguments,
@@ -131,9 +157,6 @@ pub(super) fn preparers(
     names: &[&str],
     what: &str,
 ) -> Result<Vec<Preparer>, Error> {
-    if sets.is_empty() && what == "training data" {
-        return Err(Error::rows(what, "at least one training set", "none"));
-    }
     for (index, TrainingSet { name, .. }) in sets.iter().enumerate() {
         if sets[..index].iter().any(|earlier| earlier.name == *name) {
             let expected = "a name of its own for each set";
@@ -143,7 +166,7 @@ pub(super) fn preparers(
     let default = model.parts().prompt(None, None)?.map(|prompt| prompt.text().to_owned());
     let of_columns = |set: &TrainingSet, columns: &[String]| {
         let prompts = match (&set.prompts, &arguments.prompts) {
-            // Of a single set: names are those of its columns.
+            // Prompts of a single set: all names are names of its columns.
             (Some(prompts), _) => prompts.of_columns(&set.name, &[], columns)?,
             (None, Some(prompts)) => prompts.of_columns(&set.name, names, columns)?,
             (None, None) => vec![default.clone(); columns.len()],
@@ -157,7 +180,8 @@ pub(super) fn preparers(
     sets.iter().map(prepare).collect()
 }
 
-/// A cross-encoder reads its columns together, so that one prompt stands before all of them.
+/// Checks that all columns of a cross-encoder have the same prompt, as it reads them in one
+/// sequence with one prompt.
 fn check_prompts(
     kind: ModelKind,
     prompts: Vec<Option<String>>,
@@ -170,11 +194,15 @@ fn check_prompts(
     Ok(prompts)
 }
 
-/// Refuses evaluation during training when there is nothing to evaluate.
+/// Whether the arguments request evaluation.
+fn evaluates(arguments: &TrainingArguments) -> bool {
+    arguments.eval_strategy != IntervalStrategy::No || arguments.eval_on_start
+}
+
+/// Checks that there is an evaluation set or an evaluator if the arguments request evaluation.
 fn check_evaluation<M>(parts: &Parts<'_, M>) -> Result<(), Error> {
     let strategy = parts.arguments.eval_strategy;
-    let evaluates = strategy != IntervalStrategy::No || parts.arguments.eval_on_start;
-    if evaluates && parts.eval_sets.is_empty() && parts.evaluators.is_empty() {
+    if evaluates(parts.arguments) && parts.eval_sets.is_empty() && parts.evaluators.is_empty() {
         let expected = "no, as there is neither an evaluation data set nor an evaluator";
         let got = serde_json::to_value(strategy).expect("a name");
         return Err(Error::argument("eval_strategy", expected, got.as_str().unwrap_or_default()));
@@ -182,8 +210,8 @@ fn check_evaluation<M>(parts: &Parts<'_, M>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses checkpoints of a model with adapters: its files have them merged into the weights, and a
-/// run could not continue from those.
+/// Checks that a model with adapters neither writes checkpoints nor resumes from one. Saved files
+/// have the adapters merged into the weights, and a run cannot continue from those.
 fn check_adapters(model: &impl TextModel, arguments: &TrainingArguments) -> Result<(), Error> {
     if !model.model().has_adapters() {
         return Ok(());
@@ -199,7 +227,7 @@ fn check_adapters(model: &impl TextModel, arguments: &TrainingArguments) -> Resu
     Ok(())
 }
 
-/// Warns of a precision that rounds nothing.
+/// Warns when half precision has no effect, as the model has no linear layers.
 fn warn_without_effect<M: TextModel>(model: &M, parts: &Parts<'_, M>) {
     let precision = parts.arguments.precision();
     if precision != Precision::Float32 && !model.model().architecture().has_linear_layers() {

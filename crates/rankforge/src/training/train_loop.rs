@@ -24,7 +24,7 @@ const CLIPPING_EPSILON: f64 = 1e-6;
 struct Accumulated {
     losses: LossWindow,
     tokens: usize,
-    rows: Vec<usize>,
+    batches: Vec<SetBatch>,
 }
 
 impl<M: TextModel> Run<'_, M> {
@@ -115,22 +115,23 @@ impl<M: TextModel> Run<'_, M> {
         if !self.gradients_checked {
             self.cache.gradients.flat_mut().fill(-0.0);
         }
-        let Accumulated { losses, tokens, rows } = self.accumulate(prepared, group)?;
+        let Accumulated { losses, tokens, batches } = self.accumulate(prepared, group)?;
         let loss = losses.loss;
         let grad_norm = ops::sum_of_squares(self.cache.gradients.flat()).sqrt() / self.loss_scale();
         let factor = self.setup.schedule.factor(self.steps_learned());
         let skipped = !(loss.is_finite() && grad_norm.is_finite());
         if skipped {
-            self.skip(loss, grad_norm, &rows)?;
+            self.skip(loss, grad_norm, &batches)?;
         } else {
             self.learn(grad_norm, factor)?;
         }
         self.state.global_step += 1;
         self.state.num_input_tokens_seen += tokens as u64;
-        self.seen.rows += rows.len() as u64;
+        self.seen.rows += batches.iter().map(|batch| batch.rows.len() as u64).sum::<u64>();
         self.position.window.steps += 1;
         if loss.is_finite() {
-            self.position.window.add(loss, &losses.components, 1.0);
+            self.position.window.add(loss, 1.0);
+            self.position.window.add_components(&losses.component_means(), 1.0);
             self.position.total_loss += loss;
         } else {
             self.position.window.overflowed += 1;
@@ -162,15 +163,17 @@ impl<M: TextModel> Run<'_, M> {
             let budget = preparer.budget(self.setup.parts.arguments.max_tokens_per_chunk);
             let model = self.model.model();
             let result = self.cache.add_gradients(model, preparer.loss(), &batch, budget, scale);
+            let read = SetBatch { set: batch.set, rows: batch.rows.clone() };
             if !result.value.is_finite() && self.loss_scaler.is_none() {
-                return Err(self.not_finite("loss", result.value, &batch.rows).into());
+                return Err(self.not_finite("loss", result.value, &[read]).into());
             }
-            sum.losses.add(result.value, &result.components, share);
+            sum.losses.add(result.value, share);
+            sum.losses.add_components(&result.components, share);
             sum.tokens += batch.tokens.iter().map(|sequence| sequence.ids.len()).sum::<usize>();
             self.count(&batch);
             self.position.batches += 1;
             self.position.micro_batches += 1;
-            sum.rows.extend(batch.rows);
+            sum.batches.push(read);
         }
         Ok(sum)
     }

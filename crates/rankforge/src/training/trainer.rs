@@ -7,7 +7,7 @@ use crate::training::batches::Preparer;
 use crate::training::callbacks::Callback;
 use crate::training::loss_scaler::LossScaler;
 use crate::training::run::{Run, TrainOutput, reported};
-use crate::training::setup::{Parts, Setup, names, preparers};
+use crate::training::setup::{Parts, Setup, all_preparers};
 use crate::training::training_set::TrainingSet;
 use rankforge_base::{Reporter, Stop, replace_directory, silent};
 use rankforge_data::RowSource;
@@ -15,34 +15,34 @@ use rankforge_encoder::{MODEL_DIRECTORY, TextModel};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Trains a model on rows: what a run needs, and afterwards what it found.
+/// Trains a model on data sets. Holds the inputs of a run, and its output afterwards.
 pub struct Trainer<M: TextModel> {
-    /// The model; its parameters change.
+    /// The model to train.
     pub model: M,
-    /// How it is trained.
+    /// Training arguments.
     pub arguments: TrainingArguments,
-    /// What it is trained on.
+    /// Training sets, each with a loss.
     pub train_sets: Vec<TrainingSet>,
-    /// What the evaluation loss is computed on.
+    /// Evaluation sets, on which the evaluation loss is computed.
     pub eval_sets: Vec<TrainingSet>,
-    /// What measures it during training.
+    /// Evaluators that measure the model during training.
     pub evaluators: Vec<Box<dyn Evaluator<M>>>,
-    /// Called on the events of a run.
+    /// Callbacks for the events of a run.
     pub callbacks: Vec<Box<dyn Callback>>,
-    /// What the model card says besides what the run knows.
+    /// Fields of the model card that do not follow from the run.
     pub card: ModelCardData,
-    /// The loss scale that an fp16 run begins with, and how it changes.
+    /// Initial loss scale of an fp16 run, and how it changes.
     pub loss_scaler: LossScaler,
-    /// Requested by another thread, ends the run after the current step with a checkpoint.
+    /// A request by another thread to write a checkpoint and end the run after the current step.
     pub stop: Stop,
     /// Receives progress, messages and warnings.
     pub reporter: Arc<dyn Reporter>,
-    /// The result of the last run, for the model card.
+    /// Output of the last run, for the model card; `None` if it failed.
     pub output: Option<TrainOutput>,
 }
 
 impl<M: TextModel> Trainer<M> {
-    /// A trainer on one set of rows, without evaluation; the other fields can be set before
+    /// A trainer on one training set, without evaluation. The other fields can be set before
     /// [`Trainer::train`].
     pub fn new(
         model: M,
@@ -53,7 +53,7 @@ impl<M: TextModel> Trainer<M> {
         Trainer::on_sets(model, arguments, vec![TrainingSet::new(rows, loss)])
     }
 
-    /// A trainer on several sets, each with a loss and prompts of its own.
+    /// A trainer on several training sets, each with its own loss and prompts.
     pub fn on_sets(
         model: M,
         arguments: TrainingArguments,
@@ -74,25 +74,27 @@ impl<M: TextModel> Trainer<M> {
         }
     }
 
-    /// Trains to the end, from the beginning or from the checkpoint that the arguments name. The
-    /// model is not saved, apart from checkpoints; see [`Trainer::save_model`].
+    /// Trains until the last step, from the beginning or from the checkpoint that the arguments
+    /// name. This writes checkpoints, but not the final model; see [`Trainer::save_model`].
     ///
-    /// While this runs, the model has the arguments' precision; then its own again.
+    /// During training, the model has the precision of the arguments. Its previous precision is
+    /// restored afterwards.
     ///
     /// # Errors
     /// Arguments, rows or a checkpoint that cannot be used; a loss or gradient that is not finite
-    /// (in fp16: at any loss scale); a file that cannot be written; an interruption.
+    /// (in fp16, at any loss scale); a file that cannot be written; a run that was interrupted.
     pub fn train(&mut self) -> Result<TrainOutput, Error> {
         let before = self.model.model().precision();
         self.model.model_mut().set_precision(self.arguments.precision());
-        let result = self.train_as_set();
+        let result = self.train_in_precision();
         self.model.model_mut().set_precision(before);
         let output = result?;
         self.output = Some(output.clone());
         Ok(output)
     }
 
-    fn train_as_set(&mut self) -> Result<TrainOutput, Error> {
+    /// Trains in the precision that the model has now.
+    fn train_in_precision(&mut self) -> Result<TrainOutput, Error> {
         let _guard = self.stop.guard();
         self.loss_scaler.validate()?;
         self.output = None;
@@ -111,33 +113,22 @@ impl<M: TextModel> Trainer<M> {
         run.finish()
     }
 
-    /// Shows all rows of all sets to their losses, so that a bad one is found before the training.
+    /// Passes all rows of all sets to their losses, so that an invalid row is found before
+    /// training.
     ///
     /// # Errors
-    /// The first row that does not fit.
+    /// The first row that its loss cannot use.
     pub fn check_rows(&self) -> Result<(), Error> {
-        let names = names(&self.train_sets, &self.eval_sets);
-        for (sets, what) in
-            [(&self.train_sets, "training data"), (&self.eval_sets, "evaluation data")]
-        {
-            let preparers = preparers(&self.model, &self.arguments, sets, &names, what)?;
-            preparers.iter().try_for_each(Preparer::check_rows)?;
-        }
+        let (training, evaluation) =
+            all_preparers(&self.model, &self.arguments, &self.train_sets, &self.eval_sets)?;
+        training.iter().chain(&evaluation).try_for_each(Preparer::check_rows)?;
         Ok(())
     }
 
-    /// Checks before the training that [`Trainer::save_model`] may write to `directory` after it.
+    /// Writes the model and its card to `directory`, and replaces an earlier model in it.
     ///
     /// # Errors
-    /// When `directory` holds something else than a model.
-    pub fn check_destination(&self, directory: &Path) -> Result<(), Error> {
-        Ok(MODEL_DIRECTORY.check_replaceable(directory)?)
-    }
-
-    /// Writes the model with its card to `directory`, in place of an earlier model there.
-    ///
-    /// # Errors
-    /// When `directory` holds something else than a model, or a file cannot be written.
+    /// `directory` contains something other than a model, or a file cannot be written.
     pub fn save_model(&self, directory: impl AsRef<Path>) -> Result<(), Error> {
         let card = self.model_card()?;
         replace_directory(directory.as_ref(), &MODEL_DIRECTORY, |folder| {
@@ -145,10 +136,11 @@ impl<M: TextModel> Trainer<M> {
         })
     }
 
-    /// The model card as it is now.
+    /// Renders the model card.
     ///
     /// # Errors
-    /// When the examples cannot be scored or the tokenizer cannot read a text.
+    /// A row that cannot be read, a text that the tokenizer cannot encode, or examples that the
+    /// model cannot score.
     pub fn model_card(&self) -> Result<String, Error> {
         let fresh = TrainOutput::default();
         let output = self.output.as_ref().unwrap_or(&fresh);
@@ -162,4 +154,12 @@ impl<M: TextModel> Trainer<M> {
         };
         model_card::render(&self.model, &self.card, Some(&report))
     }
+}
+
+/// Checks, before training, that [`Trainer::save_model`] can replace `directory`.
+///
+/// # Errors
+/// `directory` contains something other than a model.
+pub fn check_destination(directory: impl AsRef<Path>) -> Result<(), Error> {
+    Ok(MODEL_DIRECTORY.check_replaceable(directory.as_ref())?)
 }

@@ -1,4 +1,4 @@
-//! Training arguments: names, defaults, old names, rules.
+//! Training arguments: names, defaults, former names, and checks of values.
 
 use rankforge::Precision;
 use rankforge::training::{BatchSampler, IntervalStrategy, SaveStrategy, Steps, TrainingArguments};
@@ -61,7 +61,7 @@ fn an_unknown_name_suggests_the_nearest() {
 }
 
 #[test]
-fn features_that_are_not_there_yet_are_errors_unless_left_at_their_default() {
+fn unsupported_features_are_errors_unless_they_have_their_default() {
     let defaults = json!({
         "torch_compile": false, "deepspeed": null, "fsdp": null,
         "push_to_hub": false, "report_to": "none", "gradient_checkpointing": false,
@@ -88,7 +88,7 @@ fn features_that_are_not_there_yet_are_errors_unless_left_at_their_default() {
 }
 
 #[test]
-fn at_most_one_half_precision_is_chosen() {
+fn bf16_and_fp16_exclude_each_other() {
     let precision = |value| read(value).map(|(arguments, _)| arguments.precision());
     assert_eq!(precision(json!({"bf16": false, "fp16": false})), Ok(Precision::Float32));
     assert_eq!(precision(json!({"bf16": true})), Ok(Precision::BFloat16));
@@ -100,8 +100,8 @@ fn at_most_one_half_precision_is_chosen() {
 }
 
 #[test]
-fn the_precision_of_a_full_evaluation_is_the_trainings() {
-    // The Trainer casts the model for evaluations outside training only.
+fn full_eval_arguments_have_no_effect_during_training() {
+    // transformers' Trainer casts the model only for evaluations outside training.
     for name in ["bf16_full_eval", "fp16_full_eval"] {
         let (arguments, warnings) = read(json!({name: true})).unwrap();
         assert_eq!(arguments, TrainingArguments::default());
@@ -111,7 +111,7 @@ fn the_precision_of_a_full_evaluation_is_the_trainings() {
 }
 
 #[test]
-fn names_that_change_nothing_are_accepted_with_a_warning() {
+fn arguments_without_effect_are_accepted_with_a_warning() {
     let (arguments, warnings) =
         read(json!({"dataloader_num_workers": 4, "use_cpu": true, "tf32": null})).unwrap();
     assert_eq!(arguments, TrainingArguments::default());
@@ -120,7 +120,7 @@ fn names_that_change_nothing_are_accepted_with_a_warning() {
 }
 
 #[test]
-fn old_names_are_read_with_a_warning_but_not_beside_the_new_ones() {
+fn former_names_are_read_with_a_warning_but_not_together_with_present_ones() {
     let (arguments, warnings) = read(json!({"evaluation_strategy": "epoch"})).unwrap();
     assert_eq!(arguments.eval_strategy, IntervalStrategy::Epoch);
     assert_eq!(warnings, ["evaluation_strategy is now called eval_strategy"]);
@@ -129,7 +129,7 @@ fn old_names_are_read_with_a_warning_but_not_beside_the_new_ones() {
     let (arguments, _) = read(json!({"warmup_ratio": 0.2, "warmup_steps": 0})).unwrap();
     assert_eq!(arguments.warmup_steps, Steps::Ratio(0.2));
     assert!(read(json!({"warmup_ratio": 0.2, "warmup_steps": 10})).is_err());
-    assert!(read(json!({"warmup_ratio": 1.0})).is_err(), "it would become one step");
+    assert!(read(json!({"warmup_ratio": 1.0})).is_err(), "a ratio of 1 would be read as one step");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_value_of_the_wrong_type_is_an_error_that_names_the_field() {
 }
 
 #[test]
-fn impossible_values_are_errors() {
+fn invalid_values_are_errors() {
     for (name, value) in [
         ("per_device_train_batch_size", json!(0)),
         ("gradient_accumulation_steps", json!(0)),
@@ -166,12 +166,12 @@ fn impossible_values_are_errors() {
         let message = read(json!({name: value})).unwrap_err();
         assert!(message.starts_with(name), "{message}");
     }
-    // Not used, so not checked.
+    // An argument that is not used is not checked.
     assert!(read(json!({"save_steps": 0, "save_strategy": "no"})).is_ok());
 }
 
 #[test]
-fn loading_the_best_model_needs_evaluations_where_checkpoints_are() {
+fn loading_the_best_model_needs_an_evaluation_at_every_checkpoint() {
     let best = |mut options: Value| {
         options["load_best_model_at_end"] = json!(true);
         read(options)
@@ -207,13 +207,13 @@ fn the_best_metric_follows_the_rules_of_transformers() {
 }
 
 #[test]
-fn only_what_differs_from_the_defaults_is_non_default() {
+fn non_default_lists_the_arguments_that_differ_from_their_defaults() {
     let (arguments, _) = read(json!({"seed": 7, "learning_rate": 5e-5})).unwrap();
     assert_eq!(Value::Object(arguments.non_default()), json!({"seed": 7}));
 }
 
 #[test]
-fn mappings_may_be_json_texts() {
+fn a_mapping_may_be_a_string_of_json() {
     let (arguments, _) = read(json!({"learning_rate_mapping": "{\"classifier\": 1e-3}"})).unwrap();
     assert_eq!(arguments.learning_rate_mapping["classifier"], 1e-3);
 }

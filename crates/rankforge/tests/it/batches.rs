@@ -1,4 +1,4 @@
-//! One batch of a tiny model, its gradients, and what they are compared with.
+//! Helpers: one batch of a tiny model, its gradients, and comparisons of gradients.
 
 use rankforge::data::Rows;
 use rankforge::encoder::kernels::ParameterId;
@@ -7,16 +7,16 @@ use rankforge::losses::{Loss, LossOutput};
 use rankforge::training::{Dataset, GradientCache, PreparedBatch, Preparer, SetBatch};
 use std::sync::Arc;
 
-/// A batch in one chunk.
+/// The budget of a batch in one chunk.
 pub(crate) const WHOLE: BatchBudget =
     BatchBudget { max_sequences: usize::MAX, max_tokens: usize::MAX };
 
-/// Chunks of so many sequences.
+/// The budget of chunks of `max_sequences` sequences.
 pub(crate) fn chunks_of(max_sequences: usize) -> BatchBudget {
     BatchBudget { max_sequences, ..WHOLE }
 }
 
-/// What prepares rows for a model, with a prompt for each text column, or without prompts.
+/// A preparer of rows for a model, with a prompt for each text column, or without prompts.
 pub(crate) fn preparer(
     model: &dyn TextModel,
     loss: &Arc<dyn Loss>,
@@ -31,7 +31,7 @@ pub(crate) fn preparer(
     Preparer::new(dataset, loss.clone(), model.tokenizer().clone(), &prompts, 7).unwrap()
 }
 
-/// All rows as one batch, that of step 3.
+/// All rows as one batch, with the random choices of step 3.
 pub(crate) fn prepared(
     model: &dyn TextModel,
     loss: &Arc<dyn Loss>,
@@ -42,7 +42,7 @@ pub(crate) fn prepared(
     preparer(model, loss, rows, prompts).prepare(&all, 3).unwrap()
 }
 
-/// Loss and gradients of a batch.
+/// The loss of a batch, and the gradients of all parameters.
 pub(crate) fn gradients_of(
     model: &Model,
     loss: &dyn Loss,
@@ -54,21 +54,22 @@ pub(crate) fn gradients_of(
     (output, cache.gradients.flat().to_vec())
 }
 
-/// Largest difference over largest number; both passes sum the same products in other orders, over
-/// at most a few hundred tokens, so a relative error of some hundred roundings is their own.
+/// Compares the largest difference with the largest element. Both sides sum the same products in
+/// different orders, over at most a few hundred tokens, hence the tolerance of 300 roundings.
 #[track_caller]
 pub(crate) fn assert_same_gradients(found: &[f32], expected: &[f32], what: &str) {
     let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let difference = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(largest > 0.0, "{what}: no gradient at all");
+    assert!(largest > 0.0, "{what}: all gradients are zero");
     assert!(difference <= 300.0 * f32::EPSILON * largest, "{what}: {difference} of {largest}");
 }
 
-/// Compares the gradients of a batch with central differences of its loss along the gradient of
-/// each matrix of parameters by itself: along it the expected slope is its length, so that no
-/// cancellation hides a mistake. Dropout must be off, as the loss is evaluated without.
+/// Compares the gradients of a batch with central differences of its loss. Each parameter matrix is
+/// moved by itself in the direction of its gradient. In that direction the derivative of the loss
+/// is the norm of the gradient, so no cancellation can hide an error. Dropout must be off, as the
+/// loss is evaluated without dropout.
 ///
-/// `unreached` are the matrices that get no gradient.
+/// `unreached` names the matrices that receive no gradient.
 pub(crate) fn check_finite_differences(
     mut model: Model,
     loss: &dyn Loss,
@@ -99,17 +100,18 @@ pub(crate) fn check_finite_differences(
             model.parameters_mut().flat_mut().write(&original);
             value
         };
-        // Two step widths: Richardson's combination leaves an error of the fourth order.
+        // Richardson extrapolation from two step widths has an error of fourth order.
         let step = 2e-3;
         let mut slope = |step: f64| (value_at(step) - value_at(-step)) / (2.0 * step);
         let (wide, narrow) = (slope(2.0 * step), slope(step));
         let difference = ((4.0 * narrow - wide) / 3.0 - length).abs();
-        // Rounding of f32 outputs near 1 (about 16 epsilons through the blocks) over the step, and
-        // what is left of the curvature.
+        // The rounding error of f32 outputs near 1 (about 16 epsilons through the blocks) divided
+        // by the step, and 1 % for the error of the extrapolation.
         let tolerance = 16.0 * f64::from(f32::EPSILON) / step + 0.01 * length;
         assert!(
             difference <= tolerance,
-            "{name}: slope {narrow} (step {step}), {wide} (twice), gradient {length}"
+            "{name}: difference quotients {narrow} (step {step}) and {wide} (twice the step), \
+             gradient norm {length}"
         );
     }
 }

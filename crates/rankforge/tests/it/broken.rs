@@ -1,4 +1,4 @@
-//! A loss and a model that fail when they are told to.
+//! A loss and a model that fail at a given call.
 
 use crate::testing::loss;
 use rankforge::Error;
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A model whose files cannot be written from the `failing`-th time on: a full disk.
+/// A model that cannot be saved from the `failing`-th time on, as on a full disk.
 pub(crate) struct FullDisk {
     pub(crate) inner: CrossEncoder,
     pub(crate) failing: usize,
@@ -49,7 +49,8 @@ impl TextModel for FullDisk {
     }
 }
 
-/// A loss that is not a number in the batches `failing`, counted from 1, or has no gradient.
+/// A loss that is NaN in the batches `failing`, counted from 1. With `without_gradient`, its
+/// gradient is zero.
 struct Broken {
     inner: Arc<dyn Loss>,
     failing: Range<usize>,
@@ -86,7 +87,7 @@ impl Loss for Broken {
     }
 }
 
-/// Binary cross entropy that is broken.
+/// Binary cross-entropy that is NaN in the batches `failing`, or has a zero gradient.
 pub(crate) fn broken(failing: Range<usize>, without_gradient: bool) -> Arc<dyn Loss> {
     let inner = loss("BinaryCrossEntropyLoss", json!({}));
     Arc::new(Broken { inner, failing, computed: AtomicUsize::new(0), without_gradient })

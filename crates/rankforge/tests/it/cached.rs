@@ -1,4 +1,4 @@
-//! Gradient caching by `Cached<L>`, for each loss that has a cached form.
+//! Gradient caching by `Cached<L>`, for each loss that supports it.
 
 use crate::batches::{WHOLE, assert_same_gradients, gradients_of, prepared, preparer};
 use crate::testing::{PROMPTS, arguments, bits, pairs, timeless, tiny_bert, tiny_dual};
@@ -12,7 +12,7 @@ use serde_json::json;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Anchors, positives and a column of negatives, which are positives of other rows.
+/// Anchors, positives, and negatives that are the positives of other rows.
 fn triplets(count: usize) -> Rows {
     let mut columns = pairs(count).into_columns();
     let positives: Vec<Value> = columns[1].1.clone();
@@ -21,12 +21,13 @@ fn triplets(count: usize) -> Rows {
     Rows::new(columns).unwrap()
 }
 
-/// A model and a batch for it; sequences of both lengths and prompts.
+/// The batch of five triplets for a model.
 fn batch_of(model: &dyn TextModel, loss: &Arc<dyn Loss>, prompts: &[&str]) -> PreparedBatch {
     prepared(model, loss, &triplets(5), prompts)
 }
 
-/// Loss and gradients of a batch in chunks without caching: every chunk keeps its own activations.
+/// Loss and gradients of a batch in chunks without gradient caching: the activations of every chunk
+/// are kept.
 fn without_caching(
     model: &Model,
     loss: &dyn Loss,
@@ -57,12 +58,12 @@ fn without_caching(
     (output, gradients)
 }
 
-/// The chunks of a budget.
+/// The chunks of a batch within a budget.
 fn chunks(batch: &PreparedBatch, budget: BatchBudget) -> Vec<Range<usize>> {
     budget.split(batch.tokens.iter().map(|tokens| tokens.ids.len()))
 }
 
-/// Checks a loss that has a cached form against itself without caching.
+/// Compares a loss with gradient caching to the same loss without it.
 fn check<L: Cacheable + Clone + 'static>(
     model_of: &dyn Fn(f64) -> Box<dyn TextModel>,
     loss: &L,
@@ -71,7 +72,7 @@ fn check<L: Cacheable + Clone + 'static>(
     let plain: Arc<dyn Loss> = Arc::new(loss.clone());
     for mini_batch_size in [1, 2, 4, 5, 64] {
         let cached: Arc<dyn Loss> = Arc::new(Cached { loss: loss.clone(), mini_batch_size });
-        let what = format!("{} in parts of {mini_batch_size}", cached.name());
+        let what = format!("{} in chunks of {mini_batch_size}", cached.name());
         assert_eq!(cached.mini_batch_size(), Some(mini_batch_size));
         for dropout in [0.0, 0.3] {
             let model = model_of(dropout);
@@ -84,15 +85,19 @@ fn check<L: Cacheable + Clone + 'static>(
             let (output, found) = gradients_of(model.model(), &*cached, &batch, budget);
             let (expected, kept) = without_caching(model.model(), &*plain, &batch, &chunks);
             assert_eq!(output.value.to_bits(), expected.value.to_bits(), "{what}");
-            assert!(found == kept, "{what}: a second pass drew other masks");
+            assert!(found == kept, "{what}: the second pass used other dropout masks");
 
             let mut cache = GradientCache::new(model.model());
             let evaluated = cache.loss(model.model(), &*cached, &batch, budget).value;
-            assert_eq!(evaluated != output.value, dropout > 0.0, "{what}: dropout is of training");
+            assert_eq!(
+                evaluated != output.value,
+                dropout > 0.0,
+                "{what}: dropout is active in training only"
+            );
             if dropout > 0.0 {
                 continue;
             }
-            // Without dropout, chunks change nothing but the order of sums.
+            // Without dropout, chunks change only the order of summation.
             let (whole, expected) = gradients_of(model.model(), &*plain, &batch, WHOLE);
             let tolerance = 100.0 * f64::from(f32::EPSILON) * whole.value.abs();
             assert!((output.value - whole.value).abs() <= tolerance, "{what}");
@@ -102,7 +107,7 @@ fn check<L: Cacheable + Clone + 'static>(
 }
 
 #[test]
-fn the_ranking_loss_of_cross_encoders_is_the_same_in_parts() {
+fn the_ranking_loss_of_cross_encoders_is_the_same_in_chunks() {
     let model = |dropout| -> Box<dyn TextModel> { Box::new(tiny_bert(dropout, 2)) };
     let sampled = MultipleNegativesRankingLoss { num_negatives: Some(2), ..Default::default() };
     check(&model, &sampled, &[]);
@@ -111,16 +116,16 @@ fn the_ranking_loss_of_cross_encoders_is_the_same_in_parts() {
 }
 
 #[test]
-fn the_ranking_loss_of_dual_encoders_is_the_same_in_parts() {
+fn the_ranking_loss_of_dual_encoders_is_the_same_in_chunks() {
     let loss = dual_encoder::MultipleNegativesRankingLoss { scale: 5.0 };
     let model = |dropout| -> Box<dyn TextModel> { Box::new(tiny_dual(dropout, 2, false)) };
     check(&model, &loss, &[]);
-    // Chunks with sequences of both prompts.
+    // Some chunks contain sequences of both prompts.
     check(&model, &loss, &[PROMPTS[0], PROMPTS[1], PROMPTS[1]]);
 }
 
 #[test]
-fn a_token_budget_splits_what_the_loss_leaves_whole() {
+fn a_token_budget_splits_the_chunks_of_the_loss() {
     let model = tiny_dual(0.0, 2, true);
     let loss: Arc<dyn Loss> = Arc::new(Cached {
         loss: dual_encoder::MultipleNegativesRankingLoss::default(),
@@ -129,14 +134,14 @@ fn a_token_budget_splits_what_the_loss_leaves_whole() {
     let batch = batch_of(&model, &loss, &[]);
     let budget = preparer(&model, &loss, &triplets(5), &[]).budget(Some(17));
     assert_eq!(budget, BatchBudget { max_sequences: 4, max_tokens: 17 });
-    let parts = chunks(&batch, budget);
-    assert!(parts.len() > 15_usize.div_ceil(4), "{parts:?}");
+    let chunks = chunks(&batch, budget);
+    assert!(chunks.len() > 15_usize.div_ceil(4), "{chunks:?}");
     let (_, found) = gradients_of(model.model(), &*loss, &batch, budget);
-    let (_, kept) = without_caching(model.model(), &*loss, &batch, &parts);
+    let (_, kept) = without_caching(model.model(), &*loss, &batch, &chunks);
     assert!(found == kept);
 }
 
-/// A run that saves every step.
+/// A trainer with gradient caching that saves every step.
 fn trainer(folder: &std::path::Path) -> Trainer<rankforge::encoder::DualEncoder> {
     let options = json!({
         "max_steps": 5, "save_strategy": "steps", "save_steps": 1, "logging_strategy": "steps",
@@ -148,7 +153,7 @@ fn trainer(folder: &std::path::Path) -> Trainer<rankforge::encoder::DualEncoder>
 }
 
 #[test]
-fn a_run_in_parts_resumes_to_the_same_bits() {
+fn a_run_with_gradient_caching_resumes_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let mut whole = trainer(folder.path());
     let expected = timeless(&whole.train().unwrap().state);

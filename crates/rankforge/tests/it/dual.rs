@@ -1,8 +1,8 @@
-//! A dual encoder that is a transformer: trained with prompts for queries and documents, saved,
-//! opened and used, and its gradients.
+//! A transformer as a dual encoder: training with prompts for queries and documents, saving,
+//! loading, retrieval, and gradients.
 
 use crate::batches::{WHOLE, check_finite_differences, gradients_of, prepared};
-use crate::testing::{PROMPTS, arguments, bits, device, figures, pairs, timeless, tiny_dual};
+use crate::testing::{PROMPTS, arguments, bits, device, logged_values, pairs, timeless, tiny_dual};
 use rankforge::data::Rows;
 use rankforge::encoder::kernels::ParameterId;
 use rankforge::encoder::{DualEncoder, EncodeOptions, LoadOptions, Model, TextModel};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Rows whose answers say the colour and the thing of their query.
+/// Sixteen pairs of queries and answers.
 fn rows() -> Rows {
     pairs(16)
 }
@@ -29,12 +29,12 @@ fn trainer(folder: &Path, options: Value) -> Trainer<DualEncoder> {
 }
 
 #[test]
-fn it_learns_and_the_saved_model_finds_the_answers_with_its_prompts() {
+fn the_loss_falls_and_the_saved_model_retrieves_the_answers() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = trainer(folder.path(), json!({"max_steps": 120, "learning_rate": 3e-3}));
     trainer.model = tiny_dual(0.0, 1, false);
     let state = trainer.train().unwrap().state;
-    let losses = figures(&state, "loss");
+    let losses = logged_values(&state, "loss");
     let (first, last) = (losses[0].1, losses.last().unwrap().1);
     assert!(last < 0.5 * first, "from {first} to {last}");
 
@@ -47,18 +47,23 @@ fn it_learns_and_the_saved_model_finds_the_answers_with_its_prompts() {
     });
     let (queries, answers) = (rows.texts("query").unwrap(), rows.texts("answer").unwrap());
     let encoded = model.encode_query(&queries).unwrap();
-    assert_eq!(encoded, trainer.model.encode_query(&queries).unwrap(), "saved and opened");
+    assert_eq!(
+        encoded,
+        trainer.model.encode_query(&queries).unwrap(),
+        "the saved model gives other embeddings"
+    );
     assert_eq!(encoded, model.encode_with(&queries, &with(PROMPTS[0])).unwrap());
     assert_ne!(encoded, model.encode_with(&queries, &with("")).unwrap());
     let documents = model.encode_document(&answers).unwrap();
     assert_eq!(documents, model.encode_with(&answers, &with(PROMPTS[1])).unwrap());
 
-    // Searching needs no prompt to be named: the model has one for each side.
+    // The search uses the model's own prompts for queries and documents.
     let retriever = Retriever::new(&model, &answers, &EncodeOptions::default()).unwrap();
     let found = retriever.search(&queries, 1, &EncodeOptions::default()).unwrap();
-    let right = found.iter().zip(&answers);
-    let right = right.filter(|(found, answer)| answers[found[0].index as usize] == **answer);
-    assert!(right.count() >= 12, "of 16: {found:?}");
+    let results = found.iter().zip(&answers);
+    let right = results.filter(|(found, answer)| answers[found[0].index as usize] == **answer);
+    let right = right.count();
+    assert!(right >= 12, "{right} of 16: {found:?}");
 
     let card = std::fs::read_to_string(saved.join("README.md")).unwrap();
     assert!(card.contains("(0): Transformer(bert,") && card.contains("(1): Pooling(Mean)"));
@@ -82,7 +87,7 @@ fn a_run_resumes_at_every_step_to_the_same_bits() {
     }
 }
 
-/// A scale at which finite differences of the loss are near its slope.
+/// A loss with a small scale, for which finite differences are accurate.
 fn mild() -> Arc<dyn Loss> {
     Arc::new(dual_encoder::MultipleNegativesRankingLoss { scale: 2.0 })
 }
@@ -92,7 +97,7 @@ fn batch(model: &DualEncoder, prompts: &[&str]) -> PreparedBatch {
 }
 
 #[test]
-fn gradients_agree_with_finite_differences_with_prompts_and_without() {
+fn gradients_agree_with_finite_differences_with_and_without_prompts() {
     for include_prompt in [true, false] {
         let model = tiny_dual(0.0, 5, include_prompt);
         for prompts in [&[][..], &PROMPTS, &[PROMPTS[0], ""]] {
@@ -102,8 +107,8 @@ fn gradients_agree_with_finite_differences_with_prompts_and_without() {
     }
 }
 
-/// Sets every matrix of the model whose name contains `part` to zero.
-fn silence(model: &mut Model, part: &str) {
+/// Fills every parameter of the model whose name contains `part` with zeros.
+fn zero_parameters(model: &mut Model, part: &str) {
     let names: Vec<String> =
         model.parameters().layout().entries().iter().map(|entry| entry.name.clone()).collect();
     let found = names.iter().enumerate().filter(|(_, name)| name.contains(part));
@@ -114,7 +119,7 @@ fn silence(model: &mut Model, part: &str) {
     }
 }
 
-/// Length of the gradient of the embedding of each token of the vocabulary.
+/// The norm of the gradient of each token's embedding in the vocabulary.
 fn word_gradients(model: &Model, batch: &PreparedBatch) -> Vec<f64> {
     let (_, gradients) = gradients_of(model, &*mild(), batch, WHOLE);
     let layout = model.parameters().layout();
@@ -126,18 +131,18 @@ fn word_gradients(model: &Model, batch: &PreparedBatch) -> Vec<f64> {
 }
 
 #[test]
-fn tokens_of_a_skipped_prompt_are_trained_through_attention_alone() {
+fn tokens_of_an_excluded_prompt_receive_gradients_through_attention_only() {
     for include_prompt in [true, false] {
         let mut model = tiny_dual(0.0, 5, include_prompt);
         let batch = batch(&model, &PROMPTS);
-        // [CLS], the prompt's word, the colon: none of them stands elsewhere.
+        // [CLS], the prompt's word and the colon, which occur in no text.
         let prompt: Vec<usize> =
             batch.tokens.iter().flat_map(|t| &t.ids[..3]).map(|id| *id as usize).collect();
         let of_text = batch.tokens[0].ids[3] as usize;
         let lengths = word_gradients(model.model(), &batch);
         assert!(prompt.iter().all(|&id| lengths[id] > 0.0) && lengths[of_text] > 0.0);
-        // Without attention, a token reaches the mean by itself or not at all.
-        silence(model.model_mut(), "attention_output");
+        // Without attention, a token affects the mean only if pooling includes it.
+        zero_parameters(model.model_mut(), "attention_output");
         let lengths = word_gradients(model.model(), &batch);
         assert!(lengths[of_text] > 0.0);
         for id in prompt {
@@ -147,7 +152,7 @@ fn tokens_of_a_skipped_prompt_are_trained_through_attention_alone() {
 }
 
 #[test]
-fn training_needs_the_prompts_that_the_run_names_and_no_others() {
+fn training_uses_the_prompts_of_the_arguments() {
     let train = |prompts: Value| {
         let folder = tempfile::tempdir().unwrap();
         let mut options = json!({"max_steps": 2, "logging_strategy": "no"});
@@ -157,7 +162,10 @@ fn training_needs_the_prompts_that_the_run_names_and_no_others() {
         bits(trainer.model.model())
     };
     let both = train(json!({"query": PROMPTS[0], "answer": PROMPTS[1]}));
-    assert!(both == train(json!({"answer": PROMPTS[1], "query": PROMPTS[0]})), "in any order");
+    assert!(
+        both == train(json!({"answer": PROMPTS[1], "query": PROMPTS[0]})),
+        "the order of the names matters"
+    );
     let others = [
         json!(null),
         json!({"query": PROMPTS[0]}),
@@ -165,12 +173,12 @@ fn training_needs_the_prompts_that_the_run_names_and_no_others() {
         json!(PROMPTS[0]),
     ];
     for other in others {
-        assert!(both != train(other.clone()), "{other} trains the same");
+        assert!(both != train(other.clone()), "{other} gives the same parameters");
     }
 }
 
 #[test]
-fn the_default_prompt_of_a_model_is_trained_with() {
+fn training_uses_the_default_prompt_of_the_model() {
     let train = |default: Option<&str>, prompts: Value| {
         let folder = tempfile::tempdir().unwrap();
         let mut trainer = trainer(folder.path(), json!({"max_steps": 2, "prompts": prompts}));
@@ -182,5 +190,8 @@ fn the_default_prompt_of_a_model_is_trained_with() {
     assert!(default == train(None, json!(PROMPTS[0])));
     assert!(default != train(None, json!(null)));
     let own = json!({"query": PROMPTS[0], "answer": PROMPTS[1]});
-    assert!(train(Some("query"), own.clone()) == train(None, own), "unless the run names others");
+    assert!(
+        train(Some("query"), own.clone()) == train(None, own),
+        "the arguments override the default prompt"
+    );
 }

@@ -1,7 +1,7 @@
-//! What every error says, and what the user can do about it.
+//! The messages and hints of all errors.
 
 use crate::support::{message, scorer, table, text};
-use crate::testing::{labelled_pairs, loss, pairs, trainer};
+use crate::testing::{labeled_pairs, loss, pairs, trainer};
 use rankforge::base::FileError;
 use rankforge::data::Value;
 use rankforge::encoder::kernels::ParameterId;
@@ -9,14 +9,14 @@ use rankforge::encoder::{CrossEncoder, EncoderError, TextModel};
 use rankforge::evaluation::{CrossEncoderCorrelationEvaluator, EvaluationContext, Evaluator};
 use rankforge::losses::dual_encoder;
 use rankforge::training::{ResumeFrom, TrainingArguments};
-use rankforge::{Error, Isa, NotFinite, Precision, RowPlace};
+use rankforge::{Error, Isa, NotFinite, Precision, RowPlace, SetRows};
 use serde_json::json;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[test]
-fn errors_of_other_crates_come_through_with_their_hints() {
+fn errors_of_other_crates_keep_their_messages_and_hints() {
     let error = Error::from(CrossEncoder::open("no/such/model").err().unwrap());
     assert!(matches!(error, Error::Encoder(_)));
     assert!(error.to_string().starts_with("no/such/model"), "{error}");
@@ -48,7 +48,7 @@ fn errors_of_other_crates_come_through_with_their_hints() {
 }
 
 #[test]
-fn an_argument_says_field_expectation_and_value() {
+fn an_argument_error_names_field_expectation_and_value() {
     let wrong = json!({"learning_rate": -1e-5});
     let error = TrainingArguments::from_map(wrong.as_object().unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "learning_rate: expected a number of at least 0, got -0.00001");
@@ -57,7 +57,7 @@ fn an_argument_says_field_expectation_and_value() {
 }
 
 #[test]
-fn rows_say_reader_row_and_column() {
+fn a_row_error_names_reader_row_and_column() {
     let error = |row: Option<usize>, column: Option<&str>| {
         let column = column.map(str::to_owned);
         let place = RowPlace { reader: "training data".to_owned(), row, column };
@@ -71,17 +71,38 @@ fn rows_say_reader_row_and_column() {
     assert_eq!(error(Some(7), Some("query")), at(", row 7, column `query`"));
 }
 
-#[test]
-fn a_figure_that_is_not_finite_says_where_the_run_was() {
-    let found = NotFinite {
+fn found_in(step: u64) -> NotFinite {
+    NotFinite {
         what: "gradient norm",
         value: f64::INFINITY,
-        step: 12,
+        step,
         epoch: 1.375,
-        rows: vec![4, 1],
+        rows: vec![SetRows { set: String::new(), rows: vec![4, 1] }],
         checkpoint: None,
         scaled: false,
+    }
+}
+
+#[test]
+fn a_batch_that_is_not_full_is_reported_with_set_rows_and_batch_size() {
+    let error = |rows, duplicates| Error::NoFullBatch {
+        set: "training data".to_owned(),
+        rows,
+        batch_size: 8,
+        duplicates,
     };
+    assert_eq!(
+        error(7, false).to_string(),
+        "training data: no full batch: 7 rows, batch size 8, dataloader_drop_last = true"
+    );
+    let text = error(9, true).to_string();
+    assert!(text.ends_with("and too few distinct values for NO_DUPLICATES"), "{text}");
+    assert!(error(7, false).hint().unwrap().contains("lower the batch size"));
+}
+
+#[test]
+fn a_value_that_is_not_finite_is_reported_with_step_rows_and_checkpoint() {
+    let found = found_in(12);
     let error = Error::from(found.clone());
     assert_eq!(
         error.to_string(),
@@ -97,10 +118,14 @@ fn a_figure_that_is_not_finite_says_where_the_run_was() {
          good checkpoint is run/checkpoint-10"
     );
     assert!(error.hint().unwrap().contains("bf16 has the range of fp32"), "{:?}", error.hint());
+    let of = |set: &str, rows: &[usize]| SetRows { set: set.to_owned(), rows: rows.to_vec() };
+    let rows = vec![of("clicks", &[4, 1]), of("questions", &[3])];
+    let text = Error::from(NotFinite { rows, ..found_in(12) }).to_string();
+    assert!(text.contains("training rows 4, 1 of `clicks` and 3 of `questions`; "), "{text}");
 }
 
 #[test]
-fn a_score_that_is_not_finite_says_of_which_pair() {
+fn a_score_that_is_not_finite_is_reported_with_its_pair() {
     let pairs = vec![("a".to_owned(), "b".to_owned()), ("c".to_owned(), "d".to_owned())];
     let evaluator = CrossEncoderCorrelationEvaluator::new(pairs, vec![0.0, 1.0], "").unwrap();
     let model = scorer(|first, _| if first == "c" { f32::INFINITY } else { 0.0 });
@@ -115,7 +140,7 @@ fn a_parameter_that_cannot_be_trained_is_named() {
     let mut trainer = trainer(folder.path(), json!({"max_steps": 2}));
     let parameters = trainer.model.model_mut().parameters_mut();
     let entries = parameters.layout().entries().to_vec();
-    // Nothing comes out of attention, so that nothing flows back into it.
+    // With zero output weights, no gradient reaches the attention layers.
     for (index, entry) in entries.iter().enumerate() {
         if entry.name.contains("attention_output.weight") {
             parameters.view_mut(ParameterId(index)).fill(0.0);
@@ -124,7 +149,7 @@ fn a_parameter_that_cannot_be_trained_is_named() {
     let error = trainer.train().unwrap_err();
     let message = error.to_string();
     let Error::NoGradient { parameter, rows, columns } = error else { panic!("{message}") };
-    assert_eq!((rows, columns), (48, 16), "queries, keys and values");
+    assert_eq!((rows, columns), (48, 16), "the shape of the fused query, key and value weights");
     assert_eq!(
         message,
         format!(
@@ -136,7 +161,7 @@ fn a_parameter_that_cannot_be_trained_is_named() {
 }
 
 #[test]
-fn a_recipe_and_what_it_names_say_where_and_why() {
+fn a_recipe_error_says_where_and_why() {
     let hint = Some("see the documentation of losses".to_owned());
     let (place, message) = ("recipe.toml, line 3".to_owned(), "unknown field `los`".to_owned());
     let error = Error::Recipe { place, message, hint: hint.clone() };
@@ -144,7 +169,7 @@ fn a_recipe_and_what_it_names_say_where_and_why() {
     assert_eq!(error.hint(), hint);
     let error = Error::Unusable { what: "the evaluator `dev`".to_owned(), source: error.into() };
     assert_eq!(error.to_string(), "cannot use the evaluator `dev`");
-    assert_eq!(error.hint(), hint, "that of the reason");
+    assert_eq!(error.hint(), hint, "the hint is that of the source");
     let reason = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(reason, "recipe.toml, line 3: unknown field `los`");
     let error = Error::Stopped { path: "mined.jsonl".into() };
@@ -153,7 +178,7 @@ fn a_recipe_and_what_it_names_say_where_and_why() {
 }
 
 #[test]
-fn an_interruption_and_a_card_say_what_happened() {
+fn an_interruption_and_a_card_error_say_what_happened() {
     let checkpoint = PathBuf::from("run/checkpoint-3");
     let error = Error::Interrupted { step: 3, max_steps: 20, checkpoint };
     assert_eq!(
@@ -165,26 +190,27 @@ fn an_interruption_and_a_card_say_what_happened() {
     assert_eq!(error.to_string(), "model card: undefined value");
 }
 
-/// What training on these rows with a loss of this name says, and checking them before.
+/// The error of training on these rows with the loss called `name`. Checking the rows before
+/// training must give the same error.
 fn refused(rows: rankforge::data::Rows, name: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = trainer(folder.path(), json!({"max_steps": 40}));
     trainer.train_sets[0].rows = Arc::new(rows);
     trainer.train_sets[0].loss = loss(name, json!({}));
     let checked = message(trainer.check_rows());
-    assert_eq!(message(trainer.train()), checked, "the run says something else");
+    assert_eq!(message(trainer.train()), checked, "training and check_rows give different errors");
     checked
 }
 
 #[test]
-fn columns_and_labels_that_a_loss_cannot_use_are_named_by_their_set_and_row() {
+fn columns_and_labels_that_a_loss_cannot_use_are_reported_with_set_and_row() {
     assert_eq!(
         refused(pairs(6), "BinaryCrossEntropyLoss"),
         "training data for BinaryCrossEntropyLoss: expected a label column (label, labels, score \
          or scores), got none"
     );
     assert_eq!(
-        refused(labelled_pairs(6), "MultipleNegativesRankingLoss"),
+        refused(labeled_pairs(6), "MultipleNegativesRankingLoss"),
         "training data for MultipleNegativesRankingLoss: expected text columns only, as it takes \
          no labels, got a label column (label, labels, score or scores)"
     );
@@ -215,7 +241,7 @@ fn columns_and_labels_that_a_loss_cannot_use_are_named_by_their_set_and_row() {
 }
 
 #[test]
-fn a_loss_a_checkpoint_and_a_prompt_that_do_not_fit_are_named() {
+fn an_unusable_loss_checkpoint_or_prompt_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = trainer(folder.path(), json!({"max_steps": 1}));
     run.train_sets[0].loss = Arc::new(dual_encoder::MultipleNegativesRankingLoss::default());

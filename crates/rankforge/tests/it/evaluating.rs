@@ -1,7 +1,9 @@
-//! Evaluation inside a run, and the checkpoints it asks for.
+//! Evaluation during a run, and the checkpoints that depend on it.
 
 use crate::batches::{WHOLE, prepared};
-use crate::testing::{bits, eval_set, figures, labelled_pairs, loss, names, tiny_bert, trainer};
+use crate::testing::{
+    bits, eval_set, labeled_pairs, logged_values, loss, names, tiny_bert, trainer,
+};
 use rankforge::encoder::{CrossEncoder, TextModel};
 use rankforge::evaluation::{EvaluationContext, Evaluator};
 use rankforge::training::{GradientCache, TrainerState};
@@ -9,7 +11,7 @@ use rankforge::{Error, Metrics};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Gives prescribed figures, one for each evaluation.
+/// An evaluator that returns prescribed values, one for each evaluation.
 struct Prescribed {
     values: Vec<f64>,
     calls: AtomicUsize,
@@ -50,7 +52,7 @@ fn evaluated(options: Value) -> TrainerState {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = trainer(folder.path(), options);
     trainer.evaluators.push(prescribed(&[0.5]));
-    trainer.eval_sets.push(eval_set(&trainer, labelled_pairs(11)));
+    trainer.eval_sets.push(eval_set(&trainer, labeled_pairs(11)));
     trainer.train().unwrap().state
 }
 
@@ -58,13 +60,13 @@ fn evaluated(options: Value) -> TrainerState {
 fn evaluation_follows_its_strategy() {
     let steps = |options| -> Vec<u64> {
         let state = evaluated(options);
-        let found = figures(&state, "eval_dev_score");
-        assert_eq!(found.len(), figures(&state, "eval_loss").len());
+        let found = logged_values(&state, "eval_dev_score");
+        assert_eq!(found.len(), logged_values(&state, "eval_loss").len());
         found.into_iter().map(|(step, _)| step).collect()
     };
     assert_eq!(steps(json!({"max_steps": 10})), [0_u64; 0]);
     let every_4 = json!({"max_steps": 10, "eval_strategy": "steps", "eval_steps": 4});
-    assert_eq!(steps(every_4), [4, 8, 10], "and after the last step");
+    assert_eq!(steps(every_4), [4, 8, 10], "the last step is evaluated too");
     let share = json!({"max_steps": 10, "eval_strategy": "steps", "eval_steps": 0.5});
     assert_eq!(steps(share), [5, 10]);
     let with_logging = json!({"max_steps": 6, "eval_strategy": "steps", "logging_steps": 3});
@@ -79,7 +81,7 @@ fn evaluation_follows_its_strategy() {
 }
 
 #[test]
-fn an_evaluation_has_the_loss_of_its_rows_and_the_speed() {
+fn an_evaluation_logs_the_loss_of_all_rows_and_its_speed() {
     let state = evaluated(json!({
         "max_steps": 2, "eval_strategy": "steps", "eval_steps": 2, "learning_rate": 0,
         "per_device_eval_batch_size": 4,
@@ -89,17 +91,37 @@ fn an_evaluation_has_the_loss_of_its_rows_and_the_speed() {
         assert!(record[key].as_f64().is_some_and(|value| value > 0.0), "{key}");
     }
     assert_eq!(record["eval_dev_step"], json!(2.0));
-    // The model did not change, so the loss is that of all rows at once.
+    // With a learning rate of 0 the model does not change, and the loss is that of all rows at
+    // once.
     let model = tiny_bert(0.1, 1);
     let loss = loss("BinaryCrossEntropyLoss", json!({}));
-    let batch = prepared(&model, &loss, &labelled_pairs(11), &[]);
+    let batch = prepared(&model, &loss, &labeled_pairs(11), &[]);
     let whole = GradientCache::new(model.model()).loss(model.model(), &*loss, &batch, WHOLE);
     let found = record["eval_loss"].as_f64().unwrap();
     assert!((found - whole.value).abs() < 1e-6, "{found} {}", whole.value);
 }
 
 #[test]
-fn evaluation_without_anything_to_evaluate_on_is_an_error() {
+fn an_evaluation_set_without_a_full_batch_is_refused_where_its_loss_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |strategy: &str| {
+        let options = json!({
+            "max_steps": 1, "eval_strategy": strategy, "dataloader_drop_last": true,
+            "per_device_eval_batch_size": 12,
+        });
+        let mut trainer = trainer(folder.path(), options);
+        trainer.eval_sets = vec![eval_set(&trainer, labeled_pairs(11))];
+        trainer.train().map(|output| output.global_step)
+    };
+    assert_eq!(run("no").unwrap(), 1);
+    let message = run("epoch").unwrap_err().to_string();
+    let expected = "evaluation data: no full batch: 11 rows, batch size 12, \
+                    dataloader_drop_last = true";
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn evaluation_without_a_set_or_an_evaluator_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = trainer(folder.path(), json!({"eval_strategy": "epoch"}));
     let message = trainer.train().unwrap_err().to_string();
@@ -109,7 +131,7 @@ fn evaluation_without_anything_to_evaluate_on_is_an_error() {
 }
 
 #[test]
-fn a_missing_best_metric_names_those_there_are() {
+fn the_error_for_a_missing_best_metric_names_the_existing_ones() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({
         "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "best",
@@ -122,7 +144,7 @@ fn a_missing_best_metric_names_those_there_are() {
 }
 
 #[test]
-fn old_checkpoints_go_but_not_the_best_and_not_the_newest() {
+fn old_checkpoints_are_deleted_except_the_best_and_the_newest() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({
         "max_steps": 10, "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps",
@@ -137,9 +159,9 @@ fn old_checkpoints_go_but_not_the_best_and_not_the_newest() {
         kept,
         ["checkpoint-10", "checkpoint-4", "eval", "trainer_state.json", "training.svg"]
     );
-    assert_eq!(state.best_global_step, Some(4), "an equal figure is no better one");
+    assert_eq!(state.best_global_step, Some(4), "an equal metric is not better");
     assert_eq!(state.best_metric, Some(0.9));
-    // The model is the best one again, not the last.
+    // The trainer has the parameters of the best step, not of the last.
     let mut best = tiny_bert(0.1, 99);
     best.load_parameters(&folder.path().join("checkpoint-4")).unwrap();
     assert_eq!(bits(trainer.model.model()), bits(best.model()));
@@ -148,7 +170,7 @@ fn old_checkpoints_go_but_not_the_best_and_not_the_newest() {
 }
 
 #[test]
-fn saving_the_best_only_writes_a_checkpoint_for_each_new_best() {
+fn save_strategy_best_writes_a_checkpoint_for_each_new_best_metric() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({
         "max_steps": 8, "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "best",

@@ -1,10 +1,10 @@
-//! Evaluators on prescribed scores, and what a first stage retrieves.
+//! Evaluators on prescribed scores, and the first stage of retrieval.
 
 mod correlation;
 mod first_stage;
 mod reranking;
 
-use crate::support::{Heard, Scorer, message, scorer, strings, table, text};
+use crate::support::{Recorder, Scorer, message, scorer, strings, table, text};
 use rankforge::Metrics;
 use rankforge::data::Value;
 use rankforge::encoder::{PredictOptions, Score};
@@ -16,11 +16,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The golden values have six decimals.
+/// Tolerance for golden values, which have six decimals.
 const GOLDEN: f64 = 1e-5;
 
 #[track_caller]
-fn assert_figures(metrics: &Metrics, expected: &[(&str, f64)]) {
+fn assert_metrics(metrics: &Metrics, expected: &[(&str, f64)]) {
     let keys: Vec<&str> = metrics.0.keys().map(String::as_str).collect();
     let expected_keys: Vec<&str> = expected.iter().map(|(key, _)| *key).collect();
     assert_eq!(keys, expected_keys);
@@ -42,14 +42,14 @@ fn correlation(name: &str) -> CrossEncoderCorrelationEvaluator {
     CrossEncoderCorrelationEvaluator::new(numbered(5), GOLD.to_vec(), name).unwrap()
 }
 
-/// The figures outside training.
+/// The metrics of an evaluation outside training.
 fn outside(evaluator: &impl Evaluator<dyn Score>, model: &(dyn Score + 'static)) -> Metrics {
     evaluator.evaluate(model, &EvaluationContext::default()).unwrap()
 }
 
-/// Outside training, with someone who hears of it.
-fn heard_by(heard: &Arc<Heard>) -> EvaluationContext<'static> {
-    EvaluationContext { reporter: heard.clone(), ..EvaluationContext::default() }
+/// The context of an evaluation outside training whose messages are recorded.
+fn recording_context(recorder: &Arc<Recorder>) -> EvaluationContext<'static> {
+    EvaluationContext { reporter: recorder.clone(), ..EvaluationContext::default() }
 }
 
 fn read_lines(file: &Path) -> Vec<String> {
@@ -90,7 +90,7 @@ fn golden_documents() -> Vec<RerankingSample> {
 }
 
 #[test]
-fn evaluators_in_sequence_are_merged_and_the_last_decides() {
+fn a_sequence_merges_metrics_and_the_last_primary_metric_is_its_score() {
     let reranking = |name: &str| {
         Box::new(CrossEncoderRerankingEvaluator::new(golden_documents(), name).unwrap())
     };
@@ -102,38 +102,38 @@ fn evaluators_in_sequence_are_merged_and_the_last_decides() {
         vec![Box::new(correlation("sts")), reranking("nq")];
     let sequence = SequentialEvaluator::new(evaluators).unwrap();
     assert_eq!(sequence.primary_metric(), "sequential_score");
-    let heard = Arc::new(Heard::default());
-    let metrics = sequence.evaluate(&letters, &heard_by(&heard)).unwrap();
+    let recorder = Arc::new(Recorder::default());
+    let metrics = sequence.evaluate(&letters, &recording_context(&recorder)).unwrap();
     assert_eq!(metrics.get("sequential_score"), metrics.get("nq_ndcg@10"));
     assert_eq!(metrics.0.len(), 2 + 6 + 1);
-    assert!(heard.warnings().is_empty());
+    assert!(recorder.warnings().is_empty());
     let twice: Vec<Box<dyn Evaluator<dyn Score>>> = vec![reranking("nq"), reranking("nq")];
     let sequence = SequentialEvaluator::new(twice).unwrap();
-    sequence.evaluate(&letters, &heard_by(&heard)).unwrap();
-    assert!(heard.warnings()[0].contains("`nq_map`"), "{:?}", heard.warnings());
+    sequence.evaluate(&letters, &recording_context(&recorder)).unwrap();
+    assert!(recorder.warnings()[0].contains("`nq_map`"), "{:?}", recorder.warnings());
     let none: Vec<Box<dyn Evaluator<dyn Score>>> = Vec::new();
     assert!(message(SequentialEvaluator::new(none)).contains("at least one"));
 }
 
 #[test]
-fn a_cache_in_front_of_a_model_asks_for_each_pair_once() {
+fn cached_scores_score_each_pair_once() {
     let counted = Arc::new(AtomicUsize::new(0));
     let counter = counted.clone();
     let cached = CachedScores::new(scorer(move |query, text| {
         counter.fetch_add(1, Ordering::Relaxed);
         (query.len() * 10 + text.len()) as f32
     }));
-    let asked = |pairs: &[(&str, &str)]| cached.score(pairs, &PredictOptions::default()).unwrap();
-    assert_eq!(asked(&[("q", "ab"), ("q", "abc")]), [12.0, 13.0]);
+    let score = |pairs: &[(&str, &str)]| cached.score(pairs, &PredictOptions::default()).unwrap();
+    assert_eq!(score(&[("q", "ab"), ("q", "abc")]), [12.0, 13.0]);
     assert_eq!(counted.load(Ordering::Relaxed), 2);
-    assert_eq!(asked(&[("q", "abc"), ("ab", "q"), ("q", "ab")]), [13.0, 21.0, 12.0]);
-    assert_eq!(counted.load(Ordering::Relaxed), 3, "the unknown pair alone");
-    assert_eq!(asked(&[("ab", "q")]), [21.0]);
-    assert_eq!(counted.load(Ordering::Relaxed), 3, "nothing");
+    assert_eq!(score(&[("q", "abc"), ("ab", "q"), ("q", "ab")]), [13.0, 21.0, 12.0]);
+    assert_eq!(counted.load(Ordering::Relaxed), 3, "only the pair that is not cached is scored");
+    assert_eq!(score(&[("ab", "q")]), [21.0]);
+    assert_eq!(counted.load(Ordering::Relaxed), 3, "nothing is scored again");
 }
 
 #[test]
-fn a_correlation_is_evaluated_on_the_columns_of_a_table() {
+fn a_correlation_evaluator_reads_the_columns_of_a_table() {
     let rows = table(vec![
         ("first", ["0", "1", "2"].map(text).to_vec()),
         ("second", vec![text(""); 3]),

@@ -1,6 +1,6 @@
-//! The programs of `examples/`, on tiny models.
+//! The programs in `examples/`, run on tiny models.
 
-use crate::testing::{labelled_pairs, pairs, tiny_bert, tiny_static};
+use crate::testing::{labeled_pairs, pairs, tiny_bert, tiny_static};
 use rankforge::data::{RowWriter, Rows, Value};
 use rankforge::encoder::ModelKind;
 use rankforge::losses::{Loss, LossBatch, Targets};
@@ -8,31 +8,31 @@ use rankforge::{Device, Error};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-#[expect(dead_code, unreachable_pub, reason = "a program of its own, too")]
+#[expect(dead_code, unreachable_pub, reason = "also built as a program")]
 #[path = "../../examples/mine.rs"]
 mod mine;
-#[expect(dead_code, unreachable_pub, reason = "a program of its own, too")]
+#[expect(dead_code, unreachable_pub, reason = "also built as a program")]
 #[path = "../../examples/own_evaluator.rs"]
 mod own_evaluator;
-#[expect(dead_code, unreachable_pub, reason = "a program of its own, too")]
+#[expect(dead_code, unreachable_pub, reason = "also built as a program")]
 #[path = "../../examples/own_loss.rs"]
 mod own_loss;
-#[expect(dead_code, unreachable_pub, reason = "a program of its own, too")]
+#[expect(dead_code, unreachable_pub, reason = "also built as a program")]
 #[path = "../../examples/train.rs"]
 mod train;
-#[expect(dead_code, unreachable_pub, reason = "a program of its own, too")]
+#[expect(dead_code, unreachable_pub, reason = "also built as a program")]
 #[path = "../../examples/two_stage_ranking.rs"]
 mod two_stage_ranking;
 
-/// A folder with `bert/`, `static/` and the rows of each test.
-struct Place(TempDir);
+/// A temporary folder with the models `bert/` and `static/`, and the data of a test.
+struct Folder(TempDir);
 
-impl Place {
-    fn new() -> Place {
-        let place = Place(tempfile::tempdir().unwrap());
-        tiny_bert(0.1, 1).save(&place.path("bert"), None).unwrap();
-        tiny_static(1).save(&place.path("static"), None).unwrap();
-        place
+impl Folder {
+    fn new() -> Folder {
+        let folder = Folder(tempfile::tempdir().unwrap());
+        tiny_bert(0.1, 1).save(&folder.path("bert"), None).unwrap();
+        tiny_static(1).save(&folder.path("static"), None).unwrap();
+        folder
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -50,40 +50,40 @@ impl Place {
 
 #[test]
 fn train_saves_a_model_that_ranks_its_documents() {
-    let place = Place::new();
-    let rows = place.write("pairs.jsonl", &labelled_pairs(40));
-    let ranking = train::run(&place.path("bert"), &rows, &place.path("out")).unwrap();
+    let folder = Folder::new();
+    let rows = folder.write("pairs.jsonl", &labeled_pairs(40));
+    let ranking = train::run(&folder.path("bert"), &rows, &folder.path("out")).unwrap();
     assert_eq!(ranking.len(), 2);
     assert!(ranking[0].score >= ranking[1].score);
-    assert!(place.path("out/reranker/README.md").is_file());
-    let error = train::run(&place.path("nowhere"), &rows, &place.path("out")).unwrap_err();
+    assert!(folder.path("out/reranker/README.md").is_file());
+    let error = train::run(&folder.path("nowhere"), &rows, &folder.path("out")).unwrap_err();
     assert!(error.to_string().contains("nowhere"), "{error}");
 }
 
 #[test]
 fn mine_writes_labeled_pairs() {
-    let place = Place::new();
-    let rows = place.write("pairs.jsonl", &pairs(30));
-    let mined = mine::run(&place.path("static"), &rows, &place.path("mined.jsonl")).unwrap();
+    let folder = Folder::new();
+    let rows = folder.write("pairs.jsonl", &pairs(30));
+    let mined = mine::run(&folder.path("static"), &rows, &folder.path("mined.jsonl")).unwrap();
     assert_eq!(mined.columns, ["query", "answer", "label"]);
-    let written = std::fs::read_to_string(place.path("mined.jsonl")).unwrap();
+    let written = std::fs::read_to_string(folder.path("mined.jsonl")).unwrap();
     assert_eq!(written.lines().count(), mined.summary.rows);
     assert!(mined.summary.rows > 30, "{} rows", mined.summary.rows);
 }
 
 #[test]
 fn two_stage_ranking_finds_passages_of_the_collection() {
-    let place = Place::new();
+    let folder = Folder::new();
     let texts: Vec<Value> = ["a red house", "a blue river", "a green stone"]
         .into_iter()
         .map(|text| Value::Text(text.to_owned()))
         .collect();
     let passages = Rows::new(vec![("text".to_owned(), texts)]).unwrap();
-    let passages = place.write("passages.jsonl", &passages);
+    let passages = folder.write("passages.jsonl", &passages);
     let find = |encoder: &str, reranker: &str| {
         two_stage_ranking::run(
-            &place.path(encoder),
-            &place.path(reranker),
+            &folder.path(encoder),
+            &folder.path(reranker),
             &passages,
             "the house is red",
         )
@@ -96,21 +96,21 @@ fn two_stage_ranking_finds_passages_of_the_collection() {
 }
 
 #[test]
-fn a_loss_of_ones_own_trains_and_stands_in_the_model_card() {
-    let place = Place::new();
-    let rows = place.write("pairs.jsonl", &labelled_pairs(40));
-    let run = |gamma: f64| own_loss::run(&place.path("bert"), &rows, &place.path("out"), gamma);
+fn the_custom_loss_trains_and_appears_in_the_model_card() {
+    let folder = Folder::new();
+    let rows = folder.write("pairs.jsonl", &labeled_pairs(40));
+    let run = |gamma: f64| own_loss::run(&folder.path("bert"), &rows, &folder.path("out"), gamma);
     let trained = run(2.0).unwrap();
     assert_eq!(trained.global_step, 3);
     assert!(trained.training_loss > 0.0 && trained.training_loss < 1.0);
-    let card = std::fs::read_to_string(place.path("out/reranker/README.md")).unwrap();
+    let card = std::fs::read_to_string(folder.path("out/reranker/README.md")).unwrap();
     assert!(card.contains("FocalLoss") && card.contains("\"gamma\": 2.0"), "{card}");
     let error = run(-1.0).unwrap_err();
     assert_eq!(error.to_string(), "FocalLoss.gamma: expected a number from 0, got -1");
 }
 
 #[test]
-fn the_gradient_of_the_loss_of_ones_own_is_that_of_its_value() {
+fn the_gradient_of_the_custom_loss_agrees_with_finite_differences() {
     let device = Device::cpu(Some(1)).unwrap();
     let targets = Targets::Scalars(vec![1.0, 0.0, 1.0, 0.0, 1.0]);
     for gamma in [0.0, 0.5, 2.0] {
@@ -135,15 +135,15 @@ fn the_gradient_of_the_loss_of_ones_own_is_that_of_its_value() {
             };
             let ((right, above), (left, below)) = (moved(0.0078125), moved(-0.0078125));
             let slope = (above - below) / f64::from(right - left);
-            // The third derivative is below 1, and values are f64.
+            // The third derivative is below 1, and the values are computed in f64.
             assert!((f64::from(found) - slope).abs() < 1e-5, "{index}: {found}, {slope}");
         }
     }
 }
 
 #[test]
-fn an_evaluator_of_ones_own_measures_a_reranker() {
-    let place = Place::new();
+fn the_custom_evaluator_measures_a_reranker() {
+    let folder = Folder::new();
     let text = |text: &str| Value::Text(text.to_owned());
     let column = |name: &str, texts: [&str; 2]| (name.to_owned(), texts.map(text).to_vec());
     let triplets = Rows::new(vec![
@@ -152,10 +152,10 @@ fn an_evaluator_of_ones_own_measures_a_reranker() {
         column("negative", ["the stone is black", "the bird is white"]),
     ])
     .unwrap();
-    let triplets = place.write("triplets.jsonl", &triplets);
-    let accuracy = own_evaluator::run(&place.path("bert"), &triplets).unwrap();
+    let triplets = folder.write("triplets.jsonl", &triplets);
+    let accuracy = own_evaluator::run(&folder.path("bert"), &triplets).unwrap();
     assert!([0.0, 0.5, 1.0].contains(&accuracy), "{accuracy}");
-    let pairs = place.write("pairs.jsonl", &pairs(3));
-    let error = own_evaluator::run(&place.path("bert"), Path::new(&pairs)).unwrap_err();
+    let pairs = folder.write("pairs.jsonl", &pairs(3));
+    let error = own_evaluator::run(&folder.path("bert"), Path::new(&pairs)).unwrap_err();
     assert!(error.to_string().contains("positive"), "{error}");
 }

@@ -1,13 +1,13 @@
-//! Runs that cannot go on, and what is left of them.
+//! Runs that fail, and the files they leave behind.
 
 use crate::broken::{FullDisk, broken};
-use crate::support::{Heard, table, text};
-use crate::testing::{arguments, labelled_pairs, loss, names, tiny_bert, trainer};
+use crate::support::{Recorder, table, text};
+use crate::testing::{arguments, labeled_pairs, loss, names, tiny_bert, trainer};
 use rankforge::base::FileError;
 use rankforge::data::Value;
 use rankforge::encoder::{EncoderError, TextModel};
 use rankforge::training::Trainer;
-use rankforge::{Error, NotFinite};
+use rankforge::{Error, NotFinite, SetRows};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -20,7 +20,7 @@ fn a_full_disk_is_an_error_and_earlier_checkpoints_stay() {
     let mut trainer = Trainer::new(
         model,
         arguments(folder.path(), options),
-        labelled_pairs(30),
+        labeled_pairs(30),
         loss("BinaryCrossEntropyLoss", json!({})),
     );
     let error = trainer.train().unwrap_err();
@@ -31,7 +31,7 @@ fn a_full_disk_is_an_error_and_earlier_checkpoints_stay() {
 }
 
 #[test]
-fn an_output_dir_that_cannot_be_made_is_an_error() {
+fn an_output_dir_that_cannot_be_created_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "not a folder").unwrap();
@@ -42,7 +42,7 @@ fn an_output_dir_that_cannot_be_made_is_an_error() {
 }
 
 #[test]
-fn a_loss_that_is_not_a_number_stops_the_run_and_names_step_rows_and_checkpoint() {
+fn a_nan_loss_stops_the_run_and_is_reported_with_step_rows_and_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({"save_strategy": "steps", "save_steps": 3});
     let mut trainer = trainer(folder.path(), options);
@@ -54,7 +54,9 @@ fn a_loss_that_is_not_a_number_stops_the_run_and_names_step_rows_and_checkpoint(
     };
     assert_eq!((what, step), ("loss", 5));
     assert_eq!(checkpoint, Some(folder.path().join("checkpoint-3")));
-    assert!(rows.len() == 4 && rows.iter().all(|row| (1..=30).contains(row)), "{rows:?}");
+    let [SetRows { set, rows }] = &rows[..] else { panic!("{rows:?}") };
+    assert!(set.is_empty() && rows.len() == 4, "{rows:?}");
+    assert!(rows.iter().all(|row| (1..=30).contains(row)), "{rows:?}");
     let listed: Vec<String> = rows.iter().map(usize::to_string).collect();
     let expected = format!(
         "the loss is NaN in step 5 (epoch 0.50), training rows {}; the last good checkpoint is {}",
@@ -65,7 +67,7 @@ fn a_loss_that_is_not_a_number_stops_the_run_and_names_step_rows_and_checkpoint(
 }
 
 #[test]
-fn poisoned_weights_stop_the_run_before_anything_is_written() {
+fn nan_weights_stop_the_run_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = trainer(folder.path(), json!({"save_strategy": "steps"}));
     trainer.model.model_mut().parameters_mut().flat_mut().fill(f32::NAN);
@@ -76,17 +78,17 @@ fn poisoned_weights_stop_the_run_before_anything_is_written() {
 }
 
 #[test]
-fn a_loss_without_gradient_is_a_warning_as_parameters_were_reached() {
+fn a_zero_gradient_of_the_loss_is_a_warning() {
     let folder = tempfile::tempdir().unwrap();
-    let heard = Arc::new(Heard::default());
+    let recorder = Arc::new(Recorder::default());
     let mut trainer = trainer(folder.path(), json!({"max_steps": 2}));
-    trainer.reporter = heard.clone();
+    trainer.reporter = recorder.clone();
     trainer.train_sets[0].loss = broken(0..0, true);
     trainer.train().unwrap();
-    assert!(heard.warned("all gradients are exactly zero"));
+    assert!(recorder.warned("all gradients are exactly zero"));
 }
 
-/// What training says of a table.
+/// The error of training on a table.
 fn refused(columns: Vec<(&str, Vec<Value>)>) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = trainer(folder.path(), json!({"max_steps": 1}));
@@ -98,7 +100,7 @@ fn refused(columns: Vec<(&str, Vec<Value>)>) -> String {
 }
 
 #[test]
-fn rows_that_do_not_fit_are_errors_that_name_row_and_column() {
+fn errors_for_invalid_rows_name_row_and_column() {
     let two = || vec![text("a"), text("b")];
     let labels = |first: Value| vec![first, Value::Integer(0)];
     assert_eq!(
@@ -117,6 +119,11 @@ fn rows_that_do_not_fit_are_errors_that_name_row_and_column() {
         ]),
         "training data, row 1, column `label`: expected a finite number, got float NaN"
     );
+    // Losses receive an f32.
+    let too_large =
+        refused(vec![("query", two()), ("answer", two()), ("label", labels(Value::Float(1e39)))]);
+    let expected = "training data, row 1, column `label`: expected a finite number, got float 1000";
+    assert!(too_large.starts_with(expected), "{too_large}");
     assert_eq!(
         refused(vec![("query", two()), ("dataset_name", two())]),
         "training data: expected other column names than `return_loss` and `dataset_name`, got \

@@ -1,6 +1,6 @@
-//! Runs that train some parameters only, and runs that train adapters.
+//! Runs with frozen parameters, and runs that train adapters.
 
-use crate::testing::{arguments, bits, labelled_pairs, loss, timeless, tiny_bert, trainer};
+use crate::testing::{arguments, bits, labeled_pairs, loss, timeless, tiny_bert, trainer};
 use rankforge::encoder::kernels::ParameterId;
 use rankforge::encoder::{AdapterOptions, CrossEncoder, Model, TextModel};
 use rankforge::training::{ResumeFrom, Trainer};
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The head and the second block.
+/// Whether a parameter is trained: those of the head and of the second block are.
 fn trained(name: &str) -> bool {
     name.contains("classifier") || name.contains("layer.1.")
 }
 
-/// A trainer that saves every second step and trains the parameters that `trained` names.
+/// A trainer that saves every second step and trains the parameters selected by [`trained`].
 fn frozen(folder: &Path) -> Trainer<CrossEncoder> {
     let options = json!({
         "max_steps": 6, "save_strategy": "steps", "save_steps": 2, "logging_strategy": "steps",
@@ -25,7 +25,7 @@ fn frozen(folder: &Path) -> Trainer<CrossEncoder> {
     trainer
 }
 
-/// The name and the bits of every parameter.
+/// Name and bits of every parameter.
 fn parameters(model: &Model) -> Vec<(String, Vec<u32>)> {
     let specs = model.architecture().parameters.iter().enumerate();
     let values = |id: usize| model.parameters().view(ParameterId(id)).to_vec();
@@ -53,7 +53,7 @@ fn frozen_parameters_keep_their_bits_and_the_others_change() {
 }
 
 #[test]
-fn the_optimizer_file_holds_the_moments_of_trained_parameters_alone() {
+fn the_optimizer_file_contains_the_moments_of_trained_parameters_only() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = frozen(folder.path());
     trainer.train().unwrap();
@@ -85,7 +85,7 @@ fn a_run_with_frozen_parameters_resumes_to_the_same_bits() {
 }
 
 #[test]
-fn a_checkpoint_of_other_trained_parameters_is_refused() {
+fn a_checkpoint_with_other_trained_parameters_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = frozen(folder.path());
     run.train().unwrap();
@@ -99,17 +99,17 @@ fn a_checkpoint_of_other_trained_parameters_is_refused() {
     assert!(message.contains("tensors, got "), "{message}");
 }
 
-/// A trainer of adapters on the tiny BERT.
+/// A trainer of the tiny BERT with adapters.
 fn adapted(folder: &Path, options: Value) -> Trainer<CrossEncoder> {
     let mut model = tiny_bert(0.1, 1);
     let adapters = AdapterOptions { rank: 2, alpha: 4.0, ..AdapterOptions::default() };
     model.parts_mut().model.add_adapters(&adapters).unwrap();
     let loss = loss("BinaryCrossEntropyLoss", json!({}));
-    Trainer::new(model, arguments(folder, options), labelled_pairs(30), loss)
+    Trainer::new(model, arguments(folder, options), labeled_pairs(30), loss)
 }
 
 #[test]
-fn adapters_are_trained_and_saved_in_the_weights() {
+fn adapters_are_trained_and_merged_into_the_saved_weights() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = json!({"max_steps": 60, "learning_rate": 0.02});
     options["lr_scheduler_type"] = json!("constant");
@@ -138,7 +138,7 @@ fn largest_difference(one: &[f32], other: &[f32]) -> f32 {
 }
 
 #[test]
-fn checkpoints_of_adapters_are_refused_before_the_run() {
+fn checkpoints_of_models_with_adapters_are_refused_before_training() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = adapted(folder.path(), json!({"save_strategy": "epoch"}));
     let message = trainer.train().unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Losses by themselves: golden values, finite differences, arrangements, refusals. No model.
+//! Losses without a model: golden values, finite differences, plans and errors.
 
 mod by_name;
 mod cross_encoder;
@@ -13,7 +13,7 @@ use rankforge::losses::{
 
 const DRAW: Draw = Draw { seed: 12, step: 0 };
 
-/// The golden values have six decimals.
+/// Tolerance for golden values, which have six decimals.
 const GOLDEN: f64 = 1e-5;
 
 /// A text column.
@@ -32,27 +32,27 @@ fn triplets() -> Vec<Column> {
     columns
 }
 
-/// Rows whose texts say their column and row: "1:0".
+/// Rows whose texts are `column:row`, such as "1:0".
 fn numbered(rows: usize, columns: usize) -> Examples {
     let texts = |column: usize| (0..rows).map(move |row| format!("{column}:{row}"));
     let named = |index: usize| column(&index.to_string(), &texts(index).collect::<Vec<_>>());
     Examples { columns: (0..columns).map(named).collect(), labels: Labels::None }
 }
 
-/// Numbers in -2..2 that do not repeat.
+/// Distinct values in -2..2.
 fn numbers(count: usize) -> Vec<f32> {
     (0..count).map(|index| (index as f32 * 1.7 + 0.3).sin() * 2.0).collect()
 }
 
-/// A loss of outputs, on a device of its own.
+/// Computes a loss on a new device.
 fn compute(loss: &dyn Loss, outputs: &Outputs, rows: usize, targets: &Targets) -> LossOutput {
     let device = Device::cpu(Some(2)).unwrap();
     loss.compute(&LossBatch { outputs, rows, targets, device: &device })
 }
 
-/// The gradient against central differences. The step h = 2^-10 is exact in f32 for the inputs used
-/// here up to their last bits, the truncation error is h^2 / 6 times a third derivative of at most
-/// `bend`. `noise` is what rounding of the value may add: 1e-6 where it is computed in f64.
+/// Compares the gradient with central differences of step `h = 2^-10`. The truncation error is
+/// `h^2 / 6` times the third derivative, which must be at most `bend`. `noise` bounds the rounding
+/// error of the difference quotient: 1e-6 where values are computed in f64.
 #[track_caller]
 fn assert_finite_differences(
     compute: &dyn Fn(&Outputs) -> LossOutput,
@@ -72,12 +72,13 @@ fn assert_finite_differences(
         let (low, high) = (outputs.values[index] - step, outputs.values[index] + step);
         let numeric = (at(high) - at(low)) / f64::from(high - low);
         let got = f64::from(analytic.values[index]);
-        assert!((numeric - got).abs() < tolerance, "{index}: {got} for {numeric} in {analytic:?}");
+        assert!((numeric - got).abs() < tolerance, "element {index}: {got}, expected {numeric}");
     }
 }
 
-/// What rounding may add to a slope of a loss of scores that are products of f32 vectors of some
-/// ten numbers: a few roundings of each score times the scale, over twice the step.
+/// Bound of the rounding error of a difference quotient, for a loss of scores that are dot products
+/// of f32 vectors of about ten elements: a few roundings of a score, times the scale, divided by
+/// twice the step.
 fn score_noise(scale: f64) -> f64 {
     4.0 * f64::from(f32::EPSILON) * scale / (2.0 * 2f64.powi(-10))
 }

@@ -1,5 +1,5 @@
-//! Mining on the golden table, on made-up vectors, and against the algorithm written out on full
-//! matrices.
+//! Mining of hard negatives: golden values, edge cases, and a comparison with a reference
+//! implementation on full matrices.
 
 mod cache;
 mod edge_cases;
@@ -7,13 +7,13 @@ mod golden;
 mod options;
 mod oracle;
 
-use crate::support::{Heard, TableEncoder, table, text};
+use crate::support::{Recorder, TableEncoder, table, text};
 use rankforge::data::{Rows, Value};
 use rankforge::encoder::Score;
 use rankforge::mining::{HardNegativeMiner, Mined, MiningOptions, OutputFormat};
 use std::sync::Arc;
 
-/// A table of query and answer.
+/// A table with the columns `query` and `answer`.
 fn pairs(pairs: &[(&str, &str)]) -> Rows {
     table(vec![
         ("query", pairs.iter().map(|pair| text(pair.0)).collect()),
@@ -21,7 +21,7 @@ fn pairs(pairs: &[(&str, &str)]) -> Rows {
     ])
 }
 
-/// A miner with options and a corpus, which may be empty.
+/// A miner with these options and a corpus, which may be empty.
 fn miner<'a>(
     encoder: &'a TableEncoder,
     options: &MiningOptions,
@@ -53,20 +53,20 @@ fn mine_rescored(
     HardNegativeMiner { cross_encoder: Some(model), ..miner }.mine(rows).unwrap()
 }
 
-/// Mines, and hears what is said.
-fn mine_heard(
+/// Mines, and records messages and warnings.
+fn mine_recorded(
     rows: &Rows,
     encoder: &TableEncoder,
     options: &MiningOptions,
     corpus: &[String],
-) -> (Mined, Arc<Heard>) {
-    let heard = Arc::new(Heard::default());
+) -> (Mined, Arc<Recorder>) {
+    let recorder = Arc::new(Recorder::default());
     let miner = miner(encoder, options, corpus);
-    let miner = HardNegativeMiner { reporter: heard.clone(), ..miner };
-    (miner.mine(rows).unwrap(), heard)
+    let miner = HardNegativeMiner { reporter: recorder.clone(), ..miner };
+    (miner.mine(rows).unwrap(), recorder)
 }
 
-/// Each row as text: cells divided by spaces, lists in brackets, floats with four decimals.
+/// Each row as text: cells separated by spaces, lists in brackets, floats with four decimals.
 fn shown(rows: &Rows) -> Vec<String> {
     let cell = |(_, values): &(String, Vec<Value>), row: usize| show(&values[row]);
     (0..rows.len())
@@ -84,7 +84,7 @@ fn show(value: &Value) -> String {
         Value::List(values) => {
             format!("[{}]", values.iter().map(show).collect::<Vec<_>>().join(","))
         }
-        other => panic!("mining emits no {other:?}"),
+        other => panic!("mining must not emit {other:?}"),
     }
 }
 

@@ -1,12 +1,12 @@
-//! Model cards: what they say of a trained model.
+//! Model cards of trained and untrained models.
 
 use crate::support::{list, table, text};
-use crate::testing::{eval_set, labelled_pairs, tiny_bert, trainer};
+use crate::testing::{eval_set, labeled_pairs, tiny_bert, trainer};
 use rankforge::Metrics;
 use rankforge::data::Value;
 use rankforge::encoder::CrossEncoder;
 use rankforge::model_card::{DatasetName, EvaluationResult, ModelCardData, render};
-use rankforge::training::{LogRecord, TrainOutput, Trainer};
+use rankforge::training::{LogRecord, TrainOutput, Trainer, check_destination};
 use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ fn trained(folder: &Path) -> Trainer<CrossEncoder> {
         "load_best_model_at_end": true, "run_name": "first try",
     });
     let mut trainer = trainer(folder, options);
-    trainer.eval_sets.push(eval_set(&trainer, labelled_pairs(7)));
+    trainer.eval_sets.push(eval_set(&trainer, labeled_pairs(7)));
     trainer.card = ModelCardData {
         language: vec!["en".to_owned()],
         license: Some("apache-2.0".to_owned()),
         model_name: Some("A tiny reranker".to_owned()),
         train_datasets: vec![DatasetName {
-            name: Some("colours".to_owned()),
-            id: Some("someone/colours".to_owned()),
+            name: Some("colors".to_owned()),
+            id: Some("someone/colors".to_owned()),
             revision: Some("0123456789abcdef".to_owned()),
         }],
         ..ModelCardData::default()
@@ -34,7 +34,7 @@ fn trained(folder: &Path) -> Trainer<CrossEncoder> {
     trainer
 }
 
-/// What the trainer knows of its run.
+/// The output of the trainer's run.
 fn output(trainer: &mut Trainer<CrossEncoder>) -> &mut TrainOutput {
     trainer.output.as_mut().unwrap()
 }
@@ -60,7 +60,7 @@ fn assert_contains(card: &str, fragments: &[&str]) {
 }
 
 #[test]
-fn a_trained_models_card_has_every_section() {
+fn the_card_of_a_trained_model_has_every_section() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = trained(folder.path());
     output(&mut trainer).evaluations =
@@ -76,13 +76,13 @@ fn a_trained_models_card_has_every_section() {
         &[
             "- cross-encoder\n- reranker\n- dataset_size:30\n- generated_from_trainer\n\
              - loss:BinaryCrossEntropyLoss\n",
-            "datasets:\n- someone/colours\n",
+            "datasets:\n- someone/colors\n",
             "pipeline_tag: text-ranking\nlibrary_name: sentence-transformers\n",
             "metrics:\n- map\n- ndcg@10\n",
             "model-index:\n- name: A tiny reranker\n  results:\n  - task:\n      \
              type: cross-encoder-reranking\n",
             "\n# A tiny reranker\n",
-            "on [colours](https://huggingface.co/datasets/someone/colours) with rankforge.",
+            "on [colors](https://huggingface.co/datasets/someone/colors) with rankforge.",
             "- **Maximum Sequence Length:** 24 tokens\n- **Number of Output Labels:** 1 label\n",
             "- **License:** apache-2.0",
             "CrossEncoder(\n  (0): Transformer(bert,\n    2 blocks",
@@ -96,7 +96,7 @@ fn a_trained_models_card_has_every_section() {
             "#### Cross Encoder Reranking\n\n* Datasets: `nq-dev`, `gooaq-dev`\n",
             "| Metric | nq-dev | gooaq-dev |\n",
             "| map | 0.5000 | 0.2500 |\n| **ndcg@10** | **0.6000** | **0.3500** |\n",
-            "at [0123456](https://huggingface.co/datasets/someone/colours/tree/0123456789abcdef)",
+            "at [0123456](https://huggingface.co/datasets/someone/colors/tree/0123456789abcdef)",
             "* Size: 30 training samples\n* Columns: <code>query</code>, <code>answer</code> \
              and <code>label</code>\n",
             "statistics based on the first 30 samples",
@@ -118,9 +118,9 @@ fn a_trained_models_card_has_every_section() {
     );
     let best = output(&mut trainer).state.best_global_step.unwrap();
     assert_contains(&card, &[&format!("**{best}** |")]);
-    assert!(!card.contains("\n\n\n"), "three line ends in a row");
-    assert!(!card.contains("{{") && !card.contains("{%"), "template code is left");
-    assert!(!card.contains("shape ("), "the examples are scored");
+    assert!(!card.contains("\n\n\n"), "two blank lines in a row");
+    assert!(!card.contains("{{") && !card.contains("{%"), "template code is left in the card");
+    assert!(!card.contains("shape ("), "the examples have no scores");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn the_examples_are_the_first_rows_with_the_models_scores() {
     let folder = tempfile::tempdir().unwrap();
     let trainer = trained(folder.path());
     let card = trainer.model_card().unwrap();
-    let rows = labelled_pairs(30);
+    let rows = labeled_pairs(30);
     let pairs: Vec<(&str, &str)> = rows
         .texts("query")
         .unwrap()
@@ -152,16 +152,16 @@ fn checkpoints_and_saved_models_have_a_card() {
     assert_contains(&std::fs::read_to_string(checkpoint).unwrap(), &["# A tiny reranker"]);
     let target = folder.path().join("final");
     trainer.save_model(&target).unwrap();
-    // Again, over the earlier one; but not over something else.
+    // Saving replaces an earlier model, but no other directory.
     trainer.save_model(&target).unwrap();
     let card = std::fs::read_to_string(target.join("README.md")).unwrap();
     assert_eq!(card, trainer.model_card().unwrap());
-    for result in [trainer.save_model(folder.path()), trainer.check_destination(folder.path())] {
+    for result in [trainer.save_model(folder.path()), check_destination(folder.path())] {
         let message = result.unwrap_err().to_string();
         assert!(message.starts_with(&folder.path().display().to_string()), "{message}");
         assert!(message.contains("is not a model directory, so it is not replaced"), "{message}");
     }
-    // Nor over a model beside which there is something of the user's.
+    // Nor does it replace a directory that contains a file of the user besides the model.
     std::fs::write(target.join("notes.odt"), "mine").unwrap();
     let message = trainer.save_model(&target).unwrap_err().to_string();
     assert!(message.contains("holds \"notes.odt\", which is not part of a model"), "{message}");
@@ -183,7 +183,7 @@ fn an_untrained_model_has_a_short_card_with_a_built_in_example() {
 }
 
 #[test]
-fn lists_odd_texts_and_long_logs_are_shown_safely() {
+fn lists_special_characters_and_long_logs_are_shown_correctly() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = trained(folder.path());
     let numbers = |items: &[f64]| Value::List(items.iter().copied().map(Value::Float).collect());

@@ -1,12 +1,13 @@
-//! Optimizer steps against a reference in f64.
+//! Compares optimizer steps with a reference implementation in f64.
 
 use crate::batches::{WHOLE, gradients_of, preparer};
-use crate::testing::{arguments, bits, labelled_pairs, loss, tiny_bert};
+use crate::testing::{arguments, bits, labeled_pairs, loss, tiny_bert};
 use rankforge::encoder::TextModel;
 use rankforge::training::{EpochSampler, Trainer};
 use serde_json::json;
 
-/// AdamW with decoupled weight decay, clipping and a learning rate for each number, in f64.
+/// One step of AdamW with clipping in f64. `settings` has the learning rate and the weight decay of
+/// each element. The constants are those of the test below.
 fn reference_step(
     step: i32,
     gradients: &[f32],
@@ -17,7 +18,7 @@ fn reference_step(
 ) {
     let norm = gradients.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
     let clip = (max_grad_norm / (norm + 1e-6)).min(1.0);
-    assert!(clip < 1.0, "nothing is clipped");
+    assert!(clip < 1.0, "the gradients are not clipped");
     let gradients = gradients.iter().map(|gradient| f64::from(*gradient) * clip);
     for (((gradient, (rate, decay)), parameter), (first, second)) in
         gradients.zip(settings).zip(parameters).zip(moments)
@@ -31,14 +32,14 @@ fn reference_step(
 }
 
 #[test]
-fn steps_are_those_of_clipped_adamw_with_its_groups_and_schedule() {
+fn steps_agree_with_clipped_adamw_with_groups_and_a_schedule() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({
         "max_steps": 4, "learning_rate": 0.5, "weight_decay": 0.1, "max_grad_norm": 0.2,
         "adam_epsilon": 1.0, "warmup_steps": 1, "learning_rate_mapping": {"classifier": 0.25},
         "lr_scheduler_type": "constant_with_warmup",
     });
-    let rows = labelled_pairs(30);
+    let rows = labeled_pairs(30);
     let arguments = arguments(folder.path(), options);
     let mut model = tiny_bert(0.0, 1);
     let loss = loss("BinaryCrossEntropyLoss", json!({}));
@@ -48,7 +49,7 @@ fn steps_are_those_of_clipped_adamw_with_its_groups_and_schedule() {
     let mut trainer = Trainer::new(tiny_bert(0.0, 1), arguments, rows, loss.clone());
     trainer.train().unwrap();
 
-    // Learning rate and weight decay of every number, by the names of the checkpoint's tensors.
+    // Learning rate and weight decay of every element, by the name of its checkpoint tensor.
     let settings: Vec<(f64, f64)> = model
         .model()
         .architecture()
@@ -82,9 +83,9 @@ fn steps_are_those_of_clipped_adamw_with_its_groups_and_schedule() {
     let expected = model.model().parameters().flat().to_vec();
     let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     for (found, expected) in found.iter().zip(&expected) {
-        // Four steps of some ten roundings each; with an epsilon of 1 they do not grow.
+        // Four steps of about ten roundings each. An epsilon of 1 keeps them from being amplified.
         let tolerance = 50.0 * f32::EPSILON * largest;
-        assert!((found - expected).abs() <= tolerance, "{found} against {expected}");
+        assert!((found - expected).abs() <= tolerance, "{found}, expected {expected}");
     }
     assert!(bits(trainer.model.model()) != bits(tiny_bert(0.0, 1).model()));
 }

@@ -1,7 +1,9 @@
-//! A loss, an evaluator and a source of rows of a user's own, in a run with checkpoints.
+//! A user-defined loss, evaluator and row source in a run with checkpoints.
 
 use crate::support::{message, strings, table, text};
-use crate::testing::{arguments, bits, eval_set, figures, labelled_pairs, timeless, tiny_bert};
+use crate::testing::{
+    arguments, bits, eval_set, labeled_pairs, logged_values, timeless, tiny_bert,
+};
 use rankforge::data::{DataError, RowSource, Rows, Value};
 use rankforge::encoder::{
     CrossEncoder, Input, ModelKind, Outputs, PredictOptions, Score, TextModel,
@@ -16,7 +18,8 @@ use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 
-/// `mean of max(0, margin - y f) + weight f^2`, `y` being 1 for the label 1 and -1 for 0.
+/// `mean of max(0, margin - y f) + weight f^2`, where `f` is the score and `y` is 1 for the label 1
+/// and -1 for the label 0.
 struct HingeLoss {
     margin: f64,
     weight: f64,
@@ -60,21 +63,24 @@ impl Loss for HingeLoss {
             return Err(Error::cell(self.name(), row, column, expected, "an empty one"));
         }
         let inputs = first.iter().zip(second).map(|(a, b)| Input::pair(*a, *b)).collect();
-        let signs = labels.iter().map(|label| 2.0 * label - 1.0).collect();
-        Ok(Plan { inputs, rows: examples.rows(), targets: Targets::Scalars(signs) })
+        // A matrix with the sign and the margin of each row.
+        let values = labels.iter().flat_map(|label| [2.0 * label - 1.0, self.margin as f32]);
+        let rows = examples.rows();
+        let targets = Outputs { rows, columns: 2, values: values.collect() };
+        Ok(Plan { inputs, rows, targets: Targets::Matrix(targets) })
     }
 
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
-        let Targets::Scalars(signs) = batch.targets else { panic!("a sign for each row") };
+        let Targets::Matrix(targets) = batch.targets else { panic!("a matrix of targets") };
         let rows = batch.rows as f64;
         let (mut hinge, mut size) = (0.0, 0.0);
         let mut values = Vec::new();
-        for (score, sign) in batch.outputs.values.iter().zip(signs) {
-            let (score, sign) = (f64::from(*score), f64::from(*sign));
-            let short = (self.margin - sign * score).max(0.0);
-            hinge += short / rows;
+        for (score, target) in batch.outputs.values.iter().zip(targets.values.chunks_exact(2)) {
+            let (score, sign) = (f64::from(*score), f64::from(target[0]));
+            let violation = (f64::from(target[1]) - sign * score).max(0.0);
+            hinge += violation / rows;
             size += self.weight * score * score / rows;
-            let slope = if short > 0.0 { -sign } else { 0.0 };
+            let slope = if violation > 0.0 { -sign } else { 0.0 };
             values.push(((slope + 2.0 * self.weight * score) / rows) as f32);
         }
         LossOutput {
@@ -85,7 +91,7 @@ impl Loss for HingeLoss {
     }
 }
 
-/// The share of pairs whose score is on the right side of a threshold.
+/// The share of pairs that a threshold on the score classifies correctly.
 struct AccuracyEvaluator {
     rows: Rows,
     threshold: f32,
@@ -115,15 +121,16 @@ impl<M: Score> Evaluator<M> for AccuracyEvaluator {
             PredictOptions { reporter: context.reporter.clone(), ..PredictOptions::default() };
         let scores = model.score(&pairs, &options)?;
         let labels = self.rows.numbers("label")?;
-        let right = scores.iter().zip(&labels);
-        let right = right.filter(|(score, label)| (**score > self.threshold) == (**label > 0.5));
+        let predictions = scores.iter().zip(&labels);
+        let right =
+            predictions.filter(|(score, label)| (**score > self.threshold) == (**label > 0.5));
         let mut metrics = Metrics::new();
         metrics.insert("accuracy", right.count() as f64 / labels.len() as f64);
         Ok(metrics.with_prefix("dev"))
     }
 }
 
-/// Rows that are made when they are read; `broken` cannot be.
+/// Rows that are generated when they are read. The row `broken` gives an error.
 struct MadeRows {
     count: usize,
     broken: Option<usize>,
@@ -140,15 +147,15 @@ impl RowSource for MadeRows {
 
     fn read(&self, rows: &[usize]) -> Result<Rows, DataError> {
         if let Some(row) = self.broken.filter(|row| rows.contains(row)) {
-            let message = "the line is cut short".to_owned();
+            let message = "unexpected end of line".to_owned();
             let (path, line) = ("rows.jsonl".into(), row as u64 + 1);
             return Err(DataError::Line { path, line, message });
         }
-        Ok(labelled_pairs(self.count).select(rows))
+        Ok(labeled_pairs(self.count).select(rows))
     }
 }
 
-/// A source of 22 rows.
+/// A source of 22 generated rows.
 fn made(broken: Option<usize>) -> Arc<MadeRows> {
     Arc::new(MadeRows { count: 22, broken })
 }
@@ -162,15 +169,15 @@ fn trainer(folder: &Path, options: serde_json::Value) -> Trainer<CrossEncoder> {
     all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
     let loss = HingeLoss { margin: 1.0, weight: 0.01 };
     let arguments = arguments(folder, all);
-    let mut trainer = Trainer::new(tiny_bert(0.1, 1), arguments, labelled_pairs(22), loss);
-    trainer.eval_sets.push(eval_set(&trainer, labelled_pairs(9)));
-    let evaluator = AccuracyEvaluator { rows: labelled_pairs(30), threshold: 0.5 };
+    let mut trainer = Trainer::new(tiny_bert(0.1, 1), arguments, labeled_pairs(22), loss);
+    trainer.eval_sets.push(eval_set(&trainer, labeled_pairs(9)));
+    let evaluator = AccuracyEvaluator { rows: labeled_pairs(30), threshold: 0.5 };
     trainer.evaluators.push(Box::new(evaluator));
     trainer
 }
 
 #[test]
-fn they_train_measure_and_appear_in_log_and_card() {
+fn custom_parts_train_measure_and_appear_in_log_and_card() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({
         "max_steps": 120, "learning_rate": 3e-3, "logging_steps": 20, "eval_steps": 120,
@@ -178,17 +185,18 @@ fn they_train_measure_and_appear_in_log_and_card() {
     });
     let mut trainer = trainer(folder.path(), options);
     let output = trainer.train().unwrap();
-    let losses = figures(&output.state, "loss");
+    let losses = logged_values(&output.state, "loss");
     assert!(losses.last().unwrap().1 < 0.4 * losses[0].1, "{losses:?}");
     for key in ["hinge_loss", "size_loss", "eval_hinge_loss", "eval_size_loss"] {
-        assert!(!figures(&output.state, key).is_empty(), "{key}");
+        assert!(!logged_values(&output.state, key).is_empty(), "{key}");
     }
-    let parts = figures(&output.state, "hinge_loss").into_iter();
-    let parts = parts.zip(figures(&output.state, "size_loss"));
-    for ((hinge, size), loss) in parts.map(|(a, b)| (a.1, b.1)).zip(&losses) {
-        assert!((hinge + size - loss.1).abs() < 1e-9, "{hinge} and {size} are not {}", loss.1);
+    let hinges = logged_values(&output.state, "hinge_loss");
+    let sizes = logged_values(&output.state, "size_loss");
+    for (((_, hinge), (_, size)), (_, loss)) in hinges.iter().zip(&sizes).zip(&losses) {
+        let difference = (hinge + size - loss).abs();
+        assert!(difference < 1e-9, "{hinge} and {size} do not add up to {loss}");
     }
-    let accuracy = figures(&output.state, "eval_dev_accuracy").last().unwrap().1;
+    let accuracy = logged_values(&output.state, "eval_dev_accuracy").last().unwrap().1;
     assert!(accuracy > 0.9, "{accuracy}");
     let card = trainer.model_card().unwrap();
     for fragment in [
@@ -204,7 +212,7 @@ fn they_train_measure_and_appear_in_log_and_card() {
 }
 
 #[test]
-fn a_run_with_them_resumes_at_every_step_to_the_same_bits() {
+fn a_run_with_custom_parts_resumes_at_every_step_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let mut whole = trainer(folder.path(), json!({}));
     let expected = whole.train().unwrap();
@@ -215,20 +223,21 @@ fn a_run_with_them_resumes_at_every_step_to_the_same_bits() {
         resumed.arguments.resume_from_checkpoint = Some(ResumeFrom::Path(checkpoint));
         let found = resumed.train().unwrap();
         assert!(bits(resumed.model.model()) == bits(whole.model.model()), "from step {step}");
-        // The parts of the loss in a window that the checkpoint cut among them.
+        // This includes the components of the loss in a logging window that spans the checkpoint.
         assert_eq!(timeless(&found.state), timeless(&expected.state), "from step {step}");
         assert_eq!(found.state.best_metric, expected.state.best_metric, "from step {step}");
     }
 }
 
 #[test]
-fn what_they_refuse_is_said_as_of_any_other() {
+fn errors_of_custom_losses_are_reported_with_set_row_and_column() {
     let folder = tempfile::tempdir().unwrap();
     let mut wrong = trainer(folder.path(), json!({}));
     wrong.train_sets[0].loss = Arc::new(HingeLoss { margin: -1.0, weight: 0.0 });
     assert_eq!(message(wrong.train()), "HingeLoss.margin: expected a number above 0, got -1");
 
-    // Row 18 of 22: the loss sees it as one of the rows of a batch.
+    // Row 18 of 22 is invalid. The loss reports its index in the batch, the trainer that in the
+    // set.
     let answers = (1..=22).map(|row| text(if row == 18 { "" } else { "bird" })).collect();
     let rows = table(vec![
         ("query", vec![text("a bird"); 22]),
@@ -240,11 +249,11 @@ fn what_they_refuse_is_said_as_of_any_other() {
     let expected = "training data for HingeLoss, row 18, column `answer`: expected a text with \
                     words, got an empty one";
     assert_eq!(message(empty.check_rows()), expected);
-    assert_eq!(message(empty.train()), expected, "in whatever batch it comes");
+    assert_eq!(message(empty.train()), expected, "the run reports another row");
 }
 
 #[test]
-fn rows_that_are_read_when_they_are_needed_train_to_the_same_bits() {
+fn rows_from_a_custom_source_train_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let quiet = json!({"save_strategy": "no", "batch_sampler": "no_duplicates"});
     let mut in_memory = trainer(folder.path(), quiet.clone());
@@ -257,11 +266,11 @@ fn rows_that_are_read_when_they_are_needed_train_to_the_same_bits() {
 }
 
 #[test]
-fn a_row_that_cannot_be_read_ends_the_run_and_says_where_it_is() {
+fn a_row_that_cannot_be_read_ends_the_run_with_its_location() {
     let folder = tempfile::tempdir().unwrap();
     let mut broken = trainer(folder.path(), json!({}));
     broken.train_sets[0].rows = made(Some(6));
-    let expected = "rows.jsonl, line 7: the line is cut short";
+    let expected = "rows.jsonl, line 7: unexpected end of line";
     assert_eq!(message(broken.check_rows()), expected);
     assert_eq!(message(broken.train()), expected);
 }

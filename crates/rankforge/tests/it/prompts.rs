@@ -1,9 +1,9 @@
-//! Prompts: which text stands before which column, and what a batch of several prompts gives.
+//! Prompts: the prompt of each column, and batches with several prompts.
 
 use crate::batches::{prepared, preparer};
 use crate::support::{message, strings};
 use crate::testing::{
-    PROMPTS, arguments, labelled_pairs, loss, pairs, tiny_bert, tiny_dual, trainer,
+    PROMPTS, arguments, labeled_pairs, loss, pairs, tiny_bert, tiny_dual, trainer,
 };
 use rankforge::encoder::{Batch, EncodeOptions, Mode, Outputs, TextModel, Workspace};
 use rankforge::losses::{Loss, dual_encoder};
@@ -11,46 +11,46 @@ use rankforge::training::{Prompts, Trainer, TrainingArguments, TrainingSet};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Reads prompts as a recipe has them.
+/// Reads prompts as in a recipe.
 fn read(value: Value) -> Prompts {
     let arguments = json!({"prompts": value});
     TrainingArguments::from_map(arguments.as_object().unwrap()).unwrap().0.prompts.unwrap()
 }
 
-/// The prompts of the columns `query` and `answer` of a set, one of `nq` and `gooaq`.
+/// The prompts of the columns `query` and `answer` of a set, which is `nq` or `gooaq`.
 fn of(value: Value, set: &str) -> Vec<Option<String>> {
     let columns = strings(&["query", "answer"]);
     read(value).of_columns(set, &["nq", "gooaq"], &columns).unwrap()
 }
 
-/// A text for each of two columns, `None` for an empty one.
+/// The prompts of two columns; an empty text means no prompt.
 fn two(query: &str, answer: &str) -> Vec<Option<String>> {
     [query, answer].map(|text| Some(text.to_owned()).filter(|text| !text.is_empty())).to_vec()
 }
 
 #[test]
-fn one_text_is_for_every_column_of_every_set() {
+fn one_text_applies_to_every_column_of_every_set() {
     assert_eq!(of(json!("search: "), "nq"), two("search: ", "search: "));
     assert_eq!(of(json!("search: "), "gooaq"), two("search: ", "search: "));
 }
 
 #[test]
-fn texts_by_column_leave_other_columns_alone() {
+fn texts_by_column_apply_to_these_columns_only() {
     assert_eq!(of(json!({"query": "q: ", "answer": "a: "}), "nq"), two("q: ", "a: "));
     assert_eq!(of(json!({"answer": "a: "}), "nq"), two("", "a: "));
     assert_eq!(of(json!({}), "nq"), two("", ""));
 }
 
 #[test]
-fn texts_by_set_are_for_every_column_of_the_set() {
+fn texts_by_set_apply_to_every_column_of_the_set() {
     let by_set = json!({"nq": "wiki: ", "gooaq": "web: "});
     assert_eq!(of(by_set.clone(), "nq"), two("wiki: ", "wiki: "));
     assert_eq!(of(by_set, "gooaq"), two("web: ", "web: "));
-    assert_eq!(of(json!({"nq": "wiki: "}), "gooaq"), two("", ""), "a set without one");
+    assert_eq!(of(json!({"nq": "wiki: "}), "gooaq"), two("", ""), "a set without a prompt");
 }
 
 #[test]
-fn texts_by_column_by_set() {
+fn texts_may_be_given_by_set_and_column() {
     let nested = json!({"nq": {"query": "q: ", "answer": "a: "}, "gooaq": "web: "});
     assert_eq!(of(nested.clone(), "nq"), two("q: ", "a: "));
     assert_eq!(of(nested, "gooaq"), two("web: ", "web: "));
@@ -58,13 +58,13 @@ fn texts_by_column_by_set() {
 }
 
 #[test]
-fn a_text_may_be_json() {
+fn prompts_may_be_a_string_of_json() {
     assert_eq!(read(json!("{\"query\": \"q: \"}")), read(json!({"query": "q: "})));
     assert_eq!(read(json!("{instruction} ")), Prompts::All("{instruction} ".to_owned()));
 }
 
 #[test]
-fn names_that_are_nothing_are_refused_with_those_there_are() {
+fn errors_for_unknown_names_list_the_known_ones() {
     let columns = strings(&["query", "answer"]);
     let refused = |value: Value, sets: &[&str]| {
         message(read(value).of_columns(sets.first().copied().unwrap_or(""), sets, &columns))
@@ -105,7 +105,7 @@ fn names_that_are_nothing_are_refused_with_those_there_are() {
 }
 
 #[test]
-fn a_cross_encoder_has_one_prompt_for_all_columns() {
+fn a_cross_encoder_needs_the_same_prompt_for_all_columns() {
     let folder = tempfile::tempdir().unwrap();
     let train = |prompts: Value| {
         let mut trainer = trainer(folder.path(), json!({"max_steps": 1, "prompts": prompts}));
@@ -126,7 +126,8 @@ fn a_cross_encoder_has_one_prompt_for_all_columns() {
     );
 }
 
-/// Trains one step on sets of these names and prompts of their own, and evaluates on others.
+/// Trains two steps on sets with these names and prompts, and evaluates on sets with the names
+/// `eval_sets`.
 fn train_on(
     prompts: Value,
     train_sets: &[(&str, Option<Value>)],
@@ -138,7 +139,7 @@ fn train_on(
     let set = |name: &str, prompts: Option<Value>| TrainingSet {
         name: name.to_owned(),
         prompts: prompts.map(read),
-        ..TrainingSet::new(labelled_pairs(8), loss("BinaryCrossEntropyLoss", json!({})))
+        ..TrainingSet::new(labeled_pairs(8), loss("BinaryCrossEntropyLoss", json!({})))
     };
     let sets = train_sets.iter().map(|(name, prompts)| set(name, prompts.clone())).collect();
     let mut trainer = Trainer::on_sets(tiny_bert(0.0, 1), arguments, sets);
@@ -148,39 +149,39 @@ fn train_on(
 }
 
 #[test]
-fn prompts_by_set_serve_training_and_evaluation_sets() {
+fn prompts_by_set_apply_to_training_and_evaluation_sets() {
     let by_set = json!({"nq": "the ", "gooaq": "a ", "sts": "is "});
     let (nq, gooaq) = (("nq", None), ("gooaq", None));
     train_on(by_set.clone(), &[nq.clone(), gooaq.clone()], &["nq", "sts"]).unwrap();
-    // An evaluation set without a name has none of them.
+    // An evaluation set without a name has no prompt.
     train_on(json!({"nq": "the "}), &[nq.clone(), gooaq.clone()], &[""]).unwrap();
-    // "sts" is no set here, and no column.
+    // Here "sts" is neither a set nor a column.
     let text = message(train_on(by_set, &[nq, gooaq], &["nq"]));
     assert!(text.contains("or of data sets only (nq, gooaq)"), "{text}");
 }
 
 #[test]
-fn a_sets_own_prompts_come_before_those_of_the_arguments() {
+fn the_prompts_of_a_set_override_those_of_the_arguments() {
     let own = |prompts: Value| [("nq", Some(prompts)), ("gooaq", None)];
     let text = message(train_on(json!("the "), &own(json!({"question": "q: "})), &[]));
     assert_eq!(text, "prompts: expected names of columns (query, answer), got question");
-    // Names in a set's own prompts are columns, even where a set is called so.
+    // Names in the prompts of a set are columns, even if a set has the same name.
     let sets = [("query", Some(json!({"query": "the ", "answer": "the "}))), ("answer", None)];
     train_on(json!("a "), &sets, &["nq"]).unwrap();
 }
 
 #[test]
-fn a_prompt_goes_before_the_first_text_of_every_pair() {
+fn a_prompt_is_prepended_to_the_first_text_of_every_pair() {
     let model = tiny_bert(0.0, 1);
     let loss = loss("BinaryCrossEntropyLoss", json!({}));
-    let rows = labelled_pairs(3);
+    let rows = labeled_pairs(3);
     let without = prepared(&model, &loss, &rows, &[]);
     let with = prepared(&model, &loss, &rows, &["the bird ", "the bird "]);
     for (without, with) in without.tokens.iter().zip(&with.tokens) {
         assert_eq!(
             (without.prompt_tokens, with.prompt_tokens),
             (0, 3),
-            "with the first special token"
+            "prompt tokens include [CLS]"
         );
         assert_eq!(with.ids.len(), without.ids.len() + 2);
         assert_eq!(with.ids[3..], without.ids[1..]);
@@ -193,7 +194,7 @@ fn ranking() -> Arc<dyn Loss> {
 }
 
 #[test]
-fn a_batch_of_several_prompts_has_the_numbers_of_a_batch_for_each() {
+fn a_batch_with_several_prompts_equals_one_batch_per_prompt() {
     for include_prompt in [true, false] {
         let model = tiny_dual(0.0, 5, include_prompt);
         let rows = pairs(6);
@@ -202,7 +203,7 @@ fn a_batch_of_several_prompts_has_the_numbers_of_a_batch_for_each() {
         let lengths = |tokens: &[rankforge::encoder::Tokens]| {
             tokens.iter().map(|tokens| tokens.prompt_tokens).collect::<Vec<_>>()
         };
-        // [CLS], the word, the colon.
+        // A prompt has three tokens: [CLS], a word and a colon.
         assert_eq!((lengths(queries), lengths(passages)), (vec![3; 6], vec![3; 6]));
         let forward = |tokens: &[rankforge::encoder::Tokens]| {
             let model = model.model();
@@ -214,20 +215,20 @@ fn a_batch_of_several_prompts_has_the_numbers_of_a_batch_for_each() {
         for tokens in [queries, passages] {
             apart.append(forward(tokens));
         }
-        assert!(together == apart, "include_prompt = {include_prompt}: other numbers");
-        // And those of the model's own prompts, one batch for each side.
+        assert!(together == apart, "include_prompt = {include_prompt}: other embeddings");
+        // The embeddings also agree with those of the model's own prompts.
         let texts = |name: &str| rows.texts(name).unwrap();
         let mut embedded = model.encode_query(&texts("query")).unwrap();
         embedded.append(model.encode_document(&texts("answer")).unwrap());
-        assert!(together == embedded, "include_prompt = {include_prompt}: not as encoded");
+        assert!(together == embedded, "include_prompt = {include_prompt}: encoding differs");
         let bare = EncodeOptions { prompt: Some(String::new()), ..EncodeOptions::default() };
         let bare = model.encode_with(&texts("query"), &bare).unwrap();
-        assert_ne!(together.rows(0..6), bare, "the prompt changes nothing");
+        assert_ne!(together.rows(0..6), bare, "the prompt has no effect");
     }
 }
 
 #[test]
-fn a_column_without_a_prompt_may_stand_beside_one_with_a_prompt() {
+fn columns_with_and_without_a_prompt_can_be_combined() {
     for include_prompt in [true, false] {
         let model = tiny_dual(0.0, 5, include_prompt);
         let rows = pairs(5);
@@ -250,7 +251,7 @@ fn a_column_without_a_prompt_may_stand_beside_one_with_a_prompt() {
 }
 
 #[test]
-fn a_preparer_has_the_prompts_of_its_columns_at_every_step() {
+fn a_preparer_applies_its_prompts_at_every_step() {
     let model = tiny_dual(0.0, 5, true);
     let preparer = preparer(&model, &ranking(), &pairs(6), &PROMPTS);
     let rows = rankforge::training::SetBatch { set: 0, rows: vec![4, 1] };
@@ -258,5 +259,8 @@ fn a_preparer_has_the_prompts_of_its_columns_at_every_step() {
         (preparer.prepare(&rows, 0).unwrap(), preparer.prepare(&rows, 9).unwrap());
     assert_eq!(first.tokens, second.tokens);
     assert_eq!(first.tokens.len(), 4);
-    assert_ne!(first.tokens[0].ids[1], first.tokens[2].ids[1], "query and passage");
+    assert_ne!(
+        first.tokens[0].ids[1], first.tokens[2].ids[1],
+        "queries and passages have the same prompt"
+    );
 }

@@ -1,8 +1,8 @@
-//! Stopping and resuming: the same bits as without a stop.
+//! Stopping and resuming a run gives the same bits as running it without a stop.
 
-use crate::support::Heard;
+use crate::support::Recorder;
 use crate::testing::{
-    arguments, bits, eval_set, labelled_pairs, loss, names, pairs, timeless, tiny_bert, trainer,
+    arguments, bits, eval_set, labeled_pairs, loss, names, pairs, timeless, tiny_bert, trainer,
 };
 use rankforge::Error;
 use rankforge::base::Stop;
@@ -40,7 +40,7 @@ fn setups() -> Vec<Setup> {
                 "weight_decay": 0.1, "warmup_ratio": 0.2, "lr_scheduler_type": "cosine",
             }),
             loss: || loss("BinaryCrossEntropyLoss", json!({})),
-            rows: || labelled_pairs(22),
+            rows: || labeled_pairs(22),
             loss_scaler: LossScaler::default(),
         },
         Setup {
@@ -61,13 +61,13 @@ fn setups() -> Vec<Setup> {
             loss_scaler: LossScaler::default(),
         },
         Setup {
-            name: "fp16 that overflows at first and whenever the scale has grown",
+            name: "fp16 that overflows at first and whenever the scale grows",
             options: json!({
                 "max_steps": 12, "fp16": true, "warmup_steps": 2, "logging_strategy": "steps",
                 "logging_steps": 5,
             }),
             loss: || loss("BinaryCrossEntropyLoss", json!({})),
-            rows: || labelled_pairs(22),
+            rows: || labeled_pairs(22),
             loss_scaler: LossScaler {
                 scale: 2f32.powi(24),
                 growth_interval: 3,
@@ -77,7 +77,7 @@ fn setups() -> Vec<Setup> {
     ]
 }
 
-/// A run that saves every step; the model starts anew.
+/// A trainer with a new model that saves every step.
 fn prepared(setup: &Setup, folder: &Path) -> Trainer<CrossEncoder> {
     let mut options = setup.options.clone();
     options["save_strategy"] = json!("steps");
@@ -90,7 +90,7 @@ fn prepared(setup: &Setup, folder: &Path) -> Trainer<CrossEncoder> {
 }
 
 #[test]
-fn a_run_resumed_at_any_checkpoint_ends_in_the_same_bits_and_the_same_log() {
+fn a_run_resumed_at_any_checkpoint_gives_the_same_bits_and_the_same_log() {
     for setup in setups() {
         let folder = tempfile::tempdir().unwrap();
         let mut whole = prepared(&setup, folder.path());
@@ -114,7 +114,7 @@ fn a_run_resumed_at_any_checkpoint_ends_in_the_same_bits_and_the_same_log() {
     }
 }
 
-/// Raises the stop flag after a step, as Ctrl-C does.
+/// A callback that requests a stop after a step, as Ctrl-C does.
 struct Interrupt {
     after: u64,
     stop: Stop,
@@ -130,14 +130,14 @@ impl Callback for Interrupt {
 }
 
 #[test]
-fn an_interrupted_run_saves_says_where_and_goes_on_to_the_same_bits() {
+fn an_interrupted_run_saves_a_checkpoint_and_resumes_to_the_same_bits() {
     let options = json!({
         "max_steps": -1, "num_train_epochs": 2, "logging_strategy": "epoch",
         "save_strategy": "epoch", "eval_strategy": "epoch", "load_best_model_at_end": true,
     });
     let run = |folder: &Path, after: Option<u64>, resume: bool| {
         let mut trainer = trainer(folder, options.clone());
-        trainer.eval_sets.push(eval_set(&trainer, labelled_pairs(8)));
+        trainer.eval_sets.push(eval_set(&trainer, labeled_pairs(8)));
         trainer.arguments.resume_from_checkpoint = Some(ResumeFrom::Newest(resume));
         if let Some(after) = after {
             let stop = trainer.stop.clone();
@@ -150,7 +150,8 @@ fn an_interrupted_run_saves_says_where_and_goes_on_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let (result, expected) = run(folder.path(), None, false);
     let log = timeless(&result.unwrap().state);
-    // Inside the first epoch, at its last step, at the first of the next, at the very last.
+    // Within the first epoch, at its last step, at the first step of the second epoch, and at the
+    // last step of the run.
     for after in [3, 8, 9, 16] {
         let folder = tempfile::tempdir().unwrap();
         let (result, _) = run(folder.path(), Some(after), false);
@@ -171,7 +172,7 @@ fn an_interrupted_run_saves_says_where_and_goes_on_to_the_same_bits() {
 }
 
 #[test]
-fn incomplete_and_temporary_checkpoints_do_not_count() {
+fn incomplete_and_temporary_checkpoints_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({"max_steps": 4, "save_strategy": "steps", "save_steps": 2});
     trainer(folder.path(), options).train().unwrap();
@@ -201,7 +202,7 @@ fn resuming_without_a_checkpoint_is_an_error() {
 }
 
 #[test]
-fn a_checkpoint_of_the_model_only_cannot_be_resumed() {
+fn a_checkpoint_without_the_optimizer_cannot_be_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({"max_steps": 2, "save_strategy": "steps", "save_only_model": true});
     let mut run = trainer(folder.path(), options);
@@ -214,17 +215,17 @@ fn a_checkpoint_of_the_model_only_cannot_be_resumed() {
 }
 
 #[test]
-fn what_changes_the_order_of_the_data_is_an_error_and_the_rest_a_warning() {
+fn a_changed_argument_is_an_error_if_it_affects_the_data_order_else_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({"max_steps": 4, "save_strategy": "steps", "save_steps": 2});
     trainer(folder.path(), options.clone()).train().unwrap();
-    let heard = Arc::new(Heard::default());
+    let recorder = Arc::new(Recorder::default());
     let resumed = |change: Value| {
         let mut options = options.clone();
         options.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         options["resume_from_checkpoint"] = json!(folder.path().join("checkpoint-2"));
         let mut trainer = trainer(folder.path(), options);
-        trainer.reporter = heard.clone();
+        trainer.reporter = recorder.clone();
         trainer
     };
     for change in [
@@ -239,18 +240,18 @@ fn what_changes_the_order_of_the_data_is_an_error_and_the_rest_a_warning() {
         assert!(message.starts_with(&name) && message.contains("order of the data"), "{message}");
     }
     let mut fewer = resumed(json!({}));
-    fewer.train_sets[0].rows = Arc::new(labelled_pairs(29));
+    fewer.train_sets[0].rows = Arc::new(labeled_pairs(29));
     let message = fewer.train().unwrap_err().to_string();
     assert!(message.starts_with("rows of the training data: expected [30] as in "), "{message}");
     assert!(message.ends_with("got [29]"), "{message}");
     resumed(json!({"learning_rate": 1e-4})).train().unwrap();
-    assert!(heard.warned("learning_rate = 0.0001 differs from 0.001"));
+    assert!(recorder.warned("learning_rate = 0.0001 differs from 0.001"));
     resumed(json!({"seed": 1, "ignore_data_skip": true})).train().unwrap();
-    assert!(heard.warned("seed = 1 differs from 42"));
+    assert!(recorder.warned("seed = 1 differs from 42"));
 }
 
 #[test]
-fn a_checkpoint_of_another_model_is_an_error() {
+fn a_truncated_optimizer_file_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({"max_steps": 2, "save_strategy": "steps"});
     let mut run = trainer(folder.path(), options);
@@ -265,13 +266,13 @@ fn a_checkpoint_of_another_model_is_an_error() {
 }
 
 #[test]
-fn starting_anew_beside_old_checkpoints_warns() {
+fn a_new_run_warns_about_checkpoints_of_an_earlier_one() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({"max_steps": 2, "save_strategy": "steps"});
     trainer(folder.path(), options.clone()).train().unwrap();
-    let heard = Arc::new(Heard::default());
+    let recorder = Arc::new(Recorder::default());
     let mut again = trainer(folder.path(), options);
-    again.reporter = heard.clone();
+    again.reporter = recorder.clone();
     again.train().unwrap();
-    assert!(heard.warned("holds checkpoints of an earlier run"));
+    assert!(recorder.warned("holds checkpoints of an earlier run"));
 }

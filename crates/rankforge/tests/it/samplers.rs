@@ -1,4 +1,4 @@
-//! Batches of the samplers.
+//! The batches of the samplers.
 
 use crate::support::list;
 use rankforge::data::{Rows, Value};
@@ -25,7 +25,8 @@ fn sampler(
     Sampler::new(kind, &dataset, batch_size, drop_last, seed).unwrap()
 }
 
-/// 100 rows: the values 0 to 49 twice in the first column, and shifted in the second.
+/// 100 rows. Each of the values 0 to 49 occurs twice in both columns, shifted by 7 rows in the
+/// second.
 fn repeated() -> Rows {
     let first = (0..100).map(|row| (row % 50).to_string()).collect();
     let second = (0..100).map(|row| ((row + 7) % 50).to_string()).collect();
@@ -37,7 +38,7 @@ fn text<'a>(rows: &'a Rows, column: &str, row: usize) -> &'a str {
 }
 
 #[test]
-fn batch_sampler_cuts_a_permutation() {
+fn batch_sampler_divides_a_permutation_into_batches() {
     let data = repeated();
     let drawing = sampler(BatchSampler::BatchSampler, &data, 16, false, 42);
     let batches = drawing.epoch(0).batches;
@@ -65,7 +66,7 @@ fn the_order_is_a_function_of_seed_plus_epoch() {
 }
 
 #[test]
-fn no_duplicates_repeats_no_value_within_a_batch_in_whatever_column() {
+fn no_duplicates_repeats_no_value_within_a_batch_in_any_column() {
     let data = repeated();
     let drawn = sampler(BatchSampler::NoDuplicates, &data, 10, false, 1).epoch(0);
     let mut seen: Vec<usize> = drawn.batches.concat();
@@ -78,18 +79,18 @@ fn no_duplicates_repeats_no_value_within_a_batch_in_whatever_column() {
         }
     }
     seen.sort_unstable();
-    assert_eq!(seen, (0..100).collect::<Vec<_>>(), "every row once");
+    assert_eq!(seen, (0..100).collect::<Vec<_>>(), "not every row occurs once");
 }
 
 #[test]
-fn no_duplicates_defers_rows_as_the_reference_algorithm_does() {
+fn no_duplicates_agrees_with_a_reference_implementation() {
     let data = repeated();
     let batch_size = 10;
-    // The permutation shows itself when nothing repeats.
+    // Without repeated values, one batch of all rows is the permutation.
     let distinct = rows(&[("query", (0..100).map(|row| format!("row {row}")).collect())]);
     let permutation =
         sampler(BatchSampler::NoDuplicates, &distinct, 100, false, 5).epoch(0).batches.concat();
-    // The same algorithm without a linked list: walk what is left, take what fits, keep the rest.
+    // The same algorithm without a linked list: take the rows that repeat no value, keep the rest.
     let mut left = permutation;
     let mut expected = Vec::new();
     while !left.is_empty() {
@@ -111,7 +112,7 @@ fn no_duplicates_defers_rows_as_the_reference_algorithm_does() {
 }
 
 #[test]
-fn labels_are_no_values() {
+fn labels_are_not_compared() {
     let texts = (0..20).map(|row| format!("text {row}")).collect();
     let mut columns = rows(&[("query", texts)]).into_columns();
     columns.push(("label".to_owned(), vec![Value::Integer(1); 20]));
@@ -129,13 +130,14 @@ fn a_list_of_texts_is_one_value() {
     let data = Rows::new(columns).unwrap();
     let batches = sampler(BatchSampler::NoDuplicates, &data, 4, false, 1).epoch(0).batches;
     let of = |row: usize| batches.iter().position(|batch| batch.contains(&row));
-    assert_ne!(of(1), of(2), "equal lists");
-    assert_eq!(batches.len(), 2, "neither [\"a, b\"] nor [\"a\"] is any of the others");
+    assert_ne!(of(1), of(2), "equal lists are in one batch");
+    assert_eq!(batches.len(), 2, "[\"a, b\"] and [\"a\"] differ from all other cells");
 }
 
 #[test]
-fn a_short_pass_is_filled_by_drawing_again_and_says_so() {
-    // 30 rows of 3 values: batches of 3 at most... and 30 / 3 of them need every value evenly.
+fn a_pass_with_too_few_batches_is_extended_by_further_passes_with_a_warning() {
+    // 30 rows of 3 distinct values. Each batch of 3 needs all values, and one of them is in 5 rows
+    // only, so a pass has 5 of the 10 batches.
     let values = (0..30).map(|row| {
         if row < 18 {
             "a"
@@ -149,13 +151,13 @@ fn a_short_pass_is_filled_by_drawing_again_and_says_so() {
     let drawing = sampler(BatchSampler::NoDuplicates, &data, 3, true, 3);
     let drawn = drawing.epoch(0);
     assert_eq!(drawing.batches_per_epoch(), 10);
-    assert_eq!(drawn.batches.len(), 10, "five of one pass, five of the next");
+    assert_eq!(drawn.batches.len(), 10, "five batches of the first pass, and five of the next");
     assert!(drawn.batches.iter().all(|batch| batch.len() == 3));
     assert!(drawn.warning.unwrap().contains("found 5 of the 10 batches"));
 }
 
 #[test]
-fn too_few_values_end_the_epoch_early_and_say_so() {
+fn too_few_distinct_values_end_the_epoch_early_with_a_warning() {
     let data = rows(&[("query", vec!["same".to_owned(); 20])]);
     let drawn = sampler(BatchSampler::NoDuplicates, &data, 4, true, 3).epoch(0);
     assert!(drawn.batches.is_empty());
@@ -166,12 +168,12 @@ fn too_few_values_end_the_epoch_early_and_say_so() {
 }
 
 #[test]
-fn ten_thousand_pairs_of_repeated_queries_stay_fast() {
-    // Six rows for each query, as mined pairs have them; quadratic work would take minutes.
+fn ten_thousand_repeated_queries_are_sampled_in_seconds() {
+    // Each query has six rows, as in mined pairs. A quadratic algorithm would take minutes.
     let queries = (0..60_000).map(|row| format!("query {}", row / 6)).collect();
     let answers = (0..60_000).map(|row| format!("answer {row}")).collect();
     let data = rows(&[("query", queries), ("answer", answers)]);
-    #[expect(clippy::disallowed_methods, reason = "quadratic work would take minutes")]
+    #[expect(clippy::disallowed_methods, reason = "a quadratic algorithm would take minutes")]
     let begun = std::time::Instant::now();
     let drawn = sampler(BatchSampler::NoDuplicates, &data, 16, false, 1).epoch(0);
     assert!(drawn.batches.len() >= 3750);

@@ -1,4 +1,4 @@
-//! Factors of the learning rate, against values of transformers 5.23.
+//! Factors of the learning rate, compared with values of transformers 5.23.
 
 use rankforge::Error;
 use rankforge::training::{LearningRateScheduler, RunLength, Schedule, Steps};
@@ -18,19 +18,19 @@ fn factors(scheduler: LearningRateScheduler, options: Value, steps: &[u64]) -> V
 fn assert_close(found: &[f64], expected: &[f64]) {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
-        // A dozen f64 operations on numbers up to 100.
-        assert!((found - expected).abs() < 1e-13, "{found} against {expected}");
+        // About a dozen f64 operations on values of up to 100.
+        assert!((found - expected).abs() < 1e-13, "{found}, expected {expected}");
     }
 }
 
 #[test]
-fn linear_rises_and_falls_in_straight_lines() {
+fn linear_rises_and_falls_linearly() {
     let found = factors(LearningRateScheduler::Linear, json!({}), &[0, 5, 10, 55, 99, 100, 120]);
     assert_close(&found, &[0.0, 0.5, 1.0, 0.5, 1.0 / 90.0, 0.0, 0.0]);
 }
 
 #[test]
-fn cosine_falls_by_half_a_wave_and_by_more_with_more_cycles() {
+fn cosine_follows_half_a_cosine_or_num_cycles() {
     let found = factors(LearningRateScheduler::Cosine, json!({}), &[5, 10, 55, 100]);
     assert_close(&found, &[0.5, 1.0, 0.5, 0.0]);
     let found = factors(LearningRateScheduler::Cosine, json!({"num_cycles": 1.0}), &[10, 55, 100]);
@@ -38,7 +38,7 @@ fn cosine_falls_by_half_a_wave_and_by_more_with_more_cycles() {
 }
 
 #[test]
-fn cosine_with_restarts_starts_each_cycle_from_the_top() {
+fn cosine_with_restarts_starts_each_cycle_at_the_full_rate() {
     let scheduler = LearningRateScheduler::CosineWithRestarts;
     assert_close(&factors(scheduler, json!({}), &[10, 55, 100]), &[1.0, 0.5, 0.0]);
     let found = factors(scheduler, json!({"num_cycles": 2}), &[10, 55, 100]);
@@ -46,7 +46,7 @@ fn cosine_with_restarts_starts_each_cycle_from_the_top() {
 }
 
 #[test]
-fn polynomial_ends_at_its_own_learning_rate() {
+fn polynomial_ends_at_lr_end() {
     let end = 1e-7 / LEARNING_RATE;
     let found = factors(LearningRateScheduler::Polynomial, json!({}), &[5, 10, 55, 100, 200]);
     assert_close(&found, &[0.5, 1.0, 0.5 * (1.0 - end) + end, end, end]);
@@ -57,14 +57,14 @@ fn polynomial_ends_at_its_own_learning_rate() {
 }
 
 #[test]
-fn constant_has_no_warm_up_and_constant_with_warmup_has() {
+fn only_constant_with_warmup_has_a_warm_up() {
     assert_close(&factors(LearningRateScheduler::Constant, json!({}), &[0, 50]), &[1.0, 1.0]);
     let found = factors(LearningRateScheduler::ConstantWithWarmup, json!({}), &[0, 5, 10, 99]);
     assert_close(&found, &[0.0, 0.5, 1.0, 1.0]);
 }
 
 #[test]
-fn inverse_sqrt_scales_time_by_the_warm_up_unless_told_otherwise() {
+fn the_timescale_of_inverse_sqrt_is_the_warm_up_by_default() {
     let scheduler = LearningRateScheduler::InverseSqrt;
     assert_close(&factors(scheduler, json!({}), &[5, 10, 40]), &[0.5, 1.0, 0.5]);
     let found = factors(scheduler, json!({"timescale": 30}), &[10, 100]);
@@ -85,20 +85,24 @@ fn a_setting_of_another_schedule_is_an_error() {
 }
 
 #[test]
-fn epochs_and_accumulation_make_steps_as_in_transformers() {
+fn epochs_and_accumulation_give_the_number_of_steps_of_transformers() {
     let length = |batches, accumulation, max_steps, epochs| {
         let length = RunLength::new(batches, accumulation, max_steps, epochs);
         (length.updates_per_epoch, length.max_steps, length.epochs)
     };
     assert_eq!(length(10, 1, -1, 3.0), (10, 30, 3));
-    assert_eq!(length(10, 4, -1, 1.0), (3, 3, 1), "the last group of an epoch is shorter");
+    assert_eq!(
+        length(10, 4, -1, 1.0),
+        (3, 3, 1),
+        "the last accumulation of an epoch has fewer batches"
+    );
     assert_eq!(length(10, 4, -1, 1.5), (3, 5, 2), "a fraction of an epoch rounds up");
     assert_eq!(length(3, 8, -1, 2.0), (1, 2, 2), "at least one step in an epoch");
-    assert_eq!(length(10, 1, 25, 1.0), (10, 25, 3), "max_steps takes the place of epochs");
+    assert_eq!(length(10, 1, 25, 1.0), (10, 25, 3), "max_steps overrides epochs");
 }
 
 #[test]
-fn a_share_of_the_steps_rounds_up() {
+fn a_share_of_the_steps_is_rounded_up() {
     assert_eq!(Steps::Ratio(0.1).resolve(25), 3);
     assert_eq!(Steps::Ratio(0.0).resolve(25), 0);
     assert_eq!(Steps::Count(7).resolve(25), 7);

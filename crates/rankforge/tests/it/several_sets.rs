@@ -1,9 +1,9 @@
-//! Several training and evaluation sets in one run, each with a loss and prompts of its own.
+//! Several training and evaluation sets in one run, each with its own loss and prompts.
 
 use crate::batches::WHOLE;
 use crate::support::{message, strings};
 use crate::testing::{
-    arguments, bits, figures, labelled_pairs, loss, names, pairs, timeless, tiny_bert,
+    arguments, bits, labeled_pairs, logged_values, loss, names, pairs, timeless, tiny_bert,
 };
 use rankforge::encoder::{CrossEncoder, TextModel};
 use rankforge::training::{
@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A set with binary cross entropy on labelled pairs.
-fn labelled(name: &str, rows: usize) -> TrainingSet {
+/// A set of labeled pairs with binary cross-entropy.
+fn labeled(name: &str, rows: usize) -> TrainingSet {
     let loss = loss("BinaryCrossEntropyLoss", json!({"pos_weight": 2}));
-    TrainingSet { name: name.to_owned(), ..TrainingSet::new(labelled_pairs(rows), loss) }
+    TrainingSet { name: name.to_owned(), ..TrainingSet::new(labeled_pairs(rows), loss) }
 }
 
-/// A set with the ranking loss on pairs, and a prompt of its own.
+/// A set of pairs with the ranking loss and its own prompt.
 fn ranked(name: &str, rows: usize) -> TrainingSet {
     let loss = loss(
         "CachedMultipleNegativesRankingLoss",
@@ -30,11 +30,11 @@ fn ranked(name: &str, rows: usize) -> TrainingSet {
     TrainingSet { name: name.to_owned(), prompts, ..TrainingSet::new(pairs(rows), loss) }
 }
 
-/// A trainer on both: 4 and 3 batches of 4, an epoch in a random order.
+/// A trainer on two sets, of 4 and 3 batches of up to 4 rows.
 fn trainer(folder: &Path, options: Value) -> Trainer<CrossEncoder> {
     let mut all = json!({"prompts": {"clicks": "a ", "questions": "unused "}, "max_steps": 9});
     all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
-    let sets = vec![labelled("clicks", 15), ranked("questions", 12)];
+    let sets = vec![labeled("clicks", 15), ranked("questions", 12)];
     Trainer::on_sets(tiny_bert(0.2, 3), arguments(folder, all), sets)
 }
 
@@ -47,7 +47,8 @@ fn every_batch_is_trained_with_the_loss_and_the_prompts_of_its_set() {
     );
     trainer.model = tiny_bert(0.0, 3);
     let output = trainer.train().unwrap();
-    let found: Vec<f64> = figures(&output.state, "loss").into_iter().map(|(_, l)| l).collect();
+    let found: Vec<f64> =
+        logged_values(&output.state, "loss").into_iter().map(|(_, l)| l).collect();
 
     let model = &trainer.model;
     let prompts = [Some("a ".to_owned()), Some("the bird ".to_owned())];
@@ -73,8 +74,8 @@ fn every_batch_is_trained_with_the_loss_and_the_prompts_of_its_set() {
         let prepared = preparer.prepare(batch, step as u64).unwrap();
         let expected = cache.loss(model.model(), preparer.loss(), &prepared, WHOLE).value;
         let difference = (found[step] - expected).abs();
-        // The cached loss sums in parts.
-        assert!(difference < 1e-6, "step {}: {} for {expected}", step + 1, found[step]);
+        // Gradient caching sums in another order.
+        assert!(difference < 1e-6, "step {}: {}, expected {expected}", step + 1, found[step]);
     }
 }
 
@@ -108,7 +109,7 @@ fn a_run_on_several_sets_resumes_at_every_step_to_the_same_bits() {
 }
 
 #[test]
-fn evaluation_sets_have_a_loss_under_the_name_of_each() {
+fn the_loss_of_each_evaluation_set_is_logged_under_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({
         "max_steps": 4, "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps",
@@ -116,15 +117,18 @@ fn evaluation_sets_have_a_loss_under_the_name_of_each() {
         "logging_steps": 2, "metric_for_best_model": "questions_loss",
     });
     let mut trainer = trainer(folder.path(), options);
-    trainer.eval_sets = vec![labelled("clicks", 6), ranked("questions", 5)];
+    trainer.eval_sets = vec![labeled("clicks", 6), ranked("questions", 5)];
     let state = trainer.train().unwrap().state;
     for name in ["eval_clicks_loss", "eval_questions_loss"] {
-        let found = figures(&state, name);
+        let found = logged_values(&state, name);
         assert_eq!(found.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [2, 4], "{name}");
     }
-    assert_ne!(figures(&state, "eval_clicks_loss"), figures(&state, "eval_questions_loss"));
-    assert!(figures(&state, "eval_loss").is_empty());
-    // The names of sentence-transformers' log, and no others.
+    assert_ne!(
+        logged_values(&state, "eval_clicks_loss"),
+        logged_values(&state, "eval_questions_loss")
+    );
+    assert!(logged_values(&state, "eval_loss").is_empty());
+    // The log has the keys of sentence-transformers and no others.
     let keys = |record: usize| state.log_history[record].keys().cloned().collect::<Vec<_>>();
     assert_eq!(keys(0), ["loss", "grad_norm", "learning_rate", "epoch", "step"]);
     assert_eq!(
@@ -139,22 +143,24 @@ fn evaluation_sets_have_a_loss_under_the_name_of_each() {
             "step",
         ]
     );
-    let questions = figures(&state, "eval_questions_loss");
+    let questions = logged_values(&state, "eval_questions_loss");
     let best = if questions[1].1 < questions[0].1 { 1 } else { 0 };
     assert_eq!(state.best_metric, Some(questions[best].1));
     assert_eq!(state.best_global_step, Some(questions[best].0));
 }
 
 #[test]
-fn without_a_named_metric_several_evaluation_sets_leave_no_best_loss() {
+fn several_evaluation_sets_need_a_metric_for_best_model() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({
         "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "best", "max_steps": 2,
     });
     let mut trainer = trainer(folder.path(), options);
-    trainer.eval_sets = vec![labelled("clicks", 6), ranked("questions", 5)];
+    trainer.eval_sets = vec![labeled("clicks", 6), ranked("questions", 5)];
     let text = message(trainer.train());
-    assert!(text.starts_with("metric_for_best_model: expected one of the evaluation figures"));
+    assert!(
+        text.starts_with("metric_for_best_model: expected one of the metrics of the evaluation")
+    );
     assert!(text.contains("eval_clicks_loss, eval_questions_loss, "), "{text}");
     assert!(text.ends_with("got eval_loss"), "{text}");
 }
@@ -167,7 +173,7 @@ fn the_card_describes_every_set_and_cites_every_loss() {
         "logging_steps": 2,
     });
     let mut trainer = trainer(folder.path(), options);
-    trainer.eval_sets = vec![labelled("clicks", 6), ranked("questions", 5)];
+    trainer.eval_sets = vec![labeled("clicks", 6), ranked("questions", 5)];
     trainer.train().unwrap();
     let card = trainer.model_card().unwrap();
     for fragment in [
@@ -189,25 +195,33 @@ fn the_card_describes_every_set_and_cites_every_loss() {
 }
 
 #[test]
-fn a_checkpoint_remembers_the_rows_of_every_set() {
+fn a_checkpoint_stores_the_name_and_the_number_of_rows_of_every_set() {
     let folder = tempfile::tempdir().unwrap();
     let save = json!({"max_steps": 2, "save_strategy": "steps"});
     trainer(folder.path(), save.clone()).train().unwrap();
     let position = Checkpoint::newest(folder.path()).unwrap().position;
     assert_eq!(position.dataset_rows, [15, 12]);
+    assert_eq!(position.dataset_names, ["clicks", "questions"]);
     let mut options = save;
     options["resume_from_checkpoint"] = json!(true);
     let mut fewer = trainer(folder.path(), options.clone());
     fewer.train_sets[1] = ranked("questions", 11);
     let text = message(fewer.train());
     assert!(text.starts_with("rows of the training data: expected [15,12] as in "), "{text}");
-    let mut swapped = trainer(folder.path(), options);
+    let mut swapped = trainer(folder.path(), options.clone());
     swapped.train_sets.reverse();
-    assert!(message(swapped.train()).ends_with("got [12,15]"));
+    let text = message(swapped.train());
+    assert!(text.contains("[\"questions\",\"clicks\"]") || text.ends_with("got [12,15]"), "{text}");
+    let mut renamed = trainer(folder.path(), options);
+    renamed.train_sets[0].name = "views".to_owned();
+    renamed.arguments.prompts = None;
+    let text = message(renamed.train());
+    assert!(text.starts_with("names of the training sets: expected [\"clicks\","), "{text}");
+    assert!(text.ends_with("got [\"views\",\"questions\"]"), "{text}");
 }
 
 #[test]
-fn a_checkpoint_of_one_set_with_a_plain_number_of_rows_can_be_resumed() {
+fn a_checkpoint_with_a_single_number_of_rows_and_no_names_can_be_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let save = json!({"max_steps": 2, "save_strategy": "steps"});
     let run = |options: Value| {
@@ -221,13 +235,15 @@ fn a_checkpoint_of_one_set_with_a_plain_number_of_rows_can_be_resumed() {
     let text = std::fs::read_to_string(&path).unwrap();
     let rows = text.replace("\"dataset_rows\": [\n    15\n  ]", "\"dataset_rows\": 15");
     assert_ne!(rows, text);
-    std::fs::write(&path, rows).unwrap();
+    let unnamed = rows.replace("\"dataset_names\": [\n    \"clicks\"\n  ],\n  ", "");
+    assert_ne!(unnamed, rows);
+    std::fs::write(&path, unnamed).unwrap();
     let resumed = json!({"max_steps": 3, "resume_from_checkpoint": true});
     assert_eq!(run(resumed).unwrap(), 3);
 }
 
 #[test]
-fn sets_that_cannot_be_told_apart_and_no_set_at_all_are_refused() {
+fn sets_with_equal_names_and_runs_without_sets_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let with = |sets: Vec<TrainingSet>, eval_sets: Vec<TrainingSet>| {
         let mut trainer = trainer(folder.path(), json!({}));
@@ -241,26 +257,41 @@ fn sets_that_cannot_be_told_apart_and_no_set_at_all_are_refused() {
         "training data: expected at least one training set, got none"
     );
     assert_eq!(
-        with(vec![labelled("a", 4), ranked("a", 4)], Vec::new()),
+        with(vec![labeled("a", 4), ranked("a", 4)], Vec::new()),
         "training data: expected a name of its own for each set, got two sets named \"a\""
     );
     assert_eq!(
-        with(vec![labelled("a", 4)], vec![labelled("", 4), ranked("", 4)]),
+        with(vec![labeled("a", 4)], vec![labeled("", 4), ranked("", 4)]),
         "evaluation data: expected a name of its own for each set, got two sets named \"\""
     );
     assert!(names(folder.path()).is_empty(), "something was written");
 }
 
 #[test]
-fn an_error_names_the_set_that_it_is_of() {
+fn an_error_names_its_set() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = trainer(folder.path(), json!({}));
-    trainer.train_sets[1].rows = Arc::new(labelled_pairs(4));
+    trainer.train_sets[1].rows = Arc::new(labeled_pairs(4));
     assert_eq!(
         message(trainer.check_rows()),
         "training data `questions` for CachedMultipleNegativesRankingLoss: expected text columns \
          only, as it takes no labels, got a label column (label, labels, score or scores)"
     );
+}
+
+#[test]
+fn the_examples_of_the_card_are_those_of_the_chosen_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = trainer(folder.path(), json!({"max_steps": 1}));
+    trainer.train_sets.truncate(1);
+    trainer.arguments.prompts = None;
+    trainer.train_sets[0].columns = Some(strings(&["answer", "query"]));
+    trainer.train().unwrap();
+    let card = trainer.model_card().unwrap();
+    assert!(card.contains("--columns answer,query"), "{card}");
+    let rows = labeled_pairs(1);
+    let pair = [rows.texts("answer").unwrap()[0], rows.texts("query").unwrap()[0]];
+    assert!(card.contains(&format!("[\"{}\", \"{}\"]", pair[0], pair[1])), "{card}");
 }
 
 #[test]
@@ -275,7 +306,7 @@ fn chosen_columns_are_read_in_their_order() {
         trainer.train().map(|output| output.training_loss)
     };
     let (forward, backward) = (with(&["query", "answer"]), with(&["answer", "query"]));
-    assert_ne!(forward.unwrap(), backward.unwrap(), "a pair has a first and a second text");
+    assert_ne!(forward.unwrap(), backward.unwrap(), "the order of the columns has no effect");
     for (columns, expected) in [
         (&["query", "answers"][..], "a column `answers`, got `query`, `answer` and `label`"),
         (&["query", "query"], "each text column once, got `query` twice"),

@@ -1,4 +1,4 @@
-//! Stand-ins for models, a reporter that remembers, and shorthands for rows.
+//! Fake models, a recording reporter, and helpers for rows.
 
 use rankforge::Device;
 use rankforge::data::{Rows, Value};
@@ -9,7 +9,7 @@ use rankforge::encoder::{
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-/// Scores pairs by a function of their texts and remembers how many it was asked for, call by call.
+/// Scores pairs by a function of their texts, and records the number of pairs of each call.
 pub(crate) struct Scorer<F> {
     score: F,
     pub(crate) calls: Mutex<Vec<usize>>,
@@ -31,7 +31,7 @@ impl<F: Fn(&str, &str) -> f32 + Send + Sync> Score for Scorer<F> {
     }
 }
 
-/// Embeds the texts it knows, and remembers what it was asked for.
+/// An encoder with a fixed table of embeddings, which records the arguments of each call.
 pub(crate) struct TableEncoder {
     vectors: HashMap<String, Vec<f32>>,
     device: Device,
@@ -77,7 +77,7 @@ impl Embed for TableEncoder {
     }
 }
 
-/// A table encoder of unit vectors by their angle in degrees.
+/// A table encoder of two-dimensional unit vectors with these angles in degrees.
 pub(crate) fn by_angle(angles: &[(&str, f32)]) -> TableEncoder {
     TableEncoder::new(angles.iter().map(|(name, angle)| {
         let (sine, cosine) = angle.to_radians().sin_cos();
@@ -85,7 +85,7 @@ pub(crate) fn by_angle(angles: &[(&str, f32)]) -> TableEncoder {
     }))
 }
 
-/// A table of these columns.
+/// Rows with these columns.
 pub(crate) fn table(columns: Vec<(&str, Vec<Value>)>) -> Rows {
     Rows::new(columns.into_iter().map(|(name, values)| (name.to_owned(), values)).collect())
         .unwrap()
@@ -96,7 +96,7 @@ pub(crate) fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
 
-/// A cell of several texts.
+/// A cell with a list of texts.
 pub(crate) fn list(texts: &[&str]) -> Value {
     Value::List(texts.iter().copied().map(text).collect())
 }
@@ -105,14 +105,14 @@ pub(crate) fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// Keeps messages and warnings.
+/// A reporter that records messages and warnings.
 #[derive(Default)]
-pub(crate) struct Heard {
+pub(crate) struct Recorder {
     messages: Mutex<Vec<String>>,
     warnings: Mutex<Vec<String>>,
 }
 
-impl Heard {
+impl Recorder {
     pub(crate) fn messages(&self) -> Vec<String> {
         self.messages.lock().unwrap().clone()
     }
@@ -127,7 +127,7 @@ impl Heard {
     }
 }
 
-impl Reporter for Heard {
+impl Reporter for Recorder {
     fn begin(&self, _task: &str, _total: Option<u64>, _unit: &str) {}
     fn advance(&self, _amount: u64) {}
     fn end(&self) {}

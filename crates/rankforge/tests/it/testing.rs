@@ -1,4 +1,4 @@
-//! Tiny random models with a tokenizer of their own, toy rows, and trainers on them.
+//! Tiny random models with their tokenizer, toy data, and trainers.
 
 use rankforge::Device;
 use rankforge::data::{Rows, Value};
@@ -11,31 +11,31 @@ use serde_json::{Value as Json, json};
 use std::path::Path;
 use std::sync::Arc;
 
-const COLOURS: [&str; 6] = ["red", "green", "blue", "black", "white", "brown"];
+const COLORS: [&str; 6] = ["red", "green", "blue", "black", "white", "brown"];
 const THINGS: [&str; 5] = ["house", "river", "stone", "bird", "garden"];
 
-/// Two threads, as training on one would hide orders of reduction.
+/// A device with two threads, as one thread would hide errors in the order of reductions.
 pub(crate) fn device() -> Device {
     Device::cpu(Some(2)).unwrap()
 }
 
-/// Knows the words of the toy rows, and `more`.
+/// A tokenizer of the words in the toy data, and of `more`.
 fn tokenizer(more: &[&str]) -> Tokenizer {
-    let words = COLOURS.into_iter().chain(THINGS).chain(["the", "is", "a"]);
+    let words = COLORS.into_iter().chain(THINGS).chain(["the", "is", "a"]);
     let words: Vec<&str> = words.chain(more.iter().copied()).collect();
-    // Twice, as pieces must occur twice to be kept.
+    // Training keeps only pieces that occur at least twice.
     let text = words.join(" ");
     let mut tokenizer = train_word_piece(&[&text, &text], 200).unwrap();
     tokenizer.set_max_length(Some(24));
     tokenizer
 }
 
-/// A BERT of two blocks and width 16 with fresh numbers of `seed`.
+/// A BERT with two blocks and a hidden size of 16, with random weights drawn from `seed`.
 pub(crate) fn tiny_bert(dropout: f64, seed: u64) -> CrossEncoder {
     tiny_bert_on(2, dropout, seed)
 }
 
-/// The same on a device with so many threads.
+/// The same model on a device with this number of threads.
 pub(crate) fn tiny_bert_on(threads: usize, dropout: f64, seed: u64) -> CrossEncoder {
     bert(tokenizer(&[]), threads, dropout, seed)
 }
@@ -64,7 +64,7 @@ fn bert(tokenizer: Tokenizer, threads: usize, dropout: f64, seed: u64) -> CrossE
 }
 
 /// The same BERT as a dual encoder with mean pooling, which skips the tokens of prompts unless
-/// `include_prompt`. It knows the words of [`PROMPTS`] and has them as its own prompts.
+/// `include_prompt` is set. Its prompts are [`PROMPTS`], and its vocabulary contains their words.
 pub(crate) fn tiny_dual(dropout: f64, seed: u64, include_prompt: bool) -> DualEncoder {
     let folder = tempfile::tempdir().unwrap();
     let bert = bert(tokenizer(&["query", "passage", ":"]), 2, dropout, seed);
@@ -88,12 +88,12 @@ pub(crate) fn tiny_dual(dropout: f64, seed: u64, include_prompt: bool) -> DualEn
     write("config_sentence_transformers.json", settings);
     write("sentence_bert_config.json", json!({"transformer_task": "feature-extraction"}));
     let mut model = DualEncoder::open_with(folder.path(), &LoadOptions::new(&device())).unwrap();
-    // The folder is gone, and its name would differ from run to run.
+    // The name of the temporary folder would differ from run to run.
     model.parts_mut().base_model = "tiny".to_owned();
     model
 }
 
-/// A static embedding model of width 16 over the words of the toy rows.
+/// A static embedding model of 16 dimensions with the vocabulary of the toy data.
 pub(crate) fn tiny_static(seed: u64) -> DualEncoder {
     let options = LoadOptions { seed, ..LoadOptions::new(&device()) };
     DualEncoder::new_static(tokenizer(&[]), 16, &options).unwrap()
@@ -103,19 +103,19 @@ pub(crate) fn tiny_static(seed: u64) -> DualEncoder {
 pub(crate) const PROMPTS: [&str; 2] = ["query: ", "passage: "];
 
 fn sentence(row: usize, shift: usize) -> String {
-    let colour = COLOURS[(row * 5 + shift) % COLOURS.len()];
+    let color = COLORS[(row * 5 + shift) % COLORS.len()];
     let thing = THINGS[(row * 3 + shift) % THINGS.len()];
     let long = "the ".repeat(row % 4);
-    format!("{long}{thing} {row_word} is {colour}", row_word = THINGS[(row / 5) % THINGS.len()])
+    format!("{long}{thing} {row_word} is {color}", row_word = THINGS[(row / 5) % THINGS.len()])
 }
 
 fn column(name: &str, values: impl Iterator<Item = Value>) -> (String, Vec<Value>) {
     (name.to_owned(), values.collect())
 }
 
-/// Pairs of ragged lengths with labels 0 and 1 that the texts decide.
-pub(crate) fn labelled_pairs(count: usize) -> Rows {
-    let label = |row: usize| Value::Integer(i64::from((row * 5) % COLOURS.len() < 3));
+/// Pairs of different lengths, with labels 0 and 1 that follow from the texts.
+pub(crate) fn labeled_pairs(count: usize) -> Rows {
+    let label = |row: usize| Value::Integer(i64::from((row * 5) % COLORS.len() < 3));
     Rows::new(vec![
         column("query", (0..count).map(|row| Value::Text(sentence(row, 0)))),
         column("answer", (0..count).map(|row| Value::Text(sentence(row, 1)))),
@@ -133,7 +133,7 @@ pub(crate) fn pairs(count: usize) -> Rows {
     .unwrap()
 }
 
-/// A cross-encoder loss by its name.
+/// Builds a cross-encoder loss by name.
 pub(crate) fn loss(name: &str, options: Json) -> Arc<dyn Loss> {
     cross_encoder_loss(name, options.as_object().unwrap()).unwrap().into()
 }
@@ -152,14 +152,14 @@ pub(crate) fn arguments(output_dir: &Path, options: Json) -> TrainingArguments {
     TrainingArguments::from_map(map.as_object().unwrap()).unwrap().0
 }
 
-/// A trainer of the tiny BERT with binary cross entropy on labelled pairs.
+/// A trainer of the tiny BERT with binary cross-entropy on labeled pairs.
 pub(crate) fn trainer(output_dir: &Path, options: Json) -> Trainer<CrossEncoder> {
     let arguments = arguments(output_dir, options);
     let loss = loss("BinaryCrossEntropyLoss", json!({}));
-    Trainer::new(tiny_bert(0.1, 1), arguments, labelled_pairs(30), loss)
+    Trainer::new(tiny_bert(0.1, 1), arguments, labeled_pairs(30), loss)
 }
 
-/// A set of rows with the loss of the trainer's first training set.
+/// An evaluation set with the loss of the trainer's first training set.
 pub(crate) fn eval_set<M: TextModel>(trainer: &Trainer<M>, rows: Rows) -> TrainingSet {
     TrainingSet::new(rows, trainer.train_sets[0].loss.clone())
 }
@@ -169,7 +169,7 @@ pub(crate) fn bits(model: &Model) -> Vec<u32> {
     model.parameters().flat().to_vec().into_iter().map(f32::to_bits).collect()
 }
 
-/// Names in a folder, sorted.
+/// Names of the files in a folder, sorted.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
@@ -179,15 +179,15 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Steps and values of the log records that have a figure.
-pub(crate) fn figures(state: &TrainerState, name: &str) -> Vec<(u64, f64)> {
+/// Step and value of each log record that contains the key `name`.
+pub(crate) fn logged_values(state: &TrainerState, name: &str) -> Vec<(u64, f64)> {
     let found = |record: &LogRecord| {
         Some((record["step"].as_u64().unwrap(), record.get(name)?.as_f64().unwrap()))
     };
     state.log_history.iter().filter_map(found).collect()
 }
 
-/// The log without what depends on the clock.
+/// The log without the values that depend on the clock.
 pub(crate) fn timeless(state: &TrainerState) -> Vec<LogRecord> {
     let mut log = state.log_history.clone();
     for record in &mut log {

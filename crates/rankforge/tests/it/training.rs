@@ -1,8 +1,8 @@
-//! The training loop: learning, logging, checkpoints, callbacks.
+//! The training loop: falling losses, logging, checkpoints and callbacks.
 
-use crate::support::Heard;
+use crate::support::Recorder;
 use crate::testing::{
-    arguments, bits, figures, labelled_pairs, loss, names, pairs, tiny_bert, tiny_bert_on,
+    arguments, bits, labeled_pairs, logged_values, loss, names, pairs, tiny_bert, tiny_bert_on,
     tiny_static, trainer,
 };
 use rankforge::encoder::{DualEncoder, TextModel};
@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 #[test]
-fn a_toy_set_is_learned_by_heart() {
+fn training_fits_a_toy_data_set() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({
         "max_steps": 150, "learning_rate": 3e-3, "warmup_ratio": 0.1, "weight_decay": 0.01,
@@ -21,11 +21,11 @@ fn a_toy_set_is_learned_by_heart() {
     });
     let mut trainer = trainer(folder.path(), options);
     let output = trainer.train().unwrap();
-    let losses = figures(&output.state, "loss");
+    let losses = logged_values(&output.state, "loss");
     let (first, last) = (losses[0].1, losses.last().unwrap().1);
     assert!(last < 0.15 && last < first / 4.0, "from {first} to {last}");
     assert!(output.training_loss < first && output.training_loss > last);
-    let rows = labelled_pairs(30);
+    let rows = labeled_pairs(30);
     let queries = rows.texts("query").unwrap();
     let answers = rows.texts("answer").unwrap();
     let pairs: Vec<(&str, &str)> = queries.into_iter().zip(answers).collect();
@@ -37,7 +37,7 @@ fn a_toy_set_is_learned_by_heart() {
 }
 
 #[test]
-fn cached_ranking_losses_train_and_the_draws_change_with_the_step() {
+fn the_cached_ranking_loss_trains() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({
         "max_steps": 60, "learning_rate": 3e-3, "logging_strategy": "steps", "logging_steps": 10,
@@ -52,12 +52,12 @@ fn cached_ranking_losses_train_and_the_draws_change_with_the_step() {
             json!({"mini_batch_size": 5, "num_negatives": 2}),
         ),
     );
-    let losses = figures(&trainer.train().unwrap().state, "loss");
+    let losses = logged_values(&trainer.train().unwrap().state, "loss");
     assert!(losses.last().unwrap().1 < 0.7 * losses[0].1, "{losses:?}");
 }
 
 #[test]
-fn log_records_have_the_loss_of_their_window_the_rate_of_their_step_and_the_epoch() {
+fn log_records_have_the_mean_loss_of_their_window_the_learning_rate_and_the_epoch() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({
         "num_train_epochs": 2, "max_steps": -1, "warmup_steps": 4, "max_grad_norm": 0.01,
@@ -65,24 +65,29 @@ fn log_records_have_the_loss_of_their_window_the_rate_of_their_step_and_the_epoc
     });
     let seen = Arc::new(Mutex::new(Vec::new()));
     let mut trainer = trainer(folder.path(), options);
-    trainer.callbacks.push(Box::new(Watcher { losses: seen.clone(), ..Watcher::default() }));
+    trainer
+        .callbacks
+        .push(Box::new(LossRecorder { losses: seen.clone(), ..LossRecorder::default() }));
     let output = trainer.train().unwrap();
-    // 30 rows in batches of 4 are 8 steps an epoch.
+    // 30 rows in batches of 4 give 8 steps per epoch.
     assert_eq!((output.global_step, output.state.max_steps), (16, 16));
-    let losses = figures(&output.state, "loss");
+    let losses = logged_values(&output.state, "loss");
     let steps: Vec<u64> = losses.iter().map(|(step, _)| *step).collect();
     assert_eq!(steps, [1, 3, 6, 9, 12, 15]);
     let seen = seen.lock().unwrap();
     assert_eq!(seen.len(), 16);
     let window = (seen[1] + seen[2]) / 2.0;
-    assert!((losses[1].1 - window).abs() < 1e-12, "steps 2 and 3");
+    assert!((losses[1].1 - window).abs() < 1e-12, "not the mean of steps 2 and 3");
     let mean = seen.iter().sum::<f64>() / 16.0;
     assert!((output.training_loss - mean).abs() < 1e-12);
-    let rates = figures(&output.state, "learning_rate");
+    let rates = logged_values(&output.state, "learning_rate");
     assert_eq!(rates[0].1, 0.0, "the first step of a warm-up");
     assert_eq!(rates[1].1, 1e-3 * 2.0 / 4.0);
     assert_eq!(rates[2].1, 1e-3 * (16.0 - 5.0) / 12.0);
-    assert!(figures(&output.state, "grad_norm").iter().all(|(_, norm)| *norm > 0.01), "unclipped");
+    assert!(
+        logged_values(&output.state, "grad_norm").iter().all(|(_, norm)| *norm > 0.01),
+        "clipped"
+    );
     assert_eq!(output.state.log_history[1]["epoch"], json!(0.375));
     let last = output.state.log_history.last().unwrap();
     for key in ["train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss"]
@@ -93,14 +98,14 @@ fn log_records_have_the_loss_of_their_window_the_rate_of_their_step_and_the_epoc
     assert_eq!(names(folder.path()), ["trainer_state.json", "training.svg"]);
 }
 
-/// Notes the loss of every step, and can stop the run.
+/// A callback that records the loss of every step, and can stop the run.
 #[derive(Default)]
-struct Watcher {
+struct LossRecorder {
     losses: Arc<Mutex<Vec<f64>>>,
     stop_after: Option<u64>,
 }
 
-impl Callback for Watcher {
+impl Callback for LossRecorder {
     fn on_step_end(&mut self, state: &TrainerState, step: &StepReport) -> Flow {
         self.losses.lock().unwrap().push(step.loss);
         if self.stop_after == Some(state.global_step) { Flow::Stop } else { Flow::Continue }
@@ -111,12 +116,14 @@ impl Callback for Watcher {
 fn a_callback_can_end_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = trainer(folder.path(), json!({}));
-    trainer.callbacks.push(Box::new(Watcher { stop_after: Some(5), ..Watcher::default() }));
+    trainer
+        .callbacks
+        .push(Box::new(LossRecorder { stop_after: Some(5), ..LossRecorder::default() }));
     assert_eq!(trainer.train().unwrap().global_step, 5);
 }
 
 #[test]
-fn checkpoints_have_every_file_and_none_is_left_half_written() {
+fn checkpoints_are_complete_and_no_temporary_files_are_left() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({"num_train_epochs": 1, "max_steps": -1, "save_strategy": "epoch"});
     let mut trainer = trainer(folder.path(), options);
@@ -148,7 +155,7 @@ fn checkpoints_have_every_file_and_none_is_left_half_written() {
 }
 
 #[test]
-fn the_number_of_threads_changes_no_bit() {
+fn training_gives_the_same_bits_for_any_number_of_threads() {
     let run = |threads| {
         let folder = tempfile::tempdir().unwrap();
         let mut trainer = trainer(folder.path(), json!({"max_steps": 4}));
@@ -165,7 +172,7 @@ fn static_trainer(folder: &Path, options: Value) -> Trainer<DualEncoder> {
 }
 
 #[test]
-fn a_static_dual_encoder_is_trained_by_the_same_loop() {
+fn a_static_dual_encoder_can_be_trained() {
     let folder = tempfile::tempdir().unwrap();
     let options = json!({
         "max_steps": 80, "learning_rate": 0.02, "batch_sampler": "no_duplicates",
@@ -173,7 +180,7 @@ fn a_static_dual_encoder_is_trained_by_the_same_loop() {
         "save_steps": 80,
     });
     let mut trainer = static_trainer(folder.path(), options);
-    let losses = figures(&trainer.train().unwrap().state, "loss");
+    let losses = logged_values(&trainer.train().unwrap().state, "loss");
     assert!(losses.last().unwrap().1 < 0.7 * losses[0].1, "{losses:?}");
     let card = std::fs::read_to_string(folder.path().join("checkpoint-80/README.md")).unwrap();
     assert!(card.contains("StaticEmbedding(") && card.contains("SentenceTransformer("), "{card}");
@@ -181,14 +188,14 @@ fn a_static_dual_encoder_is_trained_by_the_same_loop() {
 }
 
 #[test]
-fn a_static_dual_encoder_has_nothing_to_round_and_says_so() {
+fn half_precision_of_a_static_dual_encoder_has_no_effect_and_gives_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let run = |options| {
-        let heard = Arc::new(Heard::default());
+        let recorder = Arc::new(Recorder::default());
         let mut trainer = static_trainer(folder.path(), options);
-        trainer.reporter = heard.clone();
+        trainer.reporter = recorder.clone();
         trainer.train().unwrap();
-        (bits(trainer.model.model()), heard.warned("bf16 = true has no effect"))
+        (bits(trainer.model.model()), recorder.warned("bf16 = true has no effect"))
     };
     let (expected, warned) = run(json!({"max_steps": 3}));
     assert!(!warned);

@@ -3,29 +3,35 @@ use crate::losses::activation::{Activation, log_sigmoid, sigmoid};
 use crate::losses::columns;
 use crate::losses::examples::{Examples, LABEL_ROLE, Targets};
 use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
+use crate::losses::table::NamedLoss;
 use rankforge_encoder::{Input, ModelKind, Outputs};
 use serde::Deserialize;
 use serde_json::json;
 
-/// `mean of -[w y log s(z) + (1 - y) log s(-z)]`, with `z = activation(f)`, the logistic function
-/// `s` and the weight `w` of positives.
+/// `mean over rows of -[w y log s(z) + (1 - y) log s(-z)]`, where `z = activation(logit)`, `y` is
+/// the label, `w` the weight of positives and `s` the logistic function.
 ///
-/// Data: two text columns and a label in `0..=1`, hard or soft.
+/// Data: two text columns and a label from 0 to 1, binary or soft.
 ///
 /// # Shapes
 /// `B` rows give `B` pairs; outputs `B x 1`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BinaryCrossEntropyLoss {
-    /// Applied to the logits first. The loss includes the logistic function, so `Identity` is right
-    /// for nearly all uses.
+    /// Applied to the logits before the loss; `Identity` by default. The loss itself applies the
+    /// logistic function, so another activation is rarely useful.
     pub activation_fn: Activation,
-    /// Weight of the positive term. For mined pairs, the number of negatives per positive balances
-    /// the two.
+    /// Weight of the positive term; `None` means 1. With the number of negatives per positive, both
+    /// classes have the same total weight.
     pub pos_weight: Option<f64>,
 }
 
 const NAME: &str = "BinaryCrossEntropyLoss";
+
+impl NamedLoss for BinaryCrossEntropyLoss {
+    const NAME: &'static str = NAME;
+    const CITATION: &'static str = "";
+}
 
 impl Loss for BinaryCrossEntropyLoss {
     fn name(&self) -> &'static str {

@@ -6,6 +6,7 @@ use crate::losses::cross_entropy::cross_entropy_in_place;
 use crate::losses::examples::{Examples, Targets};
 use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
 use crate::losses::settings::optional;
+use crate::losses::table::NamedLoss;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::index;
@@ -13,16 +14,17 @@ use rankforge_encoder::{Input, ModelKind, Outputs, Text};
 use serde::Deserialize;
 use serde_json::json;
 
-/// `mean over anchors of -log softmax(scale * activation(f))[positive]`, where the softmax is over
-/// the anchor's positive, sampled texts of other rows, and its own hard negatives.
+/// `mean over anchors of -log softmax(scale * activation(logits))[positive]`. The softmax is over
+/// the anchor's positive, texts sampled from other rows (in-batch negatives), and its own hard
+/// negatives.
 ///
-/// Data: an anchor column, a positive column, any number of negative columns, no label. Duplicate
-/// texts in a batch become false negatives, so use it with the no-duplicates sampler.
+/// Data: an anchor column, a positive column, any number of negative columns, and no label column.
+/// Duplicate texts in a batch become false negatives, so use it with the no-duplicates sampler.
 ///
 /// # Shapes
-/// `B` rows and `C` columns besides the anchor give `B (min(num_negatives, (B - 1) C) + C)` pairs:
-/// all positives, then for each sampled slot one pair of every row, then each negative column.
-/// Outputs have one column.
+/// `B` rows and `C` columns besides the anchor give `N = B (min(num_negatives, (B - 1) C) + C)`
+/// pairs, in blocks of one pair per row: the positives, one block for each in-batch negative, and
+/// one for each negative column. Outputs are `N x 1`.
 ///
 /// # Paper
 /// Henderson et al. 2017, Efficient Natural Language Response Suggestion for Smart Reply,
@@ -30,12 +32,12 @@ use serde_json::json;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MultipleNegativesRankingLoss {
-    /// Number of texts of other rows that are sampled for each anchor; `None` takes all of them.
+    /// Number of in-batch negatives sampled for each anchor; `None` takes all texts of other rows.
     #[serde(deserialize_with = "optional")]
     pub num_negatives: Option<usize>,
-    /// Factor of the activated logits; 0 means no scaling.
+    /// Factor on the activated logits; 0 disables scaling.
     pub scale: f64,
-    /// Applied to the logits before the scale; `None` is `Identity`.
+    /// Applied to the logits before scaling; `None` means `Identity`.
     #[serde(deserialize_with = "optional")]
     pub activation_fn: Option<Activation>,
 }
@@ -50,8 +52,6 @@ impl Default for MultipleNegativesRankingLoss {
     }
 }
 
-const NAME: &str = "MultipleNegativesRankingLoss";
-
 /// BibTeX of the paper.
 pub(crate) const CITATION: &str = "@misc{henderson2017efficient,
     title={Efficient Natural Language Response Suggestion for Smart Reply},
@@ -62,6 +62,13 @@ pub(crate) const CITATION: &str = "@misc{henderson2017efficient,
     archivePrefix={arXiv},
     primaryClass={cs.CL}
 }";
+
+const NAME: &str = "MultipleNegativesRankingLoss";
+
+impl NamedLoss for MultipleNegativesRankingLoss {
+    const NAME: &'static str = NAME;
+    const CITATION: &'static str = CITATION;
+}
 
 impl Cacheable for MultipleNegativesRankingLoss {
     const CACHED_NAME: &'static str = "CachedMultipleNegativesRankingLoss";
@@ -104,7 +111,7 @@ impl Loss for MultipleNegativesRankingLoss {
         columns::no_labels(NAME, examples)?;
         let texts = examples.texts(NAME)?;
         let [anchors, candidates @ ..] = texts.as_slice() else {
-            unreachable!("text_columns refuses a batch without rows")
+            unreachable!("Examples::texts refuses a batch without columns")
         };
         let [positives, hard_negatives @ ..] = candidates else {
             let expected = "at least two text columns (anchor, positive, negatives)";
@@ -144,7 +151,8 @@ impl Loss for MultipleNegativesRankingLoss {
         let mut slopes = vec![0.0; candidates];
         let mut sum = 0.0;
         for row in 0..rows {
-            // Block `slot` holds candidate `slot` of every anchor.
+            // Outputs are in blocks of one per row; block `slot` has candidate `slot` of each
+            // anchor.
             for slot in 0..candidates {
                 let (value, slope) = activation.apply(f64::from(outputs.values[slot * rows + row]));
                 logits[slot] = scale * value;
@@ -163,8 +171,9 @@ impl Loss for MultipleNegativesRankingLoss {
     }
 }
 
-/// For each row, distinct indices `column * rows + row` of texts in other rows: `num_negatives` of
-/// them sampled without replacement, or all in ascending order when there are no more.
+/// The in-batch negatives of each row, as indices `column * rows + row` of texts in other rows:
+/// `num_negatives` sampled without replacement, or all in ascending order when there are at most
+/// that many.
 fn in_batch_negatives(
     rows: usize,
     columns: usize,
@@ -173,7 +182,7 @@ fn in_batch_negatives(
 ) -> Vec<Vec<usize>> {
     let others = rows - 1;
     let available = columns * others;
-    // The n-th text that does not belong to row `own`.
+    // Index of the n-th text that does not belong to row `own`.
     let text = |own: usize, n: usize| {
         let row = n % others;
         (n / others) * rows + row + usize::from(row >= own)

@@ -6,18 +6,19 @@ use crate::losses::loss::Loss;
 use crate::losses::settings::Settings;
 use crate::losses::table::{LossEntry, build};
 
-/// The losses of cross-encoders; the first is the default of the trainer in sentence-transformers.
+/// The losses of cross-encoders. The first is the default of `CrossEncoderTrainer` in
+/// sentence-transformers.
 pub const CROSS_ENCODER_LOSSES: &[LossEntry] = &[
-    LossEntry::of::<BinaryCrossEntropyLoss>("BinaryCrossEntropyLoss"),
-    LossEntry::of::<MultipleNegativesRankingLoss>("MultipleNegativesRankingLoss"),
-    LossEntry::of::<Cached<MultipleNegativesRankingLoss>>("CachedMultipleNegativesRankingLoss"),
+    LossEntry::of::<BinaryCrossEntropyLoss>(),
+    LossEntry::of::<MultipleNegativesRankingLoss>(),
+    LossEntry::of::<Cached<MultipleNegativesRankingLoss>>(),
 ];
 
-/// A cross-encoder loss by its name and settings in sentence-transformers; a setting that may be
-/// absent takes `null` or `"none"`.
+/// Builds a cross-encoder loss from its name and settings in sentence-transformers. For an optional
+/// setting, `null` and `"none"` mean Python's `None`.
 ///
 /// # Errors
-/// An unknown name or setting (the known ones get listed), or an unusable value.
+/// An unknown name or setting (the error lists the known ones), or an invalid value.
 ///
 /// # Examples
 /// ```

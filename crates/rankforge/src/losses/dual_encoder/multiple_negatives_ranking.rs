@@ -6,15 +6,16 @@ use crate::losses::cross_entropy::cross_entropy;
 use crate::losses::dual_encoder::score_matrix::{Compared, over_scores};
 use crate::losses::examples::{Examples, Targets};
 use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
+use crate::losses::table::NamedLoss;
 use rankforge_encoder::{Input, ModelKind};
 use rankforge_kernels::ops::Similarity;
 use serde::Deserialize;
 use serde_json::json;
 
-/// `mean over i of -log softmax_j(scale cos(a_i, c_j))[i]`; the candidates `c` are all positives of
-/// the batch, then all texts of each negative column.
+/// `mean over i of -log softmax_j(scale * cos(a_i, c_j))[i]`, where `a_i` are the anchors. The
+/// candidates `c_j` are the positives of all rows, followed by the texts of each negative column.
 ///
-/// Data: an anchor column, a positive column, any number of negative columns, no label.
+/// Data: an anchor column, a positive column, any number of negative columns, and no label column.
 ///
 /// # Shapes
 /// `B` rows and `C` columns give `B C` single texts, column after column; outputs `B C x E`.
@@ -25,7 +26,7 @@ use serde_json::json;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MultipleNegativesRankingLoss {
-    /// Factor on the cosines, the inverse of the temperature.
+    /// Factor on the cosine similarities, the inverse of the temperature; 20 by default.
     pub scale: f64,
 }
 
@@ -36,6 +37,11 @@ impl Default for MultipleNegativesRankingLoss {
 }
 
 const NAME: &str = "MultipleNegativesRankingLoss";
+
+impl NamedLoss for MultipleNegativesRankingLoss {
+    const NAME: &'static str = NAME;
+    const CITATION: &'static str = CITATION;
+}
 
 impl Cacheable for MultipleNegativesRankingLoss {
     const CACHED_NAME: &'static str = "CachedMultipleNegativesRankingLoss";

@@ -7,8 +7,8 @@ use rankforge_kernels::ops::{
 use rankforge_kernels::{Buffer, Precision, Workers};
 use std::ops::Range;
 
-/// Scores of anchors (rows) and candidates (columns). A loss replaces them by the gradient of its
-/// value with respect to them.
+/// Scores of anchors (rows) against candidates (columns). A loss replaces each score by the
+/// derivative of its value with respect to that score.
 pub struct ScoreMatrix<'a> {
     columns: usize,
     values: Vec<f32>,
@@ -31,8 +31,9 @@ impl ScoreMatrix<'_> {
         &mut self.values
     }
 
-    /// Calls `loss(row, scores)` for each row, in parallel, and returns the mean of what it gives.
-    /// It replaces the scores of the row by their gradient in that mean.
+    /// Calls `loss(row, scores)` for each row, in parallel, and returns the mean of its values.
+    /// `loss` must replace the scores of the row by the gradient of that mean, including the factor
+    /// `1 / rows`.
     ///
     /// The result does not depend on the number of threads.
     pub fn mean_over_rows(&mut self, loss: impl Fn(usize, &mut [f32]) -> f64 + Sync) -> f64 {
@@ -45,7 +46,7 @@ impl ScoreMatrix<'_> {
     }
 }
 
-/// Embeddings that are no longer than this are zeros.
+/// Embeddings with a norm of at most this are treated as zero.
 const SMALLEST_NORM: f32 = 1e-12;
 
 /// Which embeddings of a batch are compared, and how.
@@ -53,16 +54,16 @@ const SMALLEST_NORM: f32 = 1e-12;
 pub struct Compared {
     /// Rows of the outputs that are anchors.
     pub anchors: Range<usize>,
-    /// Rows of the outputs that are candidates; may overlap the anchors.
+    /// Rows of the outputs that are candidates. The range may overlap that of the anchors.
     pub candidates: Range<usize>,
     /// Cosine or dot product.
     pub similarity: Similarity,
 }
 
-/// A loss of the scores of anchors and candidates: `loss` sees `S = A Cᵀ` and turns it into the
-/// gradient of its value; the scores and the gradients of the embeddings are three matrix products
-/// on the device of the batch. The gradient of an embedding of zeros is zero where cosines are
-/// compared.
+/// Computes a loss that is a function of the scores `S = A Cᵀ` of anchors `A` and candidates `C`.
+/// `loss` returns its value and replaces `S` by the gradient of that value. The scores and the
+/// gradients of the embeddings are computed on the device of the batch. With cosine similarity, the
+/// gradient of a zero embedding is zero.
 ///
 /// # Shapes
 /// Outputs `N x E`; `S` has a row for each anchor and a column for each candidate.
@@ -89,9 +90,9 @@ pub fn over_scores(
     if cosine {
         normalize(embeddings.view(), units.reshape(rows, width).view_mut(), norms.view_mut());
     }
-    let compared = if cosine { units.view() } else { embeddings.view() };
-    let anchor_rows = compared.slice_rows(anchors.clone());
-    let candidate_rows = compared.slice_rows(candidates.clone());
+    let vectors = if cosine { units.view() } else { embeddings.view() };
+    let anchor_rows = vectors.slice_rows(anchors.clone());
+    let candidate_rows = vectors.slice_rows(candidates.clone());
     let mut scores = Buffer::zeros(device, anchors.len(), candidates.len());
     let exact = Precision::Float32;
     linear(anchor_rows, candidate_rows, exact, Epilogue::default(), scores.view_mut());
@@ -119,7 +120,8 @@ pub fn over_scores(
         let (d_units, out) = (d_compared.view(), units.view());
         normalize_backward(d_units, out, norms.view(), d_embeddings.view_mut());
         let mut values = d_embeddings.view().to_vec();
-        // An embedding without a direction has no cosine to improve, and a slope of 1 / 1e-12.
+        // The cosine with a zero embedding is undefined, and its gradient through the clamped norm
+        // would be of the order of 1e12.
         let gradients = values.chunks_exact_mut(width.max(1)).zip(norms.view().to_vec());
         gradients.filter(|(_, norm)| *norm <= SMALLEST_NORM).for_each(|(row, _)| row.fill(0.0));
         values

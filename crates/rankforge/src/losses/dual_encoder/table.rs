@@ -7,14 +7,14 @@ use crate::losses::table::{LossEntry, build};
 
 /// The losses of dual encoders.
 pub const DUAL_ENCODER_LOSSES: &[LossEntry] = &[
-    LossEntry::of::<MultipleNegativesRankingLoss>("MultipleNegativesRankingLoss"),
-    LossEntry::of::<Cached<MultipleNegativesRankingLoss>>("CachedMultipleNegativesRankingLoss"),
+    LossEntry::of::<MultipleNegativesRankingLoss>(),
+    LossEntry::of::<Cached<MultipleNegativesRankingLoss>>(),
 ];
 
-/// A dual-encoder loss by its name and settings in sentence-transformers.
+/// Builds a dual-encoder loss from its name and settings in sentence-transformers.
 ///
 /// # Errors
-/// An unknown name or setting (the known ones get listed), or an unusable value.
+/// An unknown name or setting (the error lists the known ones), or an invalid value.
 pub fn dual_encoder_loss(name: &str, options: &Settings) -> Result<Box<dyn Loss>, Error> {
     build(DUAL_ENCODER_LOSSES, name, options)
 }

@@ -1,9 +1,9 @@
 //! Correlations of scores with gold scores.
 
 use super::{
-    GOLD, PREDICTED, assert_figures, correlation, heard_by, numbered, outside, read_lines,
+    GOLD, PREDICTED, assert_metrics, correlation, numbered, outside, read_lines, recording_context,
 };
-use crate::support::{Heard, Scorer, message, scorer};
+use crate::support::{Recorder, Scorer, message, scorer};
 use rankforge::Error;
 use rankforge::base::FileError;
 use rankforge::encoder::Score;
@@ -13,7 +13,7 @@ use rankforge::evaluation::{
 use std::path::Path;
 use std::sync::Arc;
 
-/// Scores the pairs of [`numbered`].
+/// A model that gives the pairs of [`numbered`] these scores.
 fn by_number(scores: [f32; 5]) -> Scorer<impl Fn(&str, &str) -> f32 + Send + Sync> {
     scorer(move |text, _| scores[text.parse::<usize>().unwrap()])
 }
@@ -21,9 +21,9 @@ fn by_number(scores: [f32; 5]) -> Scorer<impl Fn(&str, &str) -> f32 + Send + Syn
 #[test]
 fn correlations_have_the_golden_values() {
     let metrics = outside(&correlation(""), &by_number(PREDICTED));
-    assert_figures(&metrics, &[("pearson", 0.990888), ("spearman", 0.974679)]);
+    assert_metrics(&metrics, &[("pearson", 0.990888), ("spearman", 0.974679)]);
     let metrics = outside(&correlation("sts_dev"), &by_number(PREDICTED));
-    assert_figures(&metrics, &[("sts_dev_pearson", 0.990888), ("sts_dev_spearman", 0.974679)]);
+    assert_metrics(&metrics, &[("sts_dev_pearson", 0.990888), ("sts_dev_spearman", 0.974679)]);
     let evaluator: &dyn Evaluator<dyn Score> = &correlation("sts_dev");
     assert_eq!(evaluator.primary_metric(), "sts_dev_spearman");
     assert_eq!(evaluator.class_name(), "CrossEncoderCorrelationEvaluator");
@@ -32,7 +32,7 @@ fn correlations_have_the_golden_values() {
 }
 
 #[test]
-fn correlations_are_one_for_a_line_and_unaffected_by_its_slope() {
+fn correlations_of_linear_and_monotonic_functions_are_exact() {
     let x = [3.0, -1.0, 4.0, 1.5];
     let line = x.map(|x| 7.0 - 2.0 * x);
     assert!((pearson(&x, &x) - 1.0).abs() < 1e-15);
@@ -42,22 +42,26 @@ fn correlations_are_one_for_a_line_and_unaffected_by_its_slope() {
 }
 
 #[test]
-fn constant_predictions_are_not_a_number_and_said_so() {
-    // A mean of thirds does not round to a third.
-    let heard = Arc::new(Heard::default());
+fn constant_predictions_give_nan_and_a_warning() {
+    // The mean of 1/3 five times is not exactly 1/3, so the variance is not exactly zero.
+    let recorder = Arc::new(Recorder::default());
     let constant = [1.0 / 3.0; 5];
     let evaluator: &dyn Evaluator<dyn Score> = &correlation("");
-    let metrics = evaluator.evaluate(&by_number(constant), &heard_by(&heard)).unwrap();
+    let metrics = evaluator.evaluate(&by_number(constant), &recording_context(&recorder)).unwrap();
     assert!(metrics.get("pearson").unwrap().is_nan() && metrics.get("spearman").unwrap().is_nan());
-    assert!(heard.warnings()[0].contains("all 5 predictions are 0.33"), "{:?}", heard.warnings());
-    assert_eq!(heard.messages()[1], "Correlation:\tPearson: nan\tSpearman: nan");
+    assert!(
+        recorder.warnings()[0].contains("all 5 predictions are 0.33"),
+        "{:?}",
+        recorder.warnings()
+    );
+    assert_eq!(recorder.messages()[1], "Correlation:\tPearson: nan\tSpearman: nan");
     let broken = [0.1, f32::NAN, 0.3, 0.4, 0.5];
-    let text = message(evaluator.evaluate(&by_number(broken), &heard_by(&heard)));
+    let text = message(evaluator.evaluate(&by_number(broken), &recording_context(&recorder)));
     assert_eq!(text, "expected finite scores, got NaN for pair 2 of 5");
 }
 
 #[test]
-fn correlation_needs_pairs_with_finite_scores() {
+fn correlation_needs_at_least_two_pairs_with_finite_scores() {
     let new = |pairs: usize, scores: &[f64]| {
         message(CrossEncoderCorrelationEvaluator::new(numbered(pairs), scores.to_vec(), ""))
     };
@@ -67,14 +71,15 @@ fn correlation_needs_pairs_with_finite_scores() {
 }
 
 #[test]
-fn the_correlation_file_gets_its_header_once() {
+fn the_results_file_has_one_header() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("eval");
     let evaluator: &dyn Evaluator<dyn Score> = &correlation("dev");
-    let heard = Arc::new(Heard::default());
+    let recorder = Arc::new(Recorder::default());
     for (epoch, steps) in [(-1.0, -1), (0.5, 20), (1.0, -1)] {
         let output_path = Some(output.as_path());
-        let context = EvaluationContext { output_path, epoch, steps, ..heard_by(&heard) };
+        let context =
+            EvaluationContext { output_path, epoch, steps, ..recording_context(&recorder) };
         evaluator.evaluate(&by_number(GOLD.map(|gold| gold as f32)), &context).unwrap();
     }
     let file = output.join("CrossEncoderCorrelationEvaluator_dev_results.csv");
@@ -85,7 +90,7 @@ fn the_correlation_file_gets_its_header_once() {
     assert!(starts[1].starts_with("0.5,20,") && starts[2].starts_with("1.0,-1,"), "{lines:?}");
     assert!(lines[1..].iter().all(|line| line.ends_with(",1.0")), "{lines:?}");
     assert_eq!(lines.len(), 4);
-    let first_lines: Vec<String> = heard.messages().into_iter().step_by(2).collect();
+    let first_lines: Vec<String> = recorder.messages().into_iter().step_by(2).collect();
     assert_eq!(
         first_lines,
         [
@@ -96,7 +101,7 @@ fn the_correlation_file_gets_its_header_once() {
              1.0:",
         ]
     );
-    // Nothing but the file itself stays in the folder, and it is as open as any other.
+    // No temporary file is left, and the file has the permissions of a normal one.
     assert_eq!(std::fs::read_dir(&output).unwrap().count(), 1);
     let plain = output.join("plain");
     std::fs::write(&plain, "").unwrap();

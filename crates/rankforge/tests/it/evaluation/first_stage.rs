@@ -1,13 +1,13 @@
-//! What a dual encoder retrieves from a collection, and what a reranker makes of it.
+//! Retrieval by a dual encoder, and reranking of what it retrieves.
 
-use super::{assert_figures, documents};
+use super::{assert_metrics, documents};
 use crate::support::{TableEncoder, by_angle, message, scorer};
 use rankforge::Error;
 use rankforge::base::silent;
 use rankforge::data::Beir;
 use rankforge::evaluation::{FirstStage, FirstStageOptions, samples_from_first_stage};
 
-/// A collection on the unit circle: the nearer the angle, the better.
+/// A collection of vectors on the unit circle, so that similarity follows from the angle.
 fn collection() -> (Beir, TableEncoder) {
     let angles = [("q1", 0.0), ("q2", 90.0), ("a", 10.0), ("b", 40.0), ("c", 80.0), ("d", 120.0)];
     let encoder = by_angle(&angles);
@@ -33,7 +33,7 @@ fn first_stage(depth: usize, at_k: usize) -> Result<FirstStage, Error> {
 }
 
 #[test]
-fn the_first_stage_gives_samples_and_figures_against_all_relevant_documents() {
+fn the_first_stage_returns_samples_and_metrics_over_all_relevant_documents() {
     let found = first_stage(3, 2).unwrap();
     assert_eq!(
         found.samples,
@@ -50,8 +50,8 @@ fn the_first_stage_gives_samples_and_figures_against_all_relevant_documents() {
         ("recall@3", (1.0 + 2.0 / 3.0) / 2.0),
         ("accuracy@1", 0.0),
     ];
-    assert_figures(&found.metrics, &expected);
-    // A perfect reranker cannot find what the first stage missed.
+    assert_metrics(&found.metrics, &expected);
+    // A perfect reranker cannot recover documents that the first stage missed.
     let model = scorer(|query, text| match (query, text) {
         ("q1", "b") | ("q2", "b" | "d") => 1.0,
         _ => 0.0,
@@ -63,13 +63,13 @@ fn the_first_stage_gives_samples_and_figures_against_all_relevant_documents() {
         ("recall@3", (1.0 + 2.0 / 3.0) / 2.0),
         ("accuracy@1", 1.0),
     ];
-    assert_figures(&found.rerank(&model, 32, &silent()).unwrap(), &expected);
-    // A reranker without an opinion changes nothing.
+    assert_metrics(&found.rerank(&model, 32, &silent()).unwrap(), &expected);
+    // Equal scores keep the order of the first stage.
     assert_eq!(found.rerank(&scorer(|_, _| 0.25), 32, &silent()).unwrap(), found.metrics);
 }
 
 #[test]
-fn the_first_stage_bears_a_small_corpus_and_refuses_what_makes_no_sense() {
+fn the_first_stage_accepts_a_small_corpus_and_refuses_invalid_inputs() {
     let found = first_stage(50, 10).unwrap();
     assert_eq!(found.metrics.get("recall@50"), Some(1.0));
     assert_eq!(found.rerank(&scorer(|_, _| 0.0), 32, &silent()).unwrap(), found.metrics);

@@ -1,10 +1,10 @@
 //! Average precision, MRR and NDCG of rankings.
 
 use super::{
-    GOLDEN, assert_figures, documents, golden_documents, golden_scorer, heard_by, negatives,
-    outside, read_lines,
+    GOLDEN, assert_metrics, documents, golden_documents, golden_scorer, negatives, outside,
+    read_lines, recording_context,
 };
-use crate::support::{Heard, list, message, scorer, table, text};
+use crate::support::{Recorder, list, message, scorer, table, text};
 use rankforge::Metrics;
 use rankforge::data::Value;
 use rankforge::encoder::Score;
@@ -28,13 +28,13 @@ fn reranking(samples: Vec<RerankingSample>, at_k: usize, always: bool) -> Metric
 fn reranking_negatives_has_the_golden_values() {
     let samples =
         vec![negatives("q1", &["b"], &["a", "c", "d"]), negatives("q2", &["a"], &["b", "c", "d"])];
-    let figures = [("map", 0.333333), ("mrr@10", 0.333333), ("ndcg@10", 0.532732)];
-    assert_figures(&reranking(samples, 10, true), &figures);
+    let values = [("map", 0.333333), ("mrr@10", 0.333333), ("ndcg@10", 0.532732)];
+    assert_metrics(&reranking(samples, 10, true), &values);
 }
 
 #[test]
 fn reranking_documents_has_the_golden_values() {
-    for (at_k, always, figures, base) in [
+    for (at_k, always, values, base) in [
         (10, true, [0.583333, 0.555556, 0.703594], [0.305556, 0.277778, 0.400524]),
         (1, true, [0.583333, 0.333333, 0.333333], [0.305556, 0.0, 0.0]),
         (10, false, [0.222222, 0.277778, 0.355155], [0.305556, 0.277778, 0.400524]),
@@ -46,36 +46,40 @@ fn reranking_documents_has_the_golden_values() {
             .iter()
             .chain(&base_keys)
             .map(String::as_str)
-            .zip(figures.into_iter().chain(base))
+            .zip(values.into_iter().chain(base))
             .collect();
-        assert_figures(&reranking(golden_documents(), at_k, always), &expected);
+        assert_metrics(&reranking(golden_documents(), at_k, always), &expected);
     }
 }
 
-/// Values of scikit-learn's `ndcg_score` and `average_precision_score` on ties, worked out by hand.
+/// The expected values are those of scikit-learn's `ndcg_score` and `average_precision_score` on
+/// ties, worked out by hand.
 #[test]
-fn ties_follow_the_rules_of_each_figure() {
+fn ties_follow_the_rules_of_each_metric() {
     let tied = |samples| {
         let evaluator = CrossEncoderRerankingEvaluator::new(samples, "").unwrap();
         outside(&evaluator, &scorer(|_, _| 0.5))
     };
-    // One relevant text of four equals: expected gain, precision 1/4, and MRR puts the first text
-    // last.
+    // One of four texts with equal scores is relevant. NDCG averages its gain over all ranks, its
+    // precision is 1/4, and MRR ranks the first text last.
     let gain = (1..=4).map(|rank| 1.0 / (1.0 + f64::from(rank)).log2()).sum::<f64>() / 4.0;
     let metrics = tied(vec![negatives("q", &["a"], &["b", "c", "d"])]);
-    assert_figures(&metrics, &[("map", 0.25), ("mrr@10", 0.25), ("ndcg@10", gain)]);
+    assert_metrics(&metrics, &[("map", 0.25), ("mrr@10", 0.25), ("ndcg@10", gain)]);
     let metrics = tied(vec![documents("q", &["d"], &["a", "b", "c", "d"])]);
-    assert!((metrics.get("mrr@10").unwrap() - 0.25).abs() < GOLDEN, "positives go to the front");
+    assert!(
+        (metrics.get("mrr@10").unwrap() - 0.25).abs() < GOLDEN,
+        "positives are not moved to the front"
+    );
 }
 
 #[test]
-fn the_cut_falls_inside_a_group_of_ties() {
+fn the_cutoff_may_be_inside_a_group_of_ties() {
     let mut evaluator =
         CrossEncoderRerankingEvaluator::new(vec![negatives("q", &["a", "b"], &["c"])], "").unwrap();
     evaluator.at_k = 1;
-    // Two of three equals are relevant, one place counts.
+    // Two of three texts with equal scores are relevant, and only rank 1 counts.
     let metrics = outside(&evaluator, &scorer(|_, _| 1.0));
-    assert_figures(&metrics, &[("map", 2.0 / 3.0), ("mrr@1", 0.0), ("ndcg@1", 2.0 / 3.0)]);
+    assert_metrics(&metrics, &[("map", 2.0 / 3.0), ("mrr@1", 0.0), ("ndcg@1", 2.0 / 3.0)]);
 }
 
 #[test]
@@ -84,8 +88,8 @@ fn reranking_counts_queries_without_relevant_texts_as_zero() {
     let metrics = reranking(samples, 10, false);
     let half = [("map", 0.5), ("mrr@10", 0.5), ("ndcg@10", 0.5)];
     let base = [("base_map", 0.5), ("base_mrr@10", 0.5), ("base_ndcg@10", 0.5)];
-    assert_figures(&metrics, &[half, base].concat());
-    // Nothing to score at all, and a single text to rank, are no errors.
+    assert_metrics(&metrics, &[half, base].concat());
+    // A sample without pairs to score, and one with a single text, are not errors.
     let mut evaluator =
         CrossEncoderRerankingEvaluator::new(vec![documents("q1", &["d"], &["a"])], "").unwrap();
     evaluator.always_rerank_positives = false;
@@ -96,16 +100,17 @@ fn reranking_counts_queries_without_relevant_texts_as_zero() {
 }
 
 #[test]
-fn reranking_logs_counts_and_both_columns_and_writes_the_file() {
+fn reranking_logs_counts_and_metrics_and_writes_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let evaluator = CrossEncoderRerankingEvaluator::new(golden_documents(), "nq").unwrap();
     let evaluator: &dyn Evaluator<dyn Score> = &evaluator;
-    let heard = Arc::new(Heard::default());
+    let recorder = Arc::new(Recorder::default());
     let output_path = Some(folder.path());
-    let context = EvaluationContext { output_path, epoch: 2.0, steps: 7, ..heard_by(&heard) };
+    let context =
+        EvaluationContext { output_path, epoch: 2.0, steps: 7, ..recording_context(&recorder) };
     let metrics = evaluator.evaluate(&golden_scorer(), &context).unwrap();
     assert_eq!(
-        heard.messages(),
+        recorder.messages(),
         [
             "CrossEncoderRerankingEvaluator: Evaluating the model on the nq dataset in epoch 2.0 \
              after 7 steps:",
@@ -126,24 +131,24 @@ fn reranking_logs_counts_and_both_columns_and_writes_the_file() {
         read_lines(&folder.path().join("CrossEncoderRerankingEvaluator_nq_results_@10.csv"));
     assert_eq!(lines[0], "epoch,steps,MAP,MRR@10,NDCG@10");
     let cells: Vec<f64> = lines[1].split(',').map(|cell| cell.parse().unwrap()).collect();
-    let figures = ["nq_map", "nq_mrr@10", "nq_ndcg@10"].map(|key| metrics.get(key).unwrap());
-    assert_eq!(cells, [vec![2.0, 7.0], figures.to_vec()].concat(), "digits survive the file");
+    let values = ["nq_map", "nq_mrr@10", "nq_ndcg@10"].map(|key| metrics.get(key).unwrap());
+    assert_eq!(cells, [vec![2.0, 7.0], values.to_vec()].concat(), "the file loses digits");
 }
 
 #[test]
-fn reranking_without_documents_logs_one_column() {
+fn reranking_of_negatives_logs_no_base_metrics() {
     let samples = vec![negatives("q1", &["b"], &["a"])];
     let evaluator = CrossEncoderRerankingEvaluator::new(samples, "").unwrap();
     let evaluator: &dyn Evaluator<dyn Score> = &evaluator;
-    let heard = Arc::new(Heard::default());
-    evaluator.evaluate(&golden_scorer(), &heard_by(&heard)).unwrap();
-    assert_eq!(heard.messages()[2..], ["MAP:     50.00", "MRR@10:  50.00", "NDCG@10: 63.09"]);
+    let recorder = Arc::new(Recorder::default());
+    evaluator.evaluate(&golden_scorer(), &recording_context(&recorder)).unwrap();
+    assert_eq!(recorder.messages()[2..], ["MAP:     50.00", "MRR@10:  50.00", "NDCG@10: 63.09"]);
     assert_eq!(evaluator.config(), serde_json::json!({ "at_k": 10 }));
     assert!(message(CrossEncoderRerankingEvaluator::new(Vec::new(), "")).contains("one sample"));
 }
 
 #[test]
-fn samples_come_from_rows() {
+fn samples_are_read_from_rows() {
     let rows = table(vec![
         ("query", vec![text("q1"), text("q2")]),
         ("positive", vec![text("a"), list(&["a", "b"])]),

@@ -1,4 +1,4 @@
-//! Losses and their settings by name, as recipes have them.
+//! Building losses by name from settings, as recipes do.
 
 use crate::support::message;
 use rankforge::Error;
@@ -80,7 +80,7 @@ fn a_table_lists_its_losses() {
 }
 
 #[test]
-fn unknown_names_and_unusable_settings_are_named() {
+fn errors_name_unknown_losses_and_invalid_settings() {
     for (name, options, part) in [
         ("CoSENTLoss", json!({}), "BinaryCrossEntropyLoss, MultipleNegativesRankingLoss"),
         ("BinaryCrossEntropyLoss", json!({ "pos_weights": 1 }), "unknown field `pos_weights`"),

@@ -8,7 +8,7 @@ use rankforge::losses::{
 };
 use std::collections::HashSet;
 
-/// The logit of each pair of the golden table, in the order of its gradients.
+/// The logit of each pair, in the order of the golden gradients.
 const TABLE: [(&str, &str, f32); 8] = [
     ("q1", "d1", 1.5),
     ("q2", "d2", -0.5),
@@ -20,7 +20,7 @@ const TABLE: [(&str, &str, f32); 8] = [
     ("q2", "n1", 0.1),
 ];
 
-/// Value of a loss whose model is the golden table, and its gradient by entry of the table.
+/// The value of a loss on the logits of [`TABLE`], and its gradient for each entry of the table.
 fn on_table(loss: &dyn Loss, columns: Vec<Column>, labels: Labels) -> (f64, Vec<f64>) {
     let examples = Examples { columns, labels };
     let plan = loss.plan(&examples, DRAW).unwrap();
@@ -45,10 +45,10 @@ fn on_table(loss: &dyn Loss, columns: Vec<Column>, labels: Labels) -> (f64, Vec<
 
 #[track_caller]
 fn assert_golden(got: (f64, Vec<f64>), value: f64, gradient: &[f64]) {
-    assert!((got.0 - value).abs() < GOLDEN, "loss {} for {value}", got.0);
+    assert!((got.0 - value).abs() < GOLDEN, "loss {}, expected {value}", got.0);
     for (index, entry) in got.1.iter().enumerate() {
         let expected = gradient.get(index).copied().unwrap_or(0.0);
-        assert!((entry - expected).abs() < GOLDEN, "gradient {:?} for {gradient:?}", got.1);
+        assert!((entry - expected).abs() < GOLDEN, "gradient {:?}, expected {gradient:?}", got.1);
     }
 }
 
@@ -84,7 +84,7 @@ fn ranking_has_the_golden_values() {
     for activation in [None, Some(Activation::Identity)] {
         let loss = all(activation, 1.0);
         assert_golden(on_table(&loss, triplets(), Labels::None), 1.252022, &plain_gradient);
-        // A scale of 0 is none.
+        // A scale of 0 disables scaling.
         let loss = all(activation, 0.0);
         assert_golden(on_table(&loss, triplets(), Labels::None), 1.252022, &plain_gradient);
     }
@@ -102,12 +102,12 @@ fn binary_cross_entropy_does_not_overflow_and_ignores_the_order_of_rows() {
     let moved = Outputs { values: order.map(|row| outputs.values[row]).to_vec(), ..outputs };
     let moved_labels = Targets::Scalars(order.map(|row| labels[row]).to_vec());
     let backward = compute(&loss, &moved, 4, &moved_labels);
-    // Sums of four numbers up to 800 in another order.
+    // The sum has four terms of up to 800 each, in another order.
     assert!((forward.value - backward.value).abs() < 8.0 * 800.0 * f64::EPSILON);
     assert_eq!(order.map(|row| forward.d_outputs.values[row]).to_vec(), backward.d_outputs.values);
 }
 
-/// For each anchor, the texts it is paired with, in order.
+/// Column and row of the texts that each anchor is paired with, in order.
 fn partners(loss: &dyn Loss, examples: &Examples, draw: Draw) -> Vec<Vec<(usize, usize)>> {
     let plan = loss.plan(examples, draw).unwrap();
     let mut partners = vec![Vec::new(); plan.rows];
@@ -129,12 +129,12 @@ fn sampled_negatives_are_distinct_texts_of_other_rows() {
             let sampled = num_negatives.unwrap_or(available).min(available);
             for (row, texts) in partners(&loss, &numbered(rows, columns), DRAW).iter().enumerate() {
                 assert_eq!(texts.len(), 1 + sampled + columns - 2);
-                assert_eq!(texts[0], (1, row), "the positive comes first");
+                assert_eq!(texts[0], (1, row), "the positive is not first");
                 let others = &texts[1..=sampled];
                 assert!(others.iter().all(|(column, other)| *column > 0 && *other != row));
                 assert_eq!(others.iter().collect::<HashSet<_>>().len(), sampled);
                 let own: Vec<_> = (2..columns).map(|column| (column, row)).collect();
-                assert_eq!(texts[1 + sampled..], own, "own hard negatives come last");
+                assert_eq!(texts[1 + sampled..], own, "the row's own hard negatives are not last");
             }
         }
     }
@@ -149,7 +149,11 @@ fn sampled_negatives_follow_seed_and_step_and_are_uniform() {
     assert_ne!(first, partners(&loss, &examples, Draw { step: 1, ..DRAW }));
     assert_ne!(first, partners(&loss, &examples, Draw { seed: 13, ..DRAW }));
     let cached = CachedMultipleNegativesRankingLoss::default();
-    assert_eq!(first, partners(&cached, &examples, DRAW), "the cached loss draws the same");
+    assert_eq!(
+        first,
+        partners(&cached, &examples, DRAW),
+        "the cached loss samples other negatives"
+    );
     let steps = 2000;
     let mut counts = std::collections::BTreeMap::new();
     for step in 0..steps {
@@ -157,23 +161,23 @@ fn sampled_negatives_follow_seed_and_step_and_are_uniform() {
             *counts.entry(*text).or_insert(0.0) += 1.0;
         }
     }
-    // Each of 10 texts is drawn with probability 4 / 10: five standard deviations of a binomial
-    // count.
+    // Each of 10 texts is sampled with probability 4 / 10. The tolerance is five standard
+    // deviations of a binomial distribution.
     let (mean, deviation) = (steps as f64 * 0.4, (steps as f64 * 0.4 * 0.6).sqrt());
     assert_eq!(counts.len(), 10);
     for (text, count) in counts {
-        assert!((count - mean).abs() < 5.0 * deviation, "{text:?} was drawn {count} times");
+        assert!((count - mean).abs() < 5.0 * deviation, "{text:?} was sampled {count} times");
     }
 }
 
 #[test]
-fn all_negatives_come_in_ascending_order() {
+fn all_in_batch_negatives_are_in_ascending_order() {
     let texts = partners(&all(None, 1.0), &numbered(3, 3), DRAW);
     assert_eq!(texts[1], [(1, 1), (1, 0), (1, 2), (2, 0), (2, 2), (2, 1)]);
 }
 
 #[test]
-fn cached_equals_plain() {
+fn the_cached_loss_equals_the_plain_one() {
     let cached = CachedMultipleNegativesRankingLoss::default();
     let plain = MultipleNegativesRankingLoss::default();
     assert_eq!((cached.mini_batch_size(), plain.mini_batch_size()), (Some(32), None));
@@ -187,7 +191,7 @@ fn cached_equals_plain() {
 }
 
 #[test]
-fn gradients_are_the_finite_differences() {
+fn gradients_agree_with_finite_differences() {
     let outputs = |rows: usize| Outputs { rows, columns: 1, values: numbers(rows) };
     // Values are computed in f64.
     let noise = 1e-6;

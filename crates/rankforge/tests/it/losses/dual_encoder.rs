@@ -1,4 +1,4 @@
-//! The ranking loss of dual encoders, and losses of a score matrix.
+//! The ranking loss of dual encoders, and losses on a score matrix.
 
 use super::{DRAW, GOLDEN, assert_finite_differences, compute, numbered, numbers, score_noise};
 use rankforge::Device;
@@ -28,7 +28,7 @@ fn dual_encoder_ranking_has_the_golden_values() {
 }
 
 #[test]
-fn dual_encoder_ranking_reads_column_after_column_and_bears_empty_embeddings() {
+fn dual_encoder_ranking_orders_texts_by_column_and_accepts_zero_embeddings() {
     let loss = MultipleNegativesRankingLoss::default();
     let examples = numbered(2, 3);
     let plan = loss.plan(&examples, DRAW).unwrap();
@@ -46,7 +46,7 @@ fn dual_encoder_ranking_reads_column_after_column_and_bears_empty_embeddings() {
 }
 
 #[test]
-fn gradients_are_the_finite_differences() {
+fn gradients_agree_with_finite_differences() {
     let loss = MultipleNegativesRankingLoss { scale: 5.0 };
     for columns in [2, 3] {
         let outputs = Outputs { rows: 4 * columns, columns: 11, values: numbers(4 * columns * 11) };
@@ -56,7 +56,7 @@ fn gradients_are_the_finite_differences() {
     }
 }
 
-/// A loss of the scores of outputs, on a device with so many threads.
+/// Computes a loss of the scores of outputs, on a device with `threads` threads.
 fn of_scores(
     threads: usize,
     outputs: &Outputs,
@@ -73,8 +73,7 @@ fn compared(anchors: Range<usize>, candidates: Range<usize>, similarity: Similar
     Compared { anchors, candidates, similarity }
 }
 
-/// The ranking loss as a user would write it: each anchor's candidate of the same number counts as
-/// right.
+/// The ranking loss as a user would write it: the positive of anchor `i` is candidate `i`.
 fn ranking(scores: &mut ScoreMatrix<'_>, scale: f64) -> f64 {
     let share = 1.0 / scores.rows() as f64;
     scores.mean_over_rows(|row, scores| {
@@ -88,7 +87,7 @@ fn ranking(scores: &mut ScoreMatrix<'_>, scale: f64) -> f64 {
     })
 }
 
-/// What `fixtures/losses.py` wrote.
+/// The golden values, which `fixtures/losses.py` writes.
 #[derive(Deserialize)]
 struct Goldens {
     rows: usize,
@@ -107,7 +106,7 @@ struct Case {
 }
 
 #[test]
-fn values_and_gradients_are_those_of_sentence_transformers() {
+fn values_and_gradients_agree_with_sentence_transformers() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ranking.json");
     let goldens: Goldens = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let Goldens { rows, width, embeddings, cases } = goldens;
@@ -125,30 +124,30 @@ fn values_and_gradients_are_those_of_sentence_transformers() {
             let loss = MultipleNegativesRankingLoss { scale };
             found.push(compute(&loss, &outputs, rows, &Targets::None));
         }
-        // Scores of some size 1 are a few roundings off, logits that times the scale, and
-        // gradients once more the scale.
+        // Scores of order 1 have an error of a few roundings. It is multiplied by the scale in the
+        // logits, and by the scale once more in the gradients.
         let error = 8.0 * f64::from(f32::EPSILON) * scale.max(1.0);
         for LossOutput { value: got, d_outputs, .. } in found {
             let what = format!("{similarity}, {columns} columns, scale {scale}");
-            assert!((got - value).abs() <= error, "{what}: loss {got} for {value}");
+            assert!((got - value).abs() <= error, "{what}: loss {got}, expected {value}");
             assert_eq!(d_outputs.values.len(), gradient.len(), "{what}");
             for (got, expected) in d_outputs.values.iter().zip(&gradient) {
                 let difference = (f64::from(*got) - expected).abs();
-                assert!(difference <= error * scale.max(1.0), "{what}: {got} for {expected}");
+                assert!(difference <= error * scale.max(1.0), "{what}: {got}, expected {expected}");
             }
         }
     }
 }
 
 #[test]
-fn gradients_of_scores_are_the_finite_differences() {
+fn gradients_through_scores_agree_with_finite_differences() {
     let outputs = Outputs { rows: 7, columns: 5, values: numbers(35) };
-    // Apart, overlapping, each with each, and with rows that are neither.
+    // Anchors and candidates that are disjoint, overlap, are identical, or leave out some rows.
     for (anchors, candidates) in [(0..3, 3..7), (0..4, 2..7), (0..7, 0..7), (1..3, 4..6)] {
         for (similarity, bend) in [(Similarity::Cosine, 64.0), (Similarity::Dot, 2000.0)] {
             let compared = compared(anchors.clone(), candidates.clone(), similarity);
             let value = |outputs: &Outputs| of_scores(2, outputs, &compared, |s| ranking(s, 0.5));
-            // Dot products of numbers up to 2 are up to 20.
+            // The dot product of five elements of up to 2 is at most 20.
             let size = if similarity == Similarity::Dot { 20.0 } else { 1.0 };
             assert_finite_differences(&value, &outputs, bend, score_noise(0.5 * size));
         }
@@ -163,7 +162,7 @@ fn a_score_matrix_has_anchors_as_rows_and_candidates_as_columns() {
         let found = of_scores(2, &outputs, &compared(0..2, 2..5, similarity), |scores| {
             assert_eq!((scores.rows(), scores.columns()), (2, 3));
             assert_eq!(scores.values_mut(), expected);
-            // The gradient of the first anchor's score with the second candidate.
+            // The gradient of the score of the first anchor and the second candidate.
             scores.values_mut().copy_from_slice(&[0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
             7.5
         });
@@ -173,14 +172,15 @@ fn a_score_matrix_has_anchors_as_rows_and_candidates_as_columns() {
     };
     let candidate = [0.0, 5.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0];
     of(Similarity::Dot, [3.0, 0.0, -1.0, 8.0, 10.0, -2.0], candidate);
-    // Of unit vectors that are orthogonal: each moves the other along itself, by the length.
+    // The anchor and the candidate are orthogonal, so the gradient of the cosine with respect to
+    // one is the unit vector of the other, divided by the norm of the first.
     let half = 0.5_f32.sqrt();
     let across = [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0, 0.0];
     of(Similarity::Cosine, [0.6, 0.0, -half, 0.8, 1.0, -half], across);
 }
 
 #[test]
-fn the_number_of_threads_changes_no_bit_of_a_loss_of_scores() {
+fn a_loss_on_scores_has_the_same_bits_for_any_number_of_threads() {
     let outputs = Outputs { rows: 120, columns: 24, values: numbers(120 * 24) };
     let of = |threads| {
         let compared = compared(0..40, 40..120, Similarity::Cosine);
@@ -193,7 +193,7 @@ fn the_number_of_threads_changes_no_bit_of_a_loss_of_scores() {
 
 #[test]
 #[should_panic(expected = "not of the distance Euclidean")]
-fn a_score_matrix_is_not_one_of_distances() {
+fn a_score_matrix_of_distances_panics() {
     let outputs = Outputs { rows: 2, columns: 2, values: numbers(4) };
     of_scores(1, &outputs, &compared(0..1, 1..2, Similarity::Euclidean), |_| 0.0);
 }

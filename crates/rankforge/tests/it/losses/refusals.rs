@@ -1,4 +1,4 @@
-//! Batches, settings and models that a loss refuses, and what it says.
+//! The errors of losses for batches and models that they cannot use.
 
 use super::{DRAW, column, pairs, triplets};
 use crate::support::message;
@@ -10,13 +10,13 @@ use rankforge::losses::{
 };
 use serde_json::Map;
 
-/// What a loss says of a batch that it cannot use.
+/// The error of a loss for a batch that it cannot use.
 #[track_caller]
 fn refused(loss: &dyn Loss, columns: Vec<Column>, labels: Labels) -> String {
     message(loss.plan(&Examples { columns, labels }, DRAW))
 }
 
-/// A column of lists of texts.
+/// Columns of which one contains a list of texts.
 fn lists() -> Vec<Column> {
     let cells = vec![Cell::Text("d".into()), Cell::Texts(vec!["a".into(), "b".into()])];
     let documents = Column { name: "documents".to_owned(), prompt: None, cells };
@@ -24,7 +24,7 @@ fn lists() -> Vec<Column> {
 }
 
 #[test]
-fn binary_cross_entropy_names_the_row_and_the_column() {
+fn errors_of_binary_cross_entropy_name_row_and_column() {
     let loss = BinaryCrossEntropyLoss::default();
     let scalars = |labels: &[f32]| Labels::Scalars(labels.to_vec());
     for (columns, labels, expected) in [
@@ -68,7 +68,7 @@ fn binary_cross_entropy_names_the_row_and_the_column() {
 }
 
 #[test]
-fn ranking_losses_take_no_labels_and_need_a_positive_for_each_anchor() {
+fn ranking_losses_refuse_labels_and_need_a_positive_for_each_anchor() {
     let losses: [&dyn Loss; 4] = [
         &MultipleNegativesRankingLoss::default(),
         &dual_encoder::MultipleNegativesRankingLoss::default(),
@@ -104,7 +104,7 @@ fn ranking_losses_take_no_labels_and_need_a_positive_for_each_anchor() {
                 ", row 2, column `documents`: expected one text in each cell, got a list of 2",
             ),
         ] {
-            // A cached loss speaks under its own name.
+            // A cached loss reports errors of the inner loss under its own name.
             assert_eq!(refused(loss, columns, labels), format!("{}{expected}", loss.name()));
         }
     }

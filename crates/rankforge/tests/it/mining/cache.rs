@@ -1,6 +1,6 @@
-//! Embeddings that are kept between runs.
+//! The cache of embeddings between runs.
 
-use super::{mine, mine_heard, n_tuples, pairs};
+use super::{mine, mine_recorded, n_tuples, pairs};
 use crate::support::{TableEncoder, by_angle, strings};
 use rankforge::Device;
 use rankforge::encoder::{DualEncoder, Embed, LoadOptions, train_word_piece};
@@ -11,7 +11,7 @@ fn encoder() -> TableEncoder {
 }
 
 #[test]
-fn the_cache_saves_embeddings_and_knows_what_they_depend_on() {
+fn cached_embeddings_depend_on_texts_prompt_and_model() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");
     let options = MiningOptions { cache_folder: Some(cache.clone()), ..n_tuples(1) };
@@ -35,10 +35,10 @@ fn the_cache_saves_embeddings_and_knows_what_they_depend_on() {
     );
     let second = encoder();
     let again = run(&options, &second);
-    assert!(second.calls.lock().unwrap().is_empty(), "nothing is encoded twice");
+    assert!(second.calls.lock().unwrap().is_empty(), "cached texts are encoded again");
     assert_eq!(again.rows, first.rows);
     assert!(again.lines[1].contains("Loaded corpus") && again.lines[1].ends_with("(shape=(4, 2))"));
-    // Another prompt, other texts and another model have files of their own.
+    // A different prompt or model has separate files.
     let prompted = MiningOptions { query_prompt: Some("query: ".to_owned()), ..options.clone() };
     let third = encoder();
     run(&prompted, &third);
@@ -54,7 +54,7 @@ fn the_cache_saves_embeddings_and_knows_what_they_depend_on() {
 fn a_damaged_cache_file_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let options = MiningOptions { cache_folder: Some(folder.path().to_owned()), ..n_tuples(1) };
-    let mined = || mine_heard(&pairs(&[("q", "p")]), &encoder(), &options, &strings(&["a"]));
+    let mined = || mine_recorded(&pairs(&[("q", "p")]), &encoder(), &options, &strings(&["a"]));
     let (first, _) = mined();
     let whole: Vec<(std::path::PathBuf, Vec<u8>)> = std::fs::read_dir(folder.path())
         .unwrap()
@@ -64,16 +64,16 @@ fn a_damaged_cache_file_is_replaced() {
     for (path, bytes) in &whole {
         std::fs::write(path, &bytes[..bytes.len() - 3]).unwrap();
     }
-    let (again, said) = mined();
+    let (again, recorder) = mined();
     assert_eq!(again.rows, first.rows);
-    assert_eq!(said.warnings().len(), 2, "{:?}", said.warnings());
+    assert_eq!(recorder.warnings().len(), 2, "{:?}", recorder.warnings());
     for (path, bytes) in &whole {
         assert_eq!(std::fs::read(path).unwrap(), *bytes);
     }
 }
 
 #[test]
-fn the_fingerprint_of_a_model_follows_its_numbers_and_its_tokenizer() {
+fn the_fingerprint_of_a_model_depends_on_weights_tokenizer_and_dimensions() {
     let device = Device::cpu(Some(1)).unwrap();
     let fingerprint = |texts: &[&str], seed: u64, truncate_dim: Option<usize>| {
         let tokenizer = train_word_piece(texts, 60).unwrap();
@@ -83,7 +83,7 @@ fn the_fingerprint_of_a_model_follows_its_numbers_and_its_tokenizer() {
     let (texts, others) = (["hot tea", "cold tea"], ["hot bread", "cold bread"]);
     let base = fingerprint(&texts, 1, None);
     assert_eq!(base, fingerprint(&texts, 1, None));
-    assert_ne!(base, fingerprint(&texts, 2, None), "other numbers");
+    assert_ne!(base, fingerprint(&texts, 2, None), "other weights");
     assert_ne!(base, fingerprint(&others, 1, None), "another tokenizer");
     assert_ne!(base, fingerprint(&texts, 1, Some(4)), "fewer dimensions");
 }

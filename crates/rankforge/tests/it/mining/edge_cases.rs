@@ -1,4 +1,4 @@
-//! Tables and scores that upset mining elsewhere.
+//! Tables and scores that are easily mishandled in mining.
 
 use super::{mine, mine_rescored, miner, n_tuples, pairs, shown};
 use crate::support::{TableEncoder, by_angle, message, scorer, strings, table, text};
@@ -7,7 +7,8 @@ use rankforge::data::{Rows, Value};
 use rankforge::mining::{MiningOptions, OutputFormat, SamplingStrategy, mine_hard_negatives};
 use std::path::Path;
 
-/// A query whose positive has a negative cosine, one text nearer to it and one farther.
+/// A query whose positive has a negative cosine, with one text that is more similar to the query
+/// and one that is less similar.
 fn below_zero() -> TableEncoder {
     let cosine = |cosine: f32| vec![cosine, (1.0 - cosine * cosine).sqrt()];
     TableEncoder::new([
@@ -19,7 +20,7 @@ fn below_zero() -> TableEncoder {
 }
 
 #[test]
-fn a_relative_margin_lowers_the_bound_below_a_negative_positive_score() {
+fn a_relative_margin_lowers_the_bound_when_the_score_of_the_positive_is_negative() {
     let options = MiningOptions { relative_margin: Some(0.05), ..n_tuples(1) };
     let corpus = strings(&["n_more_similar", "n_far"]);
     let mined = mine(&pairs(&[("q", "p")]), &below_zero(), &options, &corpus).unwrap();
@@ -27,7 +28,7 @@ fn a_relative_margin_lowers_the_bound_below_a_negative_positive_score() {
 }
 
 #[test]
-fn a_corpus_smaller_than_the_range_is_enough() {
+fn a_corpus_may_be_smaller_than_the_range() {
     let options = MiningOptions {
         range_max: Some(50),
         num_negatives: 1,
@@ -40,7 +41,7 @@ fn a_corpus_smaller_than_the_range_is_enough() {
 }
 
 #[test]
-fn all_positives_of_a_query_are_no_negatives_and_the_weakest_sets_the_margin() {
+fn positives_of_the_query_are_not_negatives_and_the_weakest_sets_the_margin() {
     let encoder = by_angle(&[("q", 0.0), ("near", 10.0), ("far", 60.0), ("a", 30.0), ("b", 70.0)]);
     let rows = pairs(&[("q", "near"), ("q", "far")]);
     let corpus = strings(&["a", "b"]);
@@ -58,13 +59,13 @@ fn positives_of_other_queries_and_the_query_itself_are_candidates() {
     let rows = pairs(&[("q", "p"), ("r", "s")]);
     let mined = mine(&rows, &encoder, &n_tuples(1), &strings(&["q"])).unwrap();
     assert_eq!(shown(&mined.rows), ["q p q", "r s p"]);
-    // Without a corpus, the positives are all there is.
+    // Without a corpus, the positives are the only candidates.
     let mined = mine(&rows, &encoder, &n_tuples(1), &[]).unwrap();
     assert_eq!(shown(&mined.rows), ["q p s", "r s p"]);
 }
 
 #[test]
-fn a_text_can_be_query_and_answer() {
+fn a_text_may_be_both_query_and_answer() {
     let encoder = by_angle(&[("same", 0.0), ("other", 20.0)]);
     let mined =
         mine(&pairs(&[("same", "same")]), &encoder, &n_tuples(1), &strings(&["other"])).unwrap();
@@ -72,7 +73,7 @@ fn a_text_can_be_query_and_answer() {
 }
 
 #[test]
-fn repeated_rows_count_in_the_averages_only() {
+fn repeated_rows_affect_the_averages_only() {
     let encoder = by_angle(&[("q", 0.0), ("p", 20.0), ("a", 30.0), ("b", 40.0)]);
     let rows = pairs(&[("q", "p"), ("q", "p"), ("q", "p")]);
     let options = MiningOptions { output_format: OutputFormat::LabeledPair, ..n_tuples(2) };
@@ -100,7 +101,7 @@ fn queries_without_negatives_keep_their_positives_in_labeled_pairs_only() {
 }
 
 #[test]
-fn a_filter_that_drops_everything_leaves_an_empty_table_and_says_so() {
+fn a_filter_that_drops_everything_gives_an_empty_table_and_a_message() {
     let encoder = by_angle(&[("q", 0.0), ("p", 20.0), ("a", 30.0)]);
     let options =
         MiningOptions { max_score: Some(-0.5), range_max: Some(4), ..MiningOptions::default() };
@@ -116,7 +117,7 @@ fn a_filter_that_drops_everything_leaves_an_empty_table_and_says_so() {
 }
 
 #[test]
-fn the_message_names_the_parameters_that_are_set() {
+fn the_message_about_missing_negatives_names_the_parameters_that_are_set() {
     let encoder = by_angle(&[("q", 0.0), ("p", 20.0), ("a", 30.0)]);
     let last = |options| {
         let mined = mine(&pairs(&[("q", "p")]), &encoder, &options, &strings(&["a"])).unwrap();
@@ -136,7 +137,7 @@ fn the_message_names_the_parameters_that_are_set() {
 }
 
 #[test]
-fn range_min_counts_what_the_filters_left() {
+fn range_min_skips_candidates_that_passed_the_filters() {
     let encoder =
         by_angle(&[("q", 0.0), ("p", 20.0), ("a", 5.0), ("b", 30.0), ("c", 40.0), ("d", 50.0)]);
     let options = MiningOptions {
@@ -151,7 +152,7 @@ fn range_min_counts_what_the_filters_left() {
 }
 
 #[test]
-fn a_score_bound_and_random_sampling_go_together() {
+fn a_score_bound_and_random_sampling_can_be_combined() {
     let names: Vec<String> = (0..60).map(|index| format!("d{index}")).collect();
     let mut angles: Vec<(&str, f32)> =
         names.iter().zip(0..).map(|(name, index)| (name.as_str(), index as f32)).collect();
@@ -179,9 +180,9 @@ fn a_score_bound_and_random_sampling_go_together() {
     assert!(scores[1..].is_sorted_by(|a, b| a > b), "{scores:?}");
 }
 
-/// Scores beyond 1 and below 0, as raw logits are.
+/// The scores are above 1 and below 0, like raw logits.
 #[test]
-fn a_cross_encoder_scores_candidates_and_positives_again() {
+fn a_cross_encoder_rescores_candidates_and_positives() {
     let encoder = by_angle(&[("q", 0.0), ("p", 20.0), ("a", 5.0), ("b", 30.0), ("c", 80.0)]);
     let logits = scorer(|_, text| match text {
         "p" => -4.0,
@@ -202,11 +203,14 @@ fn a_cross_encoder_scores_candidates_and_positives_again() {
     let options = MiningOptions { relative_margin: None, min_score: Some(-4.5), ..options };
     let mined = mine_rescored(&rows, &encoder, &options, &corpus, &logits);
     assert_eq!(shown(&mined.rows), ["q p a [-4.0000,7.5000]"]);
-    assert_eq!(mined.summary.range_max, 11, "min_score counts for the range with a cross-encoder");
+    assert_eq!(
+        mined.summary.range_max, 11,
+        "min_score widens the range when a cross-encoder rescores"
+    );
 }
 
 #[test]
-fn a_cross_encoder_reads_many_queries_in_one_call_and_only_the_nearest_texts() {
+fn a_cross_encoder_scores_all_queries_in_one_call_with_the_nearest_texts_only() {
     let names: Vec<String> = (0..40).map(|index| index.to_string()).collect();
     let queries: Vec<String> = (0..40).map(|index| format!("q{index}")).collect();
     let angles: Vec<(&str, f32)> = names
@@ -221,7 +225,7 @@ fn a_cross_encoder_reads_many_queries_in_one_call_and_only_the_nearest_texts() {
     let options = MiningOptions { range_max: Some(3), max_score: Some(1.0), ..n_tuples(2) };
     let rows = pairs(&table);
     let mined = mine_rescored(&rows, &by_angle(&angles), &options, &[], &model);
-    // Three candidates, one in the place of the positive, and the positive itself.
+    // Three candidates, one more in case the positive is among them, and the positive itself.
     assert_eq!(*model.calls.lock().unwrap(), [40 * (3 + 1 + 1)]);
     // Equal scores keep the order of the search.
     assert_eq!(shown(&mined.rows)[20], "q20 20 19 21");
@@ -243,7 +247,7 @@ fn tables_that_cannot_be_mined_are_refused() {
 }
 
 #[test]
-fn rows_come_in_pieces_that_are_the_whole_end_to_end() {
+fn rows_are_written_in_pieces() {
     let texts: Vec<(String, String)> =
         (0..2500).map(|number| (format!("q{number}"), format!("p{number}"))).collect();
     let angle = |number: usize| (number as f32 * 0.03).to_radians().sin_cos();
@@ -273,7 +277,7 @@ fn rows_come_in_pieces_that_are_the_whole_end_to_end() {
     let mut joined = Rows::default();
     pieces.into_iter().for_each(|piece| joined.append(piece).unwrap());
     assert_eq!(joined, whole.rows);
-    // Without a corpus, in one call.
+    // The convenience function without a corpus gives the same rows.
     assert_eq!(mine_hard_negatives(&rows, &encoder, &options).unwrap(), whole);
 
     let mut written = 0;

@@ -1,6 +1,7 @@
-//! The golden values: ten unit vectors by their angle, four rows, two of them equal.
+//! Golden values of sentence-transformers, for ten unit vectors and four rows, two of which are
+//! equal.
 
-use super::{mine, mine_heard, n_tuples, pairs, shown};
+use super::{mine, mine_recorded, n_tuples, pairs, shown};
 use crate::support::{by_angle, strings};
 use rankforge::mining::{Mined, MiningOptions, OutputFormat};
 
@@ -203,9 +204,9 @@ fn positives_included() {
         range_max: Some(8),
         ..options
     };
-    let (mined, heard) = mine_heard(&rows, &by_angle(&ANGLES), &options, &corpus);
+    let (mined, recorder) = mine_recorded(&rows, &by_angle(&ANGLES), &options, &corpus);
     assert_eq!(shown(&mined.rows), expected, "the format is forced");
-    let warnings = heard.warnings();
+    let warnings = recorder.warnings();
     assert!(warnings[0].contains("can drop positives"), "{warnings:?}");
     assert!(warnings[1].contains("set to n-tuple"), "{warnings:?}");
 }

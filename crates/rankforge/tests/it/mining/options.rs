@@ -1,7 +1,7 @@
-//! Options: names, checks, aliases, reproducibility, the cache.
+//! Options: names, defaults, checks, aliases, prompts and sampling.
 
-use super::{mine, mine_heard, miner, n_tuples, pairs, shown};
-use crate::support::{Heard, TableEncoder, by_angle, message, scorer, strings, table, text};
+use super::{mine, mine_recorded, miner, n_tuples, pairs, shown};
+use crate::support::{Recorder, TableEncoder, by_angle, message, scorer, strings, table, text};
 use rankforge::encoder::Side;
 use rankforge::mining::{HardNegativeMiner, Mined, MiningOptions, OutputFormat, SamplingStrategy};
 use serde_json::{Value, json};
@@ -15,13 +15,13 @@ fn mined(options: &MiningOptions) -> Result<Mined, rankforge::Error> {
     mine(&pairs(&[("q", "p")]), &encoder(), options, &strings(&["a", "b", "c"]))
 }
 
-/// What mining says of these options.
-fn heard(options: &MiningOptions) -> (Mined, Arc<Heard>) {
-    mine_heard(&pairs(&[("q", "p")]), &encoder(), options, &strings(&["a", "b", "c"]))
+/// Mines with these options, and records messages and warnings.
+fn recorded(options: &MiningOptions) -> (Mined, Arc<Recorder>) {
+    mine_recorded(&pairs(&[("q", "p")]), &encoder(), options, &strings(&["a", "b", "c"]))
 }
 
 #[test]
-fn names_and_defaults_are_those_of_sentence_transformers() {
+fn names_and_defaults_agree_with_sentence_transformers() {
     let options: MiningOptions = serde_json::from_value(json!({})).unwrap();
     assert_eq!(options, MiningOptions::default());
     assert_eq!(
@@ -40,7 +40,11 @@ fn names_and_defaults_are_those_of_sentence_transformers() {
     let fields = MiningOptions::fields();
     let defaults: serde_json::Map<String, Value> =
         fields.iter().map(|field| (field.name.to_owned(), field.default.clone())).collect();
-    assert_eq!(json!(defaults), json!(options), "what flags are made of");
+    assert_eq!(
+        json!(defaults),
+        json!(options),
+        "the fields that command line flags are generated from"
+    );
     assert!(fields.iter().all(|field| field.help.len() > 10 && !field.help.ends_with('.')));
     for (name, format) in [
         ("triplet", OutputFormat::Triplet),
@@ -65,7 +69,7 @@ fn names_and_defaults_are_those_of_sentence_transformers() {
 }
 
 #[test]
-fn options_that_cannot_be_met_are_refused() {
+fn invalid_options_are_refused() {
     let base = MiningOptions::default;
     for (options, part) in [
         (MiningOptions { num_negatives: 0, ..base() }, "num_negatives: expected at least 1, got 0"),
@@ -102,13 +106,13 @@ fn options_that_cannot_be_met_are_refused() {
     ] {
         assert_eq!(message(mined(&options)), part);
     }
-    // A window that fits exactly will do.
+    // A range with exactly the number of negatives is valid.
     let options = MiningOptions { range_min: 1, range_max: Some(3), ..n_tuples(2) };
     assert_eq!(shown(&mined(&options).unwrap().rows), ["q p b c"]);
 }
 
 #[test]
-fn the_range_has_room_for_what_filters_drop() {
+fn the_default_range_allows_for_candidates_that_filters_drop() {
     let range_max = |options: MiningOptions| mined(&options).unwrap().summary.range_max;
     let base = || MiningOptions { range_min: 1, num_negatives: 2, ..MiningOptions::default() };
     assert_eq!(range_max(base()), 1 + 2 + 1);
@@ -121,47 +125,55 @@ fn the_range_has_room_for_what_filters_drop() {
 
 #[test]
 fn deprecated_names_still_work_and_warn() {
-    let (with_alias, said) = heard(&MiningOptions { margin: Some(0.2), ..n_tuples(1) });
+    let (with_alias, recorder) = recorded(&MiningOptions { margin: Some(0.2), ..n_tuples(1) });
     let modern = mined(&MiningOptions { absolute_margin: Some(0.2), ..n_tuples(1) }).unwrap();
     assert_eq!((with_alias.rows, with_alias.lines), (modern.rows, modern.lines));
-    assert!(said.warnings()[0].contains("absolute_margin is set to 0.2"), "{:?}", said.warnings());
+    assert!(
+        recorder.warnings()[0].contains("absolute_margin is set to 0.2"),
+        "{:?}",
+        recorder.warnings()
+    );
     for (triplets, names) in [
         (true, vec!["query", "answer", "negative"]),
         (false, vec!["query", "answer", "negative_1", "negative_2", "negative_3"]),
     ] {
         let options = MiningOptions { as_triplets: Some(triplets), ..MiningOptions::default() };
-        let (mined, said) = heard(&options);
+        let (mined, recorder) = recorded(&options);
         assert_eq!(mined.rows.column_names(), names);
-        assert!(said.warnings()[0].contains("as_triplets is deprecated"));
+        assert!(recorder.warnings()[0].contains("as_triplets is deprecated"));
     }
-    let (_, said) =
-        heard(&MiningOptions { output_format: OutputFormat::NTupleScores, ..n_tuples(1) });
-    assert!(said.warnings()[0].contains("n-tuple-scores is deprecated"));
+    let (_, recorder) =
+        recorded(&MiningOptions { output_format: OutputFormat::NTupleScores, ..n_tuples(1) });
+    assert!(recorder.warnings()[0].contains("n-tuple-scores is deprecated"));
 }
 
 #[test]
-fn nothing_is_ignored_in_silence() {
-    let (mined, said) =
-        heard(&MiningOptions { use_faiss: true, use_multi_process: true, ..n_tuples(1) });
-    assert!(said.messages()[0].contains("use_faiss"), "{:?}", said.messages());
-    assert!(said.messages()[1].contains("use_multi_process"));
-    assert_eq!(said.messages()[2..], mined.lines);
-    let (mined, said) = heard(&MiningOptions { verbose: false, ..n_tuples(1) });
-    assert!(said.messages().is_empty() && !mined.lines.is_empty());
-    let said = Arc::new(Heard::default());
+fn options_without_effect_are_reported() {
+    let (mined, recorder) =
+        recorded(&MiningOptions { use_faiss: true, use_multi_process: true, ..n_tuples(1) });
+    assert!(recorder.messages()[0].contains("use_faiss"), "{:?}", recorder.messages());
+    assert!(recorder.messages()[1].contains("use_multi_process"));
+    assert_eq!(recorder.messages()[2..], mined.lines);
+    let (mined, recorder) = recorded(&MiningOptions { verbose: false, ..n_tuples(1) });
+    assert!(recorder.messages().is_empty() && !mined.lines.is_empty());
+    let recorder = Arc::new(Recorder::default());
     let (encoder, model, corpus) = (encoder(), scorer(|_, _| 1.0), strings(&["a"]));
     let miner = HardNegativeMiner {
         cross_encoder: Some(&model),
-        reporter: said.clone(),
+        reporter: recorder.clone(),
         ..miner(&encoder, &n_tuples(1), &corpus)
     };
     miner.mine(&pairs(&[("q", "p")])).unwrap();
-    assert!(said.warnings()[0].contains("cross-encoder is not used"), "{:?}", said.warnings());
+    assert!(
+        recorder.warnings()[0].contains("cross-encoder is not used"),
+        "{:?}",
+        recorder.warnings()
+    );
     assert!(model.calls.lock().unwrap().is_empty());
 }
 
 #[test]
-fn columns_are_chosen_by_name_or_by_place() {
+fn columns_are_chosen_by_name_or_by_position() {
     let rows = table(vec![
         ("id", vec![text("1")]),
         ("positive", vec![text("p")]),
@@ -181,10 +193,10 @@ fn columns_are_chosen_by_name_or_by_place() {
                     \"positive\", got \"positive\"";
     assert_eq!(got, expected);
     let options = named(Some("question"), Some("answer"));
-    let (_, said) = mine_heard(&rows, &encoder(), &options, &corpus);
+    let (_, recorder) = mine_recorded(&rows, &encoder(), &options, &corpus);
     let expected = "positive_column_name: there is no column \"answer\" among id, positive, \
                     question; using \"positive\" instead";
-    assert_eq!(said.warnings(), [expected]);
+    assert_eq!(recorder.warnings(), [expected]);
 }
 
 #[test]
@@ -206,7 +218,7 @@ fn prompts_and_batch_size_reach_the_encoder() {
     assert_eq!((corpus.prompt.as_deref(), corpus.prompt_name.as_deref()), (None, Some("passage")));
 }
 
-/// Sixty texts and twenty queries around the circle.
+/// Sixty texts and twenty queries on the unit circle.
 fn circle() -> (TableEncoder, Vec<String>, Vec<(String, String)>) {
     let texts: Vec<String> = (0..60).map(|index| format!("d{index}")).collect();
     let queries: Vec<String> = (0..20).map(|index| format!("q{index}")).collect();
@@ -226,7 +238,7 @@ fn mine_circle(options: &MiningOptions) -> Mined {
 }
 
 #[test]
-fn chunks_of_one_query_find_what_one_search_finds() {
+fn the_number_of_queries_per_search_does_not_change_the_result() {
     for sampling_strategy in [SamplingStrategy::Top, SamplingStrategy::Random] {
         let options = MiningOptions { sampling_strategy, range_max: Some(30), ..n_tuples(4) };
         let whole = mine_circle(&options);
@@ -238,7 +250,7 @@ fn chunks_of_one_query_find_what_one_search_finds() {
 }
 
 #[test]
-fn random_sampling_follows_the_seed_and_spares_no_place() {
+fn random_sampling_depends_on_the_seed_and_covers_the_whole_range() {
     let options = |seed| MiningOptions {
         sampling_strategy: SamplingStrategy::Random,
         seed,
@@ -255,20 +267,20 @@ fn random_sampling_follows_the_seed_and_spares_no_place() {
     for seed in 0..40 {
         for (row, all) in shown(&mine_circle(&options(seed)).rows).iter().zip(&window) {
             let all: Vec<&str> = all.split(' ').skip(2).collect();
-            let places: Vec<usize> = row
+            let ranks: Vec<usize> = row
                 .split(' ')
                 .skip(2)
                 .map(|text| all.iter().position(|other| *other == text).unwrap())
                 .collect();
-            assert!(places.is_sorted_by(|a, b| a < b), "distinct, by falling score: {places:?}");
-            drawn.extend(places);
+            assert!(ranks.is_sorted_by(|a, b| a < b), "not distinct or not by score: {ranks:?}");
+            drawn.extend(ranks);
         }
     }
-    assert_eq!(drawn.len(), 10, "every place of the window is drawn at times");
+    assert_eq!(drawn.len(), 10, "some rank in the range is never sampled");
 }
 
 #[test]
-fn random_sampling_takes_all_when_there_are_too_few() {
+fn random_sampling_takes_all_candidates_when_there_are_too_few() {
     let options = MiningOptions {
         sampling_strategy: SamplingStrategy::Random,
         num_negatives: 5,

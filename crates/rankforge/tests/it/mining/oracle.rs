@@ -1,11 +1,11 @@
-//! The search in blocks against the algorithm written out on full matrices with infinities for what
-//! is dropped.
+//! Compares mining, which searches in blocks, with a reference implementation on full matrices, in
+//! which dropped candidates have a score of negative infinity.
 
 use super::{mine, mine_rescored, shown};
 use crate::support::{TableEncoder, scorer, table, text};
 use rankforge::mining::{MiningOptions, OutputFormat};
 
-/// A number in -1..1 that follows from its index.
+/// A pseudorandom number in -1..1, determined by `index`.
 fn number(index: usize) -> f32 {
     (((index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f32 / (1u64 << 23) as f32)
         - 1.0
@@ -28,12 +28,12 @@ fn similarity(query: &[f32], text: &[f32]) -> f32 {
     query.iter().zip(text).map(|(a, b)| a * b).sum()
 }
 
-/// A made-up cross-encoder that mostly disagrees with the cosine.
+/// The score of an artificial cross-encoder, which is unrelated to the cosine.
 fn cross_score(query: usize, text: usize) -> f32 {
     3.0 * number(7 * query + 131 * text)
 }
 
-/// Rows of the table: query and text, some queries with several texts, one row twice.
+/// Query and text of each row. Some queries have several texts, and one row occurs twice.
 fn rows() -> Vec<(usize, usize)> {
     let mut rows: Vec<(usize, usize)> = (0..QUERIES).map(|query| (query, 2 * query)).collect();
     rows.extend((0..QUERIES).step_by(3).map(|query| (query, 2 * query + 1)));
@@ -41,7 +41,7 @@ fn rows() -> Vec<(usize, usize)> {
     rows
 }
 
-/// Steps 4 to 12 of the algorithm: for each query, its negatives.
+/// The negatives of each query by the reference implementation.
 fn expected(options: &MiningOptions, rescored: bool) -> Vec<Vec<usize>> {
     let rows = rows();
     let most =
@@ -94,7 +94,7 @@ fn expected(options: &MiningOptions, rescored: bool) -> Vec<Vec<usize>> {
 }
 
 #[test]
-fn the_search_in_blocks_follows_the_algorithm_on_full_matrices() {
+fn mining_agrees_with_the_reference_on_full_matrices() {
     let encoder = TableEncoder::new(
         (0..TEXTS)
             .map(|index| (format!("d{index}"), vector(index)))
@@ -154,5 +154,8 @@ fn the_search_in_blocks_follows_the_algorithm_on_full_matrices() {
         }
         assert_eq!(shown(&mined.rows), lines, "{options:?}");
     }
-    assert!(complete > 1000 && partial > 1000, "both kinds occur: {complete}, {partial}");
+    assert!(
+        complete > 1000 && partial > 1000,
+        "complete and partial results must both occur: {complete}, {partial}"
+    );
 }

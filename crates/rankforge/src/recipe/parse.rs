@@ -3,6 +3,7 @@
 use crate::arguments::TrainingArguments;
 use crate::error::Error;
 use crate::losses::{CROSS_ENCODER_LOSSES, Loss, Settings, names};
+use crate::mining::MiningOptions;
 use crate::model_card::ModelCardData;
 use crate::recipe::document::{Document, Override};
 use crate::recipe::evaluators::EvaluatorSection;
@@ -133,10 +134,17 @@ fn read_arguments(
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
             document.unknown_field("arguments", &got, &known)
         }
-        Error::Argument { field, expected, got } => document
-            .refuse(&format!("arguments.{field}"), format!("expected {expected}, got {got}")),
-        other => other,
+        error => refused(document, "arguments", error),
     })
+}
+
+/// An error for the value of a field of a section, with its line.
+fn refused(document: &Document, section: &str, error: Error) -> Error {
+    match error {
+        Error::Argument { field, expected, got } => document
+            .refuse(&format!("{section}.{field}"), format!("expected {expected}, got {got}")),
+        other => other,
+    }
 }
 
 fn read_mining(document: &Document, table: Table) -> Result<MiningSection, Error> {
@@ -144,11 +152,10 @@ fn read_mining(document: &Document, table: Table) -> Result<MiningSection, Error
         table.into_iter().partition(|(name, _)| MINING_FILES.contains(&name.as_str()));
     let files: MiningFiles = document.read_as(Value::Table(files), "mining")?;
     let MiningFiles { model, cross_encoder, corpus, corpus_column, mine_eval_dataset } = files;
-    Ok(MiningSection {
-        sources: MiningSources { model, cross_encoder, corpus, corpus_column },
-        mine_eval_dataset,
-        options: document.read_as(Value::Table(options), "mining")?,
-    })
+    let options: MiningOptions = document.read_as(Value::Table(options), "mining")?;
+    options.validate().map_err(|error| refused(document, "mining", error))?;
+    let sources = MiningSources { model, cross_encoder, corpus, corpus_column };
+    Ok(MiningSection { sources, mine_eval_dataset, options })
 }
 
 /// `[loss]`: a name, and the settings of the loss.
@@ -268,6 +275,11 @@ mod tests {
             ("[arguments]\nlearning_rate = -1", "r.toml, line 4: `arguments.learning_rate`", "-1"),
             ("[mining]\nmodel = \"m\"\nrange_mim = 2", "r.toml, line 5", "`range_min`"),
             ("[mining]\nrange_min = 2", "r.toml, line 3", "`model`"),
+            (
+                "[mining]\nmodel = \"m\"\nnum_negatives = 0",
+                "r.toml, line 5: `mining.num_negatives`: expected at least 1, got 0",
+                "",
+            ),
             (
                 "[mining]\nmodel = \"m\"\nmine_eval_dataset = true",
                 "r.toml, line 5: `mining.mine_eval_dataset`",

@@ -20,6 +20,7 @@ mod model_card;
 mod optimizer;
 mod own_parts;
 mod prompts;
+mod reference_device;
 mod resume;
 mod samplers;
 mod schedule;

@@ -18,6 +18,7 @@
 //! | `cpu`, `reference` | the bodies of all operations, once for each kind of device |
 //! | `settings` | what an operation is asked to do: activations, dropout, similarities |
 //! | `workers`, `precision`, `isa` | host threads, rounding, instruction sets |
+//! | `shape` | numbers of elements, checked |
 //!
 //! To add a device with memory of its own, implement the functions of `reference` for it, and add a
 //! variant to the device's kind and to the three enums of `storage`; the tests run on every device.
@@ -45,6 +46,7 @@ mod precision;
 mod ragged;
 mod reference;
 mod settings;
+mod shape;
 mod storage;
 mod view;
 mod weight;

@@ -2,6 +2,7 @@ use crate::cpu::fill;
 use crate::cpu::matrix as cpu;
 use crate::device::{Device, Kind};
 use crate::reference::matrix as reference;
+use crate::shape::elements;
 use crate::storage::{Place, PlaceMut};
 use std::fmt;
 use std::ops::Range;
@@ -19,7 +20,7 @@ impl<'a> View<'a> {
     #[track_caller]
     pub(crate) fn new(device: &'a Device, rows: usize, columns: usize, place: Place<'a>) -> Self {
         let length = place.len();
-        assert_eq!(length, rows * columns, "{rows} x {columns} view of {length} elements");
+        assert_eq!(length, elements(rows, columns), "{rows} x {columns} view of {length} elements");
         View { device, rows, columns, place }
     }
 
@@ -72,8 +73,13 @@ impl<'a> View<'a> {
     ///
     /// # Panics
     /// When `range` is out of bounds.
+    #[track_caller]
     pub fn slice_rows(&self, range: Range<usize>) -> View<'a> {
-        assert!(range.end <= self.rows, "rows {range:?} of a matrix of {}", self.rows);
+        assert!(
+            range.start <= range.end && range.end <= self.rows,
+            "rows {range:?} of a matrix of {}",
+            self.rows
+        );
         let place = self.place.part(range.start * self.columns..range.end * self.columns);
         View::new(self.device, range.len(), self.columns, place)
     }
@@ -82,6 +88,7 @@ impl<'a> View<'a> {
     ///
     /// # Panics
     /// When the shape has another number of elements.
+    #[track_caller]
     pub fn with_shape(&self, rows: usize, columns: usize) -> View<'a> {
         View::new(self.device, rows, columns, self.place)
     }
@@ -123,6 +130,7 @@ pub struct ViewMut<'a> {
 }
 
 impl<'a> ViewMut<'a> {
+    #[track_caller]
     pub(crate) fn new(
         device: &'a Device,
         rows: usize,
@@ -130,7 +138,7 @@ impl<'a> ViewMut<'a> {
         place: PlaceMut<'a>,
     ) -> Self {
         let length = place.len();
-        assert_eq!(length, rows * columns, "{rows} x {columns} view of {length} elements");
+        assert_eq!(length, elements(rows, columns), "{rows} x {columns} view of {length} elements");
         ViewMut { device, rows, columns, place }
     }
 
@@ -189,8 +197,13 @@ impl<'a> ViewMut<'a> {
     ///
     /// # Panics
     /// When `range` is out of bounds.
+    #[track_caller]
     pub fn slice_rows(self, range: Range<usize>) -> ViewMut<'a> {
-        assert!(range.end <= self.rows, "rows {range:?} of a matrix of {}", self.rows);
+        assert!(
+            range.start <= range.end && range.end <= self.rows,
+            "rows {range:?} of a matrix of {}",
+            self.rows
+        );
         let place = self.place.part(range.start * self.columns..range.end * self.columns);
         ViewMut::new(self.device, range.len(), self.columns, place)
     }
@@ -199,6 +212,7 @@ impl<'a> ViewMut<'a> {
     ///
     /// # Panics
     /// When the shape has another number of elements.
+    #[track_caller]
     pub fn with_shape(self, rows: usize, columns: usize) -> ViewMut<'a> {
         ViewMut::new(self.device, rows, columns, self.place)
     }

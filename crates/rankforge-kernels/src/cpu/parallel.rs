@@ -3,6 +3,7 @@
 
 use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
+use crate::shape::elements;
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -180,7 +181,8 @@ impl<'a> SharedRows<'a> {
 
     /// `data` as `rows` rows of `columns` elements.
     pub(crate) fn of_slice(data: &'a mut [f32], rows: usize, columns: usize) -> SharedRows<'a> {
-        assert_eq!(data.len(), rows * columns, "{rows} x {columns} of {} elements", data.len());
+        let length = data.len();
+        assert_eq!(length, elements(rows, columns), "{rows} x {columns} of {length} elements");
         SharedRows { data: data.as_mut_ptr(), row_count: rows, columns, lifetime: PhantomData }
     }
 

@@ -121,7 +121,8 @@ fn check(width: usize, ragged: &Ragged, skip: Option<&Indices>, column: usize, o
         assert_eq!(skip.len(), ragged.sequences(), "tokens to skip, one number per sequence");
     }
     assert!(
-        out.rows() == ragged.sequences() && column + width <= out.columns(),
+        out.rows() == ragged.sequences()
+            && column.checked_add(width).is_some_and(|end| end <= out.columns()),
         "pooling of {} sequences of width {width} to column {column} of {out:?}",
         ragged.sequences()
     );

@@ -2,6 +2,7 @@ use crate::buffer::Buffer;
 use crate::device::{Device, Kind};
 use crate::indices::Indices;
 use crate::ragged::Ragged;
+use crate::shape::elements;
 use crate::view::ViewMut;
 use crate::{cpu, reference};
 
@@ -21,7 +22,7 @@ impl Rotary {
     pub fn new(device: &Device, positions: usize, head_dim: usize, theta: f64) -> Rotary {
         assert!(head_dim.is_multiple_of(2), "rotary head dimension {head_dim} is odd");
         let half = head_dim / 2;
-        let mut values = vec![0.0; positions * head_dim];
+        let mut values = vec![0.0; elements(positions, head_dim)];
         for (position, row) in values.chunks_exact_mut(head_dim.max(1)).enumerate() {
             for index in 0..half {
                 let frequency = theta.powf(-2.0 * index as f64 / head_dim as f64);
@@ -48,7 +49,8 @@ impl Rotary {
 /// dimension.
 ///
 /// # Panics
-/// When a sequence is longer than the table, `tokens` are not ascending, or the shape differs.
+/// When a sequence is longer than the table, `tokens` are not ascending tokens of the batch, or the
+/// shape differs.
 pub fn rotary(
     rotary: &Rotary,
     ragged: &Ragged,
@@ -94,10 +96,15 @@ fn rotate(
         tokens.map_or(ragged.tokens(), Indices::len),
         "rows of x, tokens to rotate"
     );
-    assert!(heads * head_dim <= columns, "{heads} heads of {head_dim} in {columns} columns");
+    let fit = heads.checked_mul(head_dim).is_some_and(|width| width <= columns);
+    assert!(fit, "{heads} heads of {head_dim} in {columns} columns");
     if let Some(tokens) = tokens {
         let ascending = tokens.values().is_sorted();
         assert!(ascending, "tokens of the rows to rotate must ascend");
+        if let Some(&last) = tokens.values().last() {
+            let count = ragged.tokens();
+            assert!((last as usize) < count, "rotation of token {last} of a batch of {count}");
+        }
     }
     let (device, table) = (x.device(), rotary.table.view());
     match device.kind() {

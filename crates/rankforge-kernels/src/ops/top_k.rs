@@ -49,6 +49,9 @@ enum Prepared {
 impl<'a> Corpus<'a> {
     /// Prepares `rows`, `N x E`, for searches by `similarity`.
     ///
+    /// # Panics
+    /// When there are more rows than a [`Neighbour`] can number.
+    ///
     /// # Examples
     /// ```
     /// use rankforge_kernels::ops::{Corpus, Similarity};
@@ -65,6 +68,7 @@ impl<'a> Corpus<'a> {
     pub fn prepare(similarity: Similarity, rows: impl Into<CorpusRows<'a>>) -> Corpus<'a> {
         let rows = rows.into();
         let view = rows.view();
+        assert!(u32::try_from(view.rows()).is_ok(), "{view:?} has more rows than 32 bits number");
         let device = view.device();
         let prepared = match device.kind() {
             Kind::Cpu(cpu) => {

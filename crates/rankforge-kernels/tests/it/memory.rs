@@ -1,10 +1,11 @@
 //! Buffers, arenas and devices.
 
 use crate::support::devices;
-use rankforge_kernels::ops::{Pooling, add, gather, pool};
+use rankforge_kernels::ops::{Pooling, Rotary, add, gather, pool};
 use rankforge_kernels::{
     Arena, ArenaLayout, Buffer, Device, DeviceError, Indices, Isa, ParameterId, Ragged, Workers,
 };
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 fn numbers(count: usize) -> Vec<f32> {
@@ -73,6 +74,47 @@ fn an_upload_of_another_length_is_refused() {
 #[should_panic(expected = "2 x 4 view of 6 elements")]
 fn a_shape_of_another_count_is_refused() {
     Buffer::zeros(&devices()[0], 2, 3).view().with_shape(2, 4);
+}
+
+/// What `work` panics with.
+fn refusal<T>(work: impl FnOnce() -> T) -> String {
+    let work = AssertUnwindSafe(|| drop(work()));
+    let payload = catch_unwind(work).expect_err("it panics");
+    *payload.downcast::<String>().expect("a message with numbers in it")
+}
+
+/// `(2^63 + 1) x 2` wraps to 2 elements; two halves of the address space are more than a half.
+#[test]
+fn shapes_whose_number_of_elements_wraps_are_refused() {
+    let (rows, half) = ((1 << 63) + 1, 1 << 60);
+    for device in devices() {
+        let mut buffer = Buffer::zeros(device, 1, 2);
+        let mut layout = ArenaLayout::new();
+        layout.push("half of the address space", 1, half);
+        let messages = [
+            refusal(|| buffer.view().with_shape(rows, 2).to_vec()),
+            refusal(|| buffer.view_mut().with_shape(rows, 2).fill(1.0)),
+            refusal(|| Buffer::zeros(device, rows, 2)),
+            refusal(|| Buffer::upload(device, rows, 2, &[1.0, 2.0])),
+            refusal(|| Buffer::from_vec(device, rows, 2, vec![1.0, 2.0])),
+            refusal(|| buffer.reshape(rows, 2).rows()),
+            refusal(|| Rotary::new(device, rows, 2, 10_000.0)),
+            refusal(|| ArenaLayout::new().push("wraps", rows, 2)),
+        ];
+        for message in messages {
+            let expected = "a matrix of 9223372036854775809 x 2 is larger than any memory";
+            assert_eq!(message, expected, "{device:?}");
+        }
+        let sum = refusal(|| layout.push("the other half", 1, half));
+        assert!(sum.ends_with("1 x 2305843009213693952 is larger than any memory"), "{sum}");
+        assert_eq!(layout.entries().len(), 1, "what was refused is not there");
+    }
+}
+
+#[test]
+#[should_panic(expected = "as many tokens as can be counted")]
+fn lengths_whose_sum_wraps_are_refused() {
+    Ragged::new(&devices()[0], [4, usize::MAX]);
 }
 
 #[test]

@@ -186,3 +186,12 @@ fn another_count_of_numbers_to_skip_is_refused() {
     let (ragged, skip) = (Ragged::new(device, [3, 2]), Indices::new(device, &[1]));
     pool(Pooling::Mean, x.view(), &ragged, Some(&skip), 0, out.view_mut());
 }
+
+#[test]
+#[should_panic(expected = "width 2 to column 18446744073709551615")]
+fn a_column_whose_end_wraps_is_refused() {
+    let device = &devices()[0];
+    let (x, mut out) = (Buffer::zeros(device, 5, 2), Buffer::zeros(device, 1, 2));
+    let ragged = Ragged::new(device, [5]);
+    pool(Pooling::Mean, x.view(), &ragged, None, usize::MAX, out.view_mut());
+}

@@ -368,3 +368,10 @@ fn a_corpus_that_owns_its_rows_gives_the_neighbours_of_a_borrowed_one_at_every_s
         }
     }
 }
+
+#[test]
+#[should_panic(expected = "View(4294967296 x 0) has more rows than 32 bits number")]
+fn a_corpus_of_more_rows_than_a_neighbour_can_name_is_refused() {
+    let rows = Buffer::zeros(&devices()[0], 1 << 32, 0);
+    Corpus::prepare(Similarity::Dot, rows.view());
+}

@@ -354,6 +354,19 @@ fn a_weight_of_another_depth_is_refused_with_both_shapes() {
     linear(x.view(), weight.view(), Precision::Float32, Epilogue::default(), out.view_mut());
 }
 
+/// Each gradient alone would accept its operands.
+#[test]
+#[should_panic(expected = "x is 3 x 6, expected 3 x 5")]
+fn gradients_for_inputs_of_two_widths_are_refused() {
+    let device = &devices()[0];
+    let [d_out, weight, x] =
+        [(3, 4), (4, 5), (3, 6)].map(|(rows, columns)| Buffer::zeros(device, rows, columns));
+    let (mut d_x, mut d_weight) = (Buffer::zeros(device, 3, 5), Buffer::zeros(device, 4, 6));
+    let input = InputGradient { weight: weight.view(), store: Store::Write, d_x: d_x.view_mut() };
+    let weight = WeightGradient { x: x.view(), d_weight: d_weight.view_mut(), d_bias: None };
+    linear_backward(d_out.view(), Precision::Float32, Some(input), Some(weight));
+}
+
 #[test]
 fn a_weight_too_large_to_pack_at_once_gives_the_bits_of_its_parts() {
     let [rows, depth, columns, part] = [70, 600, 17_000, 4_250];

@@ -43,7 +43,7 @@ pub struct WeightGradient<'a> {
 /// Asked for both gradients, it reads `d_out` once; the bits are those of two calls.
 ///
 /// # Panics
-/// When the shapes differ from those that the fields say.
+/// When the shapes differ from those that the fields say; `K` is the same in both.
 pub fn linear_backward(
     d_out: View<'_>,
     precision: Precision,
@@ -66,6 +66,9 @@ pub fn linear_backward(
         if let Some(d_bias) = d_bias {
             d_bias.expect_shape("d_bias", 1, outputs);
         }
+    }
+    if let (Some(InputGradient { d_x, .. }), Some(WeightGradient { x, .. })) = (&input, &weight) {
+        x.expect_shape("x", tokens, d_x.columns());
     }
     let device = d_out.device();
     match device.kind() {

@@ -35,28 +35,40 @@ impl<'a> Weight<'a> {
     }
 
     /// The weight as CPU kernels take it, for an operation on `device`.
+    #[track_caller]
     pub(crate) fn host(self, device: &Device) -> cpu::Weight<'a> {
         match self {
             Weight::View(view) => cpu::Weight::Matrix(view.host(device)),
             Weight::Packed(packed) => match &packed.packed {
-                Packed::Cpu(panels) => cpu::Weight::Packed(panels),
-                Packed::Reference(_) => {
-                    panic!("{packed:?} as the weight of a product on {device:?}")
+                // Panels are as wide as the instruction set's vectors.
+                Packed::Cpu(panels) if packed.device.isa() == device.isa() => {
+                    cpu::Weight::Packed(panels)
                 }
+                _ => packed_elsewhere(packed, device),
             },
         }
     }
 
     /// The weight as the reference device takes it, for an operation on `device`.
+    #[track_caller]
     pub(crate) fn reference(self, device: &Device) -> reference::Weight<'a> {
         match self {
             Weight::View(view) => reference::Weight::Matrix(view.reference(device)),
             Weight::Packed(packed) => match &packed.packed {
-                Packed::Reference(rounded) => reference::Weight::Rounded(rounded),
-                Packed::Cpu(_) => panic!("{packed:?} as the weight of a product on {device:?}"),
+                Packed::Reference(rounded) if packed.device.same(device) => {
+                    reference::Weight::Rounded(rounded)
+                }
+                _ => packed_elsewhere(packed, device),
             },
         }
     }
+}
+
+/// `packed` as the weight of a product on `device`, which cannot read it.
+#[cold]
+#[track_caller]
+fn packed_elsewhere(packed: &PackedWeight, device: &Device) -> ! {
+    panic!("{packed:?} as the weight of a product on {device:?}")
 }
 
 impl<'a> From<View<'a>> for Weight<'a> {
@@ -113,7 +125,8 @@ impl PackedWeight {
         PackedWeight { device: device.clone(), precision, rows, columns, packed }
     }
 
-    /// The device it was packed on and for.
+    /// The device it was packed on. Products on it take the weight; CPU devices with the same
+    /// instruction set do too.
     pub fn device(&self) -> &Device {
         &self.device
     }

@@ -1,11 +1,10 @@
 //! Buffers, arenas and devices.
 
-use crate::support::devices;
+use crate::support::{devices, refusal};
 use rankforge_kernels::ops::{Pooling, Rotary, add, gather, pool};
 use rankforge_kernels::{
     Arena, ArenaLayout, Buffer, Device, DeviceError, Indices, Isa, ParameterId, Ragged, Workers,
 };
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 fn numbers(count: usize) -> Vec<f32> {
@@ -74,13 +73,6 @@ fn an_upload_of_another_length_is_refused() {
 #[should_panic(expected = "2 x 4 view of 6 elements")]
 fn a_shape_of_another_count_is_refused() {
     Buffer::zeros(&devices()[0], 2, 3).view().with_shape(2, 4);
-}
-
-/// What `work` panics with.
-fn refusal<T>(work: impl FnOnce() -> T) -> String {
-    let work = AssertUnwindSafe(|| drop(work()));
-    let payload = catch_unwind(work).expect_err("it panics");
-    *payload.downcast::<String>().expect("a message with numbers in it")
 }
 
 /// `(2^63 + 1) x 2` wraps to 2 elements; two halves of the address space are more than a half.

@@ -219,11 +219,14 @@ impl Kernel for NormalizeBackward<'_> {
         for (row, &norm) in self.norms.iter().enumerate() {
             let place = row * columns..(row + 1) * columns;
             let (d_out, out) = (&self.d_out[place.clone()], &self.out[place.clone()]);
-            // A clamped norm is a constant, so its gradient is zero.
-            let along = if norm < SMALLEST_NORM { 0.0 } else { dot::<S>(d_out, out) };
-            let (along, divisor) = (S::splat(along), S::splat(clamped(norm)));
+            let d_x = &mut self.d_x[place];
+            if norm <= SMALLEST_NORM {
+                d_x.fill(0.0);
+                continue;
+            }
+            let (along, divisor) = (S::splat(dot::<S>(d_out, out)), S::splat(norm));
             let inputs = d_out.chunks(S::LANES).zip(out.chunks(S::LANES));
-            for ((d_out, out), d_x) in inputs.zip(self.d_x[place].chunks_mut(S::LANES)) {
+            for ((d_out, out), d_x) in inputs.zip(d_x.chunks_mut(S::LANES)) {
                 let parallel = S::mul(load_up_to::<S>(out), along);
                 let across = S::sub(load_up_to::<S>(d_out), parallel);
                 store_up_to::<S>(S::div(across, divisor), d_x);

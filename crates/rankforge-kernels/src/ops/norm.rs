@@ -123,7 +123,11 @@ pub fn normalize(x: View<'_>, out: ViewMut<'_>, norms: ViewMut<'_>) {
     }
 }
 
-/// Backward of [`normalize`]; needs its output and norms.
+/// Backward of [`normalize`], `d_x = (d_out - out (d_out · out)) / |x|`, row by row; needs its
+/// output and norms.
+///
+/// A row whose norm is at most 1e-12 gets zeros: it has no direction, so no cosine to improve.
+/// PyTorch gives it the slope of `x / 1e-12`, a trillion times that of a unit vector.
 ///
 /// # Shapes
 /// `d_out`, `out`, `d_x`: `B x E`; `norms`: `B x 1`.

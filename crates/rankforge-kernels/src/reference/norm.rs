@@ -76,8 +76,7 @@ pub(crate) fn normalize(x: Matrix<'_>, mut out: MatrixMut<'_>, mut norms: Matrix
     }
 }
 
-/// `d_x = (d_out - out (d_out · out)) / |x|`; below the smallest norm, which is a constant,
-/// `d_x = d_out / 1e-12`.
+/// `d_x = (d_out - out (d_out · out)) / |x|`, and 0 where `|x|` is at most 1e-12. NaN goes through.
 pub(crate) fn normalize_backward(
     d_out: Matrix<'_>,
     out: Matrix<'_>,
@@ -86,12 +85,12 @@ pub(crate) fn normalize_backward(
 ) {
     for row in 0..out.rows {
         let norm = norms.at(row, 0);
-        let clamped = norm < f64::from(SMALLEST_NORM);
+        let without_direction = norm <= f64::from(SMALLEST_NORM);
         let products = (0..out.columns).map(|column| d_out.at(row, column) * out.at(row, column));
-        let along = if clamped { 0.0 } else { products.sum() };
+        let along: f64 = products.sum();
         for column in 0..out.columns {
             let across = d_out.at(row, column) - out.at(row, column) * along;
-            d_x.put(row, column, across / divisor(norm));
+            d_x.put(row, column, if without_direction { 0.0 } else { across / norm });
         }
     }
 }

@@ -45,9 +45,6 @@ impl ScoreMatrix<'_> {
     }
 }
 
-/// Embeddings that are no longer than this are zeros.
-const SMALLEST_NORM: f32 = 1e-12;
-
 /// Which embeddings of a batch are compared, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compared {
@@ -61,8 +58,8 @@ pub struct Compared {
 
 /// A loss of the scores of anchors and candidates: `loss` sees `S = A Cᵀ` and turns it into the
 /// gradient of its value; the scores and the gradients of the embeddings are three matrix products
-/// on the device of the batch. The gradient of an embedding of zeros is zero where cosines are
-/// compared.
+/// on the device of the batch. Where cosines are compared, an embedding without a direction has a
+/// gradient of zero ([`normalize_backward`]).
 ///
 /// # Shapes
 /// Outputs `N x E`; `S` has a row for each anchor and a column for each candidate.
@@ -118,11 +115,7 @@ pub fn over_scores(
         let mut d_embeddings = Buffer::zeros(device, rows, width);
         let (d_units, out) = (d_compared.view(), units.view());
         normalize_backward(d_units, out, norms.view(), d_embeddings.view_mut());
-        let mut values = d_embeddings.view().to_vec();
-        // An embedding without a direction has no cosine to improve, and a slope of 1 / 1e-12.
-        let gradients = values.chunks_exact_mut(width.max(1)).zip(norms.view().to_vec());
-        gradients.filter(|(_, norm)| *norm <= SMALLEST_NORM).for_each(|(row, _)| row.fill(0.0));
-        values
+        d_embeddings.view().to_vec()
     } else {
         d_compared.view().to_vec()
     };

@@ -24,6 +24,41 @@ impl<'a> View<'a> {
         View { device, rows, columns, place }
     }
 
+    /// `values` of the host, row-major, as a matrix on `device`, without a copy: a slice, or a file
+    /// that is mapped into memory.
+    ///
+    /// On a device with memory of its own, copy them with
+    /// [`Buffer::upload`](crate::Buffer::upload); [`Device::shares_host_memory`] says which it is.
+    ///
+    /// # Panics
+    /// When `values` does not hold `rows * columns` elements, or the device does not compute on
+    /// memory of the host.
+    ///
+    /// # Examples
+    /// ```
+    /// use rankforge_kernels::{Buffer, Device, View, ops};
+    ///
+    /// let device = Device::cpu(Some(1))?;
+    /// let values = [1.0, 2.0, 3.0, 4.0];
+    /// let mut out = Buffer::zeros(&device, 2, 2);
+    /// ops::add(View::borrowed(&device, 2, 2, &values), out.view_mut());
+    /// assert_eq!(out.view().to_vec(), values);
+    /// # Ok::<(), rankforge_kernels::DeviceError>(())
+    /// ```
+    #[track_caller]
+    pub fn borrowed(
+        device: &'a Device,
+        rows: usize,
+        columns: usize,
+        values: &'a [f32],
+    ) -> View<'a> {
+        assert!(
+            device.shares_host_memory(),
+            "{device:?} cannot borrow the {rows} x {columns} matrix of the host: upload it"
+        );
+        View::new(device, rows, columns, Place::Host(values))
+    }
+
     /// The matrix as CPU kernels take it, for an operation on `device`.
     #[track_caller]
     pub(crate) fn host(self, device: &Device) -> cpu::Matrix<'a> {

@@ -7,10 +7,8 @@ use crate::view::View;
 use crate::{cpu, reference};
 
 /// The rows of a [`Corpus`]: borrowed or owned.
-///
-/// A memory-mapped file will be a third variant; the rest of the search sees a view.
 pub enum CorpusRows<'a> {
-    /// Borrowed.
+    /// Borrowed: of a [`Buffer`], or of the host by [`View::borrowed`], such as a mapped file.
     View(View<'a>),
     /// Owned.
     Buffer(Buffer),

@@ -3,7 +3,8 @@
 use crate::support::{devices, refusal};
 use rankforge_kernels::ops::{Pooling, Rotary, add, gather, pool};
 use rankforge_kernels::{
-    Arena, ArenaLayout, Buffer, Device, DeviceError, Indices, Isa, ParameterId, Ragged, Workers,
+    Arena, ArenaLayout, Buffer, Device, DeviceError, Indices, Isa, ParameterId, Ragged, View,
+    Workers,
 };
 use std::sync::Arc;
 
@@ -113,6 +114,34 @@ fn lengths_whose_sum_wraps_are_refused() {
 #[should_panic(expected = "rows 1..4 of a matrix of 3")]
 fn rows_out_of_bounds_are_refused() {
     Buffer::zeros(&devices()[0], 3, 2).view().slice_rows(1..4);
+}
+
+#[test]
+fn memory_of_the_host_is_a_matrix_of_every_device_that_computes_on_it() {
+    for device in devices() {
+        assert_eq!(device.shares_host_memory(), device.isa().is_some());
+        let values = numbers(8);
+        // From an address that no vector is aligned to.
+        let rows = &values[1..7];
+        if !device.shares_host_memory() {
+            let message = refusal(|| View::borrowed(device, 3, 2, rows));
+            let expected = "cannot borrow the 3 x 2 matrix of the host: upload it";
+            assert!(message.ends_with(expected), "{message}");
+            continue;
+        }
+        let view = View::borrowed(device, 3, 2, rows);
+        assert!((view.rows(), view.columns()) == (3, 2) && view.device().same(device));
+        assert_eq!(view.to_vec(), rows);
+        assert_eq!(view.slice_rows(1..3).to_vec(), rows[2..]);
+        let mut out = Buffer::zeros(device, 3, 2);
+        add(view, out.view_mut());
+        assert_eq!(out.view().to_vec(), rows);
+        let message = refusal(|| View::borrowed(device, 4, 2, rows));
+        assert_eq!(
+            message.lines().next(),
+            Some("assertion `left == right` failed: 4 x 2 view of 6 elements")
+        );
+    }
 }
 
 #[test]

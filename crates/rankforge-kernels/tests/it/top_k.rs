@@ -2,7 +2,7 @@
 
 use crate::support::{AWKWARD, EPS, assert_same_bits_for_any_threads, devices, random};
 use rankforge_kernels::ops::{Corpus, Neighbour, Similarity, pairwise_similarity};
-use rankforge_kernels::{Buffer, Device, Isa};
+use rankforge_kernels::{Buffer, Device, Isa, View};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const ALL: [Similarity; 4] =
@@ -350,7 +350,7 @@ fn proposed_rows_have_the_scores_of_pairs() {
 }
 
 #[test]
-fn a_corpus_that_owns_its_rows_gives_the_neighbours_of_a_borrowed_one_at_every_search() {
+fn a_corpus_finds_the_same_whether_its_rows_are_owned_or_borrowed_and_at_every_search() {
     let (dim, count, rows) = (20, 150, 2500);
     let (queries, corpus) = (random(27, count * dim), random(28, rows * dim));
     for kind in ALL {
@@ -364,6 +364,13 @@ fn a_corpus_that_owns_its_rows_gives_the_neighbours_of_a_borrowed_one_at_every_s
             for part in [0..70, 70..150] {
                 let found = owned.top_k(queries.view().slice_rows(part.clone()), 7, &|_| ());
                 assert_eq!(found, expected[part], "{kind:?} {device:?}");
+            }
+            if device.shares_host_memory() {
+                // One element in front, so that the rows begin where no vector is aligned.
+                let values = [&[9.0], &corpus[..]].concat();
+                let of_host = View::borrowed(device, rows, dim, &values[1..]);
+                let found = Corpus::prepare(kind, of_host).top_k(queries.view(), 7, &|_| ());
+                assert_eq!(found, expected, "{kind:?} {device:?}");
             }
         }
     }

@@ -24,6 +24,8 @@
 //! variant to the device's kind and to the three enums of `storage`; the tests run on every device.
 //!
 //! # Conventions
+//! - `cpu::x` and `reference::x` have one name where they are one thing on two devices; any other
+//!   type has a name of its own.
 //! - Matrices are row-major `rows x columns`, last index contiguous, `f32`.
 //! - Letters in `# Shapes`: `B` texts, `T` tokens in the ragged batch, `L` longest text, `H`
 //!   hidden, `A` heads, `D` head dimension, `F` MLP width, `E` embedding dimension, `N` candidates,

@@ -87,13 +87,13 @@ impl<'a> Tokens<'a> {
 
 /// Weight of each pooled token: `factor`, or `factor * (first + i)` for the `i`-th.
 #[derive(Clone, Copy)]
-struct Weight {
+struct TokenWeight {
     factor: f32,
     /// Position of the first pooled token, from 1, when positions count.
     first: Option<usize>,
 }
 
-impl Weight {
+impl TokenWeight {
     #[inline(always)]
     fn of(self, index: usize) -> f32 {
         self.first.map_or(self.factor, |first| (first + index) as f32 * self.factor)
@@ -101,10 +101,10 @@ impl Weight {
 }
 
 /// The pooled tokens and their weights, which `Max` does not use.
-fn contribution(mode: Pooling, tokens: Range<usize>, skip: usize) -> (Range<usize>, Weight) {
+fn contribution(mode: Pooling, tokens: Range<usize>, skip: usize) -> (Range<usize>, TokenWeight) {
     let skip = skip.min(tokens.len());
     let kept = tokens.start + skip..tokens.end;
-    let plain = |factor| Weight { factor, first: None };
+    let plain = |factor| TokenWeight { factor, first: None };
     let count = kept.len() as f32;
     match mode {
         _ if kept.is_empty() => (kept, plain(0.0)),
@@ -116,13 +116,13 @@ fn contribution(mode: Pooling, tokens: Range<usize>, skip: usize) -> (Range<usiz
         Pooling::WeightedMean => {
             // The sum of `skip + 1 ..= length`.
             let sum = (skip + 1 + tokens.len()) * kept.len() / 2;
-            (kept, Weight { factor: 1.0 / sum as f32, first: Some(skip + 1) })
+            (kept, TokenWeight { factor: 1.0 / sum as f32, first: Some(skip + 1) })
         }
     }
 }
 
 struct WeightedSum<'a> {
-    weight: Weight,
+    weight: TokenWeight,
     x: Tokens<'a>,
     out: &'a mut [f32],
 }
@@ -144,7 +144,7 @@ impl Kernel for WeightedSum<'_> {
 
 struct WeightedSumBackward<'a> {
     d_out: &'a [f32],
-    weight: Weight,
+    weight: TokenWeight,
     d_x: &'a mut [f32],
 }
 

@@ -35,12 +35,12 @@ impl From<Buffer> for CorpusRows<'_> {
 pub struct Corpus<'a> {
     similarity: Similarity,
     rows: CorpusRows<'a>,
-    prepared: Prepared,
+    prepared: PreparedRows,
 }
 
-/// What a device computes of the rows before the first search.
-enum Prepared {
-    Cpu(cpu::top_k::Prepared),
+/// What a device computes from the rows before the first search.
+enum PreparedRows {
+    Cpu(cpu::top_k::PreparedSearch),
     Reference,
 }
 
@@ -69,10 +69,12 @@ impl<'a> Corpus<'a> {
         assert!(u32::try_from(view.rows()).is_ok(), "{view:?} has more rows than 32 bits number");
         let device = view.device();
         let prepared = match device.kind() {
-            Kind::Cpu(cpu) => {
-                Prepared::Cpu(cpu::top_k::Prepared::new(cpu, similarity, view.host(device)))
-            }
-            Kind::Reference(_) => Prepared::Reference,
+            Kind::Cpu(cpu) => PreparedRows::Cpu(cpu::top_k::PreparedSearch::new(
+                cpu,
+                similarity,
+                view.host(device),
+            )),
+            Kind::Reference(_) => PreparedRows::Reference,
         };
         Corpus { similarity, rows, prepared }
     }
@@ -118,7 +120,7 @@ impl<'a> Corpus<'a> {
         }
         let device = rows.device();
         match (device.kind(), &self.prepared) {
-            (Kind::Cpu(cpu), Prepared::Cpu(prepared)) => {
+            (Kind::Cpu(cpu), PreparedRows::Cpu(prepared)) => {
                 let (queries, rows) = (queries.host(device), rows.host(device));
                 cpu::top_k::search(cpu, prepared, similarity, queries, rows, k, done)
             }

@@ -33,7 +33,7 @@ pub(super) fn backward(
     d_buckets: Option<&SharedRows<'_>>,
     memory: &mut Aligned,
 ) {
-    let mut work = Work::of(head, bias.is_some(), d_buckets.is_some(), memory);
+    let mut work = BackwardWork::of(head, bias.is_some(), d_buckets.is_some(), memory);
     work.pack_keys_and_values(head, qkv);
     if let Some(bias) = bias {
         bias.by_distance(head, LOG2_E, work.offsets);
@@ -74,7 +74,7 @@ fn prefetch(
 }
 
 /// Packed operands and sums of one head; sums have rows of the head dimension, padded.
-struct Work<'s> {
+struct BackwardWork<'s> {
     words: Words,
     key_panels: &'s mut [f32],
     value_panels: &'s mut [f32],
@@ -106,8 +106,13 @@ struct Work<'s> {
     d_offsets: &'s mut [f32],
 }
 
-impl<'s> Work<'s> {
-    fn of(head: &Head<'_>, biased: bool, d_bias: bool, memory: &'s mut Aligned) -> Work<'s> {
+impl<'s> BackwardWork<'s> {
+    fn of(
+        head: &Head<'_>,
+        biased: bool,
+        d_bias: bool,
+        memory: &'s mut Aligned,
+    ) -> BackwardWork<'s> {
         let (length, words, tile) = (head.length(), head.shape.words, head.shape.queries);
         let width = padded(words.dim);
         // 16 columns more than needed: rows a power of two apart would share cache sets.
@@ -156,7 +161,7 @@ impl<'s> Work<'s> {
         d_keys.fill(0.0);
         d_values.fill(0.0);
         d_offsets.fill(0.0);
-        Work {
+        BackwardWork {
             words,
             key_panels,
             value_panels,

@@ -21,7 +21,7 @@ pub(super) fn forward(
     memory: &mut Aligned,
 ) {
     let isa = head.shape.isa;
-    let mut work = Work::of(head, bias.is_some(), memory);
+    let mut work = ForwardWork::of(head, bias.is_some(), memory);
     work.pack_keys_and_values(head, qkv);
     if let Some(bias) = bias {
         bias.by_distance(head, LOG2_E, work.offsets);
@@ -50,7 +50,7 @@ pub(super) fn forward(
 }
 
 /// Packed operands and sums of one head.
-struct Work<'s> {
+struct ForwardWork<'s> {
     words: Words,
     /// Keys as panels.
     keys: &'s mut [f32],
@@ -71,8 +71,8 @@ struct Work<'s> {
     offsets: &'s mut [f32],
 }
 
-impl<'s> Work<'s> {
-    fn of(head: &Head<'_>, biased: bool, memory: &'s mut Aligned) -> Work<'s> {
+impl<'s> ForwardWork<'s> {
+    fn of(head: &Head<'_>, biased: bool, memory: &'s mut Aligned) -> ForwardWork<'s> {
         let (length, words) = (head.length(), head.shape.words);
         let tile = head.shape.queries;
         // 16 columns more than needed: rows a power of two apart would share cache sets.
@@ -89,7 +89,7 @@ impl<'s> Work<'s> {
                 tile,
                 if biased { 2 * length - 1 } else { 0 },
             ]);
-        Work {
+        ForwardWork {
             words,
             keys,
             key_rows,

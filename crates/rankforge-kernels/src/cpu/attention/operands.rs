@@ -9,7 +9,7 @@ use crate::cpu::matmul::small::{
     Left, PANEL, Right, Shape, padded, small_product, transpose_to_panels,
 };
 use crate::cpu::parallel::SharedRows;
-use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, prefetch_numbers, store_up_to};
+use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, prefetch_elements, store_up_to};
 use crate::isa::Supported;
 use std::ops::Range;
 
@@ -302,7 +302,7 @@ impl Kernel for Prefetch<'_> {
         for row in self.rows {
             for &Part { matrix: Address(data, columns), start } in self.parts {
                 let first = row * columns + start + self.column;
-                prefetch_numbers::<S>(data.wrapping_add(first), self.dim);
+                prefetch_elements::<S>(data.wrapping_add(first), self.dim);
             }
         }
     }

@@ -16,33 +16,33 @@ use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// What is computed of the corpus before its first search.
-pub(crate) struct Prepared {
+/// What a search by cosines computes from the corpus beforehand.
+pub(crate) struct ReciprocalNorms {
     /// Reciprocal norm of each row, for cosines; empty for other similarities.
     factors: Vec<f32>,
 }
 
-impl Prepared {
-    pub(super) fn new(cpu: &Cpu, similarity: Similarity, corpus: Matrix<'_>) -> Prepared {
+impl ReciprocalNorms {
+    pub(super) fn new(cpu: &Cpu, similarity: Similarity, corpus: Matrix<'_>) -> ReciprocalNorms {
         let factors = match similarity {
             Similarity::Cosine => reciprocal_norms(cpu, corpus),
             _ => Vec::new(),
         };
-        Prepared { factors }
+        ReciprocalNorms { factors }
     }
 }
 
 /// [`super::search`] by products in `f32`.
 pub(super) fn search(
     cpu: &Cpu,
-    prepared: &Prepared,
+    prepared: &ReciprocalNorms,
     similarity: Similarity,
     queries: Matrix<'_>,
     corpus: Matrix<'_>,
     k: usize,
     done: &(dyn Fn(usize) + Sync),
 ) -> Vec<Vec<Neighbour>> {
-    let search = Search {
+    let search = FloatSearch {
         isa: cpu.isa(),
         similarity,
         queries,
@@ -62,7 +62,8 @@ const QUERIES: usize = 128;
 /// Rows of the corpus in a tile.
 const ROWS: usize = 64;
 
-struct Search<'a> {
+/// One search by scores in `f32`.
+struct FloatSearch<'a> {
     isa: Supported,
     similarity: Similarity,
     queries: Matrix<'a>,
@@ -72,7 +73,7 @@ struct Search<'a> {
     k: usize,
 }
 
-impl Search<'_> {
+impl FloatSearch<'_> {
     /// The best `k` of the rows `part` for each of `queries`, unordered.
     ///
     /// The queries are the columns of the products. So the corpus is read in place, once for each
@@ -118,7 +119,7 @@ impl Search<'_> {
                 }
                 let similarity = self.similarity;
                 let factors = self.corpus_factors.get(first..first + rows).unwrap_or(&[]);
-                dispatch(isa, Finish { similarity, factors, scores, columns });
+                dispatch(isa, SumsToScores { similarity, factors, scores, columns });
                 // Until the list of each query is full, every row is taken.
                 let taken = best.k.saturating_sub(first - part.start).min(rows);
                 best.take_all(first as u32, &scores[..taken * columns]);
@@ -206,14 +207,14 @@ impl Best<'_> {
 }
 
 /// Turns sums into scores.
-struct Finish<'a> {
+struct SumsToScores<'a> {
     similarity: Similarity,
     factors: &'a [f32],
     scores: &'a mut [f32],
     columns: usize,
 }
 
-impl Kernel for Finish<'_> {
+impl Kernel for SumsToScores<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -105,6 +105,8 @@ impl Update<'_> {
         let values = self.gradients.chunks_mut(STRETCH).zip(self.parameters.chunks_mut(STRETCH));
         for ((gradient, parameter), (first, second)) in values.zip(state) {
             let skips = skips && all_zero::<S>(gradient);
+            // Before the first step the moments are zero by contract; not even touched here, the
+            // pages of embeddings that are never met take no memory.
             if skips && (FIRST || all_zero::<S>(first) && all_zero::<S>(second)) {
                 continue;
             }

@@ -188,7 +188,7 @@ impl Suite {
         line("geglu backward", 5 * broad / 2, &mut || {
             gated_backward(Gate::GeGlu, half.view(), wide.view(), wide_out.view_mut());
         })?;
-        let mask = Dropout { probability: 0.1, key: 1 };
+        let mask = Dropout::new(0.1, 1, 2, 3, 4);
         line("dropout", 2 * broad, &mut || dropout(mask, wide_out.view_mut()))?;
         line("gather", 2 * narrow, &mut || gather(table.view(), &ids, false, y.view_mut()))?;
         line("gather backward", 3 * narrow, &mut || {

@@ -12,13 +12,14 @@
 //! | module | holds |
 //! |---|---|
 //! | `ops` | each operation's documentation, shape assertions and dispatch on the device |
+//! | `peak` | the rate of multiply-adds that no operation on a device can exceed |
 //! | `weight`, `arena`, `buffer`, `indices`, `ragged` | what operations take, on a device |
 //! | `view`, `storage` | handles on matrices, and whose memory the elements are in |
 //! | `device` | which device a handle is on |
 //! | `cpu`, `reference` | the bodies of all operations, once for each kind of device |
 //! | `settings` | what an operation is asked to do: activations, dropout, similarities |
 //! | `workers`, `precision`, `isa` | host threads, rounding, instruction sets |
-//! | `shape` | numbers of elements, checked |
+//! | `shape`, `error` | checked numbers of elements, why a device could not be opened |
 //!
 //! To add a device with memory of its own, implement the functions of `reference` for it, and add a
 //! variant to the device's kind and to the three enums of `storage`; the tests run on every device.

@@ -44,14 +44,21 @@ pub(crate) fn layer_norm_backward(
     let mut scratch = cpu.scratch(rows.div_ceil(BLOCK_ROWS) * 2 * columns);
     let sums = BlockSums::new(rows, 2 * columns, &mut scratch);
     let parallel = rows * columns >= INLINE_ELEMENTS;
-    let operands = ((d_out, x, statistics), (d_x, sums));
-    for_blocks(cpu, parallel, rows, BLOCK_ROWS, operands, |_, (inputs, (d_x, sums))| {
-        let (d_out, x, statistics) = (inputs.0.data, inputs.1.data, inputs.2.data);
-        let (d_x, weight) = (d_x.data, weight.data);
+    let operands = (d_out, x, statistics, d_x, sums);
+    for_blocks(cpu, parallel, rows, BLOCK_ROWS, operands, |_, block| {
+        let (d_out, x, statistics, d_x, sums) = block;
         let (d_weight, d_bias) = sums.into_sums().split_at_mut(columns);
-        let block =
-            LayerNormBackward { d_out, x, weight, statistics, accumulate, d_x, d_weight, d_bias };
-        dispatch(cpu.isa(), block);
+        let backward = LayerNormBackward {
+            d_out: d_out.data,
+            x: x.data,
+            weight: weight.data,
+            statistics: statistics.data,
+            accumulate,
+            d_x: d_x.data,
+            d_weight,
+            d_bias,
+        };
+        dispatch(cpu.isa(), backward);
     });
     let mut targets = [d_weight, d_bias].map(|target| target.map(|target| target.data));
     for sums in scratch.chunks_exact(2 * columns) {

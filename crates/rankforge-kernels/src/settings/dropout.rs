@@ -3,7 +3,7 @@
 ///
 /// Element `i` is kept when `bits(key, i) < round(2^24 (1 - p)) * 2^8`, in integers, so that every
 /// device draws the same mask. `bits` is Wellons' 32-bit hash `triple32` of the lower half of `i`,
-/// keyed by two words that [`Dropout::new`]'s mixer makes of the key and the upper half.
+/// keyed by two words that [`Dropout::new`]'s mixer makes from the key and the upper half.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
     /// In `0..1`: kernels divide by `1 - p`, and count the kept bits from 1.

@@ -3,20 +3,21 @@ use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::{INLINE_ELEMENTS, SharedRows, for_each};
 use crate::cpu::sequences::Sequences;
 use crate::cpu::simd::{Kernel, Simd, dispatch};
-use crate::settings::pooling::Pooling;
+use crate::settings::pooling::{PoolOf, Pooling};
 use std::ops::Range;
+
+/// The settings of pooling, with host memory.
+pub(crate) type Config<'a> = PoolOf<Sequences<'a>, &'a [u32]>;
 
 /// Pools rows of `source`, all of them in order or those that `ids` name.
 pub(crate) fn pool(
     cpu: &Cpu,
-    mode: Pooling,
+    config: Config<'_>,
     source: Matrix<'_>,
     ids: Option<&[u32]>,
-    sequences: Sequences<'_>,
-    skip: Option<&[u32]>,
-    column: usize,
     out: MatrixMut<'_>,
 ) {
+    let Config { mode, sequences, skip, column } = config;
     let width = source.columns;
     let out = SharedRows::new(out);
     let parallel = sequences.tokens() * width >= INLINE_ELEMENTS;
@@ -39,14 +40,12 @@ pub(crate) fn pool(
 
 pub(crate) fn pool_backward(
     cpu: &Cpu,
-    mode: Pooling,
+    config: Config<'_>,
     d_out: Matrix<'_>,
     x: Matrix<'_>,
-    sequences: Sequences<'_>,
-    skip: Option<&[u32]>,
-    column: usize,
     d_x: MatrixMut<'_>,
 ) {
+    let Config { mode, sequences, skip, column } = config;
     let columns = column..column + x.columns;
     let d_x = SharedRows::new(d_x);
     for_each(cpu, x.data.len() >= INLINE_ELEMENTS, sequences.count(), |sequence| {

@@ -1,7 +1,7 @@
 //! Buffers, arenas and devices.
 
 use crate::support::{devices, refusal};
-use rankforge_kernels::ops::{Pooling, Rotary, add, gather, pool};
+use rankforge_kernels::ops::{Pool, Pooling, Rotary, add, gather, pool};
 use rankforge_kernels::{
     Arena, ArenaLayout, Buffer, Device, DeviceError, Indices, Isa, ParameterId, Ragged, View,
     Workers,
@@ -313,7 +313,9 @@ fn indices_on_another_device_are_refused_with_both_names() {
 fn sequences_on_another_device_are_refused_with_both_names() {
     let (cpu, reference) = (&devices()[0], Device::reference().expect("one thread starts"));
     let (x, mut out) = (Buffer::zeros(cpu, 3, 2), Buffer::zeros(cpu, 1, 2));
-    pool(Pooling::Mean, x.view(), &Ragged::new(&reference, [3]), None, 0, out.view_mut());
+    let ragged = Ragged::new(&reference, [3]);
+    let config = Pool { mode: Pooling::Mean, ragged: &ragged, skip: None, column: 0 };
+    pool(&config, x.view(), out.view_mut());
 }
 
 #[test]

@@ -31,8 +31,9 @@
 //! - Letters in `# Shapes`: `B` texts, `T` tokens in the ragged batch, `L` longest text, `H`
 //!   hidden, `A` heads, `D` head dimension, `F` MLP width, `E` embedding dimension, `N` candidates,
 //!   `V` vocabulary.
-//! - `x_backward` takes the output gradient first. Gradients of parameters are always accumulated
-//!   (`+=`); gradients of activations are overwritten unless the docs say otherwise.
+//! - `x_backward` takes the output gradient first, or first in the struct of its inputs. Gradients
+//!   of parameters are always accumulated (`+=`); gradients of activations are overwritten unless
+//!   the docs say otherwise.
 //! - The same inputs give the same bits on one instruction set, whatever the number of threads.
 //! - A shape mismatch is a bug of the caller and panics with both shapes.
 

@@ -3,14 +3,12 @@ use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::{INLINE_ELEMENTS, for_blocks, for_row_blocks};
 use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
-use crate::settings::norm::SMALLEST_NORM;
+use crate::settings::norm::{LayerNormBackward, LayerNormOf, SMALLEST_NORM};
 
 pub(crate) fn layer_norm(
     cpu: &Cpu,
+    norm: LayerNormOf<Matrix<'_>>,
     x: Matrix<'_>,
-    weight: Matrix<'_>,
-    bias: Option<Matrix<'_>>,
-    epsilon: f32,
     out: MatrixMut<'_>,
     statistics: MatrixMut<'_>,
 ) {
@@ -18,6 +16,7 @@ pub(crate) fn layer_norm(
     if columns == 0 {
         return;
     }
+    let LayerNormOf { weight, bias, epsilon } = norm;
     let (weight, bias) = (weight.data, bias.map(|bias| bias.data));
     let operands = (x, out, statistics);
     for_row_blocks(cpu, rows, columns, operands, |_, (x, out, statistics)| {
@@ -28,15 +27,13 @@ pub(crate) fn layer_norm(
 
 pub(crate) fn layer_norm_backward(
     cpu: &Cpu,
-    d_out: Matrix<'_>,
-    x: Matrix<'_>,
-    weight: Matrix<'_>,
-    statistics: Matrix<'_>,
+    inputs: LayerNormBackward<Matrix<'_>>,
     accumulate: bool,
     d_x: MatrixMut<'_>,
     d_weight: Option<MatrixMut<'_>>,
     d_bias: Option<MatrixMut<'_>>,
 ) {
+    let LayerNormBackward { d_out, x, weight, statistics } = inputs;
     let (rows, columns) = (x.rows, x.columns);
     if columns == 0 {
         return;
@@ -48,7 +45,7 @@ pub(crate) fn layer_norm_backward(
     for_blocks(cpu, parallel, rows, BLOCK_ROWS, operands, |_, block| {
         let (d_out, x, statistics, d_x, sums) = block;
         let (d_weight, d_bias) = sums.into_sums().split_at_mut(columns);
-        let backward = LayerNormBackward {
+        let backward = BackwardBlock {
             d_out: d_out.data,
             x: x.data,
             weight: weight.data,
@@ -130,7 +127,8 @@ impl Kernel for LayerNorm<'_> {
     }
 }
 
-struct LayerNormBackward<'a> {
+/// The gradients of a block of rows.
+struct BackwardBlock<'a> {
     d_out: &'a [f32],
     x: &'a [f32],
     weight: &'a [f32],
@@ -142,7 +140,7 @@ struct LayerNormBackward<'a> {
     d_bias: &'a mut [f32],
 }
 
-impl Kernel for LayerNormBackward<'_> {
+impl Kernel for BackwardBlock<'_> {
     type Output = ();
 
     #[inline(always)]

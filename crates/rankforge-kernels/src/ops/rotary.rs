@@ -2,6 +2,7 @@ use crate::buffer::Buffer;
 use crate::device::{Device, Kind};
 use crate::indices::Indices;
 use crate::ragged::Ragged;
+use crate::settings::rotary::RotationOf;
 use crate::shape::elements;
 use crate::view::ViewMut;
 use crate::{cpu, reference};
@@ -110,14 +111,16 @@ fn rotate(
     match device.kind() {
         Kind::Cpu(cpu) => {
             let (table, tokens) = (table.host(device), tokens.map(|values| values.host(device)));
-            let sequences = ragged.host(device);
-            cpu::rotary::rotate(cpu, table, sequences, tokens, heads, back, x.host(device));
+            let rotation =
+                RotationOf { table, sequences: ragged.host(device), tokens, heads, back };
+            cpu::rotary::rotate(cpu, rotation, x.host(device));
         }
         Kind::Reference(_) => {
             let table = table.reference(device);
             let tokens = tokens.map(|tokens| tokens.reference(device));
-            let (sequences, x) = (ragged.reference(device), x.reference(device));
-            reference::rotary::rotate(table, sequences, tokens, heads, back, x);
+            let rotation =
+                RotationOf { table, sequences: ragged.reference(device), tokens, heads, back };
+            reference::rotary::rotate(rotation, x.reference(device));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::buffer::Buffer;
 use crate::device::Kind;
-use crate::settings::similarity::{Neighbour, Similarity};
+use crate::settings::similarity::{Neighbour, SearchOf, Similarity};
 use crate::view::View;
 use crate::{cpu, reference};
 
@@ -121,12 +121,13 @@ impl<'a> Corpus<'a> {
         let device = rows.device();
         match (device.kind(), &self.prepared) {
             (Kind::Cpu(cpu), PreparedRows::Cpu(prepared)) => {
-                let (queries, rows) = (queries.host(device), rows.host(device));
-                cpu::top_k::search(cpu, prepared, similarity, queries, rows, k, done)
+                let (queries, corpus) = (queries.host(device), rows.host(device));
+                let search = SearchOf { similarity, queries, corpus, k };
+                cpu::top_k::search(cpu, prepared, search, done)
             }
             _ => {
-                let (queries, rows) = (queries.reference(device), rows.reference(device));
-                reference::top_k::search(similarity, queries, rows, k, done)
+                let (queries, corpus) = (queries.reference(device), rows.reference(device));
+                reference::top_k::search(SearchOf { similarity, queries, corpus, k }, done)
             }
         }
     }

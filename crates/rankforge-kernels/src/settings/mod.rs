@@ -10,5 +10,6 @@ pub(crate) mod linear;
 pub(crate) mod norm;
 pub(crate) mod optimizer;
 pub(crate) mod pooling;
+pub(crate) mod rotary;
 pub(crate) mod similarity;
 pub(crate) mod zeros;

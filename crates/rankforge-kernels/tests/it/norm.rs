@@ -2,7 +2,9 @@ use crate::support::{
     AWKWARD, EPS, assert_close, assert_same_bits_for_any_threads, central_difference, devices,
     random, wide,
 };
-use rankforge_kernels::ops::{layer_norm, layer_norm_backward, normalize, normalize_backward};
+use rankforge_kernels::ops::{
+    LayerNormBackward, layer_norm, layer_norm_backward, normalize, normalize_backward,
+};
 use rankforge_kernels::{Buffer, Device};
 
 const EPSILON: f32 = 1e-5;
@@ -135,11 +137,14 @@ fn run_backward(
     // Ones to add to: parameter gradients are accumulated.
     let mut d_weight = Buffer::upload(device, 1, columns, &vec![1.0; columns]);
     let mut d_bias = Buffer::upload(device, 1, columns, &vec![1.0; columns]);
+    let inputs = LayerNormBackward {
+        d_out: d_out.view(),
+        x: x.view(),
+        weight: weight.view(),
+        statistics: statistics.view(),
+    };
     layer_norm_backward(
-        d_out.view(),
-        x.view(),
-        weight.view(),
-        statistics.view(),
+        inputs,
         before.is_some(),
         d_x.view_mut(),
         Some(d_weight.view_mut()),
@@ -196,11 +201,14 @@ fn gradients_that_are_left_out_change_nothing_else() {
             let mut d_x = Buffer::zeros(device, rows, columns);
             let mut d_weight = Buffer::upload(device, 1, columns, &vec![1.0; columns]);
             let mut d_bias = Buffer::upload(device, 1, columns, &vec![1.0; columns]);
+            let inputs = LayerNormBackward {
+                d_out: d_out.view(),
+                x: x_buffer.view(),
+                weight: weight.view(),
+                statistics: statistics.view(),
+            };
             layer_norm_backward(
-                d_out.view(),
-                x_buffer.view(),
-                weight.view(),
-                statistics.view(),
+                inputs,
                 false,
                 d_x.view_mut(),
                 with_weight.then_some(d_weight.view_mut()),

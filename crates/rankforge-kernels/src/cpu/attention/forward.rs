@@ -3,7 +3,7 @@ use crate::cpu::attention::head::{Head, KEYS};
 use crate::cpu::attention::operands::{Words, write_rows};
 use crate::cpu::attention::parts::{Address, Part, Parts};
 use crate::cpu::attention::rows::SoftmaxTile;
-use crate::cpu::matmul::small::{Left, PANEL, Shape, padded};
+use crate::cpu::matmul::small::{Left, Out, PANEL, Shape, padded};
 use crate::cpu::matrix::Matrix;
 use crate::cpu::memory::Aligned;
 use crate::cpu::parallel::SharedRows;
@@ -134,7 +134,7 @@ impl<'s> ForwardWork<'s> {
         let shape = Shape { rows: queries.len(), columns: padded(keys.len()), inner: dim };
         let left = Left::rows(self.queries, words.along_width());
         let right = words.panels_from(self.keys, keys.start);
-        words.multiply(shape, left, right, false, self.scores, stride);
+        words.multiply(shape, left, right, Out::write(self.scores, stride));
         let softmax = SoftmaxTile {
             head,
             format: words.format,
@@ -152,6 +152,7 @@ impl<'s> ForwardWork<'s> {
         let shape = Shape { rows: queries.len(), columns: padded(dim), inner: keys.len() };
         let left = Left::rows(self.scores, stride);
         let right = words.down_from(self.values, keys.start);
-        words.multiply(shape, left, right, seen_any, self.mixed, padded(dim));
+        let out = Out { data: self.mixed, stride: padded(dim), accumulate: seen_any };
+        words.multiply(shape, left, right, out);
     }
 }

@@ -20,7 +20,7 @@ pub(crate) use exact::pairwise_similarity;
 
 use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::Matrix;
-use crate::settings::similarity::{Neighbour, Similarity};
+use crate::settings::similarity::{Neighbour, SearchOf, Similarity};
 
 /// Which search it will be, and what it computes from the rows beforehand.
 pub(crate) enum PreparedSearch {
@@ -39,23 +39,16 @@ impl PreparedSearch {
     }
 }
 
-/// The `k` best rows of `corpus` for each query; `k` is at least 1 and at most all rows.
+/// The `k` best rows of the corpus for each query.
 pub(crate) fn search(
     cpu: &Cpu,
     prepared: &PreparedSearch,
-    similarity: Similarity,
-    queries: Matrix<'_>,
-    corpus: Matrix<'_>,
-    k: usize,
+    search: SearchOf<Matrix<'_>>,
     done: &(dyn Fn(usize) + Sync),
 ) -> Vec<Vec<Neighbour>> {
     match prepared {
-        PreparedSearch::Scan(prepared) => {
-            scan::search(cpu, prepared, similarity, queries, corpus, k, done)
-        }
+        PreparedSearch::Scan(prepared) => scan::search(cpu, prepared, search, done),
         #[cfg(target_arch = "x86_64")]
-        PreparedSearch::Propose(prepared) => {
-            propose::search(cpu, prepared, similarity, queries, corpus, k, done)
-        }
+        PreparedSearch::Propose(prepared) => propose::search(cpu, prepared, search, done),
     }
 }

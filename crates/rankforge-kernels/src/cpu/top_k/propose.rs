@@ -12,7 +12,7 @@ use crate::cpu::top_k::vnni::{
 };
 use crate::isa::Supported;
 use crate::settings::norm::LEAST_NORM;
-use crate::settings::similarity::{Neighbour, Similarity};
+use crate::settings::similarity::{Neighbour, SearchOf, Similarity};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -20,12 +20,10 @@ use std::ops::Range;
 pub(super) fn search(
     cpu: &Cpu,
     prepared: &RoundedCorpus,
-    similarity: Similarity,
-    queries: Matrix<'_>,
-    corpus: Matrix<'_>,
-    k: usize,
+    search: SearchOf<Matrix<'_>>,
     done: &(dyn Fn(usize) + Sync),
 ) -> Vec<Vec<Neighbour>> {
+    let SearchOf { similarity, queries, corpus, k } = search;
     let search = ByteSearch { isa: cpu.isa(), similarity, queries, corpus, k, prepared };
     by_blocks(cpu, queries, corpus, (BLOCK, TILE), done, |queries, parts| {
         let scan = |part| search.scan(queries.clone(), part);

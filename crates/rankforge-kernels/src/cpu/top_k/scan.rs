@@ -3,7 +3,7 @@
 use crate::cpu::machine::Cpu;
 use crate::cpu::matmul::block::{AbsoluteDifference, Multiply, SquaredDifference};
 use crate::cpu::matmul::small::{
-    Left, PANEL, Right, Shape, padded, small_product, transpose_to_panels,
+    Left, Out, PANEL, Right, Shape, padded, small_product, transpose_to_panels,
 };
 use crate::cpu::matrix::Matrix;
 use crate::cpu::memory::Aligned;
@@ -11,7 +11,7 @@ use crate::cpu::simd::{Kernel, Simd, dispatch};
 use crate::cpu::top_k::blocks::{by_blocks, prune};
 use crate::cpu::top_k::exact::{by_rows, norm};
 use crate::isa::Supported;
-use crate::settings::similarity::{Neighbour, Similarity, nearer_first};
+use crate::settings::similarity::{Neighbour, SearchOf, Similarity, nearer_first};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -36,12 +36,10 @@ impl ReciprocalNorms {
 pub(super) fn search(
     cpu: &Cpu,
     prepared: &ReciprocalNorms,
-    similarity: Similarity,
-    queries: Matrix<'_>,
-    corpus: Matrix<'_>,
-    k: usize,
+    search: SearchOf<Matrix<'_>>,
     done: &(dyn Fn(usize) + Sync),
 ) -> Vec<Vec<Neighbour>> {
+    let SearchOf { similarity, queries, corpus, k } = search;
     let search = FloatSearch {
         isa: cpu.isa(),
         similarity,
@@ -102,19 +100,16 @@ impl FloatSearch<'_> {
                 let left = Left::rows(&self.corpus.data[first * inner..], inner);
                 let right = Right::panels(panels, inner);
                 let scores = &mut scores[..rows * columns];
+                let out = Out::write(scores, columns);
                 match self.similarity {
                     Similarity::Cosine | Similarity::Dot => {
-                        small_product::<Multiply>(isa, shape, left, right, false, scores, columns);
+                        small_product::<Multiply>(isa, shape, left, right, out);
                     }
                     Similarity::Euclidean => {
-                        small_product::<SquaredDifference>(
-                            isa, shape, left, right, false, scores, columns,
-                        );
+                        small_product::<SquaredDifference>(isa, shape, left, right, out);
                     }
                     Similarity::Manhattan => {
-                        small_product::<AbsoluteDifference>(
-                            isa, shape, left, right, false, scores, columns,
-                        );
+                        small_product::<AbsoluteDifference>(isa, shape, left, right, out);
                     }
                 }
                 let similarity = self.similarity;

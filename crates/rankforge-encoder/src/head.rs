@@ -3,7 +3,7 @@ use crate::layers::{LinearBackward, NormBackward};
 use crate::outputs::Outputs;
 use crate::pass::{HEAD, Pass};
 use crate::stages::HeadStage;
-use rankforge_kernels::ops::{self, Epilogue, Pooling, Store};
+use rankforge_kernels::ops::{self, Epilogue, Pool, Pooling, Store};
 use rankforge_kernels::{Arena, Buffer, Device, View};
 
 /// Activations of the head, `B` rows in every stage: too small to share memory between stages.
@@ -107,8 +107,8 @@ pub(crate) fn backward(
             let skip = prompt.filter(|_| *skip_prompt);
             for (place, &mode) in modes.iter().enumerate() {
                 let column = place * hidden.columns();
-                let d_hidden = d_hidden.view_mut();
-                ops::pool_backward(mode, d_output, hidden, ragged, skip, column, d_hidden);
+                let config = Pool { mode, ragged, skip, column };
+                ops::pool_backward(&config, d_output, hidden, d_hidden.view_mut());
             }
             return;
         }
@@ -132,11 +132,11 @@ fn pool_forward(
     let width = rows.columns();
     let output = saved.output.reshape(pass.batch.ragged.sequences(), modes.len() * width);
     for (column, &mode) in (0..).step_by(width.max(1)).zip(modes) {
+        let config = Pool { mode, ragged, skip, column };
         match input {
-            PoolSource::Hidden(x) => ops::pool(mode, x, ragged, skip, column, output.view_mut()),
+            PoolSource::Hidden(x) => ops::pool(&config, x, output.view_mut()),
             PoolSource::Table(table) => {
-                let ids = &pass.batch.ids;
-                ops::pool_embeddings(mode, table, ids, ragged, skip, column, output.view_mut());
+                ops::pool_embeddings(&config, table, &pass.batch.ids, output.view_mut());
             }
         }
     }

@@ -2,7 +2,9 @@
 
 use crate::adapter::Adapter;
 use crate::arithmetic::Arithmetic;
-use rankforge_kernels::ops::{self, Dropout, Epilogue, InputGradient, Store, WeightGradient};
+use rankforge_kernels::ops::{
+    self, Dropout, Epilogue, InputGradient, LayerNormBackward, Store, WeightGradient,
+};
 use rankforge_kernels::{Arena, ArenaLayout, Buffer, ParameterId, Precision, View, ViewMut};
 use std::ops::Range;
 
@@ -227,7 +229,8 @@ impl Norm {
             (None, Some(bias)) => (None, Some(gradients.view_mut(bias))),
             (None, None) => (None, None),
         };
-        ops::layer_norm_backward(d_out, x, weight, statistics, accumulate, d_x, d_weight, d_bias);
+        let inputs = LayerNormBackward { d_out, x, weight, statistics };
+        ops::layer_norm_backward(inputs, accumulate, d_x, d_weight, d_bias);
     }
 }
 

@@ -7,7 +7,9 @@
 //! second of calls.
 #![expect(clippy::disallowed_methods, reason = "a program that measures time and prints")]
 
-use rankforge_kernels::ops::{Attention, Dropout, Qkv, attention, attention_backward};
+use rankforge_kernels::ops::{
+    Attention, AttentionBackward, Dropout, Qkv, attention, attention_backward,
+};
 use rankforge_kernels::{Buffer, Device, Isa, Precision, Ragged, Workers};
 use std::error::Error;
 use std::io::Write;
@@ -101,16 +103,10 @@ fn rates(
         attention(&config, Qkv::Together(qkv.view()), context.view_mut(), sums.view_mut())
     });
     let backward = seconds(|| {
-        let (context, sums) = (context.view(), sums.view());
-        attention_backward(
-            &config,
-            d_out.view(),
-            Qkv::Together(qkv.view()),
-            context,
-            sums,
-            Qkv::Together(d_qkv.view_mut()),
-            None,
-        );
+        let (qkv, d_qkv) = (Qkv::Together(qkv.view()), Qkv::Together(d_qkv.view_mut()));
+        let (d_out, out, log_sum_exp) = (d_out.view(), context.view(), sums.view());
+        let inputs = AttentionBackward { d_out, qkv, out, log_sum_exp };
+        attention_backward(&config, inputs, d_qkv, None);
     });
     let reach = |query: usize| match window {
         Some(window) => query.min(window) + 1 + (length - 1 - query).min(window),

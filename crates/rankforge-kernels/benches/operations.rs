@@ -8,9 +8,9 @@
 #![expect(clippy::disallowed_methods, reason = "a program that measures time and prints")]
 
 use rankforge_kernels::ops::{
-    Activation, AdamW, Dropout, Epilogue, Gate, InputGradient, Store, WeightGradient,
-    activate_backward, adamw, add, dropout, gated, gated_backward, gather, gather_backward,
-    layer_norm, layer_norm_backward, linear, linear_backward, sum_of_squares,
+    Activation, AdamW, Dropout, Epilogue, Gate, InputGradient, LayerNormBackward, Store,
+    WeightGradient, activate_backward, adamw, add, dropout, gated, gated_backward, gather,
+    gather_backward, layer_norm, layer_norm_backward, linear, linear_backward, sum_of_squares,
 };
 use rankforge_kernels::{Arithmetic, Buffer, Device, Indices, Isa, Precision, Workers, peak};
 use std::error::Error;
@@ -168,18 +168,10 @@ impl Suite {
             layer_norm(x.view(), weight.view(), None, 1e-5, y.view_mut(), statistics.view_mut());
         })?;
         line("layer norm backward", 3 * narrow, &mut || {
-            let (d_x, d_weight) = (y.view_mut(), d_weight.view_mut());
             let (d_out, x) = (d_out.view(), x.view());
-            layer_norm_backward(
-                d_out,
-                x,
-                weight.view(),
-                statistics.view(),
-                false,
-                d_x,
-                Some(d_weight),
-                None,
-            );
+            let (weight, statistics) = (weight.view(), statistics.view());
+            let inputs = LayerNormBackward { d_out, x, weight, statistics };
+            layer_norm_backward(inputs, false, y.view_mut(), Some(d_weight.view_mut()), None);
         })?;
         line("gelu backward", 3 * broad, &mut || {
             activate_backward(Activation::Gelu, d_wide.view(), wide.view(), wide_out.view_mut());
@@ -188,7 +180,7 @@ impl Suite {
         line("geglu backward", 5 * broad / 2, &mut || {
             gated_backward(Gate::GeGlu, half.view(), wide.view(), wide_out.view_mut());
         })?;
-        let mask = Dropout { probability: 0.1, key: 1 };
+        let mask = Dropout::new(0.1, 1, 2, 3, 4);
         line("dropout", 2 * broad, &mut || dropout(mask, wide_out.view_mut()))?;
         line("gather", 2 * narrow, &mut || gather(table.view(), &ids, false, y.view_mut()))?;
         line("gather backward", 3 * narrow, &mut || {

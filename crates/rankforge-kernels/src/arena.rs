@@ -1,4 +1,5 @@
 use crate::device::Device;
+use crate::shape::elements;
 use crate::storage::{PlaceMut, Storage};
 use crate::view::{View, ViewMut};
 use std::ops::Range;
@@ -24,7 +25,7 @@ pub struct ArenaEntry {
 impl ArenaEntry {
     /// Number of elements, whether the arena holds memory for them or not.
     pub fn len(&self) -> usize {
-        self.rows * self.columns
+        elements(self.rows, self.columns)
     }
 
     /// Whether the matrix has no element.
@@ -49,12 +50,14 @@ impl ArenaLayout {
     /// Adds a matrix at the end.
     ///
     /// # Panics
-    /// When the name is taken.
+    /// When the name is taken, or the arena would have more elements than memory can hold.
+    #[track_caller]
     pub fn push(&mut self, name: impl Into<String>, rows: usize, columns: usize) -> ParameterId {
         let name = name.into();
         assert!(self.find(&name).is_none(), "two arena entries are named {name}");
+        let len = elements(1, self.len + elements(rows, columns));
         self.entries.push(ArenaEntry { name, rows, columns, offset: Some(self.len) });
-        self.len += rows * columns;
+        self.len = len;
         ParameterId(self.entries.len() - 1)
     }
 

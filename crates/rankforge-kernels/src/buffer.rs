@@ -1,4 +1,5 @@
 use crate::device::Device;
+use crate::shape::elements;
 use crate::storage::Storage;
 use crate::view::{View, ViewMut};
 
@@ -16,8 +17,12 @@ pub struct Buffer {
 
 impl Buffer {
     /// A matrix of zeros.
+    ///
+    /// # Panics
+    /// When the shape has more elements than memory can hold.
+    #[track_caller]
     pub fn zeros(device: &Device, rows: usize, columns: usize) -> Buffer {
-        let storage = Storage::zeros(device, rows * columns);
+        let storage = Storage::zeros(device, elements(rows, columns));
         Buffer { device: device.clone(), rows, columns, storage }
     }
 
@@ -30,6 +35,7 @@ impl Buffer {
     ///
     /// # Panics
     /// When `values` does not hold `rows * columns` elements.
+    #[track_caller]
     pub fn upload(device: &Device, rows: usize, columns: usize, values: &[f32]) -> Buffer {
         let mut buffer = Buffer::zeros(device, rows, columns);
         buffer.view_mut().write(values);
@@ -40,15 +46,21 @@ impl Buffer {
     ///
     /// # Panics
     /// When `values` does not hold `rows * columns` elements.
+    #[track_caller]
     pub fn from_vec(device: &Device, rows: usize, columns: usize, values: Vec<f32>) -> Buffer {
-        assert_eq!(values.len(), rows * columns, "{rows} x {columns} of {} elements", values.len());
+        let length = values.len();
+        assert_eq!(length, elements(rows, columns), "{rows} x {columns} of {length} elements");
         let storage = Storage::from_vec(device, values);
         Buffer { device: device.clone(), rows, columns, storage }
     }
 
     /// Gives the matrix a new shape; the contents are unspecified afterwards.
+    ///
+    /// # Panics
+    /// When the shape has more elements than memory can hold.
+    #[track_caller]
     pub fn reshape(&mut self, rows: usize, columns: usize) -> &mut Buffer {
-        let length = rows * columns;
+        let length = elements(rows, columns);
         if self.storage.len() < length {
             self.storage = Storage::zeros(&self.device, 0); // freed before more is allocated
             // Half as many again, for somewhat larger batches to come.

@@ -80,6 +80,15 @@ impl Device {
         }
     }
 
+    /// Whether the device computes on memory of the host, so that a
+    /// [`View::borrowed`](crate::View::borrowed) needs no copy: true on the CPU.
+    pub fn shares_host_memory(&self) -> bool {
+        match &self.0 {
+            Kind::Cpu(_) => true,
+            Kind::Reference(_) => false,
+        }
+    }
+
     /// How this device computes matrix products of a precision, for people to read.
     pub fn product_path(&self, precision: Precision) -> String {
         match &self.0 {

@@ -19,11 +19,14 @@ pub struct Ragged {
 
 impl Ragged {
     /// From the length of each sequence; lengths may be zero.
+    ///
+    /// # Panics
+    /// When the lengths together exceed `usize::MAX`.
     pub fn new(device: &Device, lengths: impl IntoIterator<Item = usize>) -> Ragged {
         let mut cu_seqlens = vec![0];
         let mut total = 0;
         for length in lengths {
-            total += length;
+            total = usize::checked_add(total, length).expect("as many tokens as can be counted");
             cu_seqlens.push(total);
         }
         let copy = match device.kind() {

@@ -2,6 +2,7 @@ use crate::cpu::fill;
 use crate::cpu::matrix as cpu;
 use crate::device::{Device, Kind};
 use crate::reference::matrix as reference;
+use crate::shape::elements;
 use crate::storage::{Place, PlaceMut};
 use std::fmt;
 use std::ops::Range;
@@ -19,8 +20,43 @@ impl<'a> View<'a> {
     #[track_caller]
     pub(crate) fn new(device: &'a Device, rows: usize, columns: usize, place: Place<'a>) -> Self {
         let length = place.len();
-        assert_eq!(length, rows * columns, "{rows} x {columns} view of {length} elements");
+        assert_eq!(length, elements(rows, columns), "{rows} x {columns} view of {length} elements");
         View { device, rows, columns, place }
+    }
+
+    /// `values` of the host, row-major, as a matrix on `device`, without a copy: a slice, or a file
+    /// that is mapped into memory.
+    ///
+    /// On a device with memory of its own, copy them with
+    /// [`Buffer::upload`](crate::Buffer::upload); [`Device::shares_host_memory`] says which it is.
+    ///
+    /// # Panics
+    /// When `values` does not hold `rows * columns` elements, or the device does not compute on
+    /// memory of the host.
+    ///
+    /// # Examples
+    /// ```
+    /// use rankforge_kernels::{Buffer, Device, View, ops};
+    ///
+    /// let device = Device::cpu(Some(1))?;
+    /// let values = [1.0, 2.0, 3.0, 4.0];
+    /// let mut out = Buffer::zeros(&device, 2, 2);
+    /// ops::add(View::borrowed(&device, 2, 2, &values), out.view_mut());
+    /// assert_eq!(out.view().to_vec(), values);
+    /// # Ok::<(), rankforge_kernels::DeviceError>(())
+    /// ```
+    #[track_caller]
+    pub fn borrowed(
+        device: &'a Device,
+        rows: usize,
+        columns: usize,
+        values: &'a [f32],
+    ) -> View<'a> {
+        assert!(
+            device.shares_host_memory(),
+            "{device:?} cannot borrow the {rows} x {columns} matrix of the host: upload it"
+        );
+        View::new(device, rows, columns, Place::Host(values))
     }
 
     /// The matrix as CPU kernels take it, for an operation on `device`.
@@ -72,8 +108,13 @@ impl<'a> View<'a> {
     ///
     /// # Panics
     /// When `range` is out of bounds.
+    #[track_caller]
     pub fn slice_rows(&self, range: Range<usize>) -> View<'a> {
-        assert!(range.end <= self.rows, "rows {range:?} of a matrix of {}", self.rows);
+        assert!(
+            range.start <= range.end && range.end <= self.rows,
+            "rows {range:?} of a matrix of {}",
+            self.rows
+        );
         let place = self.place.part(range.start * self.columns..range.end * self.columns);
         View::new(self.device, range.len(), self.columns, place)
     }
@@ -82,6 +123,7 @@ impl<'a> View<'a> {
     ///
     /// # Panics
     /// When the shape has another number of elements.
+    #[track_caller]
     pub fn with_shape(&self, rows: usize, columns: usize) -> View<'a> {
         View::new(self.device, rows, columns, self.place)
     }
@@ -123,6 +165,7 @@ pub struct ViewMut<'a> {
 }
 
 impl<'a> ViewMut<'a> {
+    #[track_caller]
     pub(crate) fn new(
         device: &'a Device,
         rows: usize,
@@ -130,7 +173,7 @@ impl<'a> ViewMut<'a> {
         place: PlaceMut<'a>,
     ) -> Self {
         let length = place.len();
-        assert_eq!(length, rows * columns, "{rows} x {columns} view of {length} elements");
+        assert_eq!(length, elements(rows, columns), "{rows} x {columns} view of {length} elements");
         ViewMut { device, rows, columns, place }
     }
 
@@ -189,8 +232,13 @@ impl<'a> ViewMut<'a> {
     ///
     /// # Panics
     /// When `range` is out of bounds.
+    #[track_caller]
     pub fn slice_rows(self, range: Range<usize>) -> ViewMut<'a> {
-        assert!(range.end <= self.rows, "rows {range:?} of a matrix of {}", self.rows);
+        assert!(
+            range.start <= range.end && range.end <= self.rows,
+            "rows {range:?} of a matrix of {}",
+            self.rows
+        );
         let place = self.place.part(range.start * self.columns..range.end * self.columns);
         ViewMut::new(self.device, range.len(), self.columns, place)
     }
@@ -199,6 +247,7 @@ impl<'a> ViewMut<'a> {
     ///
     /// # Panics
     /// When the shape has another number of elements.
+    #[track_caller]
     pub fn with_shape(self, rows: usize, columns: usize) -> ViewMut<'a> {
         ViewMut::new(self.device, rows, columns, self.place)
     }

@@ -1,8 +1,10 @@
-use crate::cpu::linear as cpu;
 use crate::cpu::matmul::{Operand, PackedPanels};
+use crate::cpu::matrix as cpu;
 use crate::device::{Device, Kind};
 use crate::precision::Precision;
-use crate::reference::linear as reference;
+use crate::reference::linear::RoundedWeight;
+use crate::reference::matrix as reference;
+use crate::settings::linear::WeightOf;
 use crate::view::View;
 use std::fmt;
 
@@ -35,28 +37,43 @@ impl<'a> Weight<'a> {
     }
 
     /// The weight as CPU kernels take it, for an operation on `device`.
-    pub(crate) fn host(self, device: &Device) -> cpu::Weight<'a> {
+    #[track_caller]
+    pub(crate) fn host(self, device: &Device) -> WeightOf<cpu::Matrix<'a>, &'a PackedPanels> {
         match self {
-            Weight::View(view) => cpu::Weight::Matrix(view.host(device)),
+            Weight::View(view) => WeightOf::Matrix(view.host(device)),
             Weight::Packed(packed) => match &packed.packed {
-                Packed::Cpu(panels) => cpu::Weight::Packed(panels),
-                Packed::Reference(_) => {
-                    panic!("{packed:?} as the weight of a product on {device:?}")
+                // Panels are as wide as the instruction set's vectors.
+                PackedFor::Cpu(panels) if packed.device.isa() == device.isa() => {
+                    WeightOf::Packed(panels)
                 }
+                _ => packed_elsewhere(packed, device),
             },
         }
     }
 
     /// The weight as the reference device takes it, for an operation on `device`.
-    pub(crate) fn reference(self, device: &Device) -> reference::Weight<'a> {
+    #[track_caller]
+    pub(crate) fn reference(
+        self,
+        device: &Device,
+    ) -> WeightOf<reference::Matrix<'a>, &'a RoundedWeight> {
         match self {
-            Weight::View(view) => reference::Weight::Matrix(view.reference(device)),
+            Weight::View(view) => WeightOf::Matrix(view.reference(device)),
             Weight::Packed(packed) => match &packed.packed {
-                Packed::Reference(rounded) => reference::Weight::Rounded(rounded),
-                Packed::Cpu(_) => panic!("{packed:?} as the weight of a product on {device:?}"),
+                PackedFor::Reference(rounded) if packed.device.same(device) => {
+                    WeightOf::Packed(rounded)
+                }
+                _ => packed_elsewhere(packed, device),
             },
         }
     }
+}
+
+/// `packed` as the weight of a product on `device`, which cannot read it.
+#[cold]
+#[track_caller]
+fn packed_elsewhere(packed: &PackedWeight, device: &Device) -> ! {
+    panic!("{packed:?} as the weight of a product on {device:?}")
 }
 
 impl<'a> From<View<'a>> for Weight<'a> {
@@ -86,14 +103,14 @@ pub struct PackedWeight {
     precision: Precision,
     rows: usize,
     columns: usize,
-    packed: Packed,
+    packed: PackedFor,
 }
 
 /// A weight as a device packs it.
 #[derive(Clone)]
-enum Packed {
+enum PackedFor {
     Cpu(PackedPanels),
-    Reference(reference::Rounded),
+    Reference(RoundedWeight),
 }
 
 impl PackedWeight {
@@ -104,16 +121,17 @@ impl PackedWeight {
             Kind::Cpu(cpu) => {
                 let data = weight.host(device).data;
                 let operand = Operand { data, row_stride: columns, depth_stride: 1 };
-                Packed::Cpu(PackedPanels::pack(cpu, operand, rows, columns, precision))
+                PackedFor::Cpu(PackedPanels::pack(cpu, operand, rows, columns, precision))
             }
             Kind::Reference(_) => {
-                Packed::Reference(reference::Rounded::of(weight.reference(device), precision))
+                PackedFor::Reference(RoundedWeight::of(weight.reference(device), precision))
             }
         };
         PackedWeight { device: device.clone(), precision, rows, columns, packed }
     }
 
-    /// The device it was packed on and for.
+    /// The device it was packed on. Products on it take the weight; CPU devices with the same
+    /// instruction set do too.
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -136,8 +154,8 @@ impl PackedWeight {
     /// Bytes of memory that it takes.
     pub fn size_in_bytes(&self) -> usize {
         match &self.packed {
-            Packed::Cpu(panels) => panels.size_in_bytes(),
-            Packed::Reference(rounded) => rounded.size_in_bytes(),
+            PackedFor::Cpu(panels) => panels.size_in_bytes(),
+            PackedFor::Reference(rounded) => rounded.size_in_bytes(),
         }
     }
 }

@@ -5,7 +5,9 @@ use crate::config::Positions;
 use crate::layers::{LinearBackward, NormBackward, dropped};
 use crate::pass::{Pass, Readout, Site, place};
 use crate::workspace::{BlockActivations, EncoderGradients};
-use rankforge_kernels::ops::{self, Attention, Epilogue, Qkv, RelativeBias, Store};
+use rankforge_kernels::ops::{
+    self, Attention, AttentionBackward, Epilogue, Qkv, RelativeBias, Store,
+};
 use rankforge_kernels::{Arena, Indices, View};
 
 /// `attended = input + dropout(W attention(norm(input)))`, where `norm` is the layer norm before
@@ -168,7 +170,8 @@ fn attend_backward(
     let table = pass.transformer.relative_bias.filter(|&table| gradients.has(table));
     let d_bias = table.map(|table| gradients.view_mut(table));
     let d_out = d_context.view();
-    ops::attention_backward(&attention, d_out, qkv, context, log_sum_exp, d_all, d_bias);
+    let inputs = AttentionBackward { d_out, qkv, out: context, log_sum_exp };
+    ops::attention_backward(&attention, inputs, d_all, d_bias);
 
     let (store, d_x) = match normed {
         true => (Store::Write, other.reshape(tokens, h)),

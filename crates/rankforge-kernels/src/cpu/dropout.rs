@@ -68,11 +68,11 @@ pub(crate) struct Mask {
 impl Mask {
     /// The mask of `dropout`.
     pub(crate) fn of(dropout: Dropout) -> Mask {
-        let keep = 1.0 - f64::from(dropout.probability);
+        let keep = 1.0 - f64::from(dropout.probability());
         Mask {
-            key: dropout.key,
+            key: dropout.key(),
             high: 0,
-            words: words(dropout.key, 0),
+            words: words(dropout.key(), 0),
             bound: ((keep * f64::from(1 << 24)).round() as u64 * 256 - 1) as u32,
             factor: (1.0 / keep) as f32,
         }

@@ -4,27 +4,20 @@ use crate::cpu::machine::Cpu;
 use crate::cpu::matmul::{Operand, PackedPanels, Product, product, product_with_packed};
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::SharedRows;
-use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, prefetch_numbers, store_up_to};
+use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, prefetch_elements, store_up_to};
 use crate::precision::Precision;
 use crate::settings::activation::Activation;
-use crate::settings::linear::EpilogueOf;
+use crate::settings::linear::{EpilogueOf, WeightOf};
 use std::ops::Range;
 
 pub(crate) use backward::linear_backward;
 
 mod backward;
 
-/// The weight of a product: a matrix, or panels packed before.
-#[derive(Clone, Copy)]
-pub(crate) enum Weight<'a> {
-    Matrix(Matrix<'a>),
-    Packed(&'a PackedPanels),
-}
-
 pub(crate) fn linear(
     cpu: &Cpu,
     x: Matrix<'_>,
-    weight: Weight<'_>,
+    weight: WeightOf<Matrix<'_>, &PackedPanels>,
     precision: Precision,
     epilogue: EpilogueOf<Matrix<'_>, MatrixMut<'_>>,
     out: MatrixMut<'_>,
@@ -53,12 +46,12 @@ pub(crate) fn linear(
     };
     let left = Operand { data: x.data, row_stride: depth, depth_stride: 1 };
     match weight {
-        Weight::Matrix(weight) => {
+        WeightOf::Matrix(weight) => {
             let right = Operand { data: weight.data, row_stride: depth, depth_stride: 1 };
             let operands = Product { precision, depth, left, right, accumulate };
             product(cpu, &operands, &out, &finish);
         }
-        Weight::Packed(weight) => {
+        WeightOf::Packed(weight) => {
             product_with_packed(cpu, left, weight, accumulate, &out, &finish);
         }
     }
@@ -96,10 +89,10 @@ impl Kernel for FinishTile<'_> {
             });
             let coming = first + self.rows.len() * self.columns;
             if let Some(residual) = self.residual {
-                prefetch_numbers::<S>(residual.as_ptr().wrapping_add(coming), out.len());
+                prefetch_elements::<S>(residual.as_ptr().wrapping_add(coming), out.len());
             }
             if let Some(target) = self.pre_activation {
-                prefetch_numbers::<S>(target.data.wrapping_add(coming), out.len());
+                prefetch_elements::<S>(target.data.wrapping_add(coming), out.len());
             }
             let mask = self.mask.as_mut().map(|mask| (mask, first as u64));
             let finish = FinishRow { out, bias, pre_activation, mask, residual };

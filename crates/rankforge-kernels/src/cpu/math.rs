@@ -125,14 +125,14 @@ mod tests {
     use crate::isa::Supported;
 
     #[derive(Clone, Copy)]
-    enum Function {
+    enum MathFunction {
         Exp,
         Exp2,
         Sigmoid,
         Tanh,
     }
 
-    struct Apply<'a>(Function, &'a mut [f32]);
+    struct Apply<'a>(MathFunction, &'a mut [f32]);
 
     impl Kernel for Apply<'_> {
         type Output = ();
@@ -142,10 +142,10 @@ mod tests {
             for chunk in self.1.chunks_mut(S::LANES) {
                 let x = S::load_partial(chunk, 0.0);
                 let y = match self.0 {
-                    Function::Exp => exp::<S>(x),
-                    Function::Exp2 => exp2::<S>(x),
-                    Function::Sigmoid => sigmoid::<S>(x),
-                    Function::Tanh => tanh::<S>(x),
+                    MathFunction::Exp => exp::<S>(x),
+                    MathFunction::Exp2 => exp2::<S>(x),
+                    MathFunction::Sigmoid => sigmoid::<S>(x),
+                    MathFunction::Tanh => tanh::<S>(x),
                 };
                 S::store_partial(y, chunk);
             }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     /// Largest error in units of the last place of the result, over evenly spaced arguments.
-    fn worst_ulp(function: Function, twin: fn(f64) -> f64, low: f32, high: f32) -> f64 {
+    fn worst_ulp(function: MathFunction, twin: fn(f64) -> f64, low: f32, high: f32) -> f64 {
         let count = 200_001;
         let step = f64::from(high - low) / f64::from(count - 1);
         let x: Vec<f32> = (0..count).map(|i| low + (f64::from(i) * step) as f32).collect();
@@ -171,7 +171,7 @@ mod tests {
         worst
     }
 
-    fn at(function: Function, x: f32) -> Vec<f32> {
+    fn at(function: MathFunction, x: f32) -> Vec<f32> {
         let apply = |isa| {
             let mut y = [x];
             dispatch(isa, Apply(function, &mut y));
@@ -182,21 +182,21 @@ mod tests {
 
     #[test]
     fn exp_is_within_two_ulp() {
-        let worst = worst_ulp(Function::Exp, f64::exp, -86.5, 88.72);
+        let worst = worst_ulp(MathFunction::Exp, f64::exp, -86.5, 88.72);
         assert!(worst <= 2.0, "{worst} ulp");
-        let worst = worst_ulp(Function::Exp, f64::exp, -1.0, 1.0);
+        let worst = worst_ulp(MathFunction::Exp, f64::exp, -1.0, 1.0);
         assert!(worst <= 2.0, "{worst} ulp");
     }
 
     #[test]
     fn exp2_is_within_three_ulp_and_keeps_nan() {
-        let worst = worst_ulp(Function::Exp2, f64::exp2, -125.9, 126.0);
+        let worst = worst_ulp(MathFunction::Exp2, f64::exp2, -125.9, 126.0);
         assert!(worst <= 3.0, "{worst} ulp");
-        let worst = worst_ulp(Function::Exp2, f64::exp2, -1.0, 1.0);
+        let worst = worst_ulp(MathFunction::Exp2, f64::exp2, -1.0, 1.0);
         assert!(worst <= 3.0, "{worst} ulp");
-        let least = at(Function::Exp2, f32::NEG_INFINITY);
+        let least = at(MathFunction::Exp2, f32::NEG_INFINITY);
         assert!(least.iter().all(|&y| 0.0 < y && y < 2e-38));
-        assert!(at(Function::Exp2, f32::NAN).iter().all(|y| y.is_nan()));
+        assert!(at(MathFunction::Exp2, f32::NAN).iter().all(|y| y.is_nan()));
     }
 
     #[test]
@@ -210,29 +210,29 @@ mod tests {
             (f32::MAX, f32::INFINITY),
             (f32::INFINITY, f32::INFINITY),
         ] {
-            assert!(at(Function::Exp, x).iter().all(|&y| y == expected), "exp({x})");
+            assert!(at(MathFunction::Exp, x).iter().all(|&y| y == expected), "exp({x})");
         }
-        assert!(at(Function::Exp, f32::NAN).iter().all(|y| y.is_nan()));
+        assert!(at(MathFunction::Exp, f32::NAN).iter().all(|y| y.is_nan()));
     }
 
     #[test]
     fn tanh_is_within_four_ulp_also_near_zero() {
         for (low, high) in [(-12.0, 12.0), (-0.7, 0.7), (-1e-3, 1e-3), (-1e-20, 1e-20)] {
-            let worst = worst_ulp(Function::Tanh, f64::tanh, low, high);
+            let worst = worst_ulp(MathFunction::Tanh, f64::tanh, low, high);
             assert!(worst <= 4.0, "{worst} ulp in {low}..{high}");
         }
-        assert!(at(Function::Tanh, -0.0).iter().all(|y| y.to_bits() == (-0.0f32).to_bits()));
-        assert!(at(Function::Tanh, f32::INFINITY).iter().all(|&y| y == 1.0));
-        assert!(at(Function::Tanh, f32::NEG_INFINITY).iter().all(|&y| y == -1.0));
-        assert!(at(Function::Tanh, f32::NAN).iter().all(|y| y.is_nan()));
+        assert!(at(MathFunction::Tanh, -0.0).iter().all(|y| y.to_bits() == (-0.0f32).to_bits()));
+        assert!(at(MathFunction::Tanh, f32::INFINITY).iter().all(|&y| y == 1.0));
+        assert!(at(MathFunction::Tanh, f32::NEG_INFINITY).iter().all(|&y| y == -1.0));
+        assert!(at(MathFunction::Tanh, f32::NAN).iter().all(|y| y.is_nan()));
     }
 
     #[test]
     fn sigmoid_is_within_four_ulp_in_both_tails() {
-        let worst = worst_ulp(Function::Sigmoid, |x| 1.0 / (1.0 + (-x).exp()), -86.0, 86.0);
+        let worst = worst_ulp(MathFunction::Sigmoid, |x| 1.0 / (1.0 + (-x).exp()), -86.0, 86.0);
         assert!(worst <= 4.0, "{worst} ulp");
-        assert!(at(Function::Sigmoid, f32::NEG_INFINITY).iter().all(|&y| y == 0.0));
-        assert!(at(Function::Sigmoid, f32::INFINITY).iter().all(|&y| y == 1.0));
-        assert!(at(Function::Sigmoid, f32::NAN).iter().all(|y| y.is_nan()));
+        assert!(at(MathFunction::Sigmoid, f32::NEG_INFINITY).iter().all(|&y| y == 0.0));
+        assert!(at(MathFunction::Sigmoid, f32::INFINITY).iter().all(|&y| y == 1.0));
+        assert!(at(MathFunction::Sigmoid, f32::NAN).iter().all(|y| y.is_nan()));
     }
 }

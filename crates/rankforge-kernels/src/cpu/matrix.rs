@@ -1,5 +1,6 @@
 //! Matrices in host memory, as kernels take them.
 
+use crate::shape::elements;
 use std::ops::Range;
 
 /// A `rows x columns` matrix that is read.
@@ -14,7 +15,7 @@ pub(crate) struct Matrix<'a> {
 impl<'a> Matrix<'a> {
     #[track_caller]
     pub(crate) fn new(rows: usize, columns: usize, data: &'a [f32]) -> Matrix<'a> {
-        assert_eq!(data.len(), rows * columns, "elements of a {rows} x {columns} matrix");
+        assert_eq!(data.len(), elements(rows, columns), "elements of a {rows} x {columns} matrix");
         Matrix { rows, columns, data }
     }
 
@@ -47,7 +48,7 @@ pub(crate) struct MatrixMut<'a> {
 impl<'a> MatrixMut<'a> {
     #[track_caller]
     pub(crate) fn new(rows: usize, columns: usize, data: &'a mut [f32]) -> MatrixMut<'a> {
-        assert_eq!(data.len(), rows * columns, "elements of a {rows} x {columns} matrix");
+        assert_eq!(data.len(), elements(rows, columns), "elements of a {rows} x {columns} matrix");
         MatrixMut { rows, columns, data }
     }
 

@@ -3,14 +3,12 @@ use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::{INLINE_ELEMENTS, for_blocks, for_row_blocks};
 use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
-use crate::settings::norm::SMALLEST_NORM;
+use crate::settings::norm::{LayerNormBackward, LayerNormOf, SMALLEST_NORM};
 
 pub(crate) fn layer_norm(
     cpu: &Cpu,
+    norm: LayerNormOf<Matrix<'_>>,
     x: Matrix<'_>,
-    weight: Matrix<'_>,
-    bias: Option<Matrix<'_>>,
-    epsilon: f32,
     out: MatrixMut<'_>,
     statistics: MatrixMut<'_>,
 ) {
@@ -18,6 +16,7 @@ pub(crate) fn layer_norm(
     if columns == 0 {
         return;
     }
+    let LayerNormOf { weight, bias, epsilon } = norm;
     let (weight, bias) = (weight.data, bias.map(|bias| bias.data));
     let operands = (x, out, statistics);
     for_row_blocks(cpu, rows, columns, operands, |_, (x, out, statistics)| {
@@ -28,15 +27,13 @@ pub(crate) fn layer_norm(
 
 pub(crate) fn layer_norm_backward(
     cpu: &Cpu,
-    d_out: Matrix<'_>,
-    x: Matrix<'_>,
-    weight: Matrix<'_>,
-    statistics: Matrix<'_>,
+    inputs: LayerNormBackward<Matrix<'_>>,
     accumulate: bool,
     d_x: MatrixMut<'_>,
     d_weight: Option<MatrixMut<'_>>,
     d_bias: Option<MatrixMut<'_>>,
 ) {
+    let LayerNormBackward { d_out, x, weight, statistics } = inputs;
     let (rows, columns) = (x.rows, x.columns);
     if columns == 0 {
         return;
@@ -44,14 +41,21 @@ pub(crate) fn layer_norm_backward(
     let mut scratch = cpu.scratch(rows.div_ceil(BLOCK_ROWS) * 2 * columns);
     let sums = BlockSums::new(rows, 2 * columns, &mut scratch);
     let parallel = rows * columns >= INLINE_ELEMENTS;
-    let operands = ((d_out, x, statistics), (d_x, sums));
-    for_blocks(cpu, parallel, rows, BLOCK_ROWS, operands, |_, (inputs, (d_x, sums))| {
-        let (d_out, x, statistics) = (inputs.0.data, inputs.1.data, inputs.2.data);
-        let (d_x, weight) = (d_x.data, weight.data);
+    let operands = (d_out, x, statistics, d_x, sums);
+    for_blocks(cpu, parallel, rows, BLOCK_ROWS, operands, |_, block| {
+        let (d_out, x, statistics, d_x, sums) = block;
         let (d_weight, d_bias) = sums.into_sums().split_at_mut(columns);
-        let block =
-            LayerNormBackward { d_out, x, weight, statistics, accumulate, d_x, d_weight, d_bias };
-        dispatch(cpu.isa(), block);
+        let backward = BackwardBlock {
+            d_out: d_out.data,
+            x: x.data,
+            weight: weight.data,
+            statistics: statistics.data,
+            accumulate,
+            d_x: d_x.data,
+            d_weight,
+            d_bias,
+        };
+        dispatch(cpu.isa(), backward);
     });
     let mut targets = [d_weight, d_bias].map(|target| target.map(|target| target.data));
     for sums in scratch.chunks_exact(2 * columns) {
@@ -123,7 +127,8 @@ impl Kernel for LayerNorm<'_> {
     }
 }
 
-struct LayerNormBackward<'a> {
+/// The gradients of a block of rows.
+struct BackwardBlock<'a> {
     d_out: &'a [f32],
     x: &'a [f32],
     weight: &'a [f32],
@@ -135,7 +140,7 @@ struct LayerNormBackward<'a> {
     d_bias: &'a mut [f32],
 }
 
-impl Kernel for LayerNormBackward<'_> {
+impl Kernel for BackwardBlock<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -219,11 +224,14 @@ impl Kernel for NormalizeBackward<'_> {
         for (row, &norm) in self.norms.iter().enumerate() {
             let place = row * columns..(row + 1) * columns;
             let (d_out, out) = (&self.d_out[place.clone()], &self.out[place.clone()]);
-            // A clamped norm is a constant, so its gradient is zero.
-            let along = if norm < SMALLEST_NORM { 0.0 } else { dot::<S>(d_out, out) };
-            let (along, divisor) = (S::splat(along), S::splat(clamped(norm)));
+            let d_x = &mut self.d_x[place];
+            if norm <= SMALLEST_NORM {
+                d_x.fill(0.0);
+                continue;
+            }
+            let (along, divisor) = (S::splat(dot::<S>(d_out, out)), S::splat(norm));
             let inputs = d_out.chunks(S::LANES).zip(out.chunks(S::LANES));
-            for ((d_out, out), d_x) in inputs.zip(self.d_x[place].chunks_mut(S::LANES)) {
+            for ((d_out, out), d_x) in inputs.zip(d_x.chunks_mut(S::LANES)) {
                 let parallel = S::mul(load_up_to::<S>(out), along);
                 let across = S::sub(load_up_to::<S>(d_out), parallel);
                 store_up_to::<S>(S::div(across, divisor), d_x);

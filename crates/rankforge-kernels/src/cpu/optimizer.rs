@@ -15,9 +15,15 @@ pub(crate) fn adamw(
     let (factors, length) = (Factors::of(config), parameters.data.len());
     let operands = (gradients.flat(), parameters.flat(), first_moment.flat(), second_moment.flat());
     for_row_blocks(cpu, length, 1, operands, |_, block| {
-        let (gradients, parameters) = (block.0.data, block.1.data);
-        let (first_moment, second_moment) = (block.2.data, block.3.data);
-        dispatch(cpu.isa(), Update { factors, gradients, parameters, first_moment, second_moment });
+        let (gradients, parameters, first_moment, second_moment) = block;
+        let update = Update {
+            factors,
+            gradients: gradients.data,
+            parameters: parameters.data,
+            first_moment: first_moment.data,
+            second_moment: second_moment.data,
+        };
+        dispatch(cpu.isa(), update);
     });
 }
 
@@ -105,6 +111,8 @@ impl Update<'_> {
         let values = self.gradients.chunks_mut(STRETCH).zip(self.parameters.chunks_mut(STRETCH));
         for ((gradient, parameter), (first, second)) in values.zip(state) {
             let skips = skips && all_zero::<S>(gradient);
+            // Before the first step the moments are zero by contract; not even touched here, the
+            // pages of embeddings that are never met take no memory.
             if skips && (FIRST || all_zero::<S>(first) && all_zero::<S>(second)) {
                 continue;
             }

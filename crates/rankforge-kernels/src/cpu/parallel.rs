@@ -3,6 +3,7 @@
 
 use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
+use crate::shape::elements;
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) const INLINE_ELEMENTS: usize = 1 << 15;
 
 /// Elements that a block of an elementwise operation touches, about: 64 KiB, to stay in L2.
-const BLOCK_NUMBERS: usize = 1 << 14;
+const BLOCK_ELEMENTS: usize = 1 << 14;
 
 /// Operands that can be cut at a row.
 pub(crate) trait SplitRows: Send + Sized {
@@ -69,6 +70,7 @@ macro_rules! split_tuple {
 split_tuple!(P1, P2);
 split_tuple!(P1, P2, P3);
 split_tuple!(P1, P2, P3, P4);
+split_tuple!(P1, P2, P3, P4, P5);
 
 /// Runs `work` on the workers when it is `parallel`, and otherwise on the calling thread, which is
 /// faster for small work.
@@ -110,7 +112,7 @@ pub(crate) fn for_row_blocks<P: SplitRows>(
     operands: P,
     work: impl Fn(usize, P) + Sync,
 ) {
-    let block = (BLOCK_NUMBERS / columns.max(1)).max(1);
+    let block = (BLOCK_ELEMENTS / columns.max(1)).max(1);
     for_blocks(cpu, rows * columns >= INLINE_ELEMENTS, rows, block, operands, work);
 }
 
@@ -180,7 +182,8 @@ impl<'a> SharedRows<'a> {
 
     /// `data` as `rows` rows of `columns` elements.
     pub(crate) fn of_slice(data: &'a mut [f32], rows: usize, columns: usize) -> SharedRows<'a> {
-        assert_eq!(data.len(), rows * columns, "{rows} x {columns} of {} elements", data.len());
+        let length = data.len();
+        assert_eq!(length, elements(rows, columns), "{rows} x {columns} of {length} elements");
         SharedRows { data: data.as_mut_ptr(), row_count: rows, columns, lifetime: PhantomData }
     }
 

@@ -3,20 +3,21 @@ use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::{INLINE_ELEMENTS, SharedRows, for_each};
 use crate::cpu::sequences::Sequences;
 use crate::cpu::simd::{Kernel, Simd, dispatch};
-use crate::settings::pooling::Pooling;
+use crate::settings::pooling::{PoolOf, Pooling};
 use std::ops::Range;
+
+/// The settings of pooling, with host memory.
+pub(crate) type Config<'a> = PoolOf<Sequences<'a>, &'a [u32]>;
 
 /// Pools rows of `source`, all of them in order or those that `ids` name.
 pub(crate) fn pool(
     cpu: &Cpu,
-    mode: Pooling,
+    config: Config<'_>,
     source: Matrix<'_>,
     ids: Option<&[u32]>,
-    sequences: Sequences<'_>,
-    skip: Option<&[u32]>,
-    column: usize,
     out: MatrixMut<'_>,
 ) {
+    let Config { mode, sequences, skip, column } = config;
     let width = source.columns;
     let out = SharedRows::new(out);
     let parallel = sequences.tokens() * width >= INLINE_ELEMENTS;
@@ -39,14 +40,12 @@ pub(crate) fn pool(
 
 pub(crate) fn pool_backward(
     cpu: &Cpu,
-    mode: Pooling,
+    config: Config<'_>,
     d_out: Matrix<'_>,
     x: Matrix<'_>,
-    sequences: Sequences<'_>,
-    skip: Option<&[u32]>,
-    column: usize,
     d_x: MatrixMut<'_>,
 ) {
+    let Config { mode, sequences, skip, column } = config;
     let columns = column..column + x.columns;
     let d_x = SharedRows::new(d_x);
     for_each(cpu, x.data.len() >= INLINE_ELEMENTS, sequences.count(), |sequence| {
@@ -87,13 +86,13 @@ impl<'a> Tokens<'a> {
 
 /// Weight of each pooled token: `factor`, or `factor * (first + i)` for the `i`-th.
 #[derive(Clone, Copy)]
-struct Weight {
+struct TokenWeight {
     factor: f32,
     /// Position of the first pooled token, from 1, when positions count.
     first: Option<usize>,
 }
 
-impl Weight {
+impl TokenWeight {
     #[inline(always)]
     fn of(self, index: usize) -> f32 {
         self.first.map_or(self.factor, |first| (first + index) as f32 * self.factor)
@@ -101,10 +100,10 @@ impl Weight {
 }
 
 /// The pooled tokens and their weights, which `Max` does not use.
-fn contribution(mode: Pooling, tokens: Range<usize>, skip: usize) -> (Range<usize>, Weight) {
+fn contribution(mode: Pooling, tokens: Range<usize>, skip: usize) -> (Range<usize>, TokenWeight) {
     let skip = skip.min(tokens.len());
     let kept = tokens.start + skip..tokens.end;
-    let plain = |factor| Weight { factor, first: None };
+    let plain = |factor| TokenWeight { factor, first: None };
     let count = kept.len() as f32;
     match mode {
         _ if kept.is_empty() => (kept, plain(0.0)),
@@ -116,13 +115,13 @@ fn contribution(mode: Pooling, tokens: Range<usize>, skip: usize) -> (Range<usiz
         Pooling::WeightedMean => {
             // The sum of `skip + 1 ..= length`.
             let sum = (skip + 1 + tokens.len()) * kept.len() / 2;
-            (kept, Weight { factor: 1.0 / sum as f32, first: Some(skip + 1) })
+            (kept, TokenWeight { factor: 1.0 / sum as f32, first: Some(skip + 1) })
         }
     }
 }
 
 struct WeightedSum<'a> {
-    weight: Weight,
+    weight: TokenWeight,
     x: Tokens<'a>,
     out: &'a mut [f32],
 }
@@ -144,7 +143,7 @@ impl Kernel for WeightedSum<'_> {
 
 struct WeightedSumBackward<'a> {
     d_out: &'a [f32],
-    weight: Weight,
+    weight: TokenWeight,
     d_x: &'a mut [f32],
 }
 

@@ -3,17 +3,13 @@ use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::for_row_blocks;
 use crate::cpu::sequences::Sequences;
 use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
+use crate::settings::rotary::RotationOf;
 
-/// Rotates by the angles of `table`, or back by them when `back`.
-pub(crate) fn rotate(
-    cpu: &Cpu,
-    table: Matrix<'_>,
-    sequences: Sequences<'_>,
-    tokens: Option<&[u32]>,
-    heads: usize,
-    back: bool,
-    x: MatrixMut<'_>,
-) {
+/// A rotation with host memory.
+type Rotation<'a> = RotationOf<Sequences<'a>, &'a [u32], Matrix<'a>>;
+
+pub(crate) fn rotate(cpu: &Cpu, rotation: Rotation<'_>, x: MatrixMut<'_>) {
+    let Rotation { table, sequences, tokens, heads, back } = rotation;
     let (rows, columns, head_dim) = (x.rows, x.columns, table.columns);
     let (table, sign) = (table.data, if back { -1.0 } else { 1.0 });
     for_row_blocks(cpu, rows, columns, x, |first, x| {

@@ -4,7 +4,7 @@ use crate::device::{Device, Kind};
 use crate::indices::Indices;
 use crate::precision::Precision;
 use crate::ragged::Ragged;
-use crate::settings::attention::{AttentionOf, BiasOf, Qkv};
+use crate::settings::attention::{AttentionBackward, AttentionOf, BiasOf, Qkv};
 use crate::settings::dropout::Dropout;
 use crate::view::{View, ViewMut};
 use crate::{cpu, reference};
@@ -77,22 +77,20 @@ pub fn attention(
 /// probabilities. `d_qkv` is overwritten, `d_bias` is accumulated.
 ///
 /// # Shapes
-/// As [`attention`]; `d_out` like `out`, `d_qkv` like `qkv`; `d_bias`: `buckets x A`.
+/// `inputs` as [`AttentionBackward`] says; `d_qkv` like `qkv`; `d_bias`: `buckets x A`.
 ///
 /// # Panics
 /// As [`attention`], and when `d_bias` is asked for without a bias.
 pub fn attention_backward(
     config: &Attention<'_>,
-    d_out: View<'_>,
-    qkv: Qkv<View<'_>>,
-    out: View<'_>,
-    log_sum_exp: View<'_>,
+    inputs: AttentionBackward<View<'_>>,
     d_qkv: Qkv<ViewMut<'_>>,
     d_bias: Option<ViewMut<'_>>,
 ) {
-    check_qkv(&qkv, config, out.columns(), View::expect_shape);
+    let AttentionBackward { d_out, qkv, out, log_sum_exp } = &inputs;
+    check_qkv(qkv, config, out.columns(), View::expect_shape);
     check_qkv(&d_qkv, config, out.columns(), ViewMut::expect_shape);
-    check(config, out, log_sum_exp);
+    check(config, *out, *log_sum_exp);
     d_out.expect_shape("d_out", out.rows(), out.columns());
     if let Some(d_bias) = &d_bias {
         let table = config.bias.expect("a gradient of the bias without a bias").table;
@@ -101,27 +99,17 @@ pub fn attention_backward(
     let device = out.device();
     match device.kind() {
         Kind::Cpu(cpu) => {
-            let saved = cpu::attention::Saved {
-                d_out: d_out.host(device),
-                qkv: qkv.map(|view| view.host(device)),
-                out: out.host(device),
-                log_sum_exp: log_sum_exp.host(device),
-            };
+            let inputs = inputs.map(|view| view.host(device));
             let d_qkv = d_qkv.map(|view| view.host(device));
             let d_bias = d_bias.map(|d_bias| d_bias.host(device));
-            cpu::attention::attention_backward(cpu, &config.host(device), saved, d_qkv, d_bias);
+            cpu::attention::attention_backward(cpu, &config.host(device), inputs, d_qkv, d_bias);
         }
         Kind::Reference(_) => {
-            let saved = reference::attention::Saved {
-                d_out: d_out.reference(device),
-                qkv: qkv.map(|view| view.reference(device)),
-                out: out.reference(device),
-                log_sum_exp: log_sum_exp.reference(device),
-            };
+            let inputs = inputs.map(|view| view.reference(device));
             let d_qkv = d_qkv.map(|view| view.reference(device));
             let d_bias = d_bias.map(|d_bias| d_bias.reference(device));
             let config = config.reference(device);
-            reference::attention::attention_backward(&config, saved, d_qkv, d_bias);
+            reference::attention::attention_backward(&config, inputs, d_qkv, d_bias);
         }
     }
 }

@@ -39,8 +39,9 @@ mod rotary;
 mod top_k;
 
 pub use crate::settings::activation::{Activation, Gate};
-pub use crate::settings::attention::{Qkv, relative_bucket};
+pub use crate::settings::attention::{AttentionBackward, Qkv, relative_bucket};
 pub use crate::settings::dropout::Dropout;
+pub use crate::settings::norm::LayerNormBackward;
 pub use crate::settings::optimizer::AdamW;
 pub use crate::settings::pooling::Pooling;
 pub use crate::settings::similarity::{Neighbour, Similarity};
@@ -54,6 +55,6 @@ pub use linear::backward::{InputGradient, Store, WeightGradient, linear_backward
 pub use linear::{Epilogue, linear};
 pub use norm::{layer_norm, layer_norm_backward, normalize, normalize_backward};
 pub use optimizer::{adamw, sum_of_squares};
-pub use pooling::{pool, pool_backward, pool_embeddings};
+pub use pooling::{Pool, pool, pool_backward, pool_embeddings};
 pub use rotary::{Rotary, rotary, rotary_backward};
 pub use top_k::{Corpus, CorpusRows, pairwise_similarity};

@@ -1,4 +1,5 @@
 use crate::device::Kind;
+use crate::settings::norm::{LayerNormBackward, LayerNormOf};
 use crate::view::{View, ViewMut};
 use crate::{cpu, reference};
 
@@ -32,15 +33,16 @@ pub fn layer_norm(
     match device.kind() {
         Kind::Cpu(cpu) => {
             let (weight, bias) = (weight.host(device), bias.map(|bias| bias.host(device)));
+            let norm = LayerNormOf { weight, bias, epsilon };
             let (out, statistics) = (out.host(device), statistics.host(device));
-            cpu::norm::layer_norm(cpu, x.host(device), weight, bias, epsilon, out, statistics);
+            cpu::norm::layer_norm(cpu, norm, x.host(device), out, statistics);
         }
         Kind::Reference(_) => {
             let (weight, bias) =
                 (weight.reference(device), bias.map(|bias| bias.reference(device)));
+            let norm = LayerNormOf { weight, bias, epsilon };
             let (out, statistics) = (out.reference(device), statistics.reference(device));
-            let x = x.reference(device);
-            reference::norm::layer_norm(x, weight, bias, epsilon, out, statistics);
+            reference::norm::layer_norm(norm, x.reference(device), out, statistics);
         }
     }
 }
@@ -49,24 +51,21 @@ pub fn layer_norm(
 /// otherwise overwrites it. Gradients of parameters that are not trained may be left out.
 ///
 /// # Shapes
-/// `d_out`, `x`, `d_x`: `T x H`; `weight`, `d_weight`, `d_bias`: `1 x H`; `statistics`: `T x 2`.
+/// `d_x`: `T x H`; `d_weight`, `d_bias`: `1 x H`; the others as [`LayerNormBackward`] says.
 ///
 /// # Panics
 /// When the shapes differ from these.
 pub fn layer_norm_backward(
-    d_out: View<'_>,
-    x: View<'_>,
-    weight: View<'_>,
-    statistics: View<'_>,
+    inputs: LayerNormBackward<View<'_>>,
     accumulate: bool,
     d_x: ViewMut<'_>,
     d_weight: Option<ViewMut<'_>>,
     d_bias: Option<ViewMut<'_>>,
 ) {
-    let (rows, columns) = (x.rows(), x.columns());
-    d_out.expect_shape("d_out", rows, columns);
-    weight.expect_shape("weight", 1, columns);
-    statistics.expect_shape("statistics", rows, 2);
+    let (rows, columns) = (inputs.x.rows(), inputs.x.columns());
+    inputs.d_out.expect_shape("d_out", rows, columns);
+    inputs.weight.expect_shape("weight", 1, columns);
+    inputs.statistics.expect_shape("statistics", rows, 2);
     d_x.expect_shape("d_x", rows, columns);
     if let Some(d_weight) = &d_weight {
         d_weight.expect_shape("d_weight", 1, columns);
@@ -74,29 +73,19 @@ pub fn layer_norm_backward(
     if let Some(d_bias) = &d_bias {
         d_bias.expect_shape("d_bias", 1, columns);
     }
-    let device = x.device();
+    let device = inputs.x.device();
     match device.kind() {
-        Kind::Cpu(cpu) => cpu::norm::layer_norm_backward(
-            cpu,
-            d_out.host(device),
-            x.host(device),
-            weight.host(device),
-            statistics.host(device),
-            accumulate,
-            d_x.host(device),
-            d_weight.map(|d_weight| d_weight.host(device)),
-            d_bias.map(|d_bias| d_bias.host(device)),
-        ),
-        Kind::Reference(_) => reference::norm::layer_norm_backward(
-            d_out.reference(device),
-            x.reference(device),
-            weight.reference(device),
-            statistics.reference(device),
-            accumulate,
-            d_x.reference(device),
-            d_weight.map(|d_weight| d_weight.reference(device)),
-            d_bias.map(|d_bias| d_bias.reference(device)),
-        ),
+        Kind::Cpu(cpu) => {
+            let (inputs, d_x) = (inputs.map(|view| view.host(device)), d_x.host(device));
+            let [d_weight, d_bias] = [d_weight, d_bias].map(|d| d.map(|d| d.host(device)));
+            cpu::norm::layer_norm_backward(cpu, inputs, accumulate, d_x, d_weight, d_bias);
+        }
+        Kind::Reference(_) => {
+            let inputs = inputs.map(|view| view.reference(device));
+            let d_x = d_x.reference(device);
+            let [d_weight, d_bias] = [d_weight, d_bias].map(|d| d.map(|d| d.reference(device)));
+            reference::norm::layer_norm_backward(inputs, accumulate, d_x, d_weight, d_bias);
+        }
     }
 }
 
@@ -123,7 +112,11 @@ pub fn normalize(x: View<'_>, out: ViewMut<'_>, norms: ViewMut<'_>) {
     }
 }
 
-/// Backward of [`normalize`]; needs its output and norms.
+/// Backward of [`normalize`], `d_x = (d_out - out (d_out · out)) / |x|`, row by row; needs its
+/// output and norms.
+///
+/// A row whose norm is at most 1e-12 gets zeros: it has no direction, so no cosine to improve.
+/// PyTorch gives it the slope of `x / 1e-12`, a trillion times that of a unit vector.
 ///
 /// # Shapes
 /// `d_out`, `out`, `d_x`: `B x E`; `norms`: `B x 1`.

@@ -7,8 +7,10 @@ use crate::{cpu, reference};
 /// `θ ← θ - lr · (m / (1-β₁ᵗ)) / (sqrt(v / (1-β₂ᵗ)) + ε)`; one fused pass, as PyTorch's
 /// `adamw_torch_fused`, which also leaves the gradients at zero for the next step.
 ///
-/// Step 1 takes the moments as zero and writes them without reading: a fresh page that is read
-/// before it is written costs a second page fault and a TLB shootdown.
+/// Before step 1 both moments must be zero, as those of a new arena are: the result is unspecified
+/// where they are not. A device need not read them at step 1 (a fresh page that is read before it
+/// is written costs a second page fault and a TLB shootdown), nor touch them where the gradient is
+/// zero and no weight decays: such a step leaves everything as it is.
 ///
 /// # Shapes
 /// All four of the same shape.

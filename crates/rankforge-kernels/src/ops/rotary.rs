@@ -2,6 +2,8 @@ use crate::buffer::Buffer;
 use crate::device::{Device, Kind};
 use crate::indices::Indices;
 use crate::ragged::Ragged;
+use crate::settings::rotary::RotationOf;
+use crate::shape::elements;
 use crate::view::ViewMut;
 use crate::{cpu, reference};
 
@@ -21,7 +23,7 @@ impl Rotary {
     pub fn new(device: &Device, positions: usize, head_dim: usize, theta: f64) -> Rotary {
         assert!(head_dim.is_multiple_of(2), "rotary head dimension {head_dim} is odd");
         let half = head_dim / 2;
-        let mut values = vec![0.0; positions * head_dim];
+        let mut values = vec![0.0; elements(positions, head_dim)];
         for (position, row) in values.chunks_exact_mut(head_dim.max(1)).enumerate() {
             for index in 0..half {
                 let frequency = theta.powf(-2.0 * index as f64 / head_dim as f64);
@@ -48,7 +50,8 @@ impl Rotary {
 /// dimension.
 ///
 /// # Panics
-/// When a sequence is longer than the table, `tokens` are not ascending, or the shape differs.
+/// When a sequence is longer than the table, `tokens` are not ascending tokens of the batch, or the
+/// shape differs.
 pub fn rotary(
     rotary: &Rotary,
     ragged: &Ragged,
@@ -94,23 +97,30 @@ fn rotate(
         tokens.map_or(ragged.tokens(), Indices::len),
         "rows of x, tokens to rotate"
     );
-    assert!(heads * head_dim <= columns, "{heads} heads of {head_dim} in {columns} columns");
+    let fit = heads.checked_mul(head_dim).is_some_and(|width| width <= columns);
+    assert!(fit, "{heads} heads of {head_dim} in {columns} columns");
     if let Some(tokens) = tokens {
         let ascending = tokens.values().is_sorted();
         assert!(ascending, "tokens of the rows to rotate must ascend");
+        if let Some(&last) = tokens.values().last() {
+            let count = ragged.tokens();
+            assert!((last as usize) < count, "rotation of token {last} of a batch of {count}");
+        }
     }
     let (device, table) = (x.device(), rotary.table.view());
     match device.kind() {
         Kind::Cpu(cpu) => {
             let (table, tokens) = (table.host(device), tokens.map(|values| values.host(device)));
-            let sequences = ragged.host(device);
-            cpu::rotary::rotate(cpu, table, sequences, tokens, heads, back, x.host(device));
+            let rotation =
+                RotationOf { table, sequences: ragged.host(device), tokens, heads, back };
+            cpu::rotary::rotate(cpu, rotation, x.host(device));
         }
         Kind::Reference(_) => {
             let table = table.reference(device);
             let tokens = tokens.map(|tokens| tokens.reference(device));
-            let (sequences, x) = (ragged.reference(device), x.reference(device));
-            reference::rotary::rotate(table, sequences, tokens, heads, back, x);
+            let rotation =
+                RotationOf { table, sequences: ragged.reference(device), tokens, heads, back };
+            reference::rotary::rotate(rotation, x.reference(device));
         }
     }
 }

@@ -2,15 +2,13 @@
 
 use crate::buffer::Buffer;
 use crate::device::Kind;
-use crate::settings::similarity::{Neighbour, Similarity};
+use crate::settings::similarity::{Neighbour, SearchOf, Similarity};
 use crate::view::View;
 use crate::{cpu, reference};
 
 /// The rows of a [`Corpus`]: borrowed or owned.
-///
-/// A memory-mapped file will be a third variant; the rest of the search sees a view.
 pub enum CorpusRows<'a> {
-    /// Borrowed.
+    /// Borrowed: of a [`Buffer`], or of the host by [`View::borrowed`], such as a mapped file.
     View(View<'a>),
     /// Owned.
     Buffer(Buffer),
@@ -37,17 +35,20 @@ impl From<Buffer> for CorpusRows<'_> {
 pub struct Corpus<'a> {
     similarity: Similarity,
     rows: CorpusRows<'a>,
-    prepared: Prepared,
+    prepared: PreparedRows,
 }
 
-/// What a device computes of the rows before the first search.
-enum Prepared {
-    Cpu(cpu::top_k::Prepared),
+/// What a device computes from the rows before the first search.
+enum PreparedRows {
+    Cpu(cpu::top_k::PreparedSearch),
     Reference,
 }
 
 impl<'a> Corpus<'a> {
     /// Prepares `rows`, `N x E`, for searches by `similarity`.
+    ///
+    /// # Panics
+    /// When there are more rows than a [`Neighbour`] can number.
     ///
     /// # Examples
     /// ```
@@ -65,12 +66,15 @@ impl<'a> Corpus<'a> {
     pub fn prepare(similarity: Similarity, rows: impl Into<CorpusRows<'a>>) -> Corpus<'a> {
         let rows = rows.into();
         let view = rows.view();
+        assert!(u32::try_from(view.rows()).is_ok(), "{view:?} has more rows than 32 bits number");
         let device = view.device();
         let prepared = match device.kind() {
-            Kind::Cpu(cpu) => {
-                Prepared::Cpu(cpu::top_k::Prepared::new(cpu, similarity, view.host(device)))
-            }
-            Kind::Reference(_) => Prepared::Reference,
+            Kind::Cpu(cpu) => PreparedRows::Cpu(cpu::top_k::PreparedSearch::new(
+                cpu,
+                similarity,
+                view.host(device),
+            )),
+            Kind::Reference(_) => PreparedRows::Reference,
         };
         Corpus { similarity, rows, prepared }
     }
@@ -116,13 +120,14 @@ impl<'a> Corpus<'a> {
         }
         let device = rows.device();
         match (device.kind(), &self.prepared) {
-            (Kind::Cpu(cpu), Prepared::Cpu(prepared)) => {
-                let (queries, rows) = (queries.host(device), rows.host(device));
-                cpu::top_k::search(cpu, prepared, similarity, queries, rows, k, done)
+            (Kind::Cpu(cpu), PreparedRows::Cpu(prepared)) => {
+                let (queries, corpus) = (queries.host(device), rows.host(device));
+                let search = SearchOf { similarity, queries, corpus, k };
+                cpu::top_k::search(cpu, prepared, search, done)
             }
             _ => {
-                let (queries, rows) = (queries.reference(device), rows.reference(device));
-                reference::top_k::search(similarity, queries, rows, k, done)
+                let (queries, corpus) = (queries.reference(device), rows.reference(device));
+                reference::top_k::search(SearchOf { similarity, queries, corpus, k }, done)
             }
         }
     }

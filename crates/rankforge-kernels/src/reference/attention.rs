@@ -2,21 +2,13 @@ use crate::reference::dropout::factor;
 use crate::reference::matrix::{Matrix, MatrixMut, Sequences};
 use crate::reference::memory::Integers;
 use crate::reference::rounding::operand;
-use crate::settings::attention::{AttentionOf, BiasOf, Qkv, relative_bucket};
+use crate::settings::attention::{AttentionBackward, AttentionOf, BiasOf, Qkv, relative_bucket};
 use crate::settings::dropout::Dropout;
 use std::f64::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
 /// The settings of attention, with memory of the reference device.
 pub(crate) type Config<'a> = AttentionOf<Sequences<'a>, &'a Integers, Matrix<'a>>;
-
-/// Inputs and outputs of the forward pass, and the gradient of the output.
-pub(crate) struct Saved<'a> {
-    pub(crate) d_out: Matrix<'a>,
-    pub(crate) qkv: Qkv<Matrix<'a>>,
-    pub(crate) out: Matrix<'a>,
-    pub(crate) log_sum_exp: Matrix<'a>,
-}
 
 /// One head of one sequence, with its operands rounded: queries times `scale log2 e`, so that the
 /// scores are exponents of 2, keys and values.
@@ -32,6 +24,13 @@ struct Head {
     q: Vec<f64>,
     k: Vec<f64>,
     v: Vec<f64>,
+}
+
+impl Head {
+    /// The row of the query at a position.
+    fn row_of(&self, query: usize) -> usize {
+        self.first_row + query - self.queries.start
+    }
 }
 
 impl<'a> Config<'a> {
@@ -126,7 +125,7 @@ pub(crate) fn attention(
     let precision = config.precision;
     for head in config.each_head(&qkv, out.columns) {
         for query in head.queries.clone() {
-            let row = head.first_row + query - head.queries.start;
+            let row = head.row_of(query);
             let keys = 0..head.tokens.len();
             let seen: Vec<(usize, f64)> =
                 keys.filter_map(|key| Some((key, config.score(&head, query, key)?))).collect();
@@ -152,19 +151,19 @@ pub(crate) fn attention(
 /// not for the bucket).
 pub(crate) fn attention_backward(
     config: &Config<'_>,
-    saved: Saved<'_>,
+    inputs: AttentionBackward<Matrix<'_>>,
     mut d_qkv: Qkv<MatrixMut<'_>>,
     d_bias: Option<MatrixMut<'_>>,
 ) {
-    let hidden = saved.out.columns;
+    let hidden = inputs.out.columns;
     let mut d_buckets = vec![0.0; config.bias.map_or(0, |bias| bias.table.rows * config.heads)];
-    for head in config.each_head(&saved.qkv, hidden) {
+    for head in config.each_head(&inputs.qkv, hidden) {
         let (dim, start) = (head.dim, head.head * head.dim);
         let size = head.tokens.len() * dim;
         let mut of_keys = KeyGradients { d_k: vec![0.0; size], d_v: vec![0.0; size] };
         for query in head.queries.clone() {
-            let row = head.first_row + query - head.queries.start;
-            let d_q = of_query(config, &saved, &head, query, row, &mut of_keys, &mut d_buckets);
+            let row = head.row_of(query);
+            let d_q = of_query(config, &inputs, &head, query, &mut of_keys, &mut d_buckets);
             let target = match &mut d_qkv {
                 Qkv::Together(all) => all,
                 Qkv::Apart { queries, .. } => queries,
@@ -197,23 +196,22 @@ struct KeyGradients {
     d_v: Vec<f64>,
 }
 
-/// The gradient of one query, whose row is `row`; adds its shares of those of keys, values and
-/// buckets.
+/// The gradient of one query; adds its shares of those of keys, values and buckets.
 fn of_query(
     config: &Config<'_>,
-    saved: &Saved<'_>,
+    inputs: &AttentionBackward<Matrix<'_>>,
     head: &Head,
     query: usize,
-    row: usize,
     of_keys: &mut KeyGradients,
     d_buckets: &mut [f64],
 ) -> Vec<f64> {
     let (dim, start, precision) = (head.dim, head.head * head.dim, config.precision);
+    let row = head.row_of(query);
     let q = &head.q[(query - head.queries.start) * dim..][..dim];
-    let raw = |d: usize| saved.d_out.at(row, start + d);
+    let raw = |d: usize| inputs.d_out.at(row, start + d);
     let g: Vec<f64> = (0..dim).map(|d| operand(precision, raw(d))).collect();
-    let delta: f64 = (0..dim).map(|d| raw(d) * saved.out.at(row, start + d)).sum();
-    let normaliser = saved.log_sum_exp.at(row, head.head) * LOG2_E;
+    let delta: f64 = (0..dim).map(|d| raw(d) * inputs.out.at(row, start + d)).sum();
+    let normaliser = inputs.log_sum_exp.at(row, head.head) * LOG2_E;
     let mut d_q = vec![0.0; dim];
     for key in 0..head.tokens.len() {
         let Some(score) = config.score(head, query, key) else { continue };

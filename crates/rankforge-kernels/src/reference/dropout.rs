@@ -6,9 +6,9 @@ use crate::settings::dropout::{Dropout, mix};
 /// It is kept when its 32 random bits are below `round(2^24 (1 - p)) * 2^8`. All of it is
 /// arithmetic of integers modulo `2^32`, so every device draws the same mask.
 pub(super) fn factor(dropout: Dropout, index: u64) -> f64 {
-    let keep = 1.0 - f64::from(dropout.probability);
+    let keep = 1.0 - f64::from(dropout.probability());
     let bound = (keep * f64::from(1 << 24)).round() as u64 * 256;
-    let kept = u64::from(random_bits(dropout.key, index)) < bound;
+    let kept = u64::from(random_bits(dropout.key(), index)) < bound;
     if kept { f64::from((1.0 / keep) as f32) } else { 0.0 }
 }
 

@@ -4,32 +4,24 @@ use crate::reference::dropout::factor;
 use crate::reference::matrix::{Matrix, MatrixMut};
 use crate::reference::memory::Memory;
 use crate::reference::rounding::operands;
-use crate::settings::linear::EpilogueOf;
-use crate::settings::linear::{InputGradientOf, StoreOf, WeightGradientOf};
+use crate::settings::linear::{EpilogueOf, InputGradientOf, StoreOf, WeightGradientOf, WeightOf};
 
-/// The weight of a product: a matrix, or one whose elements were rounded before.
-#[derive(Clone, Copy)]
-pub(crate) enum Weight<'a> {
-    Matrix(Matrix<'a>),
-    Rounded(&'a Rounded),
-}
-
-/// A weight rounded to a precision.
+/// A weight whose elements were rounded to a precision before.
 #[derive(Clone)]
-pub(crate) struct Rounded {
+pub(crate) struct RoundedWeight {
     rows: usize,
     columns: usize,
     elements: Memory,
 }
 
-impl Rounded {
-    pub(crate) fn of(weight: Matrix<'_>, precision: Precision) -> Rounded {
+impl RoundedWeight {
+    pub(crate) fn of(weight: Matrix<'_>, precision: Precision) -> RoundedWeight {
         let (rows, columns) = (weight.rows, weight.columns);
         let mut elements = Memory::zeros(rows * columns);
         for (index, value) in operands(precision, weight).into_iter().enumerate() {
             elements.all_mut().store(index, value as f32);
         }
-        Rounded { rows, columns, elements }
+        RoundedWeight { rows, columns, elements }
     }
 
     /// Bytes of memory of the elements.
@@ -43,14 +35,14 @@ impl Rounded {
 /// `pre_activation`. The index of dropout is `t N + n`.
 pub(crate) fn linear(
     x: Matrix<'_>,
-    weight: Weight<'_>,
+    weight: WeightOf<Matrix<'_>, &RoundedWeight>,
     precision: Precision,
     epilogue: EpilogueOf<Matrix<'_>, MatrixMut<'_>>,
     mut out: MatrixMut<'_>,
 ) {
     let weight = match weight {
-        Weight::Matrix(weight) => operands(precision, weight),
-        Weight::Rounded(Rounded { rows, columns, elements }) => {
+        WeightOf::Matrix(weight) => operands(precision, weight),
+        WeightOf::Packed(RoundedWeight { rows, columns, elements }) => {
             operands(precision, Matrix::new(*rows, *columns, elements.all()))
         }
     };

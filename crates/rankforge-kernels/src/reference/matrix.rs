@@ -1,6 +1,7 @@
 //! Matrices in memory of the reference device.
 
 use crate::reference::memory::{Integers, Slice, SliceMut};
+use crate::shape::elements as elements_of;
 use std::ops::Range;
 
 /// A `rows x columns` matrix that is read, row-major.
@@ -13,7 +14,11 @@ pub(crate) struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     pub(crate) fn new(rows: usize, columns: usize, elements: Slice<'a>) -> Matrix<'a> {
-        assert_eq!(elements.len(), rows * columns, "elements of a {rows} x {columns} matrix");
+        assert_eq!(
+            elements.len(),
+            elements_of(rows, columns),
+            "elements of a {rows} x {columns} matrix"
+        );
         Matrix { rows, columns, elements }
     }
 
@@ -43,7 +48,11 @@ pub(crate) struct MatrixMut<'a> {
 
 impl<'a> MatrixMut<'a> {
     pub(crate) fn new(rows: usize, columns: usize, elements: SliceMut<'a>) -> MatrixMut<'a> {
-        assert_eq!(elements.len(), rows * columns, "elements of a {rows} x {columns} matrix");
+        assert_eq!(
+            elements.len(),
+            elements_of(rows, columns),
+            "elements of a {rows} x {columns} matrix"
+        );
         MatrixMut { rows, columns, elements }
     }
 

@@ -6,9 +6,9 @@
 //! rounded once, when it is stored as `f32`. Where the contract rounds more often (operands of a
 //! product in half precision, a sum that is accumulated in memory) the loops do so too.
 //!
-//! Nothing here is shared with the CPU device. From `ops` come the settings of an operation, and
-//! the two functions of integers that every device must agree on: the mixer of dropout keys and the
-//! buckets of relative positions.
+//! Nothing here is shared with the CPU device. The settings of an operation come from `settings`,
+//! and with them the functions that every device must agree on: the mixer of dropout keys, the
+//! buckets of relative positions and the order of neighbours.
 
 pub(crate) mod activation;
 pub(crate) mod attention;

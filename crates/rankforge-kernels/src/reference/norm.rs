@@ -1,16 +1,15 @@
 use crate::reference::matrix::{Matrix, MatrixMut};
-use crate::settings::norm::SMALLEST_NORM;
+use crate::settings::norm::{LayerNormBackward, LayerNormOf, SMALLEST_NORM};
 
 /// `out = (x - mean) r weight + bias` with `r = 1 / sqrt(variance + epsilon)`, row by row; the
 /// statistics are `mean` and `r`. Nothing is written where there are no columns.
 pub(crate) fn layer_norm(
+    norm: LayerNormOf<Matrix<'_>>,
     x: Matrix<'_>,
-    weight: Matrix<'_>,
-    bias: Option<Matrix<'_>>,
-    epsilon: f32,
     mut out: MatrixMut<'_>,
     mut statistics: MatrixMut<'_>,
 ) {
+    let LayerNormOf { weight, bias, epsilon } = norm;
     let count = x.columns as f64;
     for row in (0..x.rows).filter(|_| x.columns > 0) {
         let elements = || (0..x.columns).map(|column| x.at(row, column));
@@ -30,15 +29,13 @@ pub(crate) fn layer_norm(
 /// `d_x (+)= r (g - avg(g) - n avg(g n))`, averages over the row; `d_weight += Σ d_out n` and
 /// `d_bias += Σ d_out`, sums over the rows.
 pub(crate) fn layer_norm_backward(
-    d_out: Matrix<'_>,
-    x: Matrix<'_>,
-    weight: Matrix<'_>,
-    statistics: Matrix<'_>,
+    inputs: LayerNormBackward<Matrix<'_>>,
     accumulate: bool,
     mut d_x: MatrixMut<'_>,
     mut d_weight: Option<MatrixMut<'_>>,
     mut d_bias: Option<MatrixMut<'_>>,
 ) {
+    let LayerNormBackward { d_out, x, weight, statistics } = inputs;
     let count = x.columns as f64;
     let normal = |row, column| (x.at(row, column) - statistics.at(row, 0)) * statistics.at(row, 1);
     let scaled = |row, column| d_out.at(row, column) * weight.at(0, column);
@@ -76,8 +73,7 @@ pub(crate) fn normalize(x: Matrix<'_>, mut out: MatrixMut<'_>, mut norms: Matrix
     }
 }
 
-/// `d_x = (d_out - out (d_out · out)) / |x|`; below the smallest norm, which is a constant,
-/// `d_x = d_out / 1e-12`.
+/// `d_x = (d_out - out (d_out · out)) / |x|`, and 0 where `|x|` is at most 1e-12. NaN goes through.
 pub(crate) fn normalize_backward(
     d_out: Matrix<'_>,
     out: Matrix<'_>,
@@ -86,12 +82,12 @@ pub(crate) fn normalize_backward(
 ) {
     for row in 0..out.rows {
         let norm = norms.at(row, 0);
-        let clamped = norm < f64::from(SMALLEST_NORM);
+        let without_direction = norm <= f64::from(SMALLEST_NORM);
         let products = (0..out.columns).map(|column| d_out.at(row, column) * out.at(row, column));
-        let along = if clamped { 0.0 } else { products.sum() };
+        let along: f64 = products.sum();
         for column in 0..out.columns {
             let across = d_out.at(row, column) - out.at(row, column) * along;
-            d_x.put(row, column, across / divisor(norm));
+            d_x.put(row, column, if without_direction { 0.0 } else { across / norm });
         }
     }
 }

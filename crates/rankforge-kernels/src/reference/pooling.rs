@@ -1,7 +1,10 @@
 use crate::reference::matrix::{Matrix, MatrixMut, Sequences};
 use crate::reference::memory::Integers;
-use crate::settings::pooling::Pooling;
+use crate::settings::pooling::{PoolOf, Pooling};
 use std::ops::Range;
+
+/// The settings of pooling, with memory of the reference device.
+pub(crate) type Config<'a> = PoolOf<Sequences<'a>, &'a Integers>;
 
 /// The tokens of a sequence that count: all but the leading ones that are skipped.
 fn kept(sequences: Sequences<'_>, skip: Option<&Integers>, sequence: usize) -> Range<usize> {
@@ -30,14 +33,12 @@ fn weight(mode: Pooling, start: usize, kept: &Range<usize>, token: usize) -> f64
 ///
 /// `x[t]` is row `t` of `source`, or row `ids[t]`.
 pub(crate) fn pool(
-    mode: Pooling,
+    config: Config<'_>,
     source: Matrix<'_>,
     ids: Option<&Integers>,
-    sequences: Sequences<'_>,
-    skip: Option<&Integers>,
-    column: usize,
     mut out: MatrixMut<'_>,
 ) {
+    let Config { mode, sequences, skip, column } = config;
     let row = |token: usize| ids.map_or(token, |ids| ids.at(token));
     for sequence in 0..sequences.count() {
         let (start, kept) = (sequences.range(sequence).start, kept(sequences, skip, sequence));
@@ -61,14 +62,12 @@ pub(crate) fn pool(
 /// `d_x[t, c] += weight(t) d_out[s, column + c]`; for `Max` all of it goes to the first of the
 /// greatest elements, NaN aside, and to the first token where there is no other.
 pub(crate) fn pool_backward(
-    mode: Pooling,
+    config: Config<'_>,
     d_out: Matrix<'_>,
     x: Matrix<'_>,
-    sequences: Sequences<'_>,
-    skip: Option<&Integers>,
-    column: usize,
     mut d_x: MatrixMut<'_>,
 ) {
+    let Config { mode, sequences, skip, column } = config;
     for sequence in 0..sequences.count() {
         let (start, kept) = (sequences.range(sequence).start, kept(sequences, skip, sequence));
         if kept.is_empty() {

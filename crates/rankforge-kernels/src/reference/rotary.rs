@@ -1,19 +1,17 @@
 use crate::reference::matrix::{Matrix, MatrixMut, Sequences};
 use crate::reference::memory::Integers;
+use crate::settings::rotary::RotationOf;
+
+/// A rotation with memory of the reference device.
+type Rotation<'a> = RotationOf<Sequences<'a>, &'a Integers, Matrix<'a>>;
 
 /// Rotates the pair `(a, b)` of elements `i` and `i + D/2` of a head by the angle of its token's
 /// position: `(a cos - b sin, b cos + a sin)`, or back by it.
 ///
 /// A row of `table` is the cosines of a position, then its sines. Rows of `x` are those of
 /// `tokens`, or of all tokens.
-pub(crate) fn rotate(
-    table: Matrix<'_>,
-    sequences: Sequences<'_>,
-    tokens: Option<&Integers>,
-    heads: usize,
-    back: bool,
-    mut x: MatrixMut<'_>,
-) {
+pub(crate) fn rotate(rotation: Rotation<'_>, mut x: MatrixMut<'_>) {
+    let Rotation { table, sequences, tokens, heads, back } = rotation;
     let (head_dim, half) = (table.columns, table.columns / 2);
     let sign = if back { -1.0 } else { 1.0 };
     for row in 0..x.rows {

@@ -1,6 +1,6 @@
 use crate::reference::matrix::Matrix;
 use crate::settings::norm::LEAST_NORM;
-use crate::settings::similarity::{Neighbour, Similarity, nearer_first};
+use crate::settings::similarity::{Neighbour, SearchOf, Similarity, nearer_first};
 
 /// The similarity of row `i` of `a` and row `j` of `b`, rounded to `f32`.
 fn similarity(similarity: Similarity, a: Matrix<'_>, i: usize, b: Matrix<'_>, j: usize) -> f32 {
@@ -21,15 +21,13 @@ fn similarity(similarity: Similarity, a: Matrix<'_>, i: usize, b: Matrix<'_>, j:
     score as f32
 }
 
-/// The `k` best rows of `corpus` for each query: all scores, sorted. NaN counts as minus
+/// The `k` best rows of the corpus for each query: all scores, sorted. NaN counts as minus
 /// infinity.
 pub(crate) fn search(
-    kind: Similarity,
-    queries: Matrix<'_>,
-    corpus: Matrix<'_>,
-    k: usize,
+    search: SearchOf<Matrix<'_>>,
     done: &(dyn Fn(usize) + Sync),
 ) -> Vec<Vec<Neighbour>> {
+    let SearchOf { similarity: kind, queries, corpus, k } = search;
     let of_query = |query| {
         let neighbour = |index: usize| {
             let score = similarity(kind, queries, query, corpus, index);

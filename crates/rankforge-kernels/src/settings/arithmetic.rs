@@ -1,4 +1,5 @@
-/// Multiply-adds whose peak rate can be measured, as the roof for the rates of operations.
+/// A kind of multiply-adds, whose rate on a device [`peak`](crate::peak()) measures: no operation
+/// of such multiply-adds can be faster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arithmetic {
     /// Of `f32` factors, summed in `f32`.

@@ -46,6 +46,33 @@ impl<V> Qkv<V> {
     }
 }
 
+/// What [`attention_backward`](crate::ops::attention_backward) reads: the gradient of the output,
+/// and operands and results of the forward pass.
+///
+/// # Shapes
+/// As those of [`attention`](crate::ops::attention); `d_out` like `out`.
+pub struct AttentionBackward<V> {
+    /// Gradient of the output.
+    pub d_out: V,
+    /// Input of the forward pass.
+    pub qkv: Qkv<V>,
+    /// Output of the forward pass.
+    pub out: V,
+    /// Normalisers that the forward pass computed.
+    pub log_sum_exp: V,
+}
+
+impl<V> AttentionBackward<V> {
+    pub(crate) fn map<W>(self, f: impl Fn(V) -> W) -> AttentionBackward<W> {
+        AttentionBackward {
+            d_out: f(self.d_out),
+            qkv: self.qkv.map(&f),
+            out: f(self.out),
+            log_sum_exp: f(self.log_sum_exp),
+        }
+    }
+}
+
 /// The bucket of `key - query`, both directions, as MPNet computes it.
 ///
 /// Keys before the query and the query itself use the lower half of the buckets, keys after it the

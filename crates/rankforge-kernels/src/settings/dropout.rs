@@ -3,13 +3,12 @@
 ///
 /// Element `i` is kept when `bits(key, i) < round(2^24 (1 - p)) * 2^8`, in integers, so that every
 /// device draws the same mask. `bits` is Wellons' 32-bit hash `triple32` of the lower half of `i`,
-/// keyed by two words that [`Dropout::new`]'s mixer makes of the key and the upper half.
+/// keyed by two words that [`Dropout::new`]'s mixer makes from the key and the upper half.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
-    /// Probability that an element is zeroed, `0..1`; the others are multiplied by `1 / (1 - p)`.
-    pub probability: f32,
-    /// Mixed from seed, step, batch part, layer and place by [`Dropout::new`].
-    pub key: u64,
+    /// In `0..1`: kernels divide by `1 - p`, and count the kept bits from 1.
+    probability: f32,
+    key: u64,
 }
 
 impl Dropout {
@@ -27,6 +26,16 @@ impl Dropout {
         );
         let key = [seed, step, part, place].into_iter().fold(0, |key, value| mix(key ^ mix(value)));
         Dropout { probability, key }
+    }
+
+    /// Probability that an element is zeroed, `0..1`; the others are multiplied by `1 / (1 - p)`.
+    pub fn probability(&self) -> f32 {
+        self.probability
+    }
+
+    /// What [`Dropout::new`] mixed from seed, step, batch part and place.
+    pub fn key(&self) -> u64 {
+        self.key
     }
 }
 

@@ -3,6 +3,13 @@
 use crate::settings::activation::Activation;
 use crate::settings::dropout::Dropout;
 
+/// [`Weight`](crate::Weight) with the matrices of a device, which packs weights as `P`.
+#[derive(Clone, Copy)]
+pub(crate) enum WeightOf<V, P> {
+    Matrix(V),
+    Packed(P),
+}
+
 /// [`Epilogue`](crate::ops::Epilogue) with the matrices of a device.
 pub(crate) struct EpilogueOf<V, M> {
     pub(crate) accumulate: bool,

@@ -1,6 +1,6 @@
-//! What an operation is asked to do: plain data and the few functions of integers that every device
-//! shares. Public ones are part of [`ops`](crate::ops); those with `Of` in their names hold the
-//! matrices of a device in the place of views.
+//! What an operation is asked to do: plain data, and the few functions that every device shares.
+//! Public ones are part of [`ops`](crate::ops); those with `Of` in their names hold the matrices of
+//! a device in the place of views.
 
 pub(crate) mod activation;
 pub(crate) mod arithmetic;
@@ -10,5 +10,6 @@ pub(crate) mod linear;
 pub(crate) mod norm;
 pub(crate) mod optimizer;
 pub(crate) mod pooling;
+pub(crate) mod rotary;
 pub(crate) mod similarity;
 pub(crate) mod zeros;

@@ -14,3 +14,12 @@ pub enum Pooling {
     /// The last token.
     LastToken,
 }
+
+/// [`Pool`](crate::ops::Pool) as a device takes it: `S` are its sequences, `Q` its indices.
+#[derive(Clone, Copy)]
+pub(crate) struct PoolOf<S, Q> {
+    pub(crate) mode: Pooling,
+    pub(crate) sequences: S,
+    pub(crate) skip: Option<Q>,
+    pub(crate) column: usize,
+}

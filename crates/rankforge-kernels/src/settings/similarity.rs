@@ -13,6 +13,16 @@ pub enum Similarity {
     Manhattan,
 }
 
+/// A search with the matrices of a device.
+#[derive(Clone, Copy)]
+pub(crate) struct SearchOf<V> {
+    pub(crate) similarity: Similarity,
+    pub(crate) queries: V,
+    pub(crate) corpus: V,
+    /// How many of the best rows each query gets: at least 1, and at most all rows.
+    pub(crate) k: usize,
+}
+
 /// A row of the corpus and its score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Neighbour {

@@ -1,4 +1,4 @@
-use crate::support::{AWKWARD, assert_same_bits_for_any_threads, devices, random};
+use crate::support::{AWKWARD, assert_same_bits_for_any_threads, devices, random, refusal};
 use rankforge_kernels::ops::{Dropout, dropout, dropout_to};
 use rankforge_kernels::{Buffer, Device};
 
@@ -102,9 +102,25 @@ fn dropout_gives_the_same_bits_for_any_number_of_threads() {
 }
 
 #[test]
-#[should_panic(expected = "dropout probability 1")]
-fn probability_one_is_refused() {
-    Dropout::new(1.0, 0, 0, 0, 0);
+fn probabilities_outside_zero_to_one_are_refused_and_the_largest_below_one_drops_about_all() {
+    for probability in [1.0, 1.5, -0.1, f32::NAN, f32::INFINITY] {
+        let message = refusal(|| Dropout::new(probability, 0, 0, 0, 0));
+        assert_eq!(message, format!("dropout probability {probability}, not in 0..1"));
+    }
+    let config = Dropout::new(1.0f32.next_down(), 1, 2, 3, 4);
+    assert_eq!(config.probability(), 1.0f32.next_down());
+    for device in devices() {
+        let kept = mask(device, config, 100, 100).into_iter().filter(|&factor| factor != 0.0);
+        assert!(kept.count() <= 1, "one of 2^24 on {device:?}");
+    }
+}
+
+#[test]
+fn the_key_is_a_function_of_each_coordinate() {
+    let keys = [[1, 2, 3, 4], [9, 2, 3, 4], [1, 9, 3, 4], [1, 2, 9, 4], [1, 2, 3, 9]]
+        .map(|[seed, step, part, place]| Dropout::new(0.5, seed, step, part, place).key());
+    assert_eq!(keys[0], Dropout::new(0.1, 1, 2, 3, 4).key(), "not of the probability");
+    assert!(keys[1..].iter().all(|&key| key != keys[0]), "{keys:?}");
 }
 
 #[test]

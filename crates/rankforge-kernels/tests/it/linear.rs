@@ -6,7 +6,7 @@ use rankforge_kernels::ops::{
     Activation, Dropout, Epilogue, InputGradient, Store, WeightGradient, activate_backward,
     dropout, linear, linear_backward,
 };
-use rankforge_kernels::{Buffer, Device, Isa, PackedWeight, Precision};
+use rankforge_kernels::{Buffer, Device, Precision};
 
 /// Shapes beyond one tile, one depth block and the threshold for threads.
 const LARGE: [[usize; 3]; 7] = [
@@ -19,7 +19,8 @@ const LARGE: [[usize; 3]; 7] = [
     [200, 3, 1000],
 ];
 
-fn shapes() -> impl Iterator<Item = [usize; 3]> {
+/// Small shapes of all remainders, and [`LARGE`] ones.
+pub(crate) fn shapes() -> impl Iterator<Item = [usize; 3]> {
     let small = [0, 1, 7, 9, 16, 33, 65];
     let awkward = AWKWARD.into_iter().flat_map(move |rows| {
         small.into_iter().flat_map(move |depth| small.map(|columns| [rows, depth, columns]))
@@ -354,6 +355,19 @@ fn a_weight_of_another_depth_is_refused_with_both_shapes() {
     linear(x.view(), weight.view(), Precision::Float32, Epilogue::default(), out.view_mut());
 }
 
+/// Each gradient alone would accept its operands.
+#[test]
+#[should_panic(expected = "x is 3 x 6, expected 3 x 5")]
+fn gradients_for_inputs_of_two_widths_are_refused() {
+    let device = &devices()[0];
+    let [d_out, weight, x] =
+        [(3, 4), (4, 5), (3, 6)].map(|(rows, columns)| Buffer::zeros(device, rows, columns));
+    let (mut d_x, mut d_weight) = (Buffer::zeros(device, 3, 5), Buffer::zeros(device, 4, 6));
+    let input = InputGradient { weight: weight.view(), store: Store::Write, d_x: d_x.view_mut() };
+    let weight = WeightGradient { x: x.view(), d_weight: d_weight.view_mut(), d_bias: None };
+    linear_backward(d_out.view(), Precision::Float32, Some(input), Some(weight));
+}
+
 #[test]
 fn a_weight_too_large_to_pack_at_once_gives_the_bits_of_its_parts() {
     let [rows, depth, columns, part] = [70, 600, 17_000, 4_250];
@@ -370,69 +384,4 @@ fn a_weight_too_large_to_pack_at_once_gives_the_bits_of_its_parts() {
             }
         }
     }
-}
-
-#[test]
-fn a_packed_weight_gives_the_bits_of_the_matrix_for_every_shape_and_precision() {
-    // The first packs a small left operand, the last packs its rows in parts.
-    for shape in shapes().chain([[2, 1030, 17_000], [9000, 1000, 33]]) {
-        let [rows, depth, columns] = shape;
-        let (x, weight) = (random(1, rows * depth), random(2, columns * depth));
-        let (bias, residual) = (random(3, columns), random(4, rows * columns));
-        for device in devices_for(rows * depth * columns) {
-            let x = Buffer::upload(device, rows, depth, &x);
-            let weight = Buffer::upload(device, columns, depth, &weight);
-            let bias = Buffer::upload(device, 1, columns, &bias);
-            let residual = Buffer::upload(device, rows, columns, &residual);
-            for precision in Precision::ALL {
-                let packed = PackedWeight::pack(weight.view(), precision);
-                assert_eq!((packed.rows(), packed.columns()), (columns, depth));
-                let run = |packed: Option<&PackedWeight>| {
-                    let mut out = Buffer::upload(device, rows, columns, &vec![7.0; rows * columns]);
-                    let epilogue = Epilogue {
-                        accumulate: columns % 2 == 1,
-                        bias: Some(bias.view()),
-                        activation: Some(Activation::Gelu),
-                        dropout: Some(Dropout::new(0.25, 1, 2, 3, 4)),
-                        residual: Some(residual.view()),
-                        ..Epilogue::default()
-                    };
-                    match packed {
-                        Some(packed) => {
-                            linear(x.view(), packed, precision, epilogue, out.view_mut());
-                        }
-                        None => {
-                            linear(x.view(), weight.view(), precision, epilogue, out.view_mut());
-                        }
-                    }
-                    out.view().to_vec()
-                };
-                let what = format!("{shape:?} in {precision} on {device:?}");
-                assert!(run(Some(&packed)) == run(None), "{what}");
-            }
-        }
-    }
-}
-
-#[test]
-fn a_packed_weight_takes_the_memory_it_says() {
-    for device in devices() {
-        let weight = Buffer::zeros(device, 320, 768);
-        let elements = 320 * 768;
-        for precision in Precision::ALL {
-            let bytes = PackedWeight::pack(weight.view(), precision).size_in_bytes();
-            let paired = precision == Precision::BFloat16 && device.isa() == Some(Isa::Avx512Bf16);
-            assert_eq!(bytes, elements * if paired { 2 } else { 4 }, "{precision} on {device:?}");
-        }
-    }
-}
-
-#[test]
-#[should_panic(expected = "precision of the packed weight, precision of the product")]
-fn a_weight_packed_in_another_precision_is_refused() {
-    let device = &devices()[0];
-    let (x, weight) = (Buffer::zeros(device, 3, 5), Buffer::zeros(device, 4, 5));
-    let packed = PackedWeight::pack(weight.view(), Precision::BFloat16);
-    let mut out = Buffer::zeros(device, 3, 4);
-    linear(x.view(), &packed, Precision::Float32, Epilogue::default(), out.view_mut());
 }

@@ -9,6 +9,7 @@ mod linear;
 mod memory;
 mod norm;
 mod optimizer;
+mod packed_weight;
 mod pooling;
 mod precision;
 mod rotary;

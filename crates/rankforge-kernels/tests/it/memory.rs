@@ -1,9 +1,10 @@
 //! Buffers, arenas and devices.
 
-use crate::support::devices;
-use rankforge_kernels::ops::{Pooling, add, gather, pool};
+use crate::support::{devices, refusal};
+use rankforge_kernels::ops::{Pool, Pooling, Rotary, add, gather, pool};
 use rankforge_kernels::{
-    Arena, ArenaLayout, Buffer, Device, DeviceError, Indices, Isa, ParameterId, Ragged, Workers,
+    Arena, ArenaLayout, Buffer, Device, DeviceError, Indices, Isa, ParameterId, Ragged, View,
+    Workers,
 };
 use std::sync::Arc;
 
@@ -75,10 +76,72 @@ fn a_shape_of_another_count_is_refused() {
     Buffer::zeros(&devices()[0], 2, 3).view().with_shape(2, 4);
 }
 
+/// `(2^63 + 1) x 2` wraps to 2 elements; two halves of the address space are more than a half.
+#[test]
+fn shapes_whose_number_of_elements_wraps_are_refused() {
+    let (rows, half) = ((1 << 63) + 1, 1 << 60);
+    for device in devices() {
+        let mut buffer = Buffer::zeros(device, 1, 2);
+        let mut layout = ArenaLayout::new();
+        layout.push("half of the address space", 1, half);
+        let messages = [
+            refusal(|| buffer.view().with_shape(rows, 2).to_vec()),
+            refusal(|| buffer.view_mut().with_shape(rows, 2).fill(1.0)),
+            refusal(|| Buffer::zeros(device, rows, 2)),
+            refusal(|| Buffer::upload(device, rows, 2, &[1.0, 2.0])),
+            refusal(|| Buffer::from_vec(device, rows, 2, vec![1.0, 2.0])),
+            refusal(|| buffer.reshape(rows, 2).rows()),
+            refusal(|| Rotary::new(device, rows, 2, 10_000.0)),
+            refusal(|| ArenaLayout::new().push("wraps", rows, 2)),
+        ];
+        for message in messages {
+            let expected = "a matrix of 9223372036854775809 x 2 is larger than any memory";
+            assert_eq!(message, expected, "{device:?}");
+        }
+        let sum = refusal(|| layout.push("the other half", 1, half));
+        assert!(sum.ends_with("1 x 2305843009213693952 is larger than any memory"), "{sum}");
+        assert_eq!(layout.entries().len(), 1, "what was refused is not there");
+    }
+}
+
+#[test]
+#[should_panic(expected = "as many tokens as can be counted")]
+fn lengths_whose_sum_wraps_are_refused() {
+    Ragged::new(&devices()[0], [4, usize::MAX]);
+}
+
 #[test]
 #[should_panic(expected = "rows 1..4 of a matrix of 3")]
 fn rows_out_of_bounds_are_refused() {
     Buffer::zeros(&devices()[0], 3, 2).view().slice_rows(1..4);
+}
+
+#[test]
+fn memory_of_the_host_is_a_matrix_of_every_device_that_computes_on_it() {
+    for device in devices() {
+        assert_eq!(device.shares_host_memory(), device.isa().is_some());
+        let values = numbers(8);
+        // From an address that no vector is aligned to.
+        let rows = &values[1..7];
+        if !device.shares_host_memory() {
+            let message = refusal(|| View::borrowed(device, 3, 2, rows));
+            let expected = "cannot borrow the 3 x 2 matrix of the host: upload it";
+            assert!(message.ends_with(expected), "{message}");
+            continue;
+        }
+        let view = View::borrowed(device, 3, 2, rows);
+        assert!((view.rows(), view.columns()) == (3, 2) && view.device().same(device));
+        assert_eq!(view.to_vec(), rows);
+        assert_eq!(view.slice_rows(1..3).to_vec(), rows[2..]);
+        let mut out = Buffer::zeros(device, 3, 2);
+        add(view, out.view_mut());
+        assert_eq!(out.view().to_vec(), rows);
+        let message = refusal(|| View::borrowed(device, 4, 2, rows));
+        assert_eq!(
+            message.lines().next(),
+            Some("assertion `left == right` failed: 4 x 2 view of 6 elements")
+        );
+    }
 }
 
 #[test]
@@ -250,7 +313,9 @@ fn indices_on_another_device_are_refused_with_both_names() {
 fn sequences_on_another_device_are_refused_with_both_names() {
     let (cpu, reference) = (&devices()[0], Device::reference().expect("one thread starts"));
     let (x, mut out) = (Buffer::zeros(cpu, 3, 2), Buffer::zeros(cpu, 1, 2));
-    pool(Pooling::Mean, x.view(), &Ragged::new(&reference, [3]), None, 0, out.view_mut());
+    let ragged = Ragged::new(&reference, [3]);
+    let config = Pool { mode: Pooling::Mean, ragged: &ragged, skip: None, column: 0 };
+    pool(&config, x.view(), out.view_mut());
 }
 
 #[test]

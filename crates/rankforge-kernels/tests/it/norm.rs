@@ -2,7 +2,9 @@ use crate::support::{
     AWKWARD, EPS, assert_close, assert_same_bits_for_any_threads, central_difference, devices,
     random, wide,
 };
-use rankforge_kernels::ops::{layer_norm, layer_norm_backward, normalize, normalize_backward};
+use rankforge_kernels::ops::{
+    LayerNormBackward, layer_norm, layer_norm_backward, normalize, normalize_backward,
+};
 use rankforge_kernels::{Buffer, Device};
 
 const EPSILON: f32 = 1e-5;
@@ -135,11 +137,14 @@ fn run_backward(
     // Ones to add to: parameter gradients are accumulated.
     let mut d_weight = Buffer::upload(device, 1, columns, &vec![1.0; columns]);
     let mut d_bias = Buffer::upload(device, 1, columns, &vec![1.0; columns]);
+    let inputs = LayerNormBackward {
+        d_out: d_out.view(),
+        x: x.view(),
+        weight: weight.view(),
+        statistics: statistics.view(),
+    };
     layer_norm_backward(
-        d_out.view(),
-        x.view(),
-        weight.view(),
-        statistics.view(),
+        inputs,
         before.is_some(),
         d_x.view_mut(),
         Some(d_weight.view_mut()),
@@ -196,11 +201,14 @@ fn gradients_that_are_left_out_change_nothing_else() {
             let mut d_x = Buffer::zeros(device, rows, columns);
             let mut d_weight = Buffer::upload(device, 1, columns, &vec![1.0; columns]);
             let mut d_bias = Buffer::upload(device, 1, columns, &vec![1.0; columns]);
+            let inputs = LayerNormBackward {
+                d_out: d_out.view(),
+                x: x_buffer.view(),
+                weight: weight.view(),
+                statistics: statistics.view(),
+            };
             layer_norm_backward(
-                d_out.view(),
-                x_buffer.view(),
-                weight.view(),
-                statistics.view(),
+                inputs,
                 false,
                 d_x.view_mut(),
                 with_weight.then_some(d_weight.view_mut()),
@@ -254,7 +262,8 @@ fn normalize_divides_by_the_norm_and_leaves_zero_rows() {
             let divisor = norm.max(1e-12);
             let along: f64 = x.iter().zip(&d_out).map(|(x, d)| x / divisor * d).sum();
             out.extend(x.iter().map(|x| x / divisor));
-            d_x.extend(x.iter().zip(&d_out).map(|(x, d)| (d - x / divisor * along) / divisor));
+            let slope = if norm > 1e-12 { 1.0 / norm } else { 0.0 };
+            d_x.extend(x.iter().zip(&d_out).map(|(x, d)| (d - x / divisor * along) * slope));
             norms.push(norm);
         }
         let relative = (8.0 + columns as f64 / 8.0) * EPS;
@@ -276,6 +285,48 @@ fn normalize_divides_by_the_norm_and_leaves_zero_rows() {
                 relative * terms / norms[i / columns].max(1e-12)
             };
             assert_close(&got_d_x.view().to_vec(), &d_x, allowed, what);
+        }
+    }
+}
+
+/// The norms are on both sides of 1e-12; one of them is the `f32` nearest to it.
+#[test]
+fn only_rows_with_a_direction_get_a_gradient() {
+    let (columns, floor) = (19, 1e-12);
+    let before = f32::from_bits(f32::to_bits(floor) - 1);
+    let after = f32::from_bits(f32::to_bits(floor) + 1);
+    let norms = [0.0, 1e-30, before, floor, after, 1e-6, 1.0, f32::NAN];
+    let d_out = random(9, norms.len() * columns);
+    // One element is the norm, so that nothing is rounded.
+    let mut x = vec![0.0; norms.len() * columns];
+    x.chunks_mut(columns).zip(norms).for_each(|(row, norm)| row[3] = norm);
+    for device in devices() {
+        let [x, d_out] =
+            [&x, &d_out].map(|values| Buffer::upload(device, norms.len(), columns, values));
+        let [mut out, mut d_x] = [(); 2].map(|()| Buffer::zeros(device, norms.len(), columns));
+        d_x.view_mut().fill(5.0);
+        let mut got_norms = Buffer::zeros(device, norms.len(), 1);
+        normalize(x.view(), out.view_mut(), got_norms.view_mut());
+        // Squares of the small ones are below what `f32` resolves.
+        got_norms.view_mut().write(&norms);
+        normalize_backward(d_out.view(), out.view(), got_norms.view(), d_x.view_mut());
+        let (d_out, d_x) = (d_out.view().to_vec(), d_x.view().to_vec());
+        for (norm, (d_out, d_x)) in
+            norms.into_iter().zip(d_out.chunks(columns).zip(d_x.chunks(columns)))
+        {
+            for (column, (&d, &got)) in d_out.iter().zip(d_x).enumerate() {
+                let what = format!("norm {norm:e}, column {column} on {device:?}: {got:e}");
+                if norm <= floor {
+                    assert_eq!(got.to_bits(), 0, "{what}");
+                } else if norm.is_nan() {
+                    assert!(got.is_nan(), "{what}");
+                } else if column != 3 {
+                    // Orthogonal to the row: `d / norm`, rounded once or twice.
+                    let expected = f64::from(d) / f64::from(norm);
+                    let error = (f64::from(got) - expected).abs();
+                    assert!(error <= 2.0 * EPS * expected.abs(), "{what}");
+                }
+            }
         }
     }
 }

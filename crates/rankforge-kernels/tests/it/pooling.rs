@@ -1,7 +1,7 @@
 //! Pooling against a twin in `f64` that lists the weight of each token.
 
 use crate::support::{EPS, assert_close, assert_same_bits_for_any_threads, devices, random, wide};
-use rankforge_kernels::ops::{Pooling, gather, pool, pool_backward, pool_embeddings};
+use rankforge_kernels::ops::{Pool, Pooling, gather, pool, pool_backward, pool_embeddings};
 use rankforge_kernels::{Buffer, Device, Indices, Ragged};
 
 const ALL: [Pooling; 6] = [
@@ -26,21 +26,20 @@ fn run(
     lengths: &[usize],
     hidden: usize,
     skip: Option<&[u32]>,
-    x: &[f32],
-    d_out: &[f32],
+    [x, d_out]: [&[f32]; 2],
 ) -> [Vec<f32>; 2] {
     let ragged = Ragged::new(device, lengths.iter().copied());
     let skip = skip.map(|skip| Indices::new(device, skip));
-    let skip = skip.as_ref();
+    let config = Pool { mode, ragged: &ragged, skip: skip.as_ref(), column: BESIDE.0 };
     let width = BESIDE.0 + hidden + BESIDE.1;
     let x = Buffer::upload(device, ragged.tokens(), hidden, x);
     let mut out = Buffer::zeros(device, lengths.len(), width);
     out.view_mut().fill(9.0);
-    pool(mode, x.view(), &ragged, skip, BESIDE.0, out.view_mut());
+    pool(&config, x.view(), out.view_mut());
     let d_out = Buffer::upload(device, lengths.len(), width, d_out);
     let mut d_x = Buffer::zeros(device, ragged.tokens(), hidden);
     d_x.view_mut().fill(1.0);
-    pool_backward(mode, d_out.view(), x.view(), &ragged, skip, BESIDE.0, d_x.view_mut());
+    pool_backward(&config, d_out.view(), x.view(), d_x.view_mut());
     [out.view().to_vec(), d_x.view().to_vec()]
 }
 
@@ -97,13 +96,13 @@ fn every_mode_matches_its_twin_forward_and_backward() {
                     first += length;
                 }
                 for device in devices() {
-                    let got = run(device, mode, &LENGTHS, hidden, Some(&skip), &x, &d_out);
+                    let got = run(device, mode, &LENGTHS, hidden, Some(&skip), [&x, &d_out]);
                     let what = format!("{mode:?}, {hidden} columns, skip {skip:?}, {device:?}");
                     // At most 65 terms whose absolute values sum to at most sqrt(65).
                     assert_close(&got[0], &out, |_| 65.0 * EPS * 8.1, &what);
                     assert_close(&got[1], &d_x, |_| 4.0 * EPS, &what);
                     if skip.iter().all(|&skip| skip == 0) {
-                        let none = run(device, mode, &LENGTHS, hidden, None, &x, &d_out);
+                        let none = run(device, mode, &LENGTHS, hidden, None, [&x, &d_out]);
                         assert!(none == got, "no number to skip is 0 for every sequence: {what}");
                     }
                 }
@@ -122,7 +121,8 @@ fn concatenated_modes_fill_neighbouring_columns() {
         for (index, mode) in
             [Pooling::Mean, Pooling::Max, Pooling::LastToken].into_iter().enumerate()
         {
-            pool(mode, x.view(), &ragged, None, 2 * index, out.view_mut());
+            let config = Pool { mode, ragged: &ragged, skip: None, column: 2 * index };
+            pool(&config, x.view(), out.view_mut());
         }
         let expected = [3.0, 20.0, 6.0, 30.0, 6.0, 20.0, 6.0, 6.0, 8.0, 7.0, 8.0, 7.0];
         let allowed = |_: usize| 40.0 * EPS;
@@ -137,7 +137,8 @@ fn maximum_keeps_nan_and_minus_infinity() {
         let ragged = Ragged::new(device, [3]);
         let x = Buffer::upload(device, 3, 2, &[1.0, infinity, f32::NAN, infinity, 2.0, infinity]);
         let mut out = Buffer::zeros(device, 1, 2);
-        pool(Pooling::Max, x.view(), &ragged, None, 0, out.view_mut());
+        let config = Pool { mode: Pooling::Max, ragged: &ragged, skip: None, column: 0 };
+        pool(&config, x.view(), out.view_mut());
         let out = out.view().to_vec();
         assert!(out[0].is_nan() && out[1] == infinity, "{out:?} {device:?}");
     }
@@ -151,7 +152,7 @@ fn the_number_of_threads_does_not_change_a_bit() {
     let d_out = random(4, lengths.len() * (BESIDE.0 + hidden + BESIDE.1));
     for mode in ALL {
         assert_same_bits_for_any_threads(format!("{mode:?}"), |device| {
-            run(device, mode, &lengths, hidden, Some(&[2; 7]), &x, &d_out).concat()
+            run(device, mode, &lengths, hidden, Some(&[2; 7]), [&x, &d_out]).concat()
         });
     }
 }
@@ -171,8 +172,9 @@ fn pooling_rows_of_a_table_gives_the_bits_of_pooling_their_copies() {
             gather(table.view(), &ids, false, copies.view_mut());
             let [mut expected, mut got] =
                 [(); 2].map(|()| Buffer::zeros(device, LENGTHS.len(), hidden + 5));
-            pool(mode, copies.view(), &ragged, Some(&skip), 3, expected.view_mut());
-            pool_embeddings(mode, table.view(), &ids, &ragged, Some(&skip), 3, got.view_mut());
+            let config = Pool { mode, ragged: &ragged, skip: Some(&skip), column: 3 };
+            pool(&config, copies.view(), expected.view_mut());
+            pool_embeddings(&config, table.view(), &ids, got.view_mut());
             assert_eq!(got.view().to_vec(), expected.view().to_vec(), "{mode:?} {device:?}");
         }
     }
@@ -184,5 +186,16 @@ fn another_count_of_numbers_to_skip_is_refused() {
     let device = &devices()[0];
     let (x, mut out) = (Buffer::zeros(device, 5, 2), Buffer::zeros(device, 2, 2));
     let (ragged, skip) = (Ragged::new(device, [3, 2]), Indices::new(device, &[1]));
-    pool(Pooling::Mean, x.view(), &ragged, Some(&skip), 0, out.view_mut());
+    let config = Pool { mode: Pooling::Mean, ragged: &ragged, skip: Some(&skip), column: 0 };
+    pool(&config, x.view(), out.view_mut());
+}
+
+#[test]
+#[should_panic(expected = "width 2 to column 18446744073709551615")]
+fn a_column_whose_end_wraps_is_refused() {
+    let device = &devices()[0];
+    let (x, mut out) = (Buffer::zeros(device, 5, 2), Buffer::zeros(device, 1, 2));
+    let ragged = Ragged::new(device, [5]);
+    let config = Pool { mode: Pooling::Mean, ragged: &ragged, skip: None, column: usize::MAX };
+    pool(&config, x.view(), out.view_mut());
 }

@@ -101,6 +101,25 @@ fn rotary_gives_the_same_bits_for_any_number_of_threads() {
 }
 
 #[test]
+#[should_panic(expected = "rotation of token 9 of a batch of 9")]
+fn a_token_beyond_the_batch_is_refused() {
+    let device = &devices()[0];
+    let tokens = Indices::new(device, &[0, 9]);
+    let mut x = Buffer::zeros(device, 2, 8);
+    let table = Rotary::new(device, 9, 8, 10_000.0);
+    rotary(&table, &Ragged::new(device, [9]), Some(&tokens), 1, x.view_mut());
+}
+
+#[test]
+#[should_panic(expected = "9223372036854775809 heads of 2 in 8 columns")]
+fn heads_whose_width_wraps_are_refused() {
+    let device = &devices()[0];
+    let mut x = Buffer::zeros(device, 3, 8);
+    let table = Rotary::new(device, 3, 2, 10_000.0);
+    rotary(&table, &Ragged::new(device, [3]), None, (1 << 63) + 1, x.view_mut());
+}
+
+#[test]
 #[should_panic(expected = "sequence of 9 tokens, rotary table of 8")]
 fn a_sequence_longer_than_the_table_is_refused() {
     let device = &devices()[0];

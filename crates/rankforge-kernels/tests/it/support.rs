@@ -3,6 +3,7 @@
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use rankforge_kernels::{Device, Isa, Precision};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 /// Sizes around the vector widths and their multiples, where remainders go wrong.
@@ -94,6 +95,13 @@ pub(crate) fn assert_same_bits_for_any_threads(
         let [one, two, three] = group.each_ref().map(|device| bits(&compute(device)));
         assert!(one == two && one == three, "{what}: bits depend on threads, {:?}", group[0]);
     }
+}
+
+/// What `work` panics with.
+pub(crate) fn refusal<T>(work: impl FnOnce() -> T) -> String {
+    let work = AssertUnwindSafe(|| drop(work()));
+    let payload = catch_unwind(work).expect_err("it panics");
+    *payload.downcast::<String>().expect("a message with numbers in it")
 }
 
 /// The derivative of `f` at `x` along coordinate `index`, by central differences in `f64`.

@@ -2,7 +2,7 @@
 
 use crate::support::{AWKWARD, EPS, assert_same_bits_for_any_threads, devices, random};
 use rankforge_kernels::ops::{Corpus, Neighbour, Similarity, pairwise_similarity};
-use rankforge_kernels::{Buffer, Device, Isa};
+use rankforge_kernels::{Buffer, Device, Isa, View};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const ALL: [Similarity; 4] =
@@ -350,7 +350,7 @@ fn proposed_rows_have_the_scores_of_pairs() {
 }
 
 #[test]
-fn a_corpus_that_owns_its_rows_gives_the_neighbours_of_a_borrowed_one_at_every_search() {
+fn a_corpus_finds_the_same_whether_its_rows_are_owned_or_borrowed_and_at_every_search() {
     let (dim, count, rows) = (20, 150, 2500);
     let (queries, corpus) = (random(27, count * dim), random(28, rows * dim));
     for kind in ALL {
@@ -365,6 +365,20 @@ fn a_corpus_that_owns_its_rows_gives_the_neighbours_of_a_borrowed_one_at_every_s
                 let found = owned.top_k(queries.view().slice_rows(part.clone()), 7, &|_| ());
                 assert_eq!(found, expected[part], "{kind:?} {device:?}");
             }
+            if device.shares_host_memory() {
+                // One element in front, so that the rows begin where no vector is aligned.
+                let values = [&[9.0], &corpus[..]].concat();
+                let of_host = View::borrowed(device, rows, dim, &values[1..]);
+                let found = Corpus::prepare(kind, of_host).top_k(queries.view(), 7, &|_| ());
+                assert_eq!(found, expected, "{kind:?} {device:?}");
+            }
         }
     }
+}
+
+#[test]
+#[should_panic(expected = "View(4294967296 x 0) has more rows than 32 bits number")]
+fn a_corpus_of_more_rows_than_a_neighbour_can_name_is_refused() {
+    let rows = Buffer::zeros(&devices()[0], 1 << 32, 0);
+    Corpus::prepare(Similarity::Dot, rows.view());
 }

@@ -3,21 +3,20 @@ use crate::cpu::attention::head::{Head, KEYS};
 use crate::cpu::attention::operands::{Words, dot_rows, write_rows};
 use crate::cpu::attention::parts::{Address, Part, Parts};
 use crate::cpu::attention::rows::GradientTile;
-use crate::cpu::matmul::small::{Left, PANEL, Right, Shape, padded};
+use crate::cpu::matmul::small::{Left, Out, PANEL, Right, Shape, padded};
 use crate::cpu::matrix::Matrix;
 use crate::cpu::memory::Aligned;
 use crate::cpu::parallel::SharedRows;
 use crate::cpu::simd::dispatch;
-use crate::settings::attention::Qkv;
 use std::f32::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
 /// Inputs and outputs of the forward pass, and the gradient of the output.
-pub(crate) struct Saved<'a> {
-    pub(crate) d_out: Matrix<'a>,
-    pub(crate) qkv: Qkv<Matrix<'a>>,
-    pub(crate) out: Matrix<'a>,
-    pub(crate) log_sum_exp: Matrix<'a>,
+pub(super) struct Saved<'a> {
+    pub(super) d_out: Matrix<'a>,
+    pub(super) qkv: Parts<Matrix<'a>>,
+    pub(super) out: Matrix<'a>,
+    pub(super) log_sum_exp: Matrix<'a>,
 }
 
 /// Gradients of one head of one sequence.
@@ -28,19 +27,18 @@ pub(super) fn backward(
     head: &Head<'_>,
     bias: Option<&Bias<'_>>,
     saved: &Saved<'_>,
-    qkv: &Parts<Matrix<'_>>,
     d_qkv: &Parts<&SharedRows<'_>>,
     d_buckets: Option<&SharedRows<'_>>,
     memory: &mut Aligned,
 ) {
-    let mut work = Work::of(head, bias.is_some(), d_buckets.is_some(), memory);
-    work.pack_keys_and_values(head, qkv);
+    let mut work = BackwardWork::of(head, bias.is_some(), d_buckets.is_some(), memory);
+    work.pack_keys_and_values(head, &saved.qkv);
     if let Some(bias) = bias {
         bias.by_distance(head, LOG2_E, work.offsets);
     }
     for queries in head.query_tiles() {
-        prefetch(head, saved, qkv, d_qkv, &queries);
-        work.pack_queries(head, saved, qkv, &queries);
+        prefetch(head, saved, d_qkv, &queries);
+        work.pack_queries(head, saved, &queries);
         let mut seen_any = false;
         for keys in head.key_tiles(&queries, KEYS) {
             work.tile(head, &queries, &keys, seen_any);
@@ -62,11 +60,10 @@ pub(super) fn backward(
 fn prefetch(
     head: &Head<'_>,
     saved: &Saved<'_>,
-    qkv: &Parts<Matrix<'_>>,
     d_qkv: &Parts<&SharedRows<'_>>,
     queries: &Range<usize>,
 ) {
-    let Parts { queries: q, keys: k, values: v } = qkv.map(Address::of);
+    let Parts { queries: q, keys: k, values: v } = saved.qkv.map(Address::of);
     let Parts { queries: d_q, keys: d_k, values: d_v } = d_qkv.map(Address::of_shared);
     let whole = |matrix| Part { matrix: Address::of(matrix), start: 0 };
     let of_queries = [q, whole(saved.d_out), whole(saved.out), d_q];
@@ -74,7 +71,7 @@ fn prefetch(
 }
 
 /// Packed operands and sums of one head; sums have rows of the head dimension, padded.
-struct Work<'s> {
+struct BackwardWork<'s> {
     words: Words,
     key_panels: &'s mut [f32],
     value_panels: &'s mut [f32],
@@ -106,8 +103,13 @@ struct Work<'s> {
     d_offsets: &'s mut [f32],
 }
 
-impl<'s> Work<'s> {
-    fn of(head: &Head<'_>, biased: bool, d_bias: bool, memory: &'s mut Aligned) -> Work<'s> {
+impl<'s> BackwardWork<'s> {
+    fn of(
+        head: &Head<'_>,
+        biased: bool,
+        d_bias: bool,
+        memory: &'s mut Aligned,
+    ) -> BackwardWork<'s> {
         let (length, words, tile) = (head.length(), head.shape.words, head.shape.queries);
         let width = padded(words.dim);
         // 16 columns more than needed: rows a power of two apart would share cache sets.
@@ -156,7 +158,7 @@ impl<'s> Work<'s> {
         d_keys.fill(0.0);
         d_values.fill(0.0);
         d_offsets.fill(0.0);
-        Work {
+        BackwardWork {
             words,
             key_panels,
             value_panels,
@@ -188,15 +190,9 @@ impl<'s> Work<'s> {
     }
 
     /// Packs the operands of a tile of queries, and computes their dot products.
-    fn pack_queries(
-        &mut self,
-        head: &Head<'_>,
-        saved: &Saved<'_>,
-        qkv: &Parts<Matrix<'_>>,
-        queries: &Range<usize>,
-    ) {
+    fn pack_queries(&mut self, head: &Head<'_>, saved: &Saved<'_>, queries: &Range<usize>) {
         let words = self.words;
-        let Saved { d_out, out, log_sum_exp, .. } = *saved;
+        let Saved { d_out, qkv, out, log_sum_exp } = *saved;
         let (first, rows) = (head.query_row(queries.start), queries.len());
         // Scores are in base 2, as in the forward pass.
         let source = head.rows(qkv.queries, first, rows, head.config.scale * LOG2_E);
@@ -231,10 +227,10 @@ impl<'s> Work<'s> {
         let shape = Shape { rows: queries.len(), columns: padded(keys.len()), inner: words.dim };
         let (left, right) =
             (Left::rows(self.queries, along), words.panels_from(self.key_panels, keys.start));
-        words.multiply(shape, left, right, false, self.scores, stride);
+        words.multiply(shape, left, right, Out::write(self.scores, stride));
         let (left, right) =
             (Left::rows(self.d_out, along), words.panels_from(self.value_panels, keys.start));
-        words.multiply(shape, left, right, false, self.d_scores, stride);
+        words.multiply(shape, left, right, Out::write(self.d_scores, stride));
         self.row_work(head, queries, keys);
 
         let paired = words.paired();
@@ -248,14 +244,15 @@ impl<'s> Work<'s> {
         let rows = keys.start * width..keys.end * width;
         let shape = Shape { rows: keys.len(), columns: width, inner: queries.len() };
         let (left, right) = (Left::transposed(self.scores, row), Right::rows(from_d_out, width));
-        words.multiply(shape, left, right, true, &mut self.d_values[rows.clone()], width);
+        words.multiply(shape, left, right, Out::add(&mut self.d_values[rows.clone()], width));
         let (left, right) =
             (Left::transposed(self.d_scores, row), Right::rows(from_queries, width));
-        words.multiply(shape, left, right, true, &mut self.d_keys[rows], width);
+        words.multiply(shape, left, right, Out::add(&mut self.d_keys[rows], width));
         let d_words = if paired { &*self.d_words } else { &*self.d_scores };
         let shape = Shape { rows: queries.len(), columns: width, inner: keys.len() };
         let (left, right) = (Left::rows(d_words, stride), words.down_from(self.keys, keys.start));
-        words.multiply(shape, left, right, seen_any, self.d_queries, width);
+        let out = Out { data: self.d_queries, stride: width, accumulate: seen_any };
+        words.multiply(shape, left, right, out);
     }
 
     /// Turns products into probabilities and gradients of the scores, in the words of the format.

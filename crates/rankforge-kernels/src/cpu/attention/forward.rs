@@ -3,7 +3,7 @@ use crate::cpu::attention::head::{Head, KEYS};
 use crate::cpu::attention::operands::{Words, write_rows};
 use crate::cpu::attention::parts::{Address, Part, Parts};
 use crate::cpu::attention::rows::SoftmaxTile;
-use crate::cpu::matmul::small::{Left, PANEL, Shape, padded};
+use crate::cpu::matmul::small::{Left, Out, PANEL, Shape, padded};
 use crate::cpu::matrix::Matrix;
 use crate::cpu::memory::Aligned;
 use crate::cpu::parallel::SharedRows;
@@ -21,7 +21,7 @@ pub(super) fn forward(
     memory: &mut Aligned,
 ) {
     let isa = head.shape.isa;
-    let mut work = Work::of(head, bias.is_some(), memory);
+    let mut work = ForwardWork::of(head, bias.is_some(), memory);
     work.pack_keys_and_values(head, qkv);
     if let Some(bias) = bias {
         bias.by_distance(head, LOG2_E, work.offsets);
@@ -50,7 +50,7 @@ pub(super) fn forward(
 }
 
 /// Packed operands and sums of one head.
-struct Work<'s> {
+struct ForwardWork<'s> {
     words: Words,
     /// Keys as panels.
     keys: &'s mut [f32],
@@ -71,8 +71,8 @@ struct Work<'s> {
     offsets: &'s mut [f32],
 }
 
-impl<'s> Work<'s> {
-    fn of(head: &Head<'_>, biased: bool, memory: &'s mut Aligned) -> Work<'s> {
+impl<'s> ForwardWork<'s> {
+    fn of(head: &Head<'_>, biased: bool, memory: &'s mut Aligned) -> ForwardWork<'s> {
         let (length, words) = (head.length(), head.shape.words);
         let tile = head.shape.queries;
         // 16 columns more than needed: rows a power of two apart would share cache sets.
@@ -89,7 +89,7 @@ impl<'s> Work<'s> {
                 tile,
                 if biased { 2 * length - 1 } else { 0 },
             ]);
-        Work {
+        ForwardWork {
             words,
             keys,
             key_rows,
@@ -134,7 +134,7 @@ impl<'s> Work<'s> {
         let shape = Shape { rows: queries.len(), columns: padded(keys.len()), inner: dim };
         let left = Left::rows(self.queries, words.along_width());
         let right = words.panels_from(self.keys, keys.start);
-        words.multiply(shape, left, right, false, self.scores, stride);
+        words.multiply(shape, left, right, Out::write(self.scores, stride));
         let softmax = SoftmaxTile {
             head,
             format: words.format,
@@ -152,6 +152,7 @@ impl<'s> Work<'s> {
         let shape = Shape { rows: queries.len(), columns: padded(dim), inner: keys.len() };
         let left = Left::rows(self.scores, stride);
         let right = words.down_from(self.values, keys.start);
-        words.multiply(shape, left, right, seen_any, self.mixed, padded(dim));
+        let out = Out { data: self.mixed, stride: padded(dim), accumulate: seen_any };
+        words.multiply(shape, left, right, out);
     }
 }

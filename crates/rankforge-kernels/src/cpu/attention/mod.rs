@@ -9,16 +9,16 @@ mod operands;
 mod parts;
 mod rows;
 
-pub(crate) use backward::Saved;
 pub(crate) use head::Config;
 
+use crate::cpu::attention::backward::Saved;
 use crate::cpu::attention::bias::{Bias, Partials};
 use crate::cpu::attention::head::{HeadShape, for_each_head};
 use crate::cpu::attention::parts::Parts;
 use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::SharedRows;
-use crate::settings::attention::Qkv;
+use crate::settings::attention::{AttentionBackward, Qkv};
 
 pub(crate) fn attention(
     cpu: &Cpu,
@@ -39,22 +39,23 @@ pub(crate) fn attention(
 pub(crate) fn attention_backward(
     cpu: &Cpu,
     config: &Config<'_>,
-    saved: Saved<'_>,
+    inputs: AttentionBackward<Matrix<'_>>,
     d_qkv: Qkv<MatrixMut<'_>>,
     d_bias: Option<MatrixMut<'_>>,
 ) {
-    let hidden = saved.out.columns;
+    let AttentionBackward { d_out, qkv, out, log_sum_exp } = inputs;
+    let hidden = out.columns;
     let shape = HeadShape::of(cpu, config, hidden);
     let bias = Bias::of(config);
-    let qkv = Parts::of(&saved.qkv, hidden).map(|&matrix| matrix);
+    let qkv = Parts::of(&qkv, hidden).map(|&matrix| matrix);
+    let saved = Saved { d_out, qkv, out, log_sum_exp };
     let d_qkv = d_qkv.map(SharedRows::new);
     let d_qkv = Parts::of(&d_qkv, hidden);
     // One row of bucket sums for each head of each sequence; they are added in order afterwards.
     let mut partials = Partials::new(config, d_bias.as_ref());
     let d_buckets = partials.shared();
     for_each_head(cpu, config, shape, |head, memory| {
-        let d_buckets = d_buckets.as_ref();
-        backward::backward(&head, bias.as_ref(), &saved, &qkv, &d_qkv, d_buckets, memory);
+        backward::backward(&head, bias.as_ref(), &saved, &d_qkv, d_buckets.as_ref(), memory);
     });
     if let Some(d_bias) = d_bias {
         partials.reduce(config.heads, d_bias);

@@ -6,10 +6,10 @@ use crate::cpu::matmul::block::{Multiply, MultiplyPairs};
 use crate::cpu::matmul::format::Format;
 use crate::cpu::matmul::pack::rounded;
 use crate::cpu::matmul::small::{
-    Left, PANEL, Right, Shape, padded, small_product, transpose_to_panels,
+    Left, Out, PANEL, Right, Shape, padded, small_product, transpose_to_panels,
 };
 use crate::cpu::parallel::SharedRows;
-use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, prefetch_numbers, store_up_to};
+use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, prefetch_elements, store_up_to};
 use crate::isa::Supported;
 use std::ops::Range;
 
@@ -124,20 +124,12 @@ impl Words {
     }
 
     /// [`small_product`] of packed operands; `shape.inner` counts elements, not words.
-    pub(super) fn multiply(
-        self,
-        shape: Shape,
-        left: Left<'_>,
-        right: Right<'_>,
-        accumulate: bool,
-        out: &mut [f32],
-        stride: usize,
-    ) {
+    pub(super) fn multiply(self, shape: Shape, left: Left<'_>, right: Right<'_>, out: Out<'_>) {
         let shape = Shape { inner: self.count(shape.inner), ..shape };
         if self.paired() {
-            small_product::<MultiplyPairs>(self.isa, shape, left, right, accumulate, out, stride);
+            small_product::<MultiplyPairs>(self.isa, shape, left, right, out);
         } else {
-            small_product::<Multiply>(self.isa, shape, left, right, accumulate, out, stride);
+            small_product::<Multiply>(self.isa, shape, left, right, out);
         }
     }
 }
@@ -302,7 +294,7 @@ impl Kernel for Prefetch<'_> {
         for row in self.rows {
             for &Part { matrix: Address(data, columns), start } in self.parts {
                 let first = row * columns + start + self.column;
-                prefetch_numbers::<S>(data.wrapping_add(first), self.dim);
+                prefetch_elements::<S>(data.wrapping_add(first), self.dim);
             }
         }
     }

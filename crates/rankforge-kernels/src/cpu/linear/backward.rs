@@ -3,7 +3,7 @@ use crate::cpu::machine::Cpu;
 use crate::cpu::matmul::{InputProduct, Operand, Product, gradients, product};
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::SharedRows;
-use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, prefetch_numbers, store_up_to};
+use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, prefetch_elements, store_up_to};
 use crate::precision::Precision;
 use crate::settings::activation::Activation;
 use crate::settings::linear::{InputGradientOf, StoreOf, WeightGradientOf};
@@ -88,7 +88,7 @@ impl Kernel for Slopes<'_> {
             let first = row * self.d_x.columns + self.tile.start;
             let before = &self.before[first..first + d_x.len()];
             let coming = first + self.rows.len() * self.d_x.columns;
-            prefetch_numbers::<S>(self.before.as_ptr().wrapping_add(coming), d_x.len());
+            prefetch_elements::<S>(self.before.as_ptr().wrapping_add(coming), d_x.len());
             self.function.select::<S>(SlopesOfRow { before, d_x });
         }
     }

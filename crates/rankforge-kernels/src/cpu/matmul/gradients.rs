@@ -9,7 +9,7 @@ use crate::cpu::machine::Cpu;
 use crate::cpu::matmul::operand::{Operand, Product};
 use crate::cpu::matmul::pack::SideOutputs;
 use crate::cpu::matmul::panels::Groups;
-use crate::cpu::matmul::plan::{Finish, Packed, Place, Plan};
+use crate::cpu::matmul::plan::{OnFinished, PackedWords, Plan, WordSource};
 use crate::cpu::matmul::product::product;
 use crate::cpu::matmul::tiles::Tiles;
 use crate::cpu::parallel::{SharedRows, for_each, on_workers};
@@ -23,7 +23,7 @@ const CACHED_WORDS: usize = 1 << 20;
 pub(crate) struct InputProduct<'a> {
     pub(crate) product: Product<'a>,
     pub(crate) out: &'a SharedRows<'a>,
-    pub(crate) finish: Finish<'a>,
+    pub(crate) finish: OnFinished<'a>,
 }
 
 /// Computes the product `weight` into `d_weight`, the column sums of its left operand, the gradient
@@ -55,7 +55,7 @@ pub(crate) fn gradients(
         Input { plan, weight, out, finish }
     });
     let gradients = Gradients {
-        weight: Plan { place: Place::Panels, ..weight },
+        weight: Plan { source: WordSource::Panels, ..weight },
         x,
         d_weight,
         d_bias,
@@ -70,7 +70,7 @@ struct Input<'a> {
     /// The operand in panels.
     weight: Operand<'a>,
     out: &'a SharedRows<'a>,
-    finish: Finish<'a>,
+    finish: OnFinished<'a>,
 }
 
 struct Gradients<'a> {
@@ -103,7 +103,8 @@ impl Gradients<'_> {
         let chunk = weight.chunk(CACHED_WORDS, x + down);
         let (panels, along) = self.input.as_ref().map_or((0, 0), |Input { plan, .. }| {
             let tokens = (chunk * weight.format.per_word()).min(weight.depth);
-            let along = if plan.place == Place::Rows { Plan::row_stride(plan.words()) } else { 0 };
+            let along =
+                if plan.source == WordSource::Rows { Plan::row_stride(plan.words()) } else { 0 };
             (plan.panel_rows() * plan.words(), tokens * along)
         });
         Lengths { chunk, weight: panels, x: x * chunk, down: down * chunk, along }
@@ -134,14 +135,14 @@ impl Gradients<'_> {
         let down = &mut down[..plan.broadcast_rows() * words];
         self.pack(cpu, &depths, [&mut *weight, &mut *x, &mut *down, &mut *along]);
 
-        let packed = Packed::of(depths.clone(), words, x, down);
+        let packed = PackedWords::of(depths.clone(), words, x, down);
         let tiles = Tiles::of(plan, &packed, self.d_weight, &|_, _| {});
         let Some(Input { plan, out, finish, .. }) = &self.input else {
             return for_each(cpu, self.parallel, tiles.count(), |task| tiles.run(task));
         };
         let (first, words) = (depths.start, plan.words());
         let plan = plan.rows(&depths);
-        let packed = Packed::of(0..plan.depth, words, weight, along);
+        let packed = PackedWords::of(0..plan.depth, words, weight, along);
         let out = out.slice_rows(&depths);
         let finish = |rows: Range<usize>, columns| {
             finish(rows.start + first..rows.end + first, columns);
@@ -165,7 +166,7 @@ impl Gradients<'_> {
                 let source = (*operand, plan.panels);
                 Groups::of(plan.panel_kind(plan.panel), source, &outputs, weight)
             });
-        let in_rows = input.map(|input| &input.plan).filter(|plan| plan.place == Place::Rows);
+        let in_rows = input.map(|input| &input.plan).filter(|plan| plan.source == WordSource::Rows);
         let along = in_rows.map(|plan| {
             let stride = Plan::row_stride(plan.words());
             SharedRows::of_slice(&mut along[..tokens.len() * stride], tokens.len(), stride)

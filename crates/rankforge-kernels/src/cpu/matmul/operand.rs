@@ -12,10 +12,14 @@ pub(crate) struct Operand<'a> {
 impl<'a> Operand<'a> {
     #[track_caller]
     pub(super) fn check(&self, name: &str, rows: usize, depth: usize) {
-        let last = (rows.max(1) - 1) * self.row_stride + (depth.max(1) - 1) * self.depth_stride;
-        let lies = self.row_stride == 1 || self.depth_stride == 1;
+        // What is read without bounds depends on this, so that the arithmetic must not wrap.
+        let last = || {
+            let row = (rows - 1).checked_mul(self.row_stride)?;
+            row.checked_add((depth - 1).checked_mul(self.depth_stride)?)
+        };
+        let strides = self.row_stride == 1 || self.depth_stride == 1;
         assert!(
-            rows == 0 || depth == 0 || lies && last < self.data.len(),
+            rows == 0 || depth == 0 || strides && last().is_some_and(|last| last < self.data.len()),
             "{name} of {} elements cannot be {rows} x {depth}",
             self.data.len()
         );

@@ -3,7 +3,7 @@
 use crate::cpu::matmul::format::Format;
 use crate::cpu::matmul::operand::Operand;
 use crate::cpu::parallel::SharedRows;
-use crate::cpu::simd::{Kernel, Simd, load_up_to, prefetch_numbers, store_up_to};
+use crate::cpu::simd::{Kernel, Simd, load_up_to, prefetch_elements, store_up_to};
 use std::ops::Range;
 
 /// Packs `rows` of an operand whose depth is contiguous as rows of `stride` words.
@@ -163,7 +163,7 @@ impl<'a> PackPanels<'a> {
                 *pair = [self.at(depth), next];
                 for coming in depth + AHEAD..(depth + AHEAD + W::PER_WORD).min(end) {
                     let row = self.at(coming);
-                    prefetch_numbers::<S>(row.as_ptr(), row.len());
+                    prefetch_elements::<S>(row.as_ptr(), row.len());
                 }
             }
             let rows = &rows[..count];

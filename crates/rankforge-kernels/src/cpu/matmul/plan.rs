@@ -28,11 +28,11 @@ const ALIASING: usize = 1024;
 
 /// Called with ranges of rows and columns of the output when they are final. Not generic, so that
 /// tiles are compiled once.
-pub(crate) type Finish<'a> = &'a (dyn Fn(Range<usize>, Range<usize>) + Sync);
+pub(crate) type OnFinished<'a> = &'a (dyn Fn(Range<usize>, Range<usize>) + Sync);
 
 /// Where the words of the broadcast operand are read from.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Place {
+pub(super) enum WordSource {
     /// The operand itself, its depth contiguous.
     Original,
     /// A packed copy, row by row.
@@ -41,11 +41,11 @@ pub(super) enum Place {
     Panels,
 }
 
-impl Place {
+impl WordSource {
     /// For an operand whose depth is contiguous.
-    fn of(operand: &Operand<'_>, format: Format) -> Place {
+    fn of(operand: &Operand<'_>, format: Format) -> WordSource {
         let aliases = operand.row_stride.is_multiple_of(ALIASING);
-        if format == Format::Exact && !aliases { Place::Original } else { Place::Rows }
+        if format == Format::Exact && !aliases { WordSource::Original } else { WordSource::Rows }
     }
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Plan<'a> {
     pub(super) panels: usize,
     /// The broadcast operand, and its rows.
     pub(super) broadcast: (Operand<'a>, usize),
-    pub(super) place: Place,
+    pub(super) source: WordSource,
     pub(super) depth: usize,
     /// Words of a depth block.
     pub(super) block: usize,
@@ -74,7 +74,7 @@ pub(super) struct Plan<'a> {
 }
 
 /// The packed words of a range of depths.
-pub(super) struct Packed<'a> {
+pub(super) struct PackedWords<'a> {
     pub(super) depths: Range<usize>,
     pub(super) words: usize,
     /// Panels of `panel_words` words, those of `depths` from word `panel_start` on.
@@ -84,15 +84,15 @@ pub(super) struct Packed<'a> {
     pub(super) broadcast: &'a [f32],
 }
 
-impl<'a> Packed<'a> {
+impl<'a> PackedWords<'a> {
     /// `words` words at `depths`, all that there are of them in `panels`.
     pub(super) fn of(
         depths: Range<usize>,
         words: usize,
         panels: &'a [f32],
         broadcast: &'a [f32],
-    ) -> Packed<'a> {
-        Packed { depths, words, panels, panel_words: words, panel_start: 0, broadcast }
+    ) -> PackedWords<'a> {
+        PackedWords { depths, words, panels, panel_words: words, panel_start: 0, broadcast }
     }
 }
 
@@ -126,7 +126,7 @@ impl<'a> Plan<'a> {
             most: most_rows(panel / 2),
             panels,
             broadcast,
-            place: Place::of(&broadcast.0, format),
+            source: WordSource::of(&broadcast.0, format),
             depth,
             block: words.div_ceil(words.div_ceil(DEPTH_BLOCK)),
             swap: false,
@@ -172,21 +172,21 @@ impl<'a> Plan<'a> {
     /// the rows and along the words.
     pub(super) fn broadcast_block(
         &self,
-        packed: &Packed<'_>,
+        packed: &PackedWords<'_>,
         first: usize,
         start: usize,
     ) -> (*const f32, usize, usize) {
-        match self.place {
-            Place::Original => {
+        match self.source {
+            WordSource::Original => {
                 let operand = &self.broadcast.0;
                 let offset = first * operand.row_stride + packed.depths.start + start;
                 (operand.data[offset..].as_ptr(), operand.row_stride, 1)
             }
-            Place::Rows => {
+            WordSource::Rows => {
                 let stride = Plan::row_stride(packed.words);
                 (packed.broadcast[first * stride + start..].as_ptr(), stride, 1)
             }
-            Place::Panels => {
+            WordSource::Panels => {
                 let offset = first * packed.words + start * self.most;
                 (packed.broadcast[offset..].as_ptr(), 1, self.most)
             }

@@ -2,7 +2,7 @@ use crate::cpu::machine::Cpu;
 use crate::cpu::matmul::operand::{Operand, Product};
 use crate::cpu::matmul::pack::PackRows;
 use crate::cpu::matmul::panels::{Groups, PackedPanels, panel_rows};
-use crate::cpu::matmul::plan::{Finish, Packed, Place, Plan};
+use crate::cpu::matmul::plan::{OnFinished, PackedWords, Plan, WordSource};
 use crate::cpu::matmul::tiles::Tiles;
 use crate::cpu::parallel::{SharedRows, for_chunks, for_each, on_workers};
 use crate::cpu::simd::dispatch;
@@ -13,7 +13,12 @@ const PACKED_WORDS: usize = 1 << 23;
 
 /// Computes the product into `out`, and calls `finish(rows, columns)` once for each part of `out`,
 /// on the thread that computed it, when its elements are final and still in L1.
-pub(crate) fn product(cpu: &Cpu, product: &Product<'_>, out: &SharedRows<'_>, finish: Finish<'_>) {
+pub(crate) fn product(
+    cpu: &Cpu,
+    product: &Product<'_>,
+    out: &SharedRows<'_>,
+    finish: OnFinished<'_>,
+) {
     let (rows, columns, depth) = (out.row_count, out.columns, product.depth);
     if rows == 0 || columns == 0 {
         return;
@@ -39,7 +44,7 @@ pub(crate) fn product_with_packed(
     right: &PackedPanels,
     accumulate: bool,
     out: &SharedRows<'_>,
-    finish: Finish<'_>,
+    finish: OnFinished<'_>,
 ) {
     let (rows, columns, depth) = (out.row_count, out.columns, right.depth);
     if rows == 0 || columns == 0 {
@@ -56,7 +61,7 @@ pub(crate) fn product_with_packed(
 }
 
 /// The product of operands without depth: zeros.
-fn without_depth(accumulate: bool, out: &SharedRows<'_>, finish: Finish<'_>) {
+fn without_depth(accumulate: bool, out: &SharedRows<'_>, finish: OnFinished<'_>) {
     if !accumulate {
         // SAFETY: this is the only part of `out` that is alive.
         unsafe { out.rows(0..out.row_count) }.fill(0.0);
@@ -74,7 +79,13 @@ pub(super) enum Panels<'a> {
 }
 
 /// Computes the product, on the workers where it is large enough.
-fn run(plan: &Plan<'_>, cpu: &Cpu, panels: Panels<'_>, out: &SharedRows<'_>, finish: Finish<'_>) {
+fn run(
+    plan: &Plan<'_>,
+    cpu: &Cpu,
+    panels: Panels<'_>,
+    out: &SharedRows<'_>,
+    finish: OnFinished<'_>,
+) {
     on_workers(cpu, plan.parallel, || run_chunks(plan, cpu, panels, out, finish));
 }
 
@@ -83,14 +94,14 @@ fn run_chunks(
     cpu: &Cpu,
     panels: Panels<'_>,
     out: &SharedRows<'_>,
-    finish: Finish<'_>,
+    finish: OnFinished<'_>,
 ) {
     let words = plan.words();
     let packed_rows = match panels {
         Panels::ToPack(_) => plan.panel_rows(),
         Panels::Packed(_) => 0,
     };
-    let broadcast_rows = if plan.place == Place::Rows { plan.broadcast.1 } else { 0 };
+    let broadcast_rows = if plan.source == WordSource::Rows { plan.broadcast.1 } else { 0 };
     let chunk = plan.chunk(PACKED_WORDS, packed_rows + broadcast_rows);
     let mut scratch = cpu.scratch(packed_rows * chunk + broadcast_rows * Plan::row_stride(chunk));
     for start in (0..words).step_by(chunk) {
@@ -102,14 +113,14 @@ fn run_chunks(
             let groups = Groups::of(kind, source, &depths, &mut *target);
             for_each(cpu, plan.parallel, groups.count(), |group| groups.pack(group));
         }
-        if plan.place == Place::Rows {
+        if plan.source == WordSource::Rows {
             pack_rows(plan, cpu, &depths, rows);
         }
         let packed = match panels {
-            Panels::ToPack(_) => Packed::of(depths, words, target, rows),
+            Panels::ToPack(_) => PackedWords::of(depths, words, target, rows),
             Panels::Packed(panels) => {
                 let (panel_words, panel_start) = (plan.words(), start);
-                Packed { depths, words, panels, panel_words, panel_start, broadcast: rows }
+                PackedWords { depths, words, panels, panel_words, panel_start, broadcast: rows }
             }
         };
         let tiles = Tiles::of(plan, &packed, out, finish);

@@ -57,6 +57,26 @@ impl<'a> Right<'a> {
     }
 }
 
+/// The product: rows `stride` apart, which are written or added to.
+pub(crate) struct Out<'a> {
+    pub(crate) data: &'a mut [f32],
+    pub(crate) stride: usize,
+    /// Whether the product is added to what `data` holds, rather than stored in its place.
+    pub(crate) accumulate: bool,
+}
+
+impl<'a> Out<'a> {
+    /// `out = left right`.
+    pub(crate) fn write(data: &'a mut [f32], stride: usize) -> Out<'a> {
+        Out { data, stride, accumulate: false }
+    }
+
+    /// `out += left right`.
+    pub(crate) fn add(data: &'a mut [f32], stride: usize) -> Out<'a> {
+        Out { data, stride, accumulate: true }
+    }
+}
+
 /// Rows, columns and depth of a product; `columns` is a multiple of 16.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
@@ -65,7 +85,7 @@ pub(crate) struct Shape {
     pub(crate) inner: usize,
 }
 
-/// `out = left right`, or `out += left right` when `accumulate`, with rows of `out` `stride` apart.
+/// `out = left right`, or `out += left right`.
 ///
 /// Each element is summed in the order of the inner index, so its bits do not depend on the tiling.
 pub(crate) fn small_product<C: Combine>(
@@ -73,11 +93,10 @@ pub(crate) fn small_product<C: Combine>(
     shape: Shape,
     left: Left<'_>,
     right: Right<'_>,
-    accumulate: bool,
-    out: &mut [f32],
-    stride: usize,
+    out: Out<'_>,
 ) {
     let combine = PhantomData::<C>;
+    let Out { data: out, stride, accumulate } = out;
     dispatch(isa, SmallProduct { shape, left, right, accumulate, out, stride, combine });
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cpu::matmul::block::{Block, Multiply, MultiplyPairs};
 use crate::cpu::matmul::format::Format;
-use crate::cpu::matmul::plan::{Finish, Packed, Plan, TILE_COLUMNS, TILE_ROWS};
+use crate::cpu::matmul::plan::{OnFinished, PackedWords, Plan, TILE_COLUMNS, TILE_ROWS};
 use crate::cpu::parallel::SharedRows;
 use crate::cpu::simd::{Kernel, Simd, dispatch};
 use std::ops::Range;
@@ -10,9 +10,9 @@ use std::ops::Range;
 /// The tiles of the output for the packed words; each is one task.
 pub(super) struct Tiles<'a> {
     plan: &'a Plan<'a>,
-    packed: &'a Packed<'a>,
+    packed: &'a PackedWords<'a>,
     out: &'a SharedRows<'a>,
-    finish: Finish<'a>,
+    finish: OnFinished<'a>,
     across: Cut,
     down: Cut,
 }
@@ -20,9 +20,9 @@ pub(super) struct Tiles<'a> {
 impl<'a> Tiles<'a> {
     pub(super) fn of(
         plan: &'a Plan<'a>,
-        packed: &'a Packed<'a>,
+        packed: &'a PackedWords<'a>,
         out: &'a SharedRows<'a>,
-        finish: Finish<'a>,
+        finish: OnFinished<'a>,
     ) -> Tiles<'a> {
         let across = Cut::new(plan.panels, TILE_COLUMNS, plan.panel);
         let down = Cut::new(plan.broadcast.1, TILE_ROWS, plan.most);
@@ -45,11 +45,11 @@ impl<'a> Tiles<'a> {
 /// One tile of the output.
 struct Tile<'a> {
     plan: &'a Plan<'a>,
-    packed: &'a Packed<'a>,
+    packed: &'a PackedWords<'a>,
     panels: Range<usize>,
     broadcast: Range<usize>,
     out: &'a SharedRows<'a>,
-    finish: Finish<'a>,
+    finish: OnFinished<'a>,
 }
 
 impl Kernel for Tile<'_> {

@@ -11,7 +11,7 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use vector::{Kernel, Simd, load_up_to, prefetch_numbers, store_up_to};
+pub(crate) use vector::{Kernel, Simd, load_up_to, prefetch_elements, store_up_to};
 
 use crate::cpu::simd::scalar::Scalar;
 use crate::isa::{Isa, Supported};
@@ -40,9 +40,9 @@ mod tests {
     use super::*;
     use crate::isa::Supported;
 
-    struct Round(bool, Vec<f32>);
+    struct RoundAll(bool, Vec<f32>);
 
-    impl Kernel for Round {
+    impl Kernel for RoundAll {
         type Output = Vec<f32>;
 
         #[inline(always)]
@@ -102,7 +102,7 @@ mod tests {
             for (half, bits, least, largest) in
                 [(true, 11, -24, 65_504.0), (false, 8, -133, largest_bf16)]
             {
-                let rounded = dispatch(isa, Round(half, numbers.clone()));
+                let rounded = dispatch(isa, RoundAll(half, numbers.clone()));
                 for (&x, &got) in numbers.iter().zip(&rounded) {
                     let expected = nearest(x, bits, least, largest);
                     let same = got.to_bits() == expected.to_bits() || x.is_nan() && got.is_nan();

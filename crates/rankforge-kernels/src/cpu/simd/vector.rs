@@ -141,7 +141,7 @@ pub(crate) fn store_up_to<S: Simd>(value: S::V, target: &mut [f32]) {
 
 /// [`Simd::prefetch`] of the lines of `count` elements.
 #[inline(always)]
-pub(crate) fn prefetch_numbers<S: Simd>(first: *const f32, count: usize) {
+pub(crate) fn prefetch_elements<S: Simd>(first: *const f32, count: usize) {
     for line in (0..count).step_by(16) {
         S::prefetch(first.wrapping_add(line));
     }

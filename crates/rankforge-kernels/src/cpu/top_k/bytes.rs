@@ -5,7 +5,7 @@ use crate::isa::Supported;
 
 /// A row `x` as `scale * bytes`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rounded {
+pub(super) struct RoundedRow {
     pub(super) scale: f32,
     /// Sum of the bytes.
     pub(super) sum: i32,
@@ -28,13 +28,13 @@ pub(super) const ROOM: f64 = 1.0 / (1 << 20) as f64;
 /// Rounds `factor * source` to `bytes`, with zeros beyond the end of `source`.
 ///
 /// The elements must be finite, and the norm of `factor * source` at most about 1.
-pub(super) fn round(isa: Supported, source: &[f32], factor: f64, bytes: &mut [i8]) -> Rounded {
+pub(super) fn round(isa: Supported, source: &[f32], factor: f64, bytes: &mut [i8]) -> RoundedRow {
     let (bytes, rest) = bytes.split_at_mut(source.len());
     rest.fill(0);
-    dispatch(isa, Round { source, factor, bytes })
+    dispatch(isa, RoundToBytes { source, factor, bytes })
 }
 
-struct Round<'a> {
+struct RoundToBytes<'a> {
     source: &'a [f32],
     factor: f64,
     bytes: &'a mut [i8],
@@ -45,11 +45,11 @@ const LANES: usize = 16;
 /// Added to a number below `2^51`, it leaves the nearest integer in the low bits of the sum.
 const WHOLE: f64 = (3u64 << 51) as f64;
 
-impl Kernel for Round<'_> {
-    type Output = Rounded;
+impl Kernel for RoundToBytes<'_> {
+    type Output = RoundedRow;
 
     #[inline(always)]
-    fn run<S: Simd>(self) -> Rounded {
+    fn run<S: Simd>(self) -> RoundedRow {
         let mut largest = [0.0f32; LANES];
         for chunk in self.source.chunks(LANES) {
             for (largest, value) in largest.iter_mut().zip(chunk) {
@@ -81,6 +81,6 @@ impl Kernel for Round<'_> {
         let lost = lost.into_iter().sum::<f64>().sqrt();
         // The last term is far below the resolution of an `f32` near 1, and above the subnormals.
         let lost = lost * (1.0 + ROOM) + length * ROOM + 1e-15;
-        Rounded { scale, sum: sums.into_iter().sum(), length, lost }
+        RoundedRow { scale, sum: sums.into_iter().sum(), length, lost }
     }
 }

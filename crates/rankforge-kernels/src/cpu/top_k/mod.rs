@@ -20,42 +20,35 @@ pub(crate) use exact::pairwise_similarity;
 
 use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::Matrix;
-use crate::settings::similarity::{Neighbour, Similarity};
+use crate::settings::similarity::{Neighbour, SearchOf, Similarity};
 
-/// What is computed of the rows before the first search.
-pub(crate) enum Prepared {
-    Scan(scan::Prepared),
+/// Which search it will be, and what it computes from the rows beforehand.
+pub(crate) enum PreparedSearch {
+    Scan(scan::ReciprocalNorms),
     #[cfg(target_arch = "x86_64")]
-    Propose(propose::Prepared),
+    Propose(propose::RoundedCorpus),
 }
 
-impl Prepared {
-    pub(crate) fn new(cpu: &Cpu, similarity: Similarity, corpus: Matrix<'_>) -> Prepared {
+impl PreparedSearch {
+    pub(crate) fn new(cpu: &Cpu, similarity: Similarity, corpus: Matrix<'_>) -> PreparedSearch {
         #[cfg(target_arch = "x86_64")]
-        if let Some(prepared) = propose::Prepared::new(cpu, similarity, corpus) {
-            return Prepared::Propose(prepared);
+        if let Some(prepared) = propose::RoundedCorpus::new(cpu, similarity, corpus) {
+            return PreparedSearch::Propose(prepared);
         }
-        Prepared::Scan(scan::Prepared::new(cpu, similarity, corpus))
+        PreparedSearch::Scan(scan::ReciprocalNorms::new(cpu, similarity, corpus))
     }
 }
 
-/// The `k` best rows of `corpus` for each query; `k` is at least 1 and at most all rows.
+/// The `k` best rows of the corpus for each query.
 pub(crate) fn search(
     cpu: &Cpu,
-    prepared: &Prepared,
-    similarity: Similarity,
-    queries: Matrix<'_>,
-    corpus: Matrix<'_>,
-    k: usize,
+    prepared: &PreparedSearch,
+    search: SearchOf<Matrix<'_>>,
     done: &(dyn Fn(usize) + Sync),
 ) -> Vec<Vec<Neighbour>> {
     match prepared {
-        Prepared::Scan(prepared) => {
-            scan::search(cpu, prepared, similarity, queries, corpus, k, done)
-        }
+        PreparedSearch::Scan(prepared) => scan::search(cpu, prepared, search, done),
         #[cfg(target_arch = "x86_64")]
-        Prepared::Propose(prepared) => {
-            propose::search(cpu, prepared, similarity, queries, corpus, k, done)
-        }
+        PreparedSearch::Propose(prepared) => propose::search(cpu, prepared, search, done),
     }
 }

@@ -4,7 +4,7 @@
 use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::Matrix;
 use crate::cpu::top_k::blocks::by_blocks;
-use crate::cpu::top_k::bytes::{ROOM, Rounded, round};
+use crate::cpu::top_k::bytes::{ROOM, RoundedRow, round};
 use crate::cpu::top_k::candidates::Candidates;
 use crate::cpu::top_k::exact::norm;
 use crate::cpu::top_k::vnni::{
@@ -12,21 +12,19 @@ use crate::cpu::top_k::vnni::{
 };
 use crate::isa::Supported;
 use crate::settings::norm::LEAST_NORM;
-use crate::settings::similarity::{Neighbour, Similarity};
+use crate::settings::similarity::{Neighbour, SearchOf, Similarity};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// [`super::search`] with the bytes of `prepared`.
 pub(super) fn search(
     cpu: &Cpu,
-    prepared: &Prepared,
-    similarity: Similarity,
-    queries: Matrix<'_>,
-    corpus: Matrix<'_>,
-    k: usize,
+    prepared: &RoundedCorpus,
+    search: SearchOf<Matrix<'_>>,
     done: &(dyn Fn(usize) + Sync),
 ) -> Vec<Vec<Neighbour>> {
-    let search = Search { isa: cpu.isa(), similarity, queries, corpus, k, prepared };
+    let SearchOf { similarity, queries, corpus, k } = search;
+    let search = ByteSearch { isa: cpu.isa(), similarity, queries, corpus, k, prepared };
     by_blocks(cpu, queries, corpus, (BLOCK, TILE), done, |queries, parts| {
         let scan = |part| search.scan(queries.clone(), part);
         let mut parts = parts.into_par_iter().map(scan).collect::<Vec<_>>().into_iter();
@@ -52,8 +50,8 @@ const CHUNK: usize = 256;
 /// range where `f32` has its full precision.
 const BOUNDED: Range<f64> = 1e-20..1e37;
 
-/// What is computed of the corpus before its first search.
-pub(crate) struct Prepared {
+/// The corpus in bytes, and what bounds the rounding.
+pub(crate) struct RoundedCorpus {
     vnni: Vnni,
     /// Norms of the rows of the corpus.
     norms: Vec<f64>,
@@ -64,16 +62,20 @@ pub(crate) struct Prepared {
     width: usize,
     /// The rounded rows of the corpus, padded to whole tiles.
     bytes: Vec<i8>,
-    rounded: Vec<Rounded>,
+    rounded: Vec<RoundedRow>,
     rows: Vec<Row>,
     /// Rows with infinities or NaN.
     unbounded: Vec<u32>,
 }
 
-impl Prepared {
+impl RoundedCorpus {
     /// Rounds the rows to bytes; `None` where the machine cannot multiply bytes, or bytes do not
     /// bound the similarity.
-    pub(super) fn new(cpu: &Cpu, similarity: Similarity, corpus: Matrix<'_>) -> Option<Prepared> {
+    pub(super) fn new(
+        cpu: &Cpu,
+        similarity: Similarity,
+        corpus: Matrix<'_>,
+    ) -> Option<RoundedCorpus> {
         /// Sums of so many products fit 32 bits with room to spare.
         const WIDEST: usize = 1 << 14;
         let products = matches!(similarity, Similarity::Cosine | Similarity::Dot);
@@ -94,7 +96,7 @@ impl Prepared {
         let width = corpus.columns.next_multiple_of(GROUP);
         let padded = corpus.rows.next_multiple_of(ROWS);
         let mut bytes = vec![0; padded * width];
-        let mut rounded = vec![Rounded { scale: 1.0, sum: 0, length: 0.0, lost: 0.0 }; padded];
+        let mut rounded = vec![RoundedRow { scale: 1.0, sum: 0, length: 0.0, lost: 0.0 }; padded];
         cpu.workers().run(|| {
             let rows = bytes.par_chunks_exact_mut(width).zip(&mut rounded).zip(&norms);
             rows.with_min_len(CHUNK).enumerate().for_each(|(row, ((bytes, rounded), &norm))| {
@@ -109,21 +111,21 @@ impl Prepared {
         let rows = rounded.iter().enumerate();
         let rows = rows.map(|(row, it)| if taken(row) { comparison(it) } else { never }).collect();
         let unbounded = (0..corpus.rows).filter(|&row| !taken(row)).map(|row| row as u32).collect();
-        Some(Prepared { vnni, norms, longest, width, bytes, rounded, rows, unbounded })
+        Some(RoundedCorpus { vnni, norms, longest, width, bytes, rounded, rows, unbounded })
     }
 }
 
-/// One search.
-struct Search<'a> {
+/// One search by bytes.
+struct ByteSearch<'a> {
     isa: Supported,
     similarity: Similarity,
     queries: Matrix<'a>,
     corpus: Matrix<'a>,
     k: usize,
-    prepared: &'a Prepared,
+    prepared: &'a RoundedCorpus,
 }
 
-impl Search<'_> {
+impl ByteSearch<'_> {
     /// The candidates among the rows `part` for each of `queries`.
     fn scan(&self, queries: Range<usize>, part: Range<usize>) -> Vec<Candidates> {
         let mut block = self.block(queries.clone());
@@ -147,7 +149,7 @@ impl Search<'_> {
     }
 
     /// Adds the hits of a tile to the candidates.
-    fn take(&self, block: &mut Block, query: usize, panel: usize, first: usize, hits: &Hits) {
+    fn take(&self, block: &mut QueryBlock, query: usize, panel: usize, first: usize, hits: &Hits) {
         let Panel { thresholds, scales, .. } = &mut block.panels[panel];
         for (number, mut mask) in hits.masks.into_iter().enumerate() {
             let (index, row) = (first + number, &self.prepared.rounded[first + number]);
@@ -170,7 +172,7 @@ impl Search<'_> {
 
     /// Adds what bytes do not cover: rows that are not finite, and all rows for queries out of
     /// range.
-    fn take_unbounded(&self, block: &mut Block, queries: Range<usize>, part: Range<usize>) {
+    fn take_unbounded(&self, block: &mut QueryBlock, queries: Range<usize>, part: Range<usize>) {
         for (place, query) in queries.enumerate() {
             let score = self.score(query);
             let candidates = &mut block.lists[place];
@@ -215,7 +217,7 @@ impl Search<'_> {
     }
 
     /// Rounds and packs a block of queries.
-    fn block(&self, queries: Range<usize>) -> Block {
+    fn block(&self, queries: Range<usize>) -> QueryBlock {
         let empty = Panel {
             lines: vec![Line([[128; GROUP]; 16]); self.prepared.width / GROUP * (QUERIES / 16)],
             thresholds: Thresholds {
@@ -223,7 +225,7 @@ impl Search<'_> {
                 length: [1.0; QUERIES],
                 lost: [0.0; QUERIES],
             },
-            scales: [Scale { unit: 0.0, weight: 0.0, lost: 0.0, inverse: 0.0 }; QUERIES],
+            scales: [QueryScale { unit: 0.0, weight: 0.0, lost: 0.0, inverse: 0.0 }; QUERIES],
         };
         let mut panels = vec![empty; queries.len().div_ceil(QUERIES)];
         let mut bytes = vec![0; self.prepared.width];
@@ -242,7 +244,7 @@ impl Search<'_> {
             let rounded = round(self.isa, source, 1.0 / length, &mut bytes);
             let (panel, lane) = (&mut panels[place / QUERIES], place % QUERIES);
             let inverse = 1.0 / f64::from(rounded.scale);
-            panel.scales[lane] = Scale {
+            panel.scales[lane] = QueryScale {
                 unit: (f64::from(rounded.scale) * weight) as f32,
                 weight: weight as f32,
                 lost: rounded.lost as f32,
@@ -257,7 +259,7 @@ impl Search<'_> {
             }
         }
         let lists = queries.map(|_| Candidates::new(self.prepared.vnni, self.k)).collect();
-        Block { panels, bounded, lists }
+        QueryBlock { panels, bounded, lists }
     }
 
     /// A function that computes the score of any row for a query; NaN counts as minus infinity.
@@ -277,7 +279,7 @@ impl Search<'_> {
 }
 
 /// A block of queries and their candidates.
-struct Block {
+struct QueryBlock {
     panels: Vec<Panel>,
     /// Whether a query goes through the products of bytes.
     bounded: Vec<bool>,
@@ -289,11 +291,12 @@ struct Block {
 struct Panel {
     lines: Vec<Line>,
     thresholds: Thresholds,
-    scales: [Scale; QUERIES],
+    scales: [QueryScale; QUERIES],
 }
 
+/// What turns sums of products with a query into scores.
 #[derive(Clone, Copy)]
-struct Scale {
+struct QueryScale {
     /// Score of a sum of 1 with a row of scale 1.
     unit: f32,
     /// Score of the query and a row of norm 1 in its direction.
@@ -304,7 +307,7 @@ struct Scale {
     inverse: f64,
 }
 
-impl Scale {
+impl QueryScale {
     /// A score in units of the query's scale, with room for rounding.
     fn threshold(&self, score: f32) -> f32 {
         let score = f64::from(score);
@@ -313,7 +316,7 @@ impl Scale {
 }
 
 /// The terms of the comparison for a rounded row, with room for the rounding of the base.
-fn comparison(row: &Rounded) -> Row {
+fn comparison(row: &RoundedRow) -> Row {
     let base = 128.0 * f64::from(row.sum);
     Row {
         base: (base - 2.0 - base.abs() * ROOM) as f32,

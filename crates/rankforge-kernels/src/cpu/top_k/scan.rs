@@ -3,7 +3,7 @@
 use crate::cpu::machine::Cpu;
 use crate::cpu::matmul::block::{AbsoluteDifference, Multiply, SquaredDifference};
 use crate::cpu::matmul::small::{
-    Left, PANEL, Right, Shape, padded, small_product, transpose_to_panels,
+    Left, Out, PANEL, Right, Shape, padded, small_product, transpose_to_panels,
 };
 use crate::cpu::matrix::Matrix;
 use crate::cpu::memory::Aligned;
@@ -11,38 +11,36 @@ use crate::cpu::simd::{Kernel, Simd, dispatch};
 use crate::cpu::top_k::blocks::{by_blocks, prune};
 use crate::cpu::top_k::exact::{by_rows, norm};
 use crate::isa::Supported;
-use crate::settings::similarity::{Neighbour, Similarity, nearer_first};
+use crate::settings::similarity::{Neighbour, SearchOf, Similarity, nearer_first};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// What is computed of the corpus before its first search.
-pub(crate) struct Prepared {
+/// What a search by cosines computes from the corpus beforehand.
+pub(crate) struct ReciprocalNorms {
     /// Reciprocal norm of each row, for cosines; empty for other similarities.
     factors: Vec<f32>,
 }
 
-impl Prepared {
-    pub(super) fn new(cpu: &Cpu, similarity: Similarity, corpus: Matrix<'_>) -> Prepared {
+impl ReciprocalNorms {
+    pub(super) fn new(cpu: &Cpu, similarity: Similarity, corpus: Matrix<'_>) -> ReciprocalNorms {
         let factors = match similarity {
             Similarity::Cosine => reciprocal_norms(cpu, corpus),
             _ => Vec::new(),
         };
-        Prepared { factors }
+        ReciprocalNorms { factors }
     }
 }
 
 /// [`super::search`] by products in `f32`.
 pub(super) fn search(
     cpu: &Cpu,
-    prepared: &Prepared,
-    similarity: Similarity,
-    queries: Matrix<'_>,
-    corpus: Matrix<'_>,
-    k: usize,
+    prepared: &ReciprocalNorms,
+    search: SearchOf<Matrix<'_>>,
     done: &(dyn Fn(usize) + Sync),
 ) -> Vec<Vec<Neighbour>> {
-    let search = Search {
+    let SearchOf { similarity, queries, corpus, k } = search;
+    let search = FloatSearch {
         isa: cpu.isa(),
         similarity,
         queries,
@@ -62,7 +60,8 @@ const QUERIES: usize = 128;
 /// Rows of the corpus in a tile.
 const ROWS: usize = 64;
 
-struct Search<'a> {
+/// One search by scores in `f32`.
+struct FloatSearch<'a> {
     isa: Supported,
     similarity: Similarity,
     queries: Matrix<'a>,
@@ -72,7 +71,7 @@ struct Search<'a> {
     k: usize,
 }
 
-impl Search<'_> {
+impl FloatSearch<'_> {
     /// The best `k` of the rows `part` for each of `queries`, unordered.
     ///
     /// The queries are the columns of the products. So the corpus is read in place, once for each
@@ -101,24 +100,21 @@ impl Search<'_> {
                 let left = Left::rows(&self.corpus.data[first * inner..], inner);
                 let right = Right::panels(panels, inner);
                 let scores = &mut scores[..rows * columns];
+                let out = Out::write(scores, columns);
                 match self.similarity {
                     Similarity::Cosine | Similarity::Dot => {
-                        small_product::<Multiply>(isa, shape, left, right, false, scores, columns);
+                        small_product::<Multiply>(isa, shape, left, right, out);
                     }
                     Similarity::Euclidean => {
-                        small_product::<SquaredDifference>(
-                            isa, shape, left, right, false, scores, columns,
-                        );
+                        small_product::<SquaredDifference>(isa, shape, left, right, out);
                     }
                     Similarity::Manhattan => {
-                        small_product::<AbsoluteDifference>(
-                            isa, shape, left, right, false, scores, columns,
-                        );
+                        small_product::<AbsoluteDifference>(isa, shape, left, right, out);
                     }
                 }
                 let similarity = self.similarity;
                 let factors = self.corpus_factors.get(first..first + rows).unwrap_or(&[]);
-                dispatch(isa, Finish { similarity, factors, scores, columns });
+                dispatch(isa, SumsToScores { similarity, factors, scores, columns });
                 // Until the list of each query is full, every row is taken.
                 let taken = best.k.saturating_sub(first - part.start).min(rows);
                 best.take_all(first as u32, &scores[..taken * columns]);
@@ -206,14 +202,14 @@ impl Best<'_> {
 }
 
 /// Turns sums into scores.
-struct Finish<'a> {
+struct SumsToScores<'a> {
     similarity: Similarity,
     factors: &'a [f32],
     scores: &'a mut [f32],
     columns: usize,
 }
 
-impl Kernel for Finish<'_> {
+impl Kernel for SumsToScores<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -5,7 +5,7 @@ use crate::settings::linear::{InputGradientOf, StoreOf, WeightGradientOf};
 use crate::view::{View, ViewMut};
 use crate::{cpu, reference};
 
-/// Asks [`linear_backward`] for the gradient of the input, `d_out weight`.
+/// What [`linear_backward`] needs to compute the gradient of the input, `d_out weight`.
 pub struct InputGradient<'a> {
     /// `N x K`.
     pub weight: View<'a>,
@@ -27,8 +27,8 @@ pub enum Store<'a> {
     Slopes(Activation, View<'a>),
 }
 
-/// Asks [`linear_backward`] for the gradients of the parameters: `d_weight += d_outᵀ x` and
-/// `d_bias +=` the column sums of `d_out`.
+/// What [`linear_backward`] needs to compute the gradients of the parameters:
+/// `d_weight += d_outᵀ x`, and `d_bias +=` the column sums of `d_out`.
 pub struct WeightGradient<'a> {
     /// `T x K`.
     pub x: View<'a>,
@@ -38,12 +38,13 @@ pub struct WeightGradient<'a> {
     pub d_bias: Option<ViewMut<'a>>,
 }
 
-/// Backward of [`linear`](crate::ops::linear) without its epilogue, given `d_out`, `T x N`.
+/// Backward of [`linear`](crate::ops::linear) without its epilogue, given `d_out`, `T x N`: the
+/// gradient of the input, those of the parameters, or both.
 ///
-/// Asked for both gradients, it reads `d_out` once; the bits are those of two calls.
+/// A call for both reads `d_out` once, and gives the bits of two calls.
 ///
 /// # Panics
-/// When the shapes differ from those that the fields say.
+/// When the shapes differ from those that the fields say; `K` is the same in both.
 pub fn linear_backward(
     d_out: View<'_>,
     precision: Precision,
@@ -66,6 +67,9 @@ pub fn linear_backward(
         if let Some(d_bias) = d_bias {
             d_bias.expect_shape("d_bias", 1, outputs);
         }
+    }
+    if let (Some(InputGradient { d_x, .. }), Some(WeightGradient { x, .. })) = (&input, &weight) {
+        x.expect_shape("x", tokens, d_x.columns());
     }
     let device = d_out.device();
     match device.kind() {

@@ -2,7 +2,8 @@
 
 use crate::support::{EPS, assert_close, devices, random, rounded, wide};
 use rankforge_kernels::ops::{
-    Attention, Dropout, Qkv, RelativeBias, attention, attention_backward, dropout, relative_bucket,
+    Attention, AttentionBackward, Dropout, Qkv, RelativeBias, attention, attention_backward,
+    dropout, relative_bucket,
 };
 use rankforge_kernels::{Buffer, Device, Indices, Precision, Ragged};
 use std::f32::consts::LOG2_E;
@@ -129,15 +130,14 @@ impl Case {
             };
             // Parameter gradients are accumulated.
             d_table.view_mut().fill(1.0);
-            attention_backward(
-                &config,
-                d_out.view(),
-                operands(),
-                out.view(),
-                normalisers.view(),
-                gradients,
-                self.bias.map(|_| d_table.view_mut()),
-            );
+            let inputs = AttentionBackward {
+                d_out: d_out.view(),
+                qkv: operands(),
+                out: out.view(),
+                log_sum_exp: normalisers.view(),
+            };
+            let d_bias = self.bias.map(|_| d_table.view_mut());
+            attention_backward(&config, inputs, gradients, d_bias);
         }
         let d_table = d_table.view().to_vec().iter().map(|x| x - 1.0).collect();
         let mut results =

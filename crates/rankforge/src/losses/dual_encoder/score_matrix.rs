@@ -46,9 +46,6 @@ impl ScoreMatrix<'_> {
     }
 }
 
-/// Embeddings with a norm of at most this are treated as zero.
-const SMALLEST_NORM: f32 = 1e-12;
-
 /// Which embeddings of a batch are compared, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compared {
@@ -62,8 +59,8 @@ pub struct Compared {
 
 /// Computes a loss that is a function of the scores `S = A Cᵀ` of anchors `A` and candidates `C`.
 /// `loss` returns its value and replaces `S` by the gradient of that value. The scores and the
-/// gradients of the embeddings are computed on the device of the batch. With cosine similarity, the
-/// gradient of a zero embedding is zero.
+/// gradients of the embeddings are three matrix products on the device of the batch. With cosine
+/// similarity, the gradient of a zero embedding is zero ([`normalize_backward`]).
 ///
 /// # Shapes
 /// Outputs `N x E`; `S` has a row for each anchor and a column for each candidate.
@@ -119,12 +116,7 @@ pub fn over_scores(
         let mut d_embeddings = Buffer::zeros(device, rows, width);
         let (d_units, out) = (d_compared.view(), units.view());
         normalize_backward(d_units, out, norms.view(), d_embeddings.view_mut());
-        let mut values = d_embeddings.view().to_vec();
-        // The cosine with a zero embedding is undefined, and its gradient through the clamped norm
-        // would be of the order of 1e12.
-        let gradients = values.chunks_exact_mut(width.max(1)).zip(norms.view().to_vec());
-        gradients.filter(|(_, norm)| *norm <= SMALLEST_NORM).for_each(|(row, _)| row.fill(0.0));
-        values
+        d_embeddings.view().to_vec()
     } else {
         d_compared.view().to_vec()
     };

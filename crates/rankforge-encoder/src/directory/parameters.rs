@@ -1,8 +1,9 @@
 use crate::architecture::Architecture;
+use crate::checkpoint::LoadReport;
 use crate::directory::modules::ModuleEntry;
 use crate::error::EncoderError;
 use crate::json;
-use crate::model::{LoadReport, Model};
+use crate::model::Model;
 use crate::modules::Module;
 use crate::options::LoadOptions;
 use crate::parts::Parts;

@@ -118,7 +118,8 @@ impl TransformerFiles {
     /// [`TransformerFiles::open`].
     ///
     /// # Errors
-    /// The errors of [`TransformerFiles::open`], except those about files.
+    /// The errors of [`TransformerFiles::open`], except those about files, or a config that is no
+    /// object.
     pub(crate) fn build(
         mut config: Value,
         path: PathBuf,
@@ -127,6 +128,7 @@ impl TransformerFiles {
         options: &LoadOptions,
         prepare: impl FnOnce(&mut Value, &Path) -> Result<Task, EncoderError>,
     ) -> Result<TransformerFiles, EncoderError> {
+        json::check_object(&config, &path)?;
         let task = prepare(&mut config, &path)?;
         let architecture = Architecture::from_config(&config, &path, &task)?;
         check_vocabulary(&tokenizer, architecture.encoder.vocab_size, &path)?;

@@ -85,7 +85,7 @@ pub(super) fn bert_config(
     if rows <= offset {
         return Err(fields.error("max_position_embeddings", &format!("more than {offset}")));
     }
-    let blocks = fields.size("num_hidden_layers", 12)?;
+    let blocks = fields.blocks("num_hidden_layers", 12)?;
     let hidden_dropout = fields.probability("hidden_dropout_prob", 0.1)?;
     Ok(EncoderConfig {
         model_type: model_type.to_owned(),

@@ -49,7 +49,7 @@ pub(super) fn distilbert(
         mlp_bias: true,
         norm_place: NormPlace::Post,
         mlp: Mlp::Plain(fields.activation("activation")?),
-        blocks: vec![POST_NORM_BLOCK; fields.size("n_layers", 6)?],
+        blocks: vec![POST_NORM_BLOCK; fields.blocks("n_layers", 6)?],
         embedding_dropout: dropout,
         attention_dropout: fields.probability("attention_dropout", 0.1)?,
         attention_output_dropout: 0.0,

@@ -64,7 +64,7 @@ fn config(fields: &Fields<'_>) -> Result<EncoderConfig, EncoderError> {
         attention_output_dropout: attention_dropout,
         mlp_dropout: fields.probability("mlp_dropout", 0.0)?,
         mlp_output_dropout: 0.0,
-        max_positions: fields.size("max_position_embeddings", 8192)?,
+        max_positions: fields.positions("max_position_embeddings", 8192)?,
     })
 }
 
@@ -73,7 +73,7 @@ fn config(fields: &Fields<'_>) -> Result<EncoderConfig, EncoderError> {
 /// Configs of transformers 5 have the fields `layer_types` and `rope_parameters`; older ones have
 /// `global_attn_every_n_layers`, `global_rope_theta` and `local_rope_theta`.
 fn blocks(fields: &Fields<'_>) -> Result<Vec<BlockConfig>, EncoderError> {
-    let count = fields.size("num_hidden_layers", 22)?;
+    let count = fields.blocks("num_hidden_layers", 22)?;
     // `local_attention` is the width of the whole window; transformers rounds its half down.
     let window = fields.index("local_attention", 128)? / 2;
     let global_theta = theta(fields, "full_attention", "global_rope_theta", 160_000.0)?;

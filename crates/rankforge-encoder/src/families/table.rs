@@ -5,6 +5,7 @@ use crate::error::EncoderError;
 use crate::families::builder::Builder;
 use crate::families::fields::Fields;
 use crate::families::{bert, distilbert, modernbert, mpnet, roberta};
+use crate::json::{LARGEST_SIZE, SIZE};
 use serde_json::Value;
 use std::path::Path;
 
@@ -33,7 +34,8 @@ impl Architecture {
     ///
     /// # Errors
     /// A `model_type` that is missing or not supported (the message lists those that are), another
-    /// field that is missing, of the wrong type or not supported, or a `num_labels` of 0.
+    /// field that is missing, of the wrong type or not supported, or a `num_labels` of 0 or beyond
+    /// 2^24.
     pub fn from_config(
         config: &Value,
         path: &Path,
@@ -51,8 +53,10 @@ fn read(config: &Value, path: &Path, task: &Task) -> Result<Architecture, Encode
     let Some(family) = FAMILIES.iter().find(|family| family.model_type == model_type) else {
         return Err(fields.error("model_type", &expected));
     };
-    if let Task::SequenceClassification { num_labels: 0 } = task {
-        return Err(EncoderError::argument("num_labels", "at least 1", 0));
+    if let Task::SequenceClassification { num_labels } = *task
+        && !(1..=LARGEST_SIZE).contains(&num_labels)
+    {
+        return Err(EncoderError::argument("num_labels", SIZE, num_labels));
     }
     let prefix = match task {
         Task::FeatureExtraction => "",

@@ -257,6 +257,23 @@ fn errors_about_a_config_name_file_and_field() {
         (json!({ "model_type": "gpt2" }), "model_type", "modernbert"),
         (json!({ "model_type": "bert", "hidden_size": "big" }), "hidden_size", "\"big\""),
         (json!({ "model_type": "bert", "hidden_size": 0 }), "hidden_size", "got 0"),
+        (json!({ "model_type": "bert", "hidden_size": 1_u64 << 31 }), "hidden_size", "2^24"),
+        (
+            json!({ "model_type": "bert", "num_hidden_layers": 1_u64 << 31 }),
+            "num_hidden_layers",
+            "1024",
+        ),
+        (json!({ "model_type": "distilbert", "n_layers": 1_u64 << 31 }), "n_layers", "1024"),
+        (
+            json!({ "model_type": "modernbert", "num_hidden_layers": 1_u64 << 31 }),
+            "num_hidden_layers",
+            "1024",
+        ),
+        (
+            json!({ "model_type": "modernbert", "max_position_embeddings": 1_u64 << 31 }),
+            "max_position_embeddings",
+            "2^20",
+        ),
         (json!({ "model_type": "bert", "vocab_size": -1 }), "vocab_size", "got -1"),
         (json!({ "model_type": "bert", "num_hidden_layers": 1.5 }), "num_hidden_layers", "got 1.5"),
         (json!({ "model_type": "bert", "num_attention_heads": 7 }), "num_attention_heads", "768"),
@@ -325,7 +342,9 @@ fn errors_about_a_config_name_file_and_field() {
             assert!(message.contains(part), "expected {part:?} in: {message}");
         }
     }
-    let no_labels = Task::SequenceClassification { num_labels: 0 };
-    assert!(read(&json!({ "model_type": "bert" }), &no_labels).is_err());
+    for num_labels in [0, 1 << 40, usize::MAX] {
+        let labels = Task::SequenceClassification { num_labels };
+        assert!(read(&json!({ "model_type": "bert" }), &labels).is_err(), "{num_labels}");
+    }
     assert!(read(&json!([1]), &Task::FeatureExtraction).is_err());
 }

@@ -1,0 +1,106 @@
+//! Model directories whose files are JSON, but no model: each is refused with an error that names
+//! the file and what is wrong in it, before anything of a size that it gives is allocated.
+
+use crate::common::{Copy, fixture, options};
+use rankforge_encoder::{CrossEncoder, EncoderError, LoadOptions, Tokenizer};
+use serde_json::{Value, json};
+
+/// Asserts that a message contains all `parts`.
+#[track_caller]
+fn assert_parts(error: &EncoderError, parts: &[&str]) {
+    let message = error.to_string();
+    for part in parts {
+        assert!(message.contains(part), "expected {part:?} in: {message}");
+    }
+}
+
+/// Asserts that a copy of the fixture `name`, with these fields of `file` set, is refused as a
+/// cross-encoder with a message that contains all `parts`.
+#[track_caller]
+fn refuse(name: &str, file: &str, fields: Value, parts: &[&str]) {
+    let copy = Copy::of(name);
+    for (field, value) in fields.as_object().expect("fields") {
+        copy.set(file, field, value.clone());
+    }
+    let error = CrossEncoder::open_with(copy.path(), &options()).err().expect("an error");
+    assert_parts(&error, parts);
+}
+
+#[test]
+fn sizes_that_no_model_has_are_refused_with_their_field() {
+    for labels in [1 << 62, 1_000_000_000_000_u64, (1 << 24) + 1] {
+        let fields = json!({"id2label": null, "num_labels": labels});
+        let got = format!("got {labels}");
+        let parts = ["config.json", "`num_labels`", "a positive integer of at most 2^24", &got];
+        refuse("ce_plain", "config.json", fields, &parts);
+    }
+    for (field, parts) in [
+        ("hidden_size", ["`hidden_size`", "at most 2^24"]),
+        ("vocab_size", ["`vocab_size`", "at most 2^24"]),
+        ("intermediate_size", ["`intermediate_size`", "at most 2^24"]),
+        ("num_hidden_layers", ["`num_hidden_layers`", "at most 1024"]),
+    ] {
+        let mut fields = json!({});
+        fields[field] = json!(1_u64 << 31);
+        refuse("ce_plain", "config.json", fields, &parts);
+    }
+    for (folder, field) in
+        [("2_Dense", "out_features"), ("2_Dense", "in_features"), ("3_LayerNorm", "dimension")]
+    {
+        let file = format!("{folder}/config.json");
+        let mut fields = json!({});
+        fields[field] = json!(1_u64 << 40);
+        refuse("ce_modular", &file, fields, &[&file, &format!("`{field}`"), "at most 2^24"]);
+    }
+}
+
+#[test]
+fn sizes_are_compared_with_the_checkpoint_before_memory_is_taken_for_them() {
+    // Each would take terabytes.
+    let labels = json!({"id2label": null, "num_labels": 1 << 24, "hidden_size": 1 << 24});
+    let parts = ["model.safetensors", "[107, 16777216]", "[107, 16]"];
+    refuse("ce_plain", "config.json", labels, &parts);
+    let layers = json!({"intermediate_size": 1 << 24, "num_hidden_layers": 1024});
+    refuse("ce_plain", "config.json", layers, &["model.safetensors", "[16777216, 16]"]);
+    let parts = ["4_Dense/model.safetensors", "linear.weight", "[16777216, 12]", "[1, 12]"];
+    refuse("ce_modular", "4_Dense/config.json", json!({"out_features": 1 << 24}), &parts);
+}
+
+#[test]
+fn a_model_for_which_there_is_no_memory_is_refused() {
+    // Of a checkpoint with other tensors, every tensor of the model is missing and would be
+    // initialised.
+    let copy = Copy::of("ce_plain");
+    let header = r#"{"other":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    let length = (header.len() as u64).to_le_bytes();
+    let bytes = [&length[..], header.as_bytes(), &[0; 4]].concat();
+    std::fs::write(copy.file("model.safetensors"), bytes).expect("file");
+    copy.set("config.json", "hidden_size", json!(1 << 24));
+    let error = CrossEncoder::open_with(copy.path(), &options()).err().expect("an error");
+    let parts = ["more than memory can hold", "query.weight, of shape [16777216, 16777216]"];
+    assert_parts(&error, &parts);
+
+    let config = json!({"model_type": "bert", "hidden_size": 1 << 24, "num_attention_heads": 1});
+    let tokenizer = Tokenizer::load(&fixture("base")).expect("tokenizer");
+    let error = CrossEncoder::from_config(&config, tokenizer, &options()).err().expect("an error");
+    assert_parts(&error, &["more than memory can hold", "[16777216, 16777216]"]);
+}
+
+#[test]
+fn a_number_of_labels_that_no_model_has_is_refused_as_an_option() {
+    for num_labels in [0, usize::MAX] {
+        let options = LoadOptions { num_labels: Some(num_labels), ..options() };
+        let error = CrossEncoder::open_with(fixture("base"), &options).err().expect("an error");
+        assert_parts(&error, &["num_labels: expected a positive integer of at most 2^24, got"]);
+    }
+}
+
+#[test]
+fn a_config_that_is_no_object_is_refused() {
+    for config in [json!([1]), json!("bert"), Value::Null] {
+        let tokenizer = Tokenizer::load(&fixture("base")).expect("tokenizer");
+        let error = CrossEncoder::from_config(&config, tokenizer, &options());
+        let error = error.err().expect("an error");
+        assert_parts(&error, &["config.json", "expected a JSON object"]);
+    }
+}

@@ -45,7 +45,7 @@ impl DualEncoder {
         let architecture = architecture(tokenizer.vocab_size(), width);
         let mut model = Model::new(&options.device()?, architecture, options.seed);
         model.set_precision(options.precision);
-        let mut tokenizer = tokenizer.into_static();
+        let mut tokenizer = tokenizer.into_static()?;
         if options.max_length.is_some() {
             tokenizer.set_max_length(options.max_length);
         }
@@ -103,7 +103,7 @@ fn load_table(
         None
     };
     let rows = values.as_ref().map_or(rows, |values| values.len() / width);
-    let mut tokenizer = Tokenizer::load(folder)?.into_static();
+    let mut tokenizer = Tokenizer::load(folder)?.into_static()?;
     check_vocabulary(&tokenizer, rows, weights.path(tensor))?;
     if options.max_length == Some(0) {
         return Err(EncoderError::argument("max_length", "a positive number", 0));

@@ -143,6 +143,10 @@ fn theta(
     }
 }
 
+/// Smallest `initializer_cutoff_factor`. Samples beyond the cutoff are drawn again; with this one
+/// that takes 13 draws for each weight, and with a factor near 0 it would never end.
+const SMALLEST_CUTOFF: f32 = 0.1;
+
 /// Initial values of the weights: truncated normal distributions with different deviations.
 struct Initializers {
     /// Embeddings, and the linear layers that read the hidden states.
@@ -160,6 +164,10 @@ impl Initializers {
         // In transformers it is 2 when the field is absent and 3 when it is null.
         let default = if fields.is_null("initializer_cutoff_factor") { 3.0 } else { 2.0 };
         let cutoff = fields.positive("initializer_cutoff_factor", default)? as f32;
+        if cutoff < SMALLEST_CUTOFF {
+            let expected = format!("at least {SMALLEST_CUTOFF}");
+            return Err(fields.error("initializer_cutoff_factor", &expected));
+        }
         let normal =
             |deviation: f64| Initializer::TruncatedNormal { deviation: deviation as f32, cutoff };
         Ok(Initializers {

@@ -323,6 +323,11 @@ fn errors_about_a_config_name_file_and_field() {
             "null",
         ),
         (
+            json!({ "model_type": "modernbert", "initializer_cutoff_factor": 1e-50 }),
+            "initializer_cutoff_factor",
+            "at least 0.1",
+        ),
+        (
             json!({ "model_type": "modernbert", "hidden_activation": "relu" }),
             "hidden_activation",
             "relu",

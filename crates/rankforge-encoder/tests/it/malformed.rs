@@ -2,7 +2,8 @@
 //! the file and what is wrong in it, before anything of a size that it gives is allocated.
 
 use crate::common::{Copy, fixture, options};
-use rankforge_encoder::{CrossEncoder, EncoderError, LoadOptions, Tokenizer};
+use rankforge_encoder::{CrossEncoder, DualEncoder, EncoderError, LoadOptions, Tokenizer};
+use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde_json::{Value, json};
 
 /// Asserts that a message contains all `parts`.
@@ -103,4 +104,34 @@ fn a_config_that_is_no_object_is_refused() {
         let error = error.err().expect("an error");
         assert_parts(&error, &["config.json", "expected a JSON object"]);
     }
+}
+
+#[test]
+fn a_static_embedding_of_no_width_is_refused() {
+    for (name, tensor) in [("static_v6", "embedding.weight"), ("model2vec", "embeddings")] {
+        let copy = Copy::of(name);
+        let table = TensorView::new(Dtype::F32, vec![107, 0], &[]).expect("shape");
+        let file = copy.file("model.safetensors");
+        serialize_to_file([(tensor, table)], None, &file).expect("file");
+        let error = DualEncoder::open_with(copy.path(), &options()).err().expect("an error");
+        assert_parts(&error, &["model.safetensors", tensor, "the width, is positive", "[107, 0]"]);
+    }
+    for (width, part) in [(0, "width: expected a positive number, got 0"), (1 << 60, "memory")] {
+        let tokenizer = Tokenizer::load(&fixture("base")).expect("tokenizer");
+        let error = DualEncoder::new_static(tokenizer, width, &options()).err().expect("an error");
+        assert_parts(&error, &[part]);
+    }
+}
+
+#[test]
+fn a_static_embedding_that_is_too_large_once_expanded_is_refused() {
+    let copy = Copy::of("model2vec");
+    let (rows, width) = (1 << 18, 1 << 18);
+    let (table, mapping) = (vec![0; 2 * width], vec![0; 4 * rows]);
+    let table = TensorView::new(Dtype::F16, vec![1, width], &table).expect("shape");
+    let mapping = TensorView::new(Dtype::I32, vec![rows], &mapping).expect("shape");
+    let tensors = [("embeddings", table), ("mapping", mapping)];
+    serialize_to_file(tensors, None, &copy.file("model.safetensors")).expect("file");
+    let error = DualEncoder::open_with(copy.path(), &options()).err().expect("an error");
+    assert_parts(&error, &["more than memory can hold", "[262144, 262144]"]);
 }

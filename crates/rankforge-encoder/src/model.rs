@@ -87,6 +87,14 @@ impl Model {
         Ok(tensors.report)
     }
 
+    /// Reads tensors that were found for this architecture.
+    ///
+    /// # Errors
+    /// When their file cannot be read.
+    pub(crate) fn read(&mut self, tensors: &ModuleTensors<'_>) -> Result<(), EncoderError> {
+        tensors.read(&mut self.parameters)
+    }
+
     /// Writes the tensors of `module` as f32 safetensors, to a temporary name, then renames.
     /// Adapters are merged into their weights.
     ///
@@ -191,7 +199,7 @@ impl Model {
         self.adapters().any(|(_, adapter)| adapter.ids()[0] == id)
     }
 
-    /// The adapters, with the weights that they stand beside.
+    /// The adapters, with the weights of their layers.
     fn adapters(&self) -> impl Iterator<Item = (ParameterId, &Adapter)> {
         let linears = self.transformer.blocks.iter().flat_map(|block| block.linears());
         linears.filter_map(|linear| Some((linear.weight_id(), linear.adapter()?)))

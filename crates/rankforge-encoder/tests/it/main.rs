@@ -9,6 +9,7 @@ mod frozen;
 mod gradients;
 mod half_precision;
 mod layouts;
+mod load_parameters;
 mod malformed;
 mod predict;
 mod tokenizer;

@@ -10,7 +10,7 @@ use rankforge_encoder::{
 };
 use serde_json::json;
 
-fn options() -> AdapterOptions {
+pub(crate) fn options() -> AdapterOptions {
     let targets = vec![
         AdapterTarget::QueryKeyValue,
         AdapterTarget::AttentionOutput,
@@ -25,7 +25,7 @@ fn forward(model: &Model, batch: &Batch) -> Outputs {
 }
 
 /// Gives every `up`, which starts at zero, other values.
-fn disturb(model: &mut Model) {
+pub(crate) fn disturb(model: &mut Model) {
     let specs = model.architecture().parameters.clone();
     for (id, spec) in specs.iter().enumerate() {
         if spec.name.ends_with("adapter.up") {

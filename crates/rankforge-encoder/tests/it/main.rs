@@ -12,6 +12,7 @@ mod layouts;
 mod load_parameters;
 mod malformed;
 mod predict;
+mod reference_device;
 mod tokenizer;
 mod transformer;
 mod weights;

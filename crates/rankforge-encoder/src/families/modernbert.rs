@@ -1,6 +1,7 @@
 use crate::architecture::{Architecture, Initializer, Task};
 use crate::config::{BlockConfig, EncoderConfig, Mlp, NormPlace, Positions};
 use crate::error::EncoderError;
+use crate::families::bert::dense;
 use crate::families::builder::Builder;
 use crate::families::fields::Fields;
 use crate::stages::HeadStage;
@@ -219,19 +220,19 @@ fn head(
         _ => return Err(fields.error("classifier_pooling", "cls or mean")),
     };
     builder.bare_stage(HeadStage::Pool { modes: vec![pooling], skip_prompt: false });
-    let dense = HeadStage::Dense {
+    let hidden = HeadStage::Dense {
         inputs: h,
         outputs: h,
         bias: fields.flag("classifier_bias", false)?,
         activation: fields.activation("classifier_activation")?,
         residual: false,
     };
-    builder.stage(dense, "head.dense", initializers.output, Initializer::Zeros);
+    builder.stage(hidden, "head.dense", initializers.output, Initializer::Zeros);
     let norm =
         HeadStage::LayerNorm { width: h, epsilon: config.norm_epsilon, bias: config.norm_bias };
     builder.stage(norm, "head.norm", Initializer::Ones, Initializer::Zeros);
     builder.bare_stage(HeadStage::Dropout(fields.probability("classifier_dropout", 0.0)?));
-    let classifier = super::bert::dense(h, num_labels, Activation::Identity);
+    let classifier = dense(h, num_labels, Activation::Identity);
     builder.stage(classifier, "classifier", initializers.classifier, Initializer::Zeros);
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::directory::modules::{ModuleEntry, read_modules};
 use crate::directory::parameters::{load_model, push_modules};
 use crate::directory::settings::{read_activation, read_settings};
 use crate::directory::transformer_files::{
-    ModuleConfig, TransformerFiles, class_name, classifier_dropout,
+    ConfigFile, ModuleConfig, TransformerFiles, class_name, classifier_dropout,
 };
 use crate::error::EncoderError;
 use crate::json::{self, LARGEST_SIZE};
@@ -58,10 +58,9 @@ impl CrossEncoder {
         options: &LoadOptions,
     ) -> Result<CrossEncoder, EncoderError> {
         let module = ModuleConfig::default();
-        let path = PathBuf::from("config.json");
+        let file = ConfigFile { value: config.clone(), path: PathBuf::from("config.json") };
         let prepare = |config: &mut Value, path: &Path| prepare_classifier(config, path, options);
-        let files =
-            TransformerFiles::build(config.clone(), path, tokenizer, &module, options, prepare)?;
+        let files = TransformerFiles::build(file, tokenizer, &module, options, prepare)?;
         let (device, architecture) = (options.device()?, files.architecture.clone());
         let (mut model, _) = Model::from_weights(&device, architecture, options.seed, &[])?;
         model.set_precision(options.precision);
@@ -118,9 +117,7 @@ fn open(path: &Path, options: &LoadOptions) -> Result<CrossEncoder, EncoderError
             return Err(json::file_error(path, message));
         }
     };
-    encoder.parts.prompts = settings.prompts;
-    encoder.parts.default_prompt_name = settings.default_prompt_name;
-    encoder.parts.prompt(None, None)?;
+    settings.set_prompts(&mut encoder.parts)?;
     if options.activation_fn.is_none()
         && let Some(name) = &settings.activation_fn
         && let Some(activation) = read_activation(name, &settings.path, "activation_fn", reporter)?

@@ -146,9 +146,7 @@ fn apply(
     settings: ModelSettings,
     options: &LoadOptions,
 ) -> Result<DualEncoder, EncoderError> {
-    encoder.parts.prompts.extend(settings.prompts);
-    encoder.parts.default_prompt_name = settings.default_prompt_name;
-    encoder.parts.prompt(None, None)?;
+    settings.set_prompts(&mut encoder.parts)?;
     encoder.similarity = match settings.similarity_fn_name.as_deref() {
         None => Similarity::Cosine,
         Some(name) => similarity_from_name(name).unwrap_or_else(|| {
@@ -160,9 +158,11 @@ fn apply(
             Similarity::Cosine
         }),
     };
-    encoder.truncate_dim = options.truncate_dim.or(settings.truncate_dim);
-    if encoder.truncate_dim == Some(0) {
-        return Err(EncoderError::argument("truncate_dim", "a positive number", 0));
+    static_embedding::check_truncate_dim(options)?;
+    if settings.truncate_dim == Some(0) {
+        let got = Some(&Value::from(0));
+        return Err(json::field_error(&settings.path, "truncate_dim", "a positive integer", got));
     }
+    encoder.truncate_dim = options.truncate_dim.or(settings.truncate_dim);
     Ok(encoder)
 }

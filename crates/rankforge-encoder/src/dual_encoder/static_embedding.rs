@@ -37,8 +37,8 @@ impl DualEncoder {
     /// The table is `vocab_size x width`, with the `vocab_size` of the tokenizer.
     ///
     /// # Errors
-    /// A width of 0 or for which there is no memory, a maximum length of 0, or no device in
-    /// `options` when none can be opened.
+    /// A width of 0 or for which there is no memory, a `max_length` or `truncate_dim` of 0, or no
+    /// device in `options` when none can be opened.
     pub fn new_static(
         tokenizer: Tokenizer,
         width: usize,
@@ -47,6 +47,7 @@ impl DualEncoder {
         if width == 0 {
             return Err(EncoderError::argument("width", "a positive number", width));
         }
+        check_truncate_dim(options)?;
         let architecture = architecture(tokenizer.vocab_size(), width);
         let (device, seed) = (options.device()?, options.seed);
         let (mut model, _) = Model::from_weights(&device, architecture, seed, &[])?;
@@ -234,6 +235,14 @@ pub(super) fn parts(
         config,
         task: "feature-extraction",
         modules,
+    }
+}
+
+/// Checks that embeddings are not truncated to nothing.
+pub(super) fn check_truncate_dim(options: &LoadOptions) -> Result<(), EncoderError> {
+    match options.truncate_dim {
+        Some(0) => Err(EncoderError::argument("truncate_dim", "a positive number", 0)),
+        _ => Ok(()),
     }
 }
 

@@ -81,6 +81,11 @@ impl Tokenizer {
         self.max_length
     }
 
+    /// The maximum length with the file that it was read from; `None` is no limit.
+    pub(crate) fn stored_max_length(&self) -> Option<(usize, &Path)> {
+        self.max_length.map(|length| (length, self.files.config_path()))
+    }
+
     /// Sets the maximum length of a sequence in tokens.
     pub fn set_max_length(&mut self, max_length: Option<usize>) {
         self.max_length = max_length;

@@ -115,6 +115,11 @@ impl TokenizerFiles {
         &self.json
     }
 
+    /// Path of `tokenizer_config.json`, for error messages.
+    pub(super) fn config_path(&self) -> &Path {
+        &self.config_path
+    }
+
     /// Checks what the tokenizers crate takes for granted: it panics at a decoder that is not JSON.
     ///
     /// # Errors

@@ -135,3 +135,50 @@ fn a_static_embedding_that_is_too_large_once_expanded_is_refused() {
     let error = DualEncoder::open_with(copy.path(), &options()).err().expect("an error");
     assert_parts(&error, &["more than memory can hold", "[262144, 262144]"]);
 }
+
+/// Values that an option may have too. Where they are from files, the error names these.
+#[test]
+fn errors_about_values_from_files_name_file_and_field() {
+    let expected = "expected more than 3, the special tokens of a pair, got a maximum length of";
+    let lengths = [
+        ("sentence_bert_config.json", "max_seq_length", 0, 0),
+        ("sentence_bert_config.json", "max_seq_length", 3, 3),
+        ("tokenizer_config.json", "model_max_length", 2, 2),
+    ];
+    for (file, field, value, length) in lengths {
+        let mut fields = json!({});
+        fields[field] = json!(value);
+        let (field, expected) =
+            (format!("{file}: field `{field}`"), format!("{expected} {length}"));
+        refuse("ce_v6", file, fields, &[&field, &expected]);
+    }
+    let config = json!({
+        "model_type": "roberta", "vocab_size": 120, "hidden_size": 16, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 5,
+    });
+    let tokenizer = Tokenizer::load(&fixture("base")).expect("tokenizer");
+    let error = CrossEncoder::from_config(&config, tokenizer, &options()).err().expect("an error");
+    assert_parts(
+        &error,
+        &["config.json: field `max_position_embeddings`", &format!("{expected} 3")],
+    );
+
+    let fields = json!({"id2label": null, "num_labels": 0});
+    refuse("ce_plain", "config.json", fields, &["config.json: field `num_labels`", "got 0"]);
+    let parts = ["config.json: field `id2label`", "a name for each label", "got {}"];
+    refuse("ce_plain", "config.json", json!({"id2label": {}}), &parts);
+
+    let settings = "config_sentence_transformers.json";
+    let parts = ["json: field `default_prompt_name`: expected the name of a prompt", "`ask`"];
+    refuse("ce_v6", settings, json!({"default_prompt_name": "x"}), &parts);
+    for (field, value, parts) in [
+        ("default_prompt_name", json!("x"), ["expected the name of a prompt", "got \"x\""]),
+        ("truncate_dim", json!(0), ["expected a positive integer", "got 0"]),
+    ] {
+        let copy = Copy::of("st_v6");
+        copy.set(settings, field, value);
+        let error = DualEncoder::open_with(copy.path(), &options()).err().expect("an error");
+        let place = format!("{settings}: field `{field}`");
+        assert_parts(&error, &[&place, parts[0], parts[1]]);
+    }
+}

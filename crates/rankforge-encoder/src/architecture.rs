@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// What a transformers checkpoint is loaded as.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Task {
+pub enum TransformerTask {
     /// The transformer without a head, as with transformers' `AutoModel`.
     FeatureExtraction,
     /// The transformer with its family's classification head, as with transformers'

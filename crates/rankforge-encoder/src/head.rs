@@ -160,7 +160,7 @@ fn stage_forward(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut Sta
                 Some(projection) => {
                     let projected = saved.projected.reshape(rows, outputs);
                     let epilogue = Epilogue::default();
-                    projection.forward(pass.arithmetic(), input, epilogue, projected.view_mut());
+                    projection.forward(pass.rounded(), input, epilogue, projected.view_mut());
                     Some(projected.view())
                 }
                 None => residual.then_some(input),
@@ -172,7 +172,7 @@ fn stage_forward(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut Sta
                 ..Epilogue::default()
             };
             let linear = parameters.linear.expect("a dense stage has a linear layer");
-            linear.forward(pass.arithmetic(), input, epilogue, output.view_mut());
+            linear.forward(pass.rounded(), input, epilogue, output.view_mut());
         }
         HeadStage::LayerNorm { .. } => {
             let statistics = saved.saved.reshape(rows, 2).view_mut();
@@ -212,11 +212,11 @@ fn stage_backward(
             ops::activate_backward(activation, d_output, saved.saved.view(), d_sum.view_mut());
             let (d_out, store, d_x) = (d_sum.view(), Store::Write, d_input.view_mut());
             let backward = LinearBackward { d_out, x: input, store, d_x };
-            linear.backward(pass.arithmetic(), gradients, backward);
+            linear.backward(pass.rounded(), gradients, backward);
             if let Some(projection) = parameters.residual {
                 let (store, d_x) = (Store::Add, d_input.view_mut());
                 let backward = LinearBackward { d_out: d_output, x: input, store, d_x };
-                projection.backward(pass.arithmetic(), gradients, backward);
+                projection.backward(pass.rounded(), gradients, backward);
             } else if residual {
                 ops::add(d_output, d_input.view_mut());
             }

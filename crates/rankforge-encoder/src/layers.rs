@@ -1,7 +1,7 @@
 //! The layers of a model: which matrices of the arena they use, forward and backward.
 
 use crate::adapter::Adapter;
-use crate::arithmetic::Arithmetic;
+use crate::rounded_parameters::RoundedParameters;
 use rankforge_kernels::ops::{self, Dropout, Epilogue, InputGradient, Store, WeightGradient};
 use rankforge_kernels::{Arena, ArenaLayout, Buffer, ParameterId, Precision, View, ViewMut};
 use std::ops::Range;
@@ -75,12 +75,12 @@ impl Linear {
     /// product.
     pub(crate) fn forward(
         &self,
-        arithmetic: Arithmetic<'_>,
+        rounded: RoundedParameters<'_>,
         x: View<'_>,
         epilogue: Epilogue<'_>,
         mut out: ViewMut<'_>,
     ) {
-        let Arithmetic { parameters, precision } = arithmetic;
+        let RoundedParameters { parameters, precision } = rounded;
         let weight = self.weight(parameters);
         // A fused bias has a row for each of its parts; the product takes a single row.
         let bias = self.bias.map(|bias| {
@@ -91,7 +91,7 @@ impl Linear {
         });
         if let Some(adapter) = &self.adapter {
             let outputs = self.outputs(parameters.view(self.weight).rows());
-            adapter.forward(arithmetic, outputs, x, out.reborrow());
+            adapter.forward(rounded, outputs, x, out.reborrow());
         }
         let accumulate = self.adapter.is_some();
         ops::linear(x, weight, precision, Epilogue { accumulate, bias, ..epilogue }, out);
@@ -104,22 +104,19 @@ impl Linear {
     /// whole gradient of the input.
     pub(crate) fn backward(
         &self,
-        arithmetic: Arithmetic<'_>,
+        rounded: RoundedParameters<'_>,
         gradients: &mut Arena,
         backward: LinearBackward<'_>,
     ) {
         let LinearBackward { d_out, x, store, mut d_x } = backward;
-        let input = InputGradient {
-            weight: self.weight(arithmetic.parameters),
-            store,
-            d_x: d_x.reborrow(),
-        };
-        self.base_backward(arithmetic.precision, gradients, d_out, x, input);
+        let input =
+            InputGradient { weight: self.weight(rounded.parameters), store, d_x: d_x.reborrow() };
+        self.base_backward(rounded.precision, gradients, d_out, x, input);
         if let Some(adapter) = &self.adapter {
             let slopes = matches!(store, Store::Slopes(..));
             assert!(!slopes, "the slopes of an activation before a layer with an adapter");
-            let outputs = self.outputs(arithmetic.parameters.view(self.weight).rows());
-            adapter.backward(arithmetic, gradients, outputs, [d_out, x], d_x);
+            let outputs = self.outputs(rounded.parameters.view(self.weight).rows());
+            adapter.backward(rounded, gradients, outputs, [d_out, x], d_x);
         }
     }
 

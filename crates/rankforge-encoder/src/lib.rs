@@ -13,7 +13,7 @@
 mod adapter;
 mod adapters;
 mod architecture;
-mod arithmetic;
+
 mod batch;
 mod buffers;
 mod checkpoint;
@@ -38,6 +38,7 @@ mod outputs;
 mod parts;
 mod pass;
 mod roles;
+mod rounded_parameters;
 mod stage_parameters;
 mod stages;
 mod tokenizer;
@@ -48,7 +49,7 @@ mod weights;
 mod workspace;
 
 pub use adapters::{ADAPTER_MODULE, AdapterOptions, AdapterTarget};
-pub use architecture::{Architecture, Initializer, ParameterSpec, Task, TensorPart};
+pub use architecture::{Architecture, Initializer, ParameterSpec, TensorPart, TransformerTask};
 pub use batch::{Batch, BatchBudget};
 pub use checkpoint::LoadReport;
 pub use config::{BlockConfig, EncoderConfig, Mlp, NormPlace, Positions};

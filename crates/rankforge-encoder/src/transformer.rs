@@ -129,12 +129,7 @@ fn embed(pass: &Pass<'_>, activations: &mut EncoderActivations) {
         ops::dropout(dropout, target.view_mut());
     }
     if let Some(projection) = transformer.projection {
-        projection.forward(
-            pass.arithmetic(),
-            embedded.view(),
-            Epilogue::default(),
-            hidden.view_mut(),
-        );
+        projection.forward(pass.rounded(), embedded.view(), Epilogue::default(), hidden.view_mut());
     }
 }
 
@@ -154,7 +149,7 @@ fn embed_backward(
             store: Store::Write,
             d_x: d.other.reshape(tokens, width).view_mut(),
         };
-        projection.backward(pass.arithmetic(), gradients, backward);
+        projection.backward(pass.rounded(), gradients, backward);
         d.swap();
     }
     if let Some(dropout) = pass.dropout(config.embedding_dropout, EMBEDDING) {
@@ -200,12 +195,12 @@ fn mlp(
             let pre_activation = keep.then(|| saved.mlp_sum.reshape(tokens, f).view_mut());
             let activation = Some(activation);
             let epilogue = Epilogue { pre_activation, activation, ..Epilogue::default() };
-            block.mlp_input.forward(pass.arithmetic(), middle.view(), epilogue, hidden.view_mut());
+            block.mlp_input.forward(pass.rounded(), middle.view(), epilogue, hidden.view_mut());
         }
         Mlp::Gated(gate) => {
             let sum = saved.mlp_sum.reshape(tokens, 2 * f);
             let epilogue = Epilogue::default();
-            block.mlp_input.forward(pass.arithmetic(), middle.view(), epilogue, sum.view_mut());
+            block.mlp_input.forward(pass.rounded(), middle.view(), epilogue, sum.view_mut());
             ops::gated(gate, sum.view(), hidden.view_mut());
         }
     }
@@ -221,10 +216,10 @@ fn mlp(
     let epilogue = Epilogue { dropout, residual: Some(residual), ..Epilogue::default() };
     let output = output.reshape(tokens, h).view_mut();
     match block.last_norm {
-        None => block.mlp_output.forward(pass.arithmetic(), hidden.view(), epilogue, output),
+        None => block.mlp_output.forward(pass.rounded(), hidden.view(), epilogue, output),
         Some(norm) => {
             let sum = saved.block_sum.reshape(tokens, h);
-            block.mlp_output.forward(pass.arithmetic(), hidden.view(), epilogue, sum.view_mut());
+            block.mlp_output.forward(pass.rounded(), hidden.view(), epilogue, sum.view_mut());
             let statistics = saved.last_statistics.reshape(tokens, 2).view_mut();
             norm.forward(parameters, sum.view(), output, statistics);
         }
@@ -259,13 +254,13 @@ fn mlp_backward(
         (Mlp::Plain(function), None) if output.adapter().is_none() => {
             let (store, d_x) = (Store::Slopes(function, sum), d_sum.view_mut());
             let backward = LinearBackward { d_out: d_output, x: hidden, store, d_x };
-            output.backward(pass.arithmetic(), gradients, backward);
+            output.backward(pass.rounded(), gradients, backward);
         }
         (mlp, dropout) => {
             let d_hidden = d.mlp_hidden.reshape(tokens, f);
             let (store, d_x) = (Store::Write, d_hidden.view_mut());
             let backward = LinearBackward { d_out: d_output, x: hidden, store, d_x };
-            output.backward(pass.arithmetic(), gradients, backward);
+            output.backward(pass.rounded(), gradients, backward);
             if let Some(dropout) = dropout {
                 ops::dropout(dropout, d_hidden.view_mut());
             }
@@ -282,14 +277,14 @@ fn mlp_backward(
         NormPlace::Post => {
             let (store, d_x) = (Store::Add, d.hidden.view_mut());
             let backward = LinearBackward { d_out: d_sum, x: middle, store, d_x };
-            block.mlp_input.backward(pass.arithmetic(), gradients, backward);
+            block.mlp_input.backward(pass.rounded(), gradients, backward);
             norm_backward(pass, block.middle_norm, x, statistics, d, gradients);
         }
         NormPlace::Pre => {
             let d_middle = d.other.reshape(tokens, h);
             let (store, d_x) = (Store::Write, d_middle.view_mut());
             let backward = LinearBackward { d_out: d_sum, x: middle, store, d_x };
-            block.mlp_input.backward(pass.arithmetic(), gradients, backward);
+            block.mlp_input.backward(pass.rounded(), gradients, backward);
             let backward = NormBackward {
                 d_out: d_middle.view(),
                 x,

@@ -1,6 +1,6 @@
 //! Opening model directories as [`CrossEncoder`]s.
 
-use crate::architecture::Task;
+use crate::architecture::TransformerTask;
 use crate::cross_encoder::encoder::CrossEncoder;
 use crate::directory::modules::{ModuleEntry, read_modules};
 use crate::directory::parameters::{load_model, push_modules};
@@ -187,7 +187,7 @@ fn load_modular(
     module: &ModuleConfig,
     options: &LoadOptions,
 ) -> Result<CrossEncoder, EncoderError> {
-    let prepare = |_: &mut Value, _: &Path| Ok(Task::FeatureExtraction);
+    let prepare = |_: &mut Value, _: &Path| Ok(TransformerTask::FeatureExtraction);
     let folder = &entries[0].folder;
     let mut files = TransformerFiles::open(folder, module, options, prepare)?;
     let mut folders = vec![(String::new(), folder.clone())];
@@ -256,7 +256,7 @@ fn prepare_classifier(
     config: &mut Value,
     path: &Path,
     options: &LoadOptions,
-) -> Result<Task, EncoderError> {
+) -> Result<TransformerTask, EncoderError> {
     let architectures = architectures(config, path)?;
     if architectures.first().is_some_and(|name| name.ends_with("ForCausalLM")) {
         return Err(language_model(path));
@@ -286,7 +286,7 @@ fn prepare_classifier(
     if let Some(dropout) = options.classifier_dropout {
         classifier_dropout(config, dropout)?;
     }
-    Ok(Task::SequenceClassification { num_labels })
+    Ok(TransformerTask::SequenceClassification { num_labels })
 }
 
 /// The class names in `architectures`; empty when there is no such field.

@@ -1,6 +1,6 @@
 //! The transformer of a model directory: its config, its tokenizer and the maximum length.
 
-use crate::architecture::{Architecture, Task};
+use crate::architecture::{Architecture, TransformerTask};
 use crate::error::EncoderError;
 use crate::json;
 use crate::options::LoadOptions;
@@ -112,7 +112,7 @@ impl TransformerFiles {
         folder: &Path,
         module: &ModuleConfig,
         options: &LoadOptions,
-        prepare: impl FnOnce(&mut Value, &Path) -> Result<Task, EncoderError>,
+        prepare: impl FnOnce(&mut Value, &Path) -> Result<TransformerTask, EncoderError>,
     ) -> Result<TransformerFiles, EncoderError> {
         let path = config_path(folder)?;
         let config = ConfigFile { value: json::read_object(&path)?, path };
@@ -133,7 +133,7 @@ impl TransformerFiles {
         mut tokenizer: Tokenizer,
         module: &ModuleConfig,
         options: &LoadOptions,
-        prepare: impl FnOnce(&mut Value, &Path) -> Result<Task, EncoderError>,
+        prepare: impl FnOnce(&mut Value, &Path) -> Result<TransformerTask, EncoderError>,
     ) -> Result<TransformerFiles, EncoderError> {
         let ConfigFile { value: mut config, path } = config;
         json::check_object(&config, &path)?;

@@ -1,6 +1,6 @@
 //! Opening model directories as [`DualEncoder`]s.
 
-use crate::architecture::Task;
+use crate::architecture::TransformerTask;
 use crate::directory::modules::{ModuleEntry, read_modules};
 use crate::directory::parameters::{load_model, push_modules};
 use crate::directory::settings::{ModelSettings, read_settings};
@@ -120,8 +120,8 @@ fn load_modules(
     Ok(encoder(path, files, model, modules))
 }
 
-fn features(_: &mut Value, _: &Path) -> Result<Task, EncoderError> {
-    Ok(Task::FeatureExtraction)
+fn features(_: &mut Value, _: &Path) -> Result<TransformerTask, EncoderError> {
+    Ok(TransformerTask::FeatureExtraction)
 }
 
 /// Puts a dual encoder together, with the settings that are used when its files have none.

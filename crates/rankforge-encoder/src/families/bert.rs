@@ -1,4 +1,4 @@
-use crate::architecture::{Architecture, Initializer, Task};
+use crate::architecture::{Architecture, Initializer, TransformerTask};
 use crate::config::{BlockConfig, EncoderConfig, Mlp, NormPlace, Positions};
 use crate::error::EncoderError;
 use crate::families::builder::{BlockNames, Builder};
@@ -29,13 +29,13 @@ pub(super) const POST_NORM_BLOCK: BlockConfig =
 /// Devlin et al. 2018, arXiv:1810.04805.
 pub(super) fn bert(
     fields: &Fields<'_>,
-    task: &Task,
+    task: &TransformerTask,
     mut builder: Builder,
 ) -> Result<Architecture, EncoderError> {
     let config = bert_config(fields, "bert", 0)?;
     let deviation = initializer_range(fields)?;
     builder.bert_like(&config, &BERT_BLOCKS, deviation);
-    if let Task::SequenceClassification { num_labels } = *task {
+    if let TransformerTask::SequenceClassification { num_labels } = *task {
         let (normal, zeros) = (Initializer::Normal(deviation), Initializer::Zeros);
         let h = config.hidden_size;
         builder.bare_stage(first_token());
@@ -54,14 +54,14 @@ pub(super) fn bert(
 /// Clark et al. 2020, arXiv:2003.10555.
 pub(super) fn electra(
     fields: &Fields<'_>,
-    task: &Task,
+    task: &TransformerTask,
     mut builder: Builder,
 ) -> Result<Architecture, EncoderError> {
     let mut config = bert_config(fields, "electra", 0)?;
     config.embedding_size = fields.size("embedding_size", 128)?;
     let deviation = initializer_range(fields)?;
     builder.bert_like(&config, &BERT_BLOCKS, deviation);
-    if let Task::SequenceClassification { num_labels } = *task {
+    if let TransformerTask::SequenceClassification { num_labels } = *task {
         let dropout = classifier_dropout(fields)?;
         two_layer_head(&mut builder, &config, Activation::Gelu, dropout, num_labels, deviation);
     }

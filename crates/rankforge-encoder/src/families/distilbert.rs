@@ -1,4 +1,4 @@
-use crate::architecture::{Architecture, Initializer, Task};
+use crate::architecture::{Architecture, Initializer, TransformerTask};
 use crate::config::{EncoderConfig, Mlp, NormPlace, Positions};
 use crate::error::EncoderError;
 use crate::families::bert::{POST_NORM_BLOCK, dense, first_token, initializer_range};
@@ -25,7 +25,7 @@ const BLOCKS: BlockNames = BlockNames {
 /// Sanh et al. 2019, arXiv:1910.01108.
 pub(super) fn distilbert(
     fields: &Fields<'_>,
-    task: &Task,
+    task: &TransformerTask,
     mut builder: Builder,
 ) -> Result<Architecture, EncoderError> {
     fields.only("sinusoidal_pos_embds", Value::Bool(false))?;
@@ -59,7 +59,7 @@ pub(super) fn distilbert(
     };
     let deviation = initializer_range(fields)?;
     builder.bert_like(&config, &BLOCKS, deviation);
-    if let Task::SequenceClassification { num_labels } = *task {
+    if let TransformerTask::SequenceClassification { num_labels } = *task {
         let (normal, zeros) = (Initializer::Normal(deviation), Initializer::Zeros);
         builder.bare_stage(first_token());
         let hidden = dense(hidden_size, hidden_size, Activation::Relu);

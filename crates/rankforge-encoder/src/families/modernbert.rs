@@ -1,4 +1,4 @@
-use crate::architecture::{Architecture, Initializer, Task};
+use crate::architecture::{Architecture, Initializer, TransformerTask};
 use crate::config::{BlockConfig, EncoderConfig, Mlp, NormPlace, Positions};
 use crate::error::EncoderError;
 use crate::families::bert::dense;
@@ -15,13 +15,13 @@ use serde_json::Value;
 /// Warner et al. 2024, arXiv:2412.13663.
 pub(super) fn modernbert(
     fields: &Fields<'_>,
-    task: &Task,
+    task: &TransformerTask,
     mut builder: Builder,
 ) -> Result<Architecture, EncoderError> {
     let config = config(fields)?;
     let initializers = Initializers::read(fields, &config)?;
     backbone(&mut builder, &config, &initializers);
-    if let Task::SequenceClassification { num_labels } = *task {
+    if let TransformerTask::SequenceClassification { num_labels } = *task {
         head(fields, &config, &initializers, num_labels, &mut builder)?;
     }
     Ok(builder.finish(config))

@@ -126,11 +126,11 @@ impl TokenizerFiles {
     /// Malformed text, with line and column.
     pub(super) fn check_syntax(&self) -> Result<(), EncoderError> {
         #[derive(Deserialize)]
-        struct Parts {
+        struct DecoderField {
             #[serde(default, rename = "decoder")]
             _decoder: Value,
         }
-        let checked = serde_json::from_str::<Parts>(&self.json);
+        let checked = serde_json::from_str::<DecoderField>(&self.json);
         checked.map(drop).map_err(|error| self.invalid(error))
     }
 

@@ -39,7 +39,7 @@ pub(super) fn attention(
         pass.dropout(config.attention_output_dropout, place(index, Site::AttentionOutput));
     let epilogue = Epilogue { dropout, residual: Some(residual), ..Epilogue::default() };
     let attended = saved.attended.reshape(residual.rows(), h).view_mut();
-    block.attention_output.forward(pass.arithmetic(), saved.context.view(), epilogue, attended);
+    block.attention_output.forward(pass.rounded(), saved.context.view(), epilogue, attended);
 }
 
 /// `context = attention(x)`, where `x` is the output of the layer norm before attention, or `input`
@@ -57,7 +57,7 @@ fn attend(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut BlockActiv
     let qkv = match attention.queries {
         None => {
             let qkv = qkv.reshape(tokens, 3 * h);
-            block.qkv.forward(pass.arithmetic(), x, Epilogue::default(), qkv.view_mut());
+            block.qkv.forward(pass.rounded(), x, Epilogue::default(), qkv.view_mut());
             if let Some(rotary) = &block.rotary {
                 ops::rotary(rotary, ragged, None, 2 * heads, qkv.view_mut());
             }
@@ -69,14 +69,9 @@ fn attend(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut BlockActiv
                 (queries_input.reshape(rows.len(), h), queries.reshape(rows.len(), h));
             ops::gather(x, rows, false, queries_input.view_mut());
             let epilogue = Epilogue::default();
-            for_queries.forward(
-                pass.arithmetic(),
-                queries_input.view(),
-                epilogue,
-                queries.view_mut(),
-            );
+            for_queries.forward(pass.rounded(), queries_input.view(), epilogue, queries.view_mut());
             let keys_values = qkv.reshape(tokens, 2 * h);
-            for_others.forward(pass.arithmetic(), x, Epilogue::default(), keys_values.view_mut());
+            for_others.forward(pass.rounded(), x, Epilogue::default(), keys_values.view_mut());
             if let Some(rotary) = &block.rotary {
                 ops::rotary(rotary, ragged, Some(rows), heads, queries.view_mut());
                 ops::rotary(rotary, ragged, None, heads, keys_values.view_mut());
@@ -112,7 +107,7 @@ pub(super) fn attention_backward(
         store: Store::Write,
         d_x: d.context.reshape(d_output.rows(), h).view_mut(),
     };
-    block.attention_output.backward(pass.arithmetic(), gradients, backward);
+    block.attention_output.backward(pass.rounded(), gradients, backward);
 
     if let Some(Readout { rows, .. }) = pass.readout_at(index) {
         let all = d.other.reshape(tokens, h);
@@ -179,7 +174,7 @@ fn attend_backward(
             ops::rotary_backward(rotary, ragged, None, 2 * heads, d_qkv.view_mut());
         }
         let backward = LinearBackward { d_out: d_qkv.view(), x, store, d_x: d_x.view_mut() };
-        return block.qkv.backward(pass.arithmetic(), gradients, backward);
+        return block.qkv.backward(pass.rounded(), gradients, backward);
     };
     if let Some(rotary) = &block.rotary {
         ops::rotary_backward(rotary, ragged, Some(rows), heads, queries.view_mut());
@@ -187,7 +182,7 @@ fn attend_backward(
     }
     let [for_queries, for_others] = [block.qkv.part(0..h), block.qkv.part(h..3 * h)];
     let backward = LinearBackward { d_out: d_qkv.view(), x, store, d_x: d_x.view_mut() };
-    for_others.backward(pass.arithmetic(), gradients, backward);
+    for_others.backward(pass.rounded(), gradients, backward);
     let d_rows = d_context.reshape(rows.len(), h);
     let backward = LinearBackward {
         d_out: queries.view(),
@@ -195,7 +190,7 @@ fn attend_backward(
         store: Store::Write,
         d_x: d_rows.view_mut(),
     };
-    for_queries.backward(pass.arithmetic(), gradients, backward);
+    for_queries.backward(pass.rounded(), gradients, backward);
     ops::gather_backward(d_rows.view(), rows, d_x.view_mut());
 }
 

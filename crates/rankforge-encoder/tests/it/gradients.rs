@@ -4,7 +4,9 @@
 use crate::fixture::{FAMILIES, Goldens, batch, classifier, device, largest, outputs, zeros_like};
 use rankforge_encoder::kernels::ops::{Activation, Pooling};
 use rankforge_encoder::kernels::{Arena, Indices, ParameterId};
-use rankforge_encoder::{Architecture, Batch, HeadStage, Mode, Model, Outputs, Task, Workspace};
+use rankforge_encoder::{
+    Architecture, Batch, HeadStage, Mode, Model, Outputs, TransformerTask, Workspace,
+};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -95,7 +97,7 @@ fn gradients_of_every_family_agree_with_finite_differences_under_dropout() {
 /// BERT with a head of every stage, and of every mode of pooling.
 pub(crate) fn every_head_stage() -> Architecture {
     let fields = crate::fixture::config("bert-base");
-    let task = Task::FeatureExtraction;
+    let task = TransformerTask::FeatureExtraction;
     let mut architecture =
         Architecture::from_config(&fields, Path::new("config.json"), &task).expect("valid");
     let modes = vec![
@@ -144,7 +146,8 @@ fn computing_only_the_query_tokens_that_the_head_reads_changes_nothing() {
         let goldens = Goldens::open(family);
         for pooling in [Pooling::Cls, Pooling::LastToken] {
             let run = |modes: Vec<Pooling>| {
-                let (config, task) = (crate::fixture::config(family), Task::FeatureExtraction);
+                let (config, task) =
+                    (crate::fixture::config(family), TransformerTask::FeatureExtraction);
                 let mut architecture =
                     Architecture::from_config(&config, Path::new("config.json"), &task)
                         .expect("fixture");

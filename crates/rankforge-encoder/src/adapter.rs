@@ -16,6 +16,18 @@ pub(crate) struct Adapter {
     scale: f32,
 }
 
+/// What the backward pass of an adapter reads, and where the gradient of its input goes.
+pub(crate) struct AdapterBackward<'a> {
+    /// The rows of `up`.
+    pub(crate) outputs: Range<usize>,
+    /// Gradient of the output, `T x outputs`.
+    pub(crate) d_out: View<'a>,
+    /// Input of the forward pass, `T x K`.
+    pub(crate) x: View<'a>,
+    /// Gradient of the input, `T x K`; that of the adapter is added.
+    pub(crate) d_x: ViewMut<'a>,
+}
+
 impl Adapter {
     /// The adapter of the layer `name`, if the arena has one.
     pub(crate) fn find(layout: &ArenaLayout, name: &str, scale: f32) -> Option<Adapter> {
@@ -46,19 +58,14 @@ impl Adapter {
         ops::linear(hidden.view(), up, precision, Epilogue::default(), out);
     }
 
-    /// Adds the gradients of `up` and `down` where they are trained, and adds the gradient of the
-    /// input to `d_x`.
-    ///
-    /// # Shapes
-    /// `d_out`: `T x outputs`; `x`, `d_x`: `T x K`.
+    /// Adds the gradients of `up` and `down` where they are trained, and that of the input.
     pub(crate) fn backward(
         &self,
         rounded: RoundedParameters<'_>,
         gradients: &mut Arena,
-        outputs: Range<usize>,
-        [d_out, x]: [View<'_>; 2],
-        d_x: ViewMut<'_>,
+        backward: AdapterBackward<'_>,
     ) {
+        let AdapterBackward { outputs, d_out, x, d_x } = backward;
         let RoundedParameters { parameters, precision } = rounded;
         let hidden = self.hidden(rounded, x);
         let mut d_hidden = Buffer::zeros(x.device(), x.rows(), hidden.columns());

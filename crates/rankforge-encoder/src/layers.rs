@@ -1,9 +1,9 @@
 //! The layers of a model: which matrices of the arena they use, forward and backward.
 
-use crate::adapter::Adapter;
+use crate::adapter::{Adapter, AdapterBackward};
 use crate::rounded_parameters::RoundedParameters;
 use rankforge_kernels::ops::{self, Dropout, Epilogue, InputGradient, Store, WeightGradient};
-use rankforge_kernels::{Arena, ArenaLayout, Buffer, ParameterId, Precision, View, ViewMut};
+use rankforge_kernels::{Arena, ArenaLayout, Buffer, ParameterId, View, ViewMut};
 use std::ops::Range;
 
 /// A linear layer: the ids of its parameters in the arena.
@@ -109,26 +109,26 @@ impl Linear {
         backward: LinearBackward<'_>,
     ) {
         let LinearBackward { d_out, x, store, mut d_x } = backward;
-        let input =
-            InputGradient { weight: self.weight(rounded.parameters), store, d_x: d_x.reborrow() };
-        self.base_backward(rounded.precision, gradients, d_out, x, input);
+        let base = LinearBackward { d_out, x, store, d_x: d_x.reborrow() };
+        self.base_backward(rounded, gradients, base);
         if let Some(adapter) = &self.adapter {
             let slopes = matches!(store, Store::Slopes(..));
             assert!(!slopes, "the slopes of an activation before a layer with an adapter");
             let outputs = self.outputs(rounded.parameters.view(self.weight).rows());
-            adapter.backward(rounded, gradients, outputs, [d_out, x], d_x);
+            adapter.backward(rounded, gradients, AdapterBackward { outputs, d_out, x, d_x });
         }
     }
 
     /// The gradients of the weight, the bias and the input, without the adapter.
     fn base_backward(
         &self,
-        precision: Precision,
+        rounded: RoundedParameters<'_>,
         gradients: &mut Arena,
-        d_out: View<'_>,
-        x: View<'_>,
-        input: InputGradient<'_>,
+        backward: LinearBackward<'_>,
     ) {
+        let RoundedParameters { parameters, precision } = rounded;
+        let LinearBackward { d_out, x, store, d_x } = backward;
+        let input = InputGradient { weight: self.weight(parameters), store, d_x };
         let bias = self.bias.filter(|&bias| gradients.has(bias));
         if !gradients.has(self.weight) {
             ops::linear_backward(d_out, precision, Some(input), None);

@@ -3,7 +3,7 @@ use crate::architecture::{Architecture, Initializer, TensorPart};
 use crate::batch::Batch;
 use crate::checkpoint::{LoadReport, ModuleTensors};
 use crate::error::EncoderError;
-use crate::head::{self, PoolSource};
+use crate::head::{self, HeadBackward, PoolSource};
 use crate::initialization::initial_values;
 use crate::memory::check_memory;
 use crate::outputs::Outputs;
@@ -247,6 +247,7 @@ impl Model {
     ///
     /// # Panics
     /// When the last forward pass on `workspace` did not keep its activations.
+    #[expect(clippy::too_many_arguments, reason = "those of the forward pass, and two gradients")]
     pub fn backward(
         &self,
         d_outputs: &Outputs,
@@ -262,8 +263,8 @@ impl Model {
         let Workspace { encoder, head, d, .. } = workspace;
         self.device().run(|| {
             let hidden = transformer::output(&pass, encoder);
-            let d_hidden = &mut d.hidden;
-            head::backward(&pass, d_outputs, hidden, head, d_hidden, gradients);
+            let backward = HeadBackward { d_outputs, hidden, d_hidden: &mut d.hidden };
+            head::backward(&pass, head, gradients, backward);
             transformer::backward(&pass, encoder, d, gradients);
         });
     }

@@ -16,7 +16,7 @@ mod attention;
 use crate::config::{Mlp, NormPlace};
 use crate::layers::{LinearBackward, Norm, NormBackward, dropped};
 use crate::pass::{EMBEDDING, Pass, Site, place};
-use crate::transformer::attention::{attention, attention_backward};
+use crate::transformer::attention::{SavedBlock, attention, attention_backward};
 use crate::workspace::{BlockActivations, EncoderActivations, EncoderGradients};
 use rankforge_kernels::ops::{self, Epilogue, Store};
 use rankforge_kernels::{Arena, Buffer, View};
@@ -82,7 +82,7 @@ pub(crate) fn backward(
     let blocks = pass.config.blocks.len();
     if let Some(norm) = pass.transformer.final_norm {
         let (x, statistics) = (activations.hidden[blocks].view(), &activations.final_statistics);
-        norm_backward(pass, norm, x, statistics, d, gradients);
+        norm_backward(pass, SavedNorm { norm, x, statistics }, d, gradients);
     }
     for index in (0..blocks).rev() {
         if index + 1 < lowest {
@@ -90,7 +90,8 @@ pub(crate) fn backward(
         }
         let saved = &activations.blocks[index];
         mlp_backward(pass, index, saved, d, gradients);
-        attention_backward(pass, index, activations.hidden[index].view(), saved, d, gradients);
+        let input = activations.hidden[index].view();
+        attention_backward(pass, SavedBlock { index, input, saved }, d, gradients);
     }
     if lowest == 0 {
         embed_backward(pass, activations, d, gradients);
@@ -157,7 +158,7 @@ fn embed_backward(
     }
     if let Some(norm) = transformer.embedding_norm {
         let (x, statistics) = (activations.embedding_sum.view(), &activations.embedding_statistics);
-        norm_backward(pass, norm, x, statistics, d, gradients);
+        norm_backward(pass, SavedNorm { norm, x, statistics }, d, gradients);
     }
     let tables = [
         (Some(transformer.word), Some(&batch.ids)),
@@ -241,7 +242,7 @@ fn mlp_backward(
     let block = &pass.transformer.blocks[index];
     if let Some(norm) = block.last_norm {
         let (x, statistics) = (saved.block_sum.view(), &saved.last_statistics);
-        norm_backward(pass, norm, x, statistics, d, gradients);
+        norm_backward(pass, SavedNorm { norm, x, statistics }, d, gradients);
     }
     let dropout = pass.dropout(config.mlp_output_dropout, place(index, Site::MlpOutput));
     let d_output = dropped(dropout, &d.hidden, &mut d.other);
@@ -278,7 +279,8 @@ fn mlp_backward(
             let (store, d_x) = (Store::Add, d.hidden.view_mut());
             let backward = LinearBackward { d_out: d_sum, x: middle, store, d_x };
             block.mlp_input.backward(pass.rounded(), gradients, backward);
-            norm_backward(pass, block.middle_norm, x, statistics, d, gradients);
+            let norm = block.middle_norm;
+            norm_backward(pass, SavedNorm { norm, x, statistics }, d, gradients);
         }
         NormPlace::Pre => {
             let d_middle = d.other.reshape(tokens, h);
@@ -297,15 +299,22 @@ fn mlp_backward(
     }
 }
 
+/// A norm after its forward pass.
+struct SavedNorm<'a> {
+    norm: Norm,
+    /// Its input.
+    x: View<'a>,
+    statistics: &'a Buffer,
+}
+
 /// Backward of a norm without a residual around it: `d.hidden` becomes the gradient of `x`.
 fn norm_backward(
     pass: &Pass<'_>,
-    norm: Norm,
-    x: View<'_>,
-    statistics: &Buffer,
+    norm: SavedNorm<'_>,
     d: &mut EncoderGradients,
     gradients: &mut Arena,
 ) {
+    let SavedNorm { norm, x, statistics } = norm;
     let backward = NormBackward {
         d_out: d.hidden.view(),
         x,

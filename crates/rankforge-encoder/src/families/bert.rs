@@ -63,7 +63,9 @@ pub(super) fn electra(
     builder.bert_like(&config, &BERT_BLOCKS, deviation);
     if let TransformerTask::SequenceClassification { num_labels } = *task {
         let dropout = classifier_dropout(fields)?;
-        two_layer_head(&mut builder, &config, Activation::Gelu, dropout, num_labels, deviation);
+        let activation = Activation::Gelu;
+        let head = TwoLayerHead { activation, dropout, num_labels, deviation };
+        two_layer_head(&mut builder, &config, head);
     }
     Ok(builder.finish(config))
 }
@@ -128,16 +130,21 @@ pub(super) fn classifier_dropout(fields: &Fields<'_>) -> Result<f32, EncoderErro
     }
 }
 
+/// RoBERTa's classification head.
+pub(super) struct TwoLayerHead {
+    /// Activation of the first layer.
+    pub(super) activation: Activation,
+    /// Probability of dropout before each layer.
+    pub(super) dropout: f32,
+    pub(super) num_labels: usize,
+    /// Standard deviation of newly initialised weights.
+    pub(super) deviation: f32,
+}
+
 /// Appends RoBERTa's classification head: `W2 dropout(activation(W1 dropout(x) + b1)) + b2`, where
 /// `x` is the hidden state of the first token.
-pub(super) fn two_layer_head(
-    builder: &mut Builder,
-    config: &EncoderConfig,
-    activation: Activation,
-    dropout: f32,
-    num_labels: usize,
-    deviation: f32,
-) {
+pub(super) fn two_layer_head(builder: &mut Builder, config: &EncoderConfig, head: TwoLayerHead) {
+    let TwoLayerHead { activation, dropout, num_labels, deviation } = head;
     let (normal, zeros) = (Initializer::Normal(deviation), Initializer::Zeros);
     let h = config.hidden_size;
     builder.bare_stage(first_token());

@@ -2,7 +2,7 @@ use crate::architecture::{Architecture, Initializer, TransformerTask};
 use crate::config::{BlockConfig, EncoderConfig, Mlp, NormPlace, Positions};
 use crate::error::EncoderError;
 use crate::families::bert::dense;
-use crate::families::builder::Builder;
+use crate::families::builder::{Builder, LinearShape};
 use crate::families::fields::Fields;
 use crate::stages::HeadStage;
 use rankforge_kernels::ops::{Activation, Gate, Pooling};
@@ -182,11 +182,13 @@ impl Initializers {
 /// Adds the parameters of the embeddings and blocks.
 fn backbone(builder: &mut Builder, config: &EncoderConfig, initializers: &Initializers) {
     let (h, f) = (config.hidden_size, config.intermediate_size);
-    let (attention_bias, mlp_bias, norm_bias) =
-        (config.attention_bias, config.mlp_bias, config.norm_bias);
+    let norm_bias = config.norm_bias;
+    let shape = |[outputs, inputs]: [usize; 2], bias| LinearShape { outputs, inputs, bias };
+    let attention = |widths| shape(widths, config.attention_bias);
+    let mlp = |widths| shape(widths, config.mlp_bias);
     let Initializers { input, output, .. } = *initializers;
     let table = "embeddings.tok_embeddings.weight";
-    builder.matrix("embeddings.word", table, config.vocab_size, h, input);
+    builder.matrix("embeddings.word", table, [config.vocab_size, h], input);
     builder.norm("embeddings.norm", "embeddings.norm", h, norm_bias);
     for (index, block) in config.blocks.iter().enumerate() {
         let name = |part: &str| format!("blocks.{index}.{part}");
@@ -194,12 +196,12 @@ fn backbone(builder: &mut Builder, config: &EncoderConfig, initializers: &Initia
         if block.attention_norm {
             builder.norm(&name("attention_norm"), &file("attn_norm"), h, norm_bias);
         }
-        builder.linear(&name("qkv"), &file("attn.Wqkv"), [3 * h, h], attention_bias, input);
+        builder.linear(&name("qkv"), &file("attn.Wqkv"), attention([3 * h, h]), input);
         let attention_output = name("attention_output");
-        builder.linear(&attention_output, &file("attn.Wo"), [h, h], attention_bias, output);
+        builder.linear(&attention_output, &file("attn.Wo"), attention([h, h]), output);
         builder.norm(&name("mlp_norm"), &file("mlp_norm"), h, norm_bias);
-        builder.linear(&name("mlp_input"), &file("mlp.Wi"), [2 * f, h], mlp_bias, input);
-        builder.linear(&name("mlp_output"), &file("mlp.Wo"), [h, f], mlp_bias, output);
+        builder.linear(&name("mlp_input"), &file("mlp.Wi"), mlp([2 * f, h]), input);
+        builder.linear(&name("mlp_output"), &file("mlp.Wo"), mlp([h, f]), output);
     }
     builder.norm("final_norm", "final_norm", h, norm_bias);
 }

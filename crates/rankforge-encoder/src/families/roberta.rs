@@ -1,7 +1,7 @@
 use crate::architecture::{Architecture, TransformerTask};
 use crate::error::EncoderError;
 use crate::families::bert::{
-    BERT_BLOCKS, bert_config, classifier_dropout, initializer_range, two_layer_head,
+    BERT_BLOCKS, TwoLayerHead, bert_config, classifier_dropout, initializer_range, two_layer_head,
 };
 use crate::families::builder::Builder;
 use crate::families::fields::Fields;
@@ -46,7 +46,9 @@ fn read(
     builder.bert_like(&config, &BERT_BLOCKS, deviation);
     if let TransformerTask::SequenceClassification { num_labels } = *task {
         let dropout = classifier_dropout(fields)?;
-        two_layer_head(&mut builder, &config, Activation::Tanh, dropout, num_labels, deviation);
+        let activation = Activation::Tanh;
+        let head = TwoLayerHead { activation, dropout, num_labels, deviation };
+        two_layer_head(&mut builder, &config, head);
     }
     Ok(builder.finish(config))
 }

@@ -85,16 +85,23 @@ fn attend(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut BlockActiv
     ops::attention(&attention, qkv, context, log_sum_exp);
 }
 
+/// A block after its forward pass.
+#[derive(Clone, Copy)]
+pub(super) struct SavedBlock<'a> {
+    pub(super) index: usize,
+    pub(super) input: View<'a>,
+    pub(super) saved: &'a BlockActivations,
+}
+
 /// Backward of [`attention`]: replaces the gradient of `attended` in `d.hidden` by that of `input`,
 /// and adds the gradients of the parameters to `gradients`.
 pub(super) fn attention_backward(
     pass: &Pass<'_>,
-    index: usize,
-    input: View<'_>,
-    saved: &BlockActivations,
+    saved_block: SavedBlock<'_>,
     d: &mut EncoderGradients,
     gradients: &mut Arena,
 ) {
+    let SavedBlock { index, input, saved } = saved_block;
     let Pass { config, transformer, parameters, batch, .. } = *pass;
     let (block, tokens, h) =
         (&transformer.blocks[index], batch.ragged.tokens(), config.hidden_size);
@@ -115,7 +122,7 @@ pub(super) fn attention_backward(
         ops::gather_backward(d.hidden.view(), rows, all.view_mut());
         d.swap();
     }
-    attend_backward(pass, index, input, saved, d, gradients);
+    attend_backward(pass, saved_block, d, gradients);
     if let Some(norm) = block.first_norm {
         let backward = NormBackward {
             d_out: d.other.view(),
@@ -133,12 +140,11 @@ pub(super) fn attention_backward(
 /// block's own input, added to `d.hidden`.
 fn attend_backward(
     pass: &Pass<'_>,
-    index: usize,
-    input: View<'_>,
-    saved: &BlockActivations,
+    saved_block: SavedBlock<'_>,
     d: &mut EncoderGradients,
     gradients: &mut Arena,
 ) {
+    let SavedBlock { index, input, saved } = saved_block;
     let (config, ragged, block) =
         (pass.config, &pass.batch.ragged, &pass.transformer.blocks[index]);
     let (tokens, heads, h) = (ragged.tokens(), config.heads, config.hidden_size);

@@ -123,7 +123,7 @@ impl Model {
         values
     }
 
-    /// The device the parameters live on.
+    /// The device of the parameters.
     pub fn device(&self) -> &Device {
         self.parameters.device()
     }

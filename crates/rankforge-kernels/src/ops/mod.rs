@@ -41,6 +41,7 @@ mod top_k;
 pub use crate::settings::activation::{Activation, Gate};
 pub use crate::settings::attention::{Qkv, relative_bucket};
 pub use crate::settings::dropout::Dropout;
+pub use crate::settings::norm::SMALLEST_NORM;
 pub use crate::settings::optimizer::AdamW;
 pub use crate::settings::pooling::Pooling;
 pub use crate::settings::similarity::{Neighbour, Similarity};

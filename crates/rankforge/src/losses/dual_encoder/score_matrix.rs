@@ -1,8 +1,8 @@
 use crate::losses::loss::{LossBatch, LossOutput};
 use rankforge_encoder::Outputs;
 use rankforge_kernels::ops::{
-    Epilogue, InputGradient, Similarity, Store, WeightGradient, linear, linear_backward, normalize,
-    normalize_backward,
+    Epilogue, InputGradient, SMALLEST_NORM, Similarity, Store, WeightGradient, linear,
+    linear_backward, normalize, normalize_backward,
 };
 use rankforge_kernels::{Buffer, Precision, Workers};
 use std::ops::Range;
@@ -44,9 +44,6 @@ impl ScoreMatrix<'_> {
         values.iter().sum::<f64>() / rows as f64
     }
 }
-
-/// Embeddings that are no longer than this are zeros.
-const SMALLEST_NORM: f32 = 1e-12;
 
 /// Which embeddings of a batch are compared, and how.
 #[derive(Clone, Debug, PartialEq)]

@@ -55,7 +55,7 @@ fn read(location: &Location, chunk_rows: usize) -> Rows {
 fn check_error(path: &Path, location: &Location, error: &DataError) {
     let message = error.to_string();
     match error {
-        DataError::Column { .. } => {}
+        DataError::Column { .. } | DataError::MissingColumn { .. } => {}
         DataError::Line { line, .. } => {
             let bytes = std::fs::read(path).expect("the file is there");
             let lines = 1 + bytes.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count();

@@ -1,5 +1,5 @@
 //! Utilities shared by the rankforge crates: progress reports, stop requests, atomic writes of
-//! files and directories, and suggestions for misspelt names.
+//! files and directories, suggestions for misspelt names, and hashes as text.
 //!
 //! Depends only on std, tempfile, thiserror and strsim. Contains nothing about models, data sets or
 //! numerics.
@@ -15,6 +15,6 @@ mod stop;
 pub use atomic_file::{AtomicFile, write_atomically};
 pub use directory::{DirectoryKind, Entry, replace_directory, sync_directory};
 pub use file_error::FileError;
-pub use names::{nearest, quoted_list};
+pub use names::{hexadecimal, nearest, quoted_list};
 pub use reporter::{Reporter, Silent, Task, silent};
 pub use stop::{Stop, StopGuard};

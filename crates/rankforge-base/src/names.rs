@@ -26,3 +26,8 @@ pub fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
         [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
     }
 }
+
+/// Bytes as hexadecimal digits, two for each: a hash that is part of a name.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -197,7 +197,7 @@ fn cell_value(cell: &str, kind: Kind) -> Value {
 /// The csv crate accepts a quote that is still open at the end of the file, and so reads all lines
 /// after it as one cell.
 fn check_last_quote(path: &Path, start: u64, line: u64) -> Result<(), DataError> {
-    enum State {
+    enum QuoteState {
         FieldStart,
         Field,
         Quoted,
@@ -209,19 +209,21 @@ fn check_last_quote(path: &Path, start: u64, line: u64) -> Result<(), DataError>
     let mut record = Vec::new();
     file.read_to_end(&mut record).map_err(io)?;
     let ends_field = |byte: u8| byte == delimiter(path) || byte == b'\n' || byte == b'\r';
-    let mut state = State::FieldStart;
+    let mut state = QuoteState::FieldStart;
     for byte in record {
         state = match state {
-            State::FieldStart if byte == b'"' => State::Quoted,
-            State::Quoted if byte == b'"' => State::QuoteInQuoted,
-            State::Quoted => State::Quoted,
-            State::QuoteInQuoted if byte == b'"' => State::Quoted,
-            _ if ends_field(byte) => State::FieldStart,
-            _ => State::Field,
+            QuoteState::FieldStart if byte == b'"' => QuoteState::Quoted,
+            QuoteState::Quoted if byte == b'"' => QuoteState::QuoteInQuoted,
+            QuoteState::Quoted => QuoteState::Quoted,
+            QuoteState::QuoteInQuoted if byte == b'"' => QuoteState::Quoted,
+            _ if ends_field(byte) => QuoteState::FieldStart,
+            _ => QuoteState::Field,
         };
     }
     match state {
-        State::Quoted => Err(DataError::line(path, line, "a quote in this row is never closed")),
+        QuoteState::Quoted => {
+            Err(DataError::line(path, line, "a quote in this row is never closed"))
+        }
         _ => Ok(()),
     }
 }

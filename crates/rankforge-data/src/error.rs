@@ -28,12 +28,36 @@ pub enum DataError {
         /// What was expected and what was found.
         message: String,
     },
-    /// A column is missing, or its values are not of the expected type.
+    /// The data have no column of this name.
+    #[error("column `{column}`: not in {place}, which has {}", listed(column, columns))]
+    MissingColumn {
+        /// The name.
+        column: String,
+        /// Where it was looked for: a file, or "the data".
+        place: String,
+        /// Names of the columns that there are.
+        columns: Vec<String>,
+    },
+    /// A file of a split has a column that the first file of the split lacks.
+    #[error(
+        "column `{column}`: in {} but not in the first file of the split, which has {}",
+        path.display(),
+        listed(column, columns)
+    )]
+    UnexpectedColumn {
+        /// Name of the column.
+        column: String,
+        /// The file that has it.
+        path: PathBuf,
+        /// Names of the columns of the first file.
+        columns: Vec<String>,
+    },
+    /// The values of a column are not what was expected, or cannot be put together with others.
     #[error("column `{column}`: {message}")]
     Column {
         /// Name of the column.
         column: String,
-        /// What was expected and what was found; for a missing column, which columns there are.
+        /// What was expected and what was found.
         message: String,
     },
 }
@@ -43,10 +67,13 @@ impl DataError {
     pub fn hint(&self) -> Option<String> {
         match self {
             DataError::File(error) => error.hint(),
-            DataError::Column { .. } => {
-                Some("`rankforge info DATASET` lists the columns".to_owned())
+            DataError::MissingColumn { .. } => {
+                Some("name a column that the data have, or rename the column there".to_owned())
             }
-            DataError::Line { .. } | DataError::Row { .. } => None,
+            DataError::UnexpectedColumn { .. } => {
+                Some("to ignore other columns, select the columns to read".to_owned())
+            }
+            DataError::Line { .. } | DataError::Row { .. } | DataError::Column { .. } => None,
         }
     }
 
@@ -70,27 +97,28 @@ impl DataError {
         DataError::Column { column: column.to_owned(), message: message.into() }
     }
 
-    /// `column` is not among the columns `available` in `location` ("in rows.csv"). The message
-    /// lists them and suggests the nearest name.
-    pub(crate) fn missing_column(column: &str, location: &str, available: &[&str]) -> DataError {
-        let list = quoted_list(available.iter().copied());
-        let suggestion = suggestion(column, available);
-        DataError::column(column, format!("not {location}, which has {list}{suggestion}"))
+    /// `column` is not among the columns `available` in `place`.
+    pub(crate) fn missing_column(column: &str, place: &str, available: &[&str]) -> DataError {
+        let (column, place) = (column.to_owned(), place.to_owned());
+        DataError::MissingColumn { column, place, columns: owned(available) }
     }
 
     /// The file `path` has `column`, which the first file of its split lacks; that one has the
     /// columns `expected`.
     pub(crate) fn unexpected_column(column: &str, path: &Path, expected: &[&str]) -> DataError {
-        let list = quoted_list(expected.iter().copied());
-        let suggestion = suggestion(column, expected);
-        let path = path.display();
-        DataError::column(
-            column,
-            format!(
-                "in {path} but not in the first file of the split, which has {list}{suggestion}"
-            ),
-        )
+        let (column, path) = (column.to_owned(), path.to_owned());
+        DataError::UnexpectedColumn { column, path, columns: owned(expected) }
     }
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
+
+/// The names of columns, and that of them which is nearest to `column`.
+fn listed(column: &str, columns: &[String]) -> String {
+    let names: Vec<&str> = columns.iter().map(String::as_str).collect();
+    format!("{}{}", quoted_list(names.iter().copied()), suggestion(column, &names))
 }
 
 /// "; did you mean `NAME`?" with the candidate nearest to a misspelt `name`; empty when none is

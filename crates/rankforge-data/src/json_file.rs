@@ -15,7 +15,7 @@ pub(crate) struct Objects {
     input: BufReader<File>,
     /// Number of the next line, from 1.
     line: u64,
-    state: State,
+    state: ReadState,
     /// Text of the current object.
     buffer: Vec<u8>,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Objects {
 type Line = (u64, Map<String, Json>);
 
 #[derive(Clone, Copy, PartialEq)]
-enum State {
+enum ReadState {
     /// One object per line.
     Lines,
     /// In a list, before its first object.
@@ -42,13 +42,13 @@ impl Objects {
             path: path.to_owned(),
             input: BufReader::with_capacity(1 << 16, input),
             line: 1,
-            state: State::Lines,
+            state: ReadState::Lines,
             buffer: Vec::new(),
         };
         objects.skip_byte_order_mark()?;
         if objects.skip_white_space()? == Some(b'[') {
             objects.input.consume(1);
-            objects.state = State::ListStart;
+            objects.state = ReadState::ListStart;
         }
         Ok(objects)
     }
@@ -99,20 +99,20 @@ impl Objects {
     /// The next object of a list.
     fn next_in_list(&mut self) -> Result<Option<Line>, DataError> {
         let mut byte = self.skip_white_space()?;
-        if self.state == State::List && byte == Some(b',') {
+        if self.state == ReadState::List && byte == Some(b',') {
             self.input.consume(1);
             byte = self.skip_white_space()?;
         } else if byte == Some(b']') {
             self.input.consume(1);
-            self.state = State::End;
+            self.state = ReadState::End;
             return match self.skip_white_space()? {
                 None => Ok(None),
                 Some(_) => Err(self.error_here("expected the end of the file after the list")),
             };
-        } else if self.state == State::List && byte.is_some() {
+        } else if self.state == ReadState::List && byte.is_some() {
             return Err(self.error_here("expected `,` or `]` after an object of the list"));
         }
-        self.state = State::List;
+        self.state = ReadState::List;
         match byte {
             Some(b'{') => {
                 let line = self.line;
@@ -193,12 +193,12 @@ impl Iterator for Objects {
 
     fn next(&mut self) -> Option<Self::Item> {
         let item = match self.state {
-            State::Lines => self.next_line(),
-            State::ListStart | State::List => self.next_in_list().transpose(),
-            State::End => None,
+            ReadState::Lines => self.next_line(),
+            ReadState::ListStart | ReadState::List => self.next_in_list().transpose(),
+            ReadState::End => None,
         };
         if !matches!(item, Some(Ok(_))) {
-            self.state = State::End;
+            self.state = ReadState::End;
         }
         item
     }

@@ -103,7 +103,7 @@ impl Rows {
     pub fn column(&self, name: &str) -> Result<&[Value], DataError> {
         match self.columns.iter().find(|(other, _)| other == name) {
             Some((_, values)) => Ok(values),
-            None => Err(DataError::missing_column(name, "in the data", &self.column_names())),
+            None => Err(DataError::missing_column(name, "the data", &self.column_names())),
         }
     }
 

@@ -22,8 +22,8 @@ impl Selection {
     pub(crate) fn check(&self, path: &Path, available: &[&str]) -> Result<(), DataError> {
         let is_missing = |name: &&String| !available.contains(&name.as_str());
         if let Some(missing) = self.columns.iter().find(is_missing) {
-            let location = format!("in {}", path.display());
-            return Err(DataError::missing_column(missing, &location, available));
+            let place = path.display().to_string();
+            return Err(DataError::missing_column(missing, &place, available));
         }
         let selected: Vec<&str> = self.columns.iter().map(String::as_str).collect();
         match available.iter().find(|name| self.exact && !selected.contains(name)) {

@@ -1,3 +1,4 @@
+use crate::csv_file::delimiter;
 use crate::error::DataError;
 use crate::parquet_columns::{schema, to_array};
 use crate::rows::{Rows, Value};
@@ -58,10 +59,8 @@ impl RowWriter {
         let output = match format {
             Format::Json => Output::Json(BufWriter::with_capacity(1 << 16, file)),
             Format::Csv => {
-                let delimiter = crate::csv_file::delimiter(path);
-                Output::Csv(Box::new(
-                    csv::WriterBuilder::new().delimiter(delimiter).from_writer(file),
-                ))
+                let mut builder = csv::WriterBuilder::new();
+                Output::Csv(Box::new(builder.delimiter(delimiter(path)).from_writer(file)))
             }
             Format::Parquet => Output::ParquetStart(Some(file)),
         };

@@ -8,7 +8,9 @@
 #![expect(clippy::disallowed_methods, reason = "a program that measures time and prints")]
 
 use rankforge_encoder::kernels::{Arena, Device, Precision};
-use rankforge_encoder::{Architecture, Batch, Mode, Model, Outputs, Task, Tokens, Workspace};
+use rankforge_encoder::{
+    Architecture, Batch, Mode, Model, Outputs, Tokens, TransformerTask, Workspace,
+};
 use serde_json::{Value, json};
 use std::error::Error;
 use std::io::Write;
@@ -31,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let models = [("MiniLM-L6", mini_lm()), ("ModernBERT-base, 3 of 22 blocks", modern_bert())];
     let selected = std::env::args().nth(1).unwrap_or_default();
     for (name, config) in models.iter().filter(|(name, _)| name.contains(&selected)) {
-        let task = Task::SequenceClassification { num_labels: 1 };
+        let task = TransformerTask::SequenceClassification { num_labels: 1 };
         let architecture = Architecture::from_config(config, Path::new("config.json"), &task)?;
         for threads in [1, 2] {
             let device = Device::cpu(Some(threads))?;

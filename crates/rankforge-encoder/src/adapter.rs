@@ -1,7 +1,7 @@
 //! A low-rank adapter beside the weight of a linear layer (Hu et al. 2021, LoRA: Low-Rank
 //! Adaptation of Large Language Models, arXiv:2106.09685).
 
-use crate::arithmetic::Arithmetic;
+use crate::rounded_parameters::RoundedParameters;
 use rankforge_kernels::ops::{self, Epilogue, InputGradient, Store, WeightGradient};
 use rankforge_kernels::{Arena, ArenaLayout, Buffer, ParameterId, View, ViewMut};
 use std::ops::Range;
@@ -14,6 +14,18 @@ pub(crate) struct Adapter {
     /// `N x r`.
     up: ParameterId,
     scale: f32,
+}
+
+/// What the backward pass of an adapter reads, and where the gradient of its input goes.
+pub(crate) struct AdapterBackward<'a> {
+    /// The rows of `up`.
+    pub(crate) outputs: Range<usize>,
+    /// Gradient of the output, `T x outputs`.
+    pub(crate) d_out: View<'a>,
+    /// Input of the forward pass, `T x K`.
+    pub(crate) x: View<'a>,
+    /// Gradient of the input, `T x K`; that of the adapter is added.
+    pub(crate) d_x: ViewMut<'a>,
 }
 
 impl Adapter {
@@ -35,32 +47,27 @@ impl Adapter {
     /// `x`: `T x K`; `out`: `T x outputs`.
     pub(crate) fn forward(
         &self,
-        arithmetic: Arithmetic<'_>,
+        rounded: RoundedParameters<'_>,
         outputs: Range<usize>,
         x: View<'_>,
         out: ViewMut<'_>,
     ) {
-        let Arithmetic { parameters, precision } = arithmetic;
-        let hidden = self.hidden(arithmetic, x);
+        let RoundedParameters { parameters, precision } = rounded;
+        let hidden = self.hidden(rounded, x);
         let up = parameters.view(self.up).slice_rows(outputs);
         ops::linear(hidden.view(), up, precision, Epilogue::default(), out);
     }
 
-    /// Adds the gradients of `up` and `down` where they are trained, and adds the gradient of the
-    /// input to `d_x`.
-    ///
-    /// # Shapes
-    /// `d_out`: `T x outputs`; `x`, `d_x`: `T x K`.
+    /// Adds the gradients of `up` and `down` where they are trained, and that of the input.
     pub(crate) fn backward(
         &self,
-        arithmetic: Arithmetic<'_>,
+        rounded: RoundedParameters<'_>,
         gradients: &mut Arena,
-        outputs: Range<usize>,
-        [d_out, x]: [View<'_>; 2],
-        d_x: ViewMut<'_>,
+        backward: AdapterBackward<'_>,
     ) {
-        let Arithmetic { parameters, precision } = arithmetic;
-        let hidden = self.hidden(arithmetic, x);
+        let AdapterBackward { outputs, d_out, x, d_x } = backward;
+        let RoundedParameters { parameters, precision } = rounded;
+        let hidden = self.hidden(rounded, x);
         let mut d_hidden = Buffer::zeros(x.device(), x.rows(), hidden.columns());
         let weight = parameters.view(self.up).slice_rows(outputs.clone());
         let input = InputGradient { weight, store: Store::Write, d_x: d_hidden.view_mut() };
@@ -82,11 +89,11 @@ impl Adapter {
     }
 
     /// `scale * down x`, `T x r`.
-    fn hidden(&self, arithmetic: Arithmetic<'_>, x: View<'_>) -> Buffer {
-        let down = arithmetic.parameters.view(self.down);
+    fn hidden(&self, rounded: RoundedParameters<'_>, x: View<'_>) -> Buffer {
+        let down = rounded.parameters.view(self.down);
         let mut hidden = Buffer::zeros(x.device(), x.rows(), down.rows());
         let epilogue = Epilogue::default();
-        ops::linear(x, down, arithmetic.precision, epilogue, hidden.view_mut());
+        ops::linear(x, down, rounded.precision, epilogue, hidden.view_mut());
         ops::scale(self.scale, hidden.view_mut());
         hidden
     }

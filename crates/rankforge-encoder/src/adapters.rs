@@ -8,8 +8,8 @@ use crate::model::Model;
 /// The module that the tensors of adapters belong to; no directory holds it.
 pub const ADAPTER_MODULE: &str = "adapter";
 
-/// Low-rank adapters: beside the weight `W`, `N x K`, of a layer stand `down`, `r x K`, and `up`,
-/// `N x r`; the layer computes `W x + alpha / r * up (down x)`.
+/// Low-rank adapters: a layer with the weight `W`, `N x K`, also has `down`, `r x K`, and `up`,
+/// `N x r`; it computes `W x + alpha / r * up (down x)`.
 ///
 /// # Paper
 /// Hu et al. 2021, LoRA: Low-Rank Adaptation of Large Language Models, arXiv:2106.09685.
@@ -60,11 +60,12 @@ impl AdapterTarget {
 
 impl Model {
     /// Adds adapters, which change nothing until they are trained, and freezes every other
-    /// parameter ([`Model::set_trainable`] can thaw some again). A saved model has the adapters
-    /// merged into its weights.
+    /// parameter ([`Model::set_trainable`] can make some trainable again). A saved model has the
+    /// adapters merged into its weights.
     ///
     /// # Errors
-    /// A rank of 0, no target, a model without blocks, or one that has adapters.
+    /// A rank of 0 or beyond the smaller width of a target, no target or one that is named twice,
+    /// an `alpha` that is not finite, a model without blocks, or one that has adapters.
     pub fn add_adapters(&mut self, options: &AdapterOptions) -> Result<(), EncoderError> {
         let AdapterOptions { rank, alpha, ref targets, seed } = *options;
         if rank == 0 {
@@ -75,6 +76,11 @@ impl Model {
         }
         if targets.is_empty() {
             return Err(EncoderError::argument("targets", "at least one layer", "none"));
+        }
+        let twice = (1..targets.len()).find(|&index| targets[..index].contains(&targets[index]));
+        if let Some(index) = twice {
+            let got = format!("{:?} twice", targets[index]);
+            return Err(EncoderError::argument("targets", "each layer at most once", got));
         }
         if self.architecture().encoder.blocks.is_empty() {
             let got = "a static embedding model";
@@ -88,7 +94,7 @@ impl Model {
         for block in 0..architecture.encoder.blocks.len() {
             for target in targets {
                 let name = format!("blocks.{block}.{}", target.layer());
-                push_adapter(&mut architecture, &name, rank);
+                push_adapter(&mut architecture, &name, rank)?;
             }
         }
         *self = self.grown(architecture, alpha / rank as f32, seed);
@@ -97,11 +103,23 @@ impl Model {
 }
 
 /// Adds the parameters of an adapter beside the layer `name`.
-fn push_adapter(architecture: &mut Architecture, name: &str, rank: usize) {
+///
+/// # Errors
+/// A rank beyond that of the layer's weight.
+fn push_adapter(
+    architecture: &mut Architecture,
+    name: &str,
+    rank: usize,
+) -> Result<(), EncoderError> {
     let weight = format!("{name}.weight");
     let weight = architecture.parameters.iter().find(|spec| spec.name == weight);
     let weight = weight.expect("every block has its linear layers");
     let (outputs, inputs) = (weight.rows, weight.columns);
+    let most = inputs.min(outputs);
+    if rank > most {
+        let expected = format!("at most {most}, the smaller width of the layer {name}");
+        return Err(EncoderError::argument("rank", expected, rank));
+    }
     // As peft draws them: PyTorch's default for a `Linear`, and zeros.
     let uniform = Initializer::Uniform(1.0 / (inputs as f32).sqrt());
     let mut push = |name: String, rows: usize, columns: usize, initializer: Initializer| {
@@ -117,4 +135,5 @@ fn push_adapter(architecture: &mut Architecture, name: &str, rank: usize) {
     };
     push(down_name(name), rank, inputs, uniform);
     push(up_name(name), outputs, rank, Initializer::Zeros);
+    Ok(())
 }

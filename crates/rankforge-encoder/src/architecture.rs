@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// What a transformers checkpoint is loaded as.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Task {
+pub enum TransformerTask {
     /// The transformer without a head, as with transformers' `AutoModel`.
     FeatureExtraction,
     /// The transformer with its family's classification head, as with transformers'
@@ -175,7 +175,8 @@ impl Architecture {
             _ => ("norm", Initializer::Ones, Initializer::Zeros),
         };
         let index = self.head.len();
-        self.parameters.extend(stage_parameters(index, &stage, module, file_name, weight, bias));
+        let tensors = StageTensors { module, file_name, weight, bias };
+        self.parameters.extend(stage_parameters(index, &stage, tensors));
         self.head.push(stage);
     }
 
@@ -193,16 +194,22 @@ impl Architecture {
     }
 }
 
-/// The parameters of the head stage at `index`, which are the tensors `{file_name}.weight` and
-/// `{file_name}.bias` of the module `module`.
+/// The tensors of a head stage: `{file_name}.weight` and `{file_name}.bias` of the module `module`,
+/// and their initial values.
+pub(crate) struct StageTensors<'a> {
+    pub(crate) module: &'a str,
+    pub(crate) file_name: &'a str,
+    pub(crate) weight: Initializer,
+    pub(crate) bias: Initializer,
+}
+
+/// The parameters of the head stage at `index`.
 pub(crate) fn stage_parameters(
     index: usize,
     stage: &HeadStage,
-    module: &str,
-    file_name: &str,
-    weight: Initializer,
-    bias: Initializer,
+    tensors: StageTensors<'_>,
 ) -> Vec<ParameterSpec> {
+    let StageTensors { module, file_name, weight, bias } = tensors;
     let spec = |what: &str, file: String, shape: Vec<usize>, initializer| {
         let (rows, columns) =
             if let [rows, columns] = shape[..] { (rows, columns) } else { (1, shape[0]) };

@@ -59,6 +59,19 @@ pub enum EncoderError {
         /// The precision of the model.
         precision: Precision,
     },
+    /// There is no memory for a model of these sizes.
+    #[error(
+        "the model has {elements} parameters, more than memory can hold; the largest tensor is \
+         {tensor}, of shape {shape:?}"
+    )]
+    Memory {
+        /// Number of parameters; `usize::MAX` when there are even more.
+        elements: usize,
+        /// Name of the largest tensor.
+        tensor: String,
+        /// Shape of the largest tensor.
+        shape: Vec<usize>,
+    },
     /// The device could not be opened.
     #[error(transparent)]
     Device(#[from] rankforge_kernels::DeviceError),
@@ -90,6 +103,7 @@ impl EncoderError {
             | EncoderError::Prompt { .. }
             | EncoderError::Tokenizer { .. }
             | EncoderError::NotFinite { .. }
+            | EncoderError::Memory { .. }
             | EncoderError::Device(_) => None,
         }
     }

@@ -88,16 +88,25 @@ pub(crate) fn forward<'w>(
     activations.stages[stages.len() - 1].output.view()
 }
 
+/// What the backward pass of the head reads, and where the gradient of its input goes.
+pub(crate) struct HeadBackward<'a> {
+    /// Gradient of the outputs, `B x output_columns`.
+    pub(crate) d_outputs: &'a Outputs,
+    /// The last hidden states.
+    pub(crate) hidden: View<'a>,
+    /// Gradient of the hidden states.
+    pub(crate) d_hidden: &'a mut Buffer,
+}
+
 /// Adds the gradients of the head's parameters and gives that of the hidden states; needs a
 /// [`forward`] on the same batch.
 pub(crate) fn backward(
     pass: &Pass<'_>,
-    d_outputs: &Outputs,
-    hidden: View<'_>,
     activations: &mut HeadActivations,
-    d_hidden: &mut Buffer,
     gradients: &mut Arena,
+    backward: HeadBackward<'_>,
 ) {
+    let HeadBackward { d_outputs, hidden, d_hidden } = backward;
     d_hidden.reshape(hidden.rows(), hidden.columns()).view_mut().fill(0.0);
     let HeadActivations { stages: saved, d, .. } = activations;
     d.output.reshape(d_outputs.rows, d_outputs.columns).view_mut().write(&d_outputs.values);
@@ -114,7 +123,7 @@ pub(crate) fn backward(
         }
         let input = saved[index - 1].output.view();
         d.input.reshape(input.rows(), input.columns());
-        stage_backward(pass, index, input, &saved[index], d, gradients);
+        stage_backward(pass, SavedStage { index, input, saved: &saved[index] }, d, gradients);
         std::mem::swap(&mut d.output, &mut d.input);
     }
 }
@@ -160,7 +169,7 @@ fn stage_forward(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut Sta
                 Some(projection) => {
                     let projected = saved.projected.reshape(rows, outputs);
                     let epilogue = Epilogue::default();
-                    projection.forward(pass.arithmetic(), input, epilogue, projected.view_mut());
+                    projection.forward(pass.rounded(), input, epilogue, projected.view_mut());
                     Some(projected.view())
                 }
                 None => residual.then_some(input),
@@ -172,7 +181,7 @@ fn stage_forward(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut Sta
                 ..Epilogue::default()
             };
             let linear = parameters.linear.expect("a dense stage has a linear layer");
-            linear.forward(pass.arithmetic(), input, epilogue, output.view_mut());
+            linear.forward(pass.rounded(), input, epilogue, output.view_mut());
         }
         HeadStage::LayerNorm { .. } => {
             let statistics = saved.saved.reshape(rows, 2).view_mut();
@@ -186,15 +195,21 @@ fn stage_forward(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut Sta
     }
 }
 
+/// A stage after its forward pass.
+struct SavedStage<'a> {
+    index: usize,
+    input: View<'a>,
+    saved: &'a StageActivations,
+}
+
 /// Backward of [`stage_forward`] for all stages but `Pool`: `d.input` from `d.output`.
 fn stage_backward(
     pass: &Pass<'_>,
-    index: usize,
-    input: View<'_>,
-    saved: &StageActivations,
+    stage: SavedStage<'_>,
     d: &mut HeadGradients,
     gradients: &mut Arena,
 ) {
+    let SavedStage { index, input, saved } = stage;
     let (stage, parameters) = (&pass.stages[index], &pass.head[index]);
     let HeadGradients { output: d_output, input: d_input, sum: d_sum } = d;
     match *stage {
@@ -212,11 +227,11 @@ fn stage_backward(
             ops::activate_backward(activation, d_output, saved.saved.view(), d_sum.view_mut());
             let (d_out, store, d_x) = (d_sum.view(), Store::Write, d_input.view_mut());
             let backward = LinearBackward { d_out, x: input, store, d_x };
-            linear.backward(pass.arithmetic(), gradients, backward);
+            linear.backward(pass.rounded(), gradients, backward);
             if let Some(projection) = parameters.residual {
                 let (store, d_x) = (Store::Add, d_input.view_mut());
                 let backward = LinearBackward { d_out: d_output, x: input, store, d_x };
-                projection.backward(pass.arithmetic(), gradients, backward);
+                projection.backward(pass.rounded(), gradients, backward);
             } else if residual {
                 ops::add(d_output, d_input.view_mut());
             }

@@ -13,10 +13,19 @@ use std::path::Path;
 /// A missing file, malformed JSON (with line and column), or a JSON value that is not an object.
 pub(crate) fn read_object(path: &Path) -> Result<Value, EncoderError> {
     let value = parse(&read_bytes(path)?, path)?;
-    if !value.is_object() {
-        return Err(file_error(path, format!("expected a JSON object, got {}", kind(&value))));
-    }
+    check_object(&value, path)?;
     Ok(value)
+}
+
+/// Checks that a JSON value is an object.
+///
+/// # Errors
+/// When it is not; the message says what it is.
+pub(crate) fn check_object(value: &Value, path: &Path) -> Result<(), EncoderError> {
+    match value {
+        Value::Object(_) => Ok(()),
+        other => Err(file_error(path, format!("expected a JSON object, got {}", kind(other)))),
+    }
 }
 
 /// Reads a file that contains a JSON object; `None` when the file does not exist.
@@ -119,19 +128,25 @@ pub(crate) fn optional_usize(
     })
 }
 
-/// A required field with an integer from 1.
+/// The largest size that a file may give, such as a width or a number of labels. It is beyond every
+/// model, and sums and products of two such sizes cannot overflow.
+pub(crate) const LARGEST_SIZE: usize = 1 << 24;
+
+/// What [`require_size`] accepts.
+pub(crate) const SIZE: &str = "a positive integer of at most 2^24";
+
+/// A required field with a size: an integer from 1 to [`LARGEST_SIZE`].
 ///
 /// # Errors
-/// A missing field, or a value that is not a positive integer.
-pub(crate) fn require_positive(
+/// A missing field, or a value that is no such integer.
+pub(crate) fn require_size(
     object: &Value,
     field: &str,
     path: &Path,
 ) -> Result<usize, EncoderError> {
-    match optional_usize(object, field, path)? {
-        Some(number) if number > 0 => Ok(number),
-        _ => Err(field_error(path, field, "a positive integer", object.get(field))),
-    }
+    optional_usize(object, field, path)?
+        .filter(|size| (1..=LARGEST_SIZE).contains(size))
+        .ok_or_else(|| field_error(path, field, SIZE, object.get(field)))
 }
 
 /// The field `max_position_embeddings` of a config; `None` when absent, null or -1, which all mean

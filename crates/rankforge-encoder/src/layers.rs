@@ -1,11 +1,11 @@
 //! The layers of a model: which matrices of the arena they use, forward and backward.
 
-use crate::adapter::Adapter;
-use crate::arithmetic::Arithmetic;
+use crate::adapter::{Adapter, AdapterBackward};
+use crate::rounded_parameters::RoundedParameters;
 use rankforge_kernels::ops::{
     self, Dropout, Epilogue, InputGradient, LayerNormBackward, Store, WeightGradient,
 };
-use rankforge_kernels::{Arena, ArenaLayout, Buffer, ParameterId, Precision, View, ViewMut};
+use rankforge_kernels::{Arena, ArenaLayout, Buffer, ParameterId, View, ViewMut};
 use std::ops::Range;
 
 /// A linear layer: the ids of its parameters in the arena.
@@ -77,12 +77,12 @@ impl Linear {
     /// product.
     pub(crate) fn forward(
         &self,
-        arithmetic: Arithmetic<'_>,
+        rounded: RoundedParameters<'_>,
         x: View<'_>,
         epilogue: Epilogue<'_>,
         mut out: ViewMut<'_>,
     ) {
-        let Arithmetic { parameters, precision } = arithmetic;
+        let RoundedParameters { parameters, precision } = rounded;
         let weight = self.weight(parameters);
         // A fused bias has a row for each of its parts; the product takes a single row.
         let bias = self.bias.map(|bias| {
@@ -93,7 +93,7 @@ impl Linear {
         });
         if let Some(adapter) = &self.adapter {
             let outputs = self.outputs(parameters.view(self.weight).rows());
-            adapter.forward(arithmetic, outputs, x, out.reborrow());
+            adapter.forward(rounded, outputs, x, out.reborrow());
         }
         let accumulate = self.adapter.is_some();
         ops::linear(x, weight, precision, Epilogue { accumulate, bias, ..epilogue }, out);
@@ -106,34 +106,31 @@ impl Linear {
     /// whole gradient of the input.
     pub(crate) fn backward(
         &self,
-        arithmetic: Arithmetic<'_>,
+        rounded: RoundedParameters<'_>,
         gradients: &mut Arena,
         backward: LinearBackward<'_>,
     ) {
         let LinearBackward { d_out, x, store, mut d_x } = backward;
-        let input = InputGradient {
-            weight: self.weight(arithmetic.parameters),
-            store,
-            d_x: d_x.reborrow(),
-        };
-        self.base_backward(arithmetic.precision, gradients, d_out, x, input);
+        let base = LinearBackward { d_out, x, store, d_x: d_x.reborrow() };
+        self.base_backward(rounded, gradients, base);
         if let Some(adapter) = &self.adapter {
             let slopes = matches!(store, Store::Slopes(..));
             assert!(!slopes, "the slopes of an activation before a layer with an adapter");
-            let outputs = self.outputs(arithmetic.parameters.view(self.weight).rows());
-            adapter.backward(arithmetic, gradients, outputs, [d_out, x], d_x);
+            let outputs = self.outputs(rounded.parameters.view(self.weight).rows());
+            adapter.backward(rounded, gradients, AdapterBackward { outputs, d_out, x, d_x });
         }
     }
 
     /// The gradients of the weight, the bias and the input, without the adapter.
     fn base_backward(
         &self,
-        precision: Precision,
+        rounded: RoundedParameters<'_>,
         gradients: &mut Arena,
-        d_out: View<'_>,
-        x: View<'_>,
-        input: InputGradient<'_>,
+        backward: LinearBackward<'_>,
     ) {
+        let RoundedParameters { parameters, precision } = rounded;
+        let LinearBackward { d_out, x, store, d_x } = backward;
+        let input = InputGradient { weight: self.weight(parameters), store, d_x };
         let bias = self.bias.filter(|&bias| gradients.has(bias));
         if !gradients.has(self.weight) {
             ops::linear_backward(d_out, precision, Some(input), None);

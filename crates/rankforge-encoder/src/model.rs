@@ -1,9 +1,11 @@
 use crate::adapter::Adapter;
 use crate::architecture::{Architecture, Initializer, TensorPart};
 use crate::batch::Batch;
+use crate::checkpoint::{LoadReport, ModuleTensors};
 use crate::error::EncoderError;
-use crate::families;
-use crate::head::{self, PoolSource};
+use crate::head::{self, HeadBackward, PoolSource};
+use crate::initialization::initial_values;
+use crate::memory::check_memory;
 use crate::outputs::Outputs;
 use crate::pass::{Mode, Pass, Readout};
 use crate::stage_parameters::{StageParameters, stage_parameters};
@@ -11,23 +13,11 @@ use crate::transformer;
 use crate::transformer_layers::TransformerLayers;
 use crate::weights::{self, Weights};
 use crate::workspace::Workspace;
-use rand::rngs::ChaCha12Rng;
-use rand::{RngExt, SeedableRng};
-use rankforge_base::FileError;
 use rankforge_kernels::{Arena, ArenaLayout, Device, ParameterId, Precision, View};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-
-/// What loading a checkpoint found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LoadReport {
-    /// Tensors that the checkpoint lacks; they are newly initialised.
-    pub missing: Vec<String>,
-    /// Tensors of the checkpoint that the model does not use.
-    pub unused: Vec<String>,
-}
 
 /// An architecture with its parameters.
 #[derive(Clone)]
@@ -56,16 +46,24 @@ impl Model {
     /// sampling values that would be overwritten. One report for each module, in their order.
     ///
     /// # Errors
-    /// As [`Model::load`].
+    /// As [`Model::load`], or a model for which there is no memory.
     pub fn from_weights(
         device: &Device,
         architecture: Architecture,
         seed: u64,
         modules: &[(&str, &Weights)],
     ) -> Result<(Model, Vec<LoadReport>), EncoderError> {
+        // All shapes are compared before memory is taken for the sizes that a config gives.
+        let mut found = Vec::new();
+        for &(module, weights) in modules {
+            found.push(ModuleTensors::find(&architecture, module, weights)?);
+        }
+        check_memory(&architecture)?;
         let mut model = Model::zeros(device, architecture, 1.0);
-        let load = |&(module, weights): &(&str, &Weights)| model.load(module, weights);
-        let reports = modules.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+        for tensors in &found {
+            tensors.read(&mut model.parameters)?;
+        }
+        let reports: Vec<LoadReport> = found.into_iter().map(|tensors| tensors.report).collect();
         let mut missing: HashSet<(&str, &str)> = HashSet::new();
         for ((module, _), report) in modules.iter().zip(&reports) {
             missing.extend(report.missing.iter().map(|name| (*module, name.as_str())));
@@ -81,31 +79,20 @@ impl Model {
     /// names. Parameters that are not in there keep their values.
     ///
     /// # Errors
-    /// A tensor that cannot be read, or whose shape is not that of the architecture; the error
-    /// names both shapes.
+    /// A tensor that cannot be read, or whose type or shape is not that of the architecture; the
+    /// error names both shapes. All of them are checked before the first is read.
     pub fn load(&mut self, module: &str, weights: &Weights) -> Result<LoadReport, EncoderError> {
-        let model_type = &self.architecture.encoder.model_type;
-        let mut report = LoadReport::default();
-        let mut used = HashSet::new();
-        for (id, spec) in self.architecture.parameters.iter().enumerate() {
-            for part in spec.parts.iter().filter(|part| part.module == module) {
-                let mut names = families::aliases(model_type, &part.name).into_iter();
-                let Some(name) = names.find(|name| weights.shape(name).is_some()) else {
-                    report.missing.push(part.name.clone());
-                    continue;
-                };
-                check_shape(part, &name, weights)?;
-                weights.read_blocks(&name, spec.columns, |first, values| {
-                    let first = part.rows.start + first;
-                    let rows = first..first + values.len() / spec.columns;
-                    self.parameters.view_mut(ParameterId(id)).slice_rows(rows).write(values);
-                })?;
-                used.insert(name);
-            }
-        }
-        let unused = |name: &&str| !used.contains(*name) && !families::is_constant(name);
-        report.unused = weights.names().into_iter().filter(unused).map(str::to_owned).collect();
-        Ok(report)
+        let tensors = ModuleTensors::find(&self.architecture, module, weights)?;
+        tensors.read(&mut self.parameters)?;
+        Ok(tensors.report)
+    }
+
+    /// Reads tensors that were found for this architecture.
+    ///
+    /// # Errors
+    /// When their file cannot be read.
+    pub(crate) fn read(&mut self, tensors: &ModuleTensors<'_>) -> Result<(), EncoderError> {
+        tensors.read(&mut self.parameters)
     }
 
     /// Writes the tensors of `module` as f32 safetensors, to a temporary name, then renames.
@@ -136,7 +123,7 @@ impl Model {
         values
     }
 
-    /// The device the parameters live on.
+    /// The device of the parameters.
     pub fn device(&self) -> &Device {
         self.parameters.device()
     }
@@ -212,7 +199,7 @@ impl Model {
         self.adapters().any(|(_, adapter)| adapter.ids()[0] == id)
     }
 
-    /// The adapters, with the weights that they stand beside.
+    /// The adapters, with the weights of their layers.
     fn adapters(&self) -> impl Iterator<Item = (ParameterId, &Adapter)> {
         let linears = self.transformer.blocks.iter().flat_map(|block| block.linears());
         linears.filter_map(|linear| Some((linear.weight_id(), linear.adapter()?)))
@@ -260,6 +247,7 @@ impl Model {
     ///
     /// # Panics
     /// When the last forward pass on `workspace` did not keep its activations.
+    #[expect(clippy::too_many_arguments, reason = "those of the forward pass, and two gradients")]
     pub fn backward(
         &self,
         d_outputs: &Outputs,
@@ -275,8 +263,8 @@ impl Model {
         let Workspace { encoder, head, d, .. } = workspace;
         self.device().run(|| {
             let hidden = transformer::output(&pass, encoder);
-            let d_hidden = &mut d.hidden;
-            head::backward(&pass, d_outputs, hidden, head, d_hidden, gradients);
+            let backward = HeadBackward { d_outputs, hidden, d_hidden: &mut d.hidden };
+            head::backward(&pass, head, gradients, backward);
             transformer::backward(&pass, encoder, d, gradients);
         });
     }
@@ -362,45 +350,9 @@ impl Model {
         };
         let draws: Vec<_> = self.parts().enumerate().filter_map(draw).collect();
         for (id, rows, stream, initializer) in draws {
-            let mut random = ChaCha12Rng::seed_from_u64(seed);
-            random.set_stream(stream);
             let view = self.parameters.view_mut(id).slice_rows(rows);
             let count = view.rows() * view.columns();
-            let values: Vec<f32> = (0..count).map(|_| sample(initializer, &mut random)).collect();
-            view.write(&values);
+            view.write(&initial_values(initializer, count, seed, stream));
         }
     }
-}
-
-fn check_shape(part: &TensorPart, name: &str, weights: &Weights) -> Result<(), EncoderError> {
-    match weights.shape(name) {
-        Some(shape) if shape == part.shape => Ok(()),
-        shape => {
-            let got = shape.unwrap_or_default();
-            let message = format!("tensor {name}: expected shape {:?}, got {got:?}", part.shape);
-            Err(FileError::content(weights.path(name), message).into())
-        }
-    }
-}
-
-fn sample(initializer: Initializer, random: &mut ChaCha12Rng) -> f32 {
-    match initializer {
-        Initializer::Zeros => 0.0,
-        Initializer::Ones => 1.0,
-        Initializer::Normal(deviation) => (normal(random) * f64::from(deviation)) as f32,
-        Initializer::TruncatedNormal { deviation, cutoff } => loop {
-            let number = normal(random);
-            if number.abs() <= f64::from(cutoff) {
-                return (number * f64::from(deviation)) as f32;
-            }
-        },
-        Initializer::Uniform(bound) => random.random_range(-bound..bound),
-    }
-}
-
-/// A sample of the standard normal distribution (Box & Muller 1958).
-fn normal(random: &mut ChaCha12Rng) -> f64 {
-    let (radius, angle): (f64, f64) = (random.random(), random.random());
-    // `1 - radius` is in (0, 1], where the logarithm is finite.
-    (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
 }

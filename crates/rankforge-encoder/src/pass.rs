@@ -1,8 +1,8 @@
 //! What a pass over a batch reads: the model, the batch, and which tokens the head reads.
 
-use crate::arithmetic::Arithmetic;
 use crate::batch::Batch;
 use crate::config::EncoderConfig;
+use crate::rounded_parameters::RoundedParameters;
 use crate::stage_parameters::StageParameters;
 use crate::stages::HeadStage;
 use crate::transformer_layers::TransformerLayers;
@@ -83,8 +83,8 @@ impl Readout {
 
 impl<'a> Pass<'a> {
     /// What linear layers read.
-    pub(crate) fn arithmetic(&self) -> Arithmetic<'a> {
-        Arithmetic { parameters: self.parameters, precision: self.precision }
+    pub(crate) fn rounded(&self) -> RoundedParameters<'a> {
+        RoundedParameters { parameters: self.parameters, precision: self.precision }
     }
 
     /// The readout, at the last block.

@@ -103,7 +103,8 @@ pub trait TextModel: Send + Sync {
     /// Replaces the parameters by those in a directory that [`TextModel::save_files`] wrote.
     ///
     /// # Errors
-    /// When a file cannot be read, or when its tensors are not those of the model.
+    /// When a file cannot be read, when its tensors are not those of the model, or when the model
+    /// has adapters, which are saved merged into its weights.
     fn load_parameters(&mut self, directory: &Path) -> Result<(), EncoderError> {
         self.parts_mut().load_parameters(directory)
     }

@@ -16,7 +16,7 @@ mod attention;
 use crate::config::{Mlp, NormPlace};
 use crate::layers::{LinearBackward, Norm, NormBackward, dropped};
 use crate::pass::{EMBEDDING, Pass, Site, place};
-use crate::transformer::attention::{attention, attention_backward};
+use crate::transformer::attention::{SavedBlock, attention, attention_backward};
 use crate::workspace::{BlockActivations, EncoderActivations, EncoderGradients};
 use rankforge_kernels::ops::{self, Epilogue, Store};
 use rankforge_kernels::{Arena, Buffer, View};
@@ -82,7 +82,7 @@ pub(crate) fn backward(
     let blocks = pass.config.blocks.len();
     if let Some(norm) = pass.transformer.final_norm {
         let (x, statistics) = (activations.hidden[blocks].view(), &activations.final_statistics);
-        norm_backward(pass, norm, x, statistics, d, gradients);
+        norm_backward(pass, SavedNorm { norm, x, statistics }, d, gradients);
     }
     for index in (0..blocks).rev() {
         if index + 1 < lowest {
@@ -90,7 +90,8 @@ pub(crate) fn backward(
         }
         let saved = &activations.blocks[index];
         mlp_backward(pass, index, saved, d, gradients);
-        attention_backward(pass, index, activations.hidden[index].view(), saved, d, gradients);
+        let input = activations.hidden[index].view();
+        attention_backward(pass, SavedBlock { index, input, saved }, d, gradients);
     }
     if lowest == 0 {
         embed_backward(pass, activations, d, gradients);
@@ -129,12 +130,7 @@ fn embed(pass: &Pass<'_>, activations: &mut EncoderActivations) {
         ops::dropout(dropout, target.view_mut());
     }
     if let Some(projection) = transformer.projection {
-        projection.forward(
-            pass.arithmetic(),
-            embedded.view(),
-            Epilogue::default(),
-            hidden.view_mut(),
-        );
+        projection.forward(pass.rounded(), embedded.view(), Epilogue::default(), hidden.view_mut());
     }
 }
 
@@ -154,7 +150,7 @@ fn embed_backward(
             store: Store::Write,
             d_x: d.other.reshape(tokens, width).view_mut(),
         };
-        projection.backward(pass.arithmetic(), gradients, backward);
+        projection.backward(pass.rounded(), gradients, backward);
         d.swap();
     }
     if let Some(dropout) = pass.dropout(config.embedding_dropout, EMBEDDING) {
@@ -162,7 +158,7 @@ fn embed_backward(
     }
     if let Some(norm) = transformer.embedding_norm {
         let (x, statistics) = (activations.embedding_sum.view(), &activations.embedding_statistics);
-        norm_backward(pass, norm, x, statistics, d, gradients);
+        norm_backward(pass, SavedNorm { norm, x, statistics }, d, gradients);
     }
     let tables = [
         (Some(transformer.word), Some(&batch.ids)),
@@ -200,12 +196,12 @@ fn mlp(
             let pre_activation = keep.then(|| saved.mlp_sum.reshape(tokens, f).view_mut());
             let activation = Some(activation);
             let epilogue = Epilogue { pre_activation, activation, ..Epilogue::default() };
-            block.mlp_input.forward(pass.arithmetic(), middle.view(), epilogue, hidden.view_mut());
+            block.mlp_input.forward(pass.rounded(), middle.view(), epilogue, hidden.view_mut());
         }
         Mlp::Gated(gate) => {
             let sum = saved.mlp_sum.reshape(tokens, 2 * f);
             let epilogue = Epilogue::default();
-            block.mlp_input.forward(pass.arithmetic(), middle.view(), epilogue, sum.view_mut());
+            block.mlp_input.forward(pass.rounded(), middle.view(), epilogue, sum.view_mut());
             ops::gated(gate, sum.view(), hidden.view_mut());
         }
     }
@@ -221,10 +217,10 @@ fn mlp(
     let epilogue = Epilogue { dropout, residual: Some(residual), ..Epilogue::default() };
     let output = output.reshape(tokens, h).view_mut();
     match block.last_norm {
-        None => block.mlp_output.forward(pass.arithmetic(), hidden.view(), epilogue, output),
+        None => block.mlp_output.forward(pass.rounded(), hidden.view(), epilogue, output),
         Some(norm) => {
             let sum = saved.block_sum.reshape(tokens, h);
-            block.mlp_output.forward(pass.arithmetic(), hidden.view(), epilogue, sum.view_mut());
+            block.mlp_output.forward(pass.rounded(), hidden.view(), epilogue, sum.view_mut());
             let statistics = saved.last_statistics.reshape(tokens, 2).view_mut();
             norm.forward(parameters, sum.view(), output, statistics);
         }
@@ -246,7 +242,7 @@ fn mlp_backward(
     let block = &pass.transformer.blocks[index];
     if let Some(norm) = block.last_norm {
         let (x, statistics) = (saved.block_sum.view(), &saved.last_statistics);
-        norm_backward(pass, norm, x, statistics, d, gradients);
+        norm_backward(pass, SavedNorm { norm, x, statistics }, d, gradients);
     }
     let dropout = pass.dropout(config.mlp_output_dropout, place(index, Site::MlpOutput));
     let d_output = dropped(dropout, &d.hidden, &mut d.other);
@@ -259,13 +255,13 @@ fn mlp_backward(
         (Mlp::Plain(function), None) if output.adapter().is_none() => {
             let (store, d_x) = (Store::Slopes(function, sum), d_sum.view_mut());
             let backward = LinearBackward { d_out: d_output, x: hidden, store, d_x };
-            output.backward(pass.arithmetic(), gradients, backward);
+            output.backward(pass.rounded(), gradients, backward);
         }
         (mlp, dropout) => {
             let d_hidden = d.mlp_hidden.reshape(tokens, f);
             let (store, d_x) = (Store::Write, d_hidden.view_mut());
             let backward = LinearBackward { d_out: d_output, x: hidden, store, d_x };
-            output.backward(pass.arithmetic(), gradients, backward);
+            output.backward(pass.rounded(), gradients, backward);
             if let Some(dropout) = dropout {
                 ops::dropout(dropout, d_hidden.view_mut());
             }
@@ -282,14 +278,15 @@ fn mlp_backward(
         NormPlace::Post => {
             let (store, d_x) = (Store::Add, d.hidden.view_mut());
             let backward = LinearBackward { d_out: d_sum, x: middle, store, d_x };
-            block.mlp_input.backward(pass.arithmetic(), gradients, backward);
-            norm_backward(pass, block.middle_norm, x, statistics, d, gradients);
+            block.mlp_input.backward(pass.rounded(), gradients, backward);
+            let norm = block.middle_norm;
+            norm_backward(pass, SavedNorm { norm, x, statistics }, d, gradients);
         }
         NormPlace::Pre => {
             let d_middle = d.other.reshape(tokens, h);
             let (store, d_x) = (Store::Write, d_middle.view_mut());
             let backward = LinearBackward { d_out: d_sum, x: middle, store, d_x };
-            block.mlp_input.backward(pass.arithmetic(), gradients, backward);
+            block.mlp_input.backward(pass.rounded(), gradients, backward);
             let backward = NormBackward {
                 d_out: d_middle.view(),
                 x,
@@ -302,15 +299,22 @@ fn mlp_backward(
     }
 }
 
+/// A norm after its forward pass.
+struct SavedNorm<'a> {
+    norm: Norm,
+    /// Its input.
+    x: View<'a>,
+    statistics: &'a Buffer,
+}
+
 /// Backward of a norm without a residual around it: `d.hidden` becomes the gradient of `x`.
 fn norm_backward(
     pass: &Pass<'_>,
-    norm: Norm,
-    x: View<'_>,
-    statistics: &Buffer,
+    norm: SavedNorm<'_>,
     d: &mut EncoderGradients,
     gradients: &mut Arena,
 ) {
+    let SavedNorm { norm, x, statistics } = norm;
     let backward = NormBackward {
         d_out: d.hidden.view(),
         x,

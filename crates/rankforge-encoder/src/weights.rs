@@ -114,6 +114,18 @@ impl Weights {
         bytes.chunks_exact(size).map(index).collect()
     }
 
+    /// Checks that a tensor can be read as f32.
+    ///
+    /// # Errors
+    /// When there is no tensor of this name, or its type is not f32, f16 or bf16.
+    pub(crate) fn check_type(&self, name: &str) -> Result<(), EncoderError> {
+        match self.tensors.get(name) {
+            Some(tensor) if decoder(tensor.dtype).is_some() => Ok(()),
+            Some(tensor) => Err(not_floats(name, tensor)),
+            None => Err(malformed(&self.directory, format!("no tensor {name}"))),
+        }
+    }
+
     /// Reads a tensor as a matrix of `columns` columns, in blocks of whole rows. Calls `receive`
     /// with the index of a block's first row and the block's elements.
     ///
@@ -128,11 +140,7 @@ impl Weights {
         let Some(tensor) = self.tensors.get(name) else {
             return Err(malformed(&self.directory, format!("no tensor {name}")));
         };
-        let decode = decoder(tensor.dtype).ok_or_else(|| {
-            let message =
-                format!("tensor {name}: expected F32, F16 or BF16, got {:?}", tensor.dtype);
-            malformed(&tensor.file, message)
-        })?;
+        let decode = decoder(tensor.dtype).ok_or_else(|| not_floats(name, tensor))?;
         let size = tensor.dtype.bitsize() / 8;
         let rows = tensor.shape.iter().product::<usize>() / columns.max(1);
         let rows_at_once = (BLOCK / columns.max(1)).max(1);
@@ -174,6 +182,12 @@ fn decoder(dtype: Dtype) -> Option<Decode> {
         }),
         _ => None,
     }
+}
+
+/// The error for a tensor of another type than floats.
+fn not_floats(name: &str, tensor: &Tensor) -> EncoderError {
+    let message = format!("tensor {name}: expected F32, F16 or BF16, got {:?}", tensor.dtype);
+    malformed(&tensor.file, message)
 }
 
 /// Writes a safetensors file of f32 tensors, through a temporary file.

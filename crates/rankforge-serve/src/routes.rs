@@ -6,7 +6,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use rankforge_encoder::kernels::Precision;
-use rankforge_encoder::kernels::ops::Pooling;
+use rankforge_encoder::kernels::ops::{Pooling, SMALLEST_NORM};
 use rankforge_encoder::{CrossEncoder, DualEncoder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -268,9 +268,9 @@ fn check_finite(row: &[f32]) -> Result<(), Refusal> {
     }
 }
 
-/// Divides a vector by its Euclidean norm, or by 1e-12 if the norm is smaller, as PyTorch's
-/// `normalize` does; so a vector of zeros is unchanged.
+/// Divides a vector by its Euclidean norm, or by [`SMALLEST_NORM`] if the norm is smaller, as
+/// PyTorch's `normalize` does; so a vector of zeros is unchanged.
 fn normalize(row: &mut [f32]) {
-    let norm = row.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
+    let norm = row.iter().map(|value| value * value).sum::<f32>().sqrt().max(SMALLEST_NORM);
     row.iter_mut().for_each(|value| *value /= norm);
 }

@@ -1,4 +1,4 @@
-use rankforge_base::{nearest, quoted_list};
+use rankforge_base::{hexadecimal, nearest, quoted_list};
 
 #[test]
 fn only_a_similar_name_is_suggested() {
@@ -15,4 +15,9 @@ fn names_are_joined_as_in_a_sentence() {
     assert_eq!(quoted_list([]), "nothing");
     assert_eq!(quoted_list(["a"]), "`a`");
     assert_eq!(quoted_list(["a", "b", "c"]), "`a`, `b` and `c`");
+}
+
+#[test]
+fn every_byte_is_two_hexadecimal_digits() {
+    assert_eq!(hexadecimal(&[0, 1, 0xab, 0xff]), "0001abff");
 }

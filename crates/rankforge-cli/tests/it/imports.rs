@@ -1,5 +1,6 @@
-//! The `use` lines of every crate: modules do not import each other in circles, and import items
-//! from the file that defines them or, from another folder, from that folder's `mod.rs`.
+//! The `use` lines and other paths of every crate: modules do not import each other in circles, and
+//! import items from the file that defines them or, from another folder, from that folder's
+//! `mod.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -63,8 +64,9 @@ impl Modules {
             let exported = uses.iter().filter(|used| used.public);
             let names = exported.filter_map(|used| used.path.last().cloned()).collect();
             exports.insert(module.clone(), names);
-            let within = uses.iter().filter(|used| used.path[0] == "crate");
-            let found = within.map(|used| resolve(&used.path[1..], &modules)).collect();
+            let within = uses.into_iter().map(|used| used.path).filter(|path| path[0] == "crate");
+            let paths = within.chain(inline_paths(&text));
+            let found = paths.map(|path| resolve(&from_root(&path, &module), &modules)).collect();
             imports.insert(module, found);
         }
         Modules { name, exports, imports }
@@ -115,6 +117,41 @@ fn uses(text: &str) -> Vec<Use> {
         rest = &after[end..];
     }
     found
+}
+
+/// Every path that begins with `crate` or `super`, wherever it stands in the code, for a module
+/// that is named without a `use` line. What follows an inline module is left out, as `super` is the
+/// file itself there.
+fn inline_paths(text: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let code = line.split("//").next().unwrap_or("").trim();
+        if code.ends_with('{') && code.split(' ').any(|word| word == "mod") {
+            break;
+        }
+        let is_path = |letter: char| letter.is_alphanumeric() || "_:".contains(letter);
+        for path in code.split(|letter| !is_path(letter)) {
+            let path: Vec<String> =
+                path.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
+            // `crate` alone is a visibility.
+            if path.len() > 1 && (path[0] == "crate" || path[0] == "super") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// The path from the root of the crate that `path` names in `module`.
+fn from_root(path: &[String], module: &str) -> Vec<String> {
+    let supers = path.iter().take_while(|part| *part == "super").count();
+    let mut whole: Vec<String> = match supers {
+        0 => Vec::new(),
+        _ => module.split("::").map(str::to_owned).collect(),
+    };
+    whole.truncate(whole.len().saturating_sub(supers));
+    whole.extend(path[supers.max(1)..].iter().cloned());
+    whole
 }
 
 fn expand(tree: &str, before: Vec<String>, paths: &mut Vec<Vec<String>>) {
@@ -218,6 +255,15 @@ fn items_are_imported_from_the_module_that_defines_them() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_reader_of_inline_paths_sees_code_alone() {
+    let text = "/// [`crate::x::Y`]\npub(crate) fn f(a: crate::a::B) { // crate::x::Y\n\
+                super::c::g(super::super::D); }\nmod tests {\n use super::*;\n}";
+    let paths: Vec<String> =
+        inline_paths(text).iter().map(|path| from_root(path, "m::n::o").join("::")).collect();
+    assert_eq!(paths, ["a::B", "m::n::c::g", "m::D"]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use crate::{assert_refused, text};
-use rankforge_data::{Rows, Value};
+use rankforge_data::{DataError, Rows, Value};
 
 fn sample() -> Rows {
     Rows::new(vec![
@@ -43,6 +43,21 @@ fn errors_name_the_row_and_value_of_a_wrong_cell() {
         &["`labels`", "`query` and `label`", "did you mean `label`?"],
     );
     assert_refused(rows.select_columns(&["quer"]), &["did you mean `query`?"]);
+}
+
+#[test]
+fn only_a_column_that_is_missing_has_a_hint_to_name_another() {
+    let rows = sample();
+    let missing = rows.column("labels").unwrap_err();
+    assert!(missing.hint().is_some_and(|hint| hint.contains("name a column")), "{missing}");
+    let DataError::MissingColumn { column, place, columns } = missing else {
+        panic!("expected a missing column, got {missing:?}")
+    };
+    assert_eq!((column.as_str(), place.as_str()), ("labels", "the data"));
+    assert_eq!(columns, ["query", "label"]);
+    let cell = rows.texts("label").unwrap_err();
+    assert!(matches!(cell, DataError::Column { .. }), "{cell:?}");
+    assert_eq!(cell.hint(), None);
 }
 
 #[test]

@@ -1,15 +1,15 @@
 //! Opening model directories as [`CrossEncoder`]s.
 
-use crate::architecture::Task;
+use crate::architecture::TransformerTask;
 use crate::cross_encoder::encoder::CrossEncoder;
 use crate::directory::modules::{ModuleEntry, read_modules};
 use crate::directory::parameters::{load_model, push_modules};
 use crate::directory::settings::{read_activation, read_settings};
 use crate::directory::transformer_files::{
-    ModuleConfig, TransformerFiles, class_name, classifier_dropout,
+    ConfigFile, ModuleConfig, TransformerFiles, class_name, classifier_dropout,
 };
 use crate::error::EncoderError;
-use crate::json;
+use crate::json::{self, LARGEST_SIZE};
 use crate::model::Model;
 use crate::modules::{EMBEDDING, Module, SCORES};
 use crate::options::LoadOptions;
@@ -50,19 +50,19 @@ impl CrossEncoder {
     /// tokenizer.
     ///
     /// # Errors
-    /// A config of an unsupported family or with unusable fields, or a tokenizer with more ids than
-    /// the config's `vocab_size`.
+    /// A config that is no object, of an unsupported family or with unusable fields, a tokenizer
+    /// with more ids than the config's `vocab_size`, or sizes for which there is no memory.
     pub fn from_config(
         config: &Value,
         tokenizer: Tokenizer,
         options: &LoadOptions,
     ) -> Result<CrossEncoder, EncoderError> {
         let module = ModuleConfig::default();
-        let path = PathBuf::from("config.json");
+        let file = ConfigFile { value: config.clone(), path: PathBuf::from("config.json") };
         let prepare = |config: &mut Value, path: &Path| prepare_classifier(config, path, options);
-        let files =
-            TransformerFiles::build(config.clone(), path, tokenizer, &module, options, prepare)?;
-        let mut model = Model::new(&options.device()?, files.architecture.clone(), options.seed);
+        let files = TransformerFiles::build(file, tokenizer, &module, options, prepare)?;
+        let (device, architecture) = (options.device()?, files.architecture.clone());
+        let (mut model, _) = Model::from_weights(&device, architecture, options.seed, &[])?;
         model.set_precision(options.precision);
         let base_model = files.config["model_type"].as_str().unwrap_or_default().to_owned();
         finish_classifier(files, model, base_model, options, Path::new("config.json"))
@@ -117,9 +117,7 @@ fn open(path: &Path, options: &LoadOptions) -> Result<CrossEncoder, EncoderError
             return Err(json::file_error(path, message));
         }
     };
-    encoder.parts.prompts = settings.prompts;
-    encoder.parts.default_prompt_name = settings.default_prompt_name;
-    encoder.parts.prompt(None, None)?;
+    settings.set_prompts(&mut encoder.parts)?;
     if options.activation_fn.is_none()
         && let Some(name) = &settings.activation_fn
         && let Some(activation) = read_activation(name, &settings.path, "activation_fn", reporter)?
@@ -164,6 +162,7 @@ fn finish_classifier(
     // `config_sentence_transformers.json`.
     object.shift_remove("sentence_transformers");
     object.shift_remove("sbert_ce_default_activation_function");
+    name_labels(&mut files.config, num_labels);
     let labels = labels(&files.config, num_labels);
     let class = class_name(&files.config, "ForSequenceClassification");
     files.config["architectures"] = json!([class]);
@@ -188,7 +187,7 @@ fn load_modular(
     module: &ModuleConfig,
     options: &LoadOptions,
 ) -> Result<CrossEncoder, EncoderError> {
-    let prepare = |_: &mut Value, _: &Path| Ok(Task::FeatureExtraction);
+    let prepare = |_: &mut Value, _: &Path| Ok(TransformerTask::FeatureExtraction);
     let folder = &entries[0].folder;
     let mut files = TransformerFiles::open(folder, module, options, prepare)?;
     let mut folders = vec![(String::new(), folder.clone())];
@@ -249,14 +248,15 @@ fn output_name(modules: &[Module], path: &Path) -> Result<String, EncoderError> 
     Ok(current)
 }
 
-/// Determines the number of labels and writes it into the config.
+/// Determines the number of labels, and empties the names of the labels in the config where there
+/// is another number of them.
 ///
 /// As in sentence-transformers: the option, or what the checkpoint of a classifier has, or 1.
 fn prepare_classifier(
     config: &mut Value,
     path: &Path,
     options: &LoadOptions,
-) -> Result<Task, EncoderError> {
+) -> Result<TransformerTask, EncoderError> {
     let architectures = architectures(config, path)?;
     if architectures.first().is_some_and(|name| name.ends_with("ForCausalLM")) {
         return Err(language_model(path));
@@ -265,25 +265,28 @@ fn prepare_classifier(
         architectures.iter().any(|name| name.ends_with("ForSequenceClassification"));
     let stored = stored_num_labels(config, path)?;
     let num_labels = match options.num_labels {
+        Some(num_labels) if !(1..=LARGEST_SIZE).contains(&num_labels) => {
+            return Err(EncoderError::argument("num_labels", json::SIZE, num_labels));
+        }
         Some(num_labels) => num_labels,
-        // transformers' default for a config that says nothing.
-        None if is_classifier => stored.unwrap_or(2),
+        None if is_classifier => match stored {
+            Some(num_labels) if (1..=LARGEST_SIZE).contains(&num_labels) => num_labels,
+            Some(_) => return Err(unusable_labels(config, path)),
+            // transformers' default for a config that says nothing.
+            None => 2,
+        },
         None => 1,
     };
     if stored != Some(num_labels) {
-        let label = |index: usize| format!("LABEL_{index}");
-        let names: Map<String, Value> =
-            (0..num_labels).map(|index| (index.to_string(), json!(label(index)))).collect();
-        let ids: Map<String, Value> =
-            (0..num_labels).map(|index| (label(index), json!(index))).collect();
-        config["id2label"] = Value::Object(names);
-        config["label2id"] = Value::Object(ids);
+        // `name_labels` fills them, once the number has been compared with the checkpoint.
+        config["id2label"] = json!({});
+        config["label2id"] = json!({});
     }
     config.as_object_mut().expect("the config is an object").shift_remove("num_labels");
     if let Some(dropout) = options.classifier_dropout {
         classifier_dropout(config, dropout)?;
     }
-    Ok(Task::SequenceClassification { num_labels })
+    Ok(TransformerTask::SequenceClassification { num_labels })
 }
 
 /// The class names in `architectures`; empty when there is no such field.
@@ -309,6 +312,31 @@ fn stored_num_labels(config: &Value, path: &Path) -> Result<Option<usize>, Encod
         None | Some(Value::Null) => json::optional_usize(config, "num_labels", path),
         other => Err(json::field_error(path, "id2label", "an object", other)),
     }
+}
+
+/// The error for a number of labels in a config that no model has.
+fn unusable_labels(config: &Value, path: &Path) -> EncoderError {
+    match config.get("id2label") {
+        None | Some(Value::Null) => {
+            json::field_error(path, "num_labels", json::SIZE, config.get("num_labels"))
+        }
+        names => json::field_error(path, "id2label", "a name for each label", names),
+    }
+}
+
+/// Names the labels `LABEL_0`, `LABEL_1`, ... in a config whose names [`prepare_classifier`] has
+/// emptied.
+fn name_labels(config: &mut Value, num_labels: usize) {
+    if config["id2label"].as_object().is_none_or(|names| !names.is_empty()) {
+        return;
+    }
+    let label = |index: usize| format!("LABEL_{index}");
+    let names: Map<String, Value> =
+        (0..num_labels).map(|index| (index.to_string(), json!(label(index)))).collect();
+    let ids: Map<String, Value> =
+        (0..num_labels).map(|index| (label(index), json!(index))).collect();
+    config["id2label"] = Value::Object(names);
+    config["label2id"] = Value::Object(ids);
 }
 
 /// The names in `id2label`, or `LABEL_0`, `LABEL_1`, ... where it has none.

@@ -76,9 +76,9 @@ impl Module {
         match entry.class.as_str() {
             "Pooling" => read_pooling(&config()?, &path),
             "Dense" => read_dense(&config()?, &path, reporter).map(Module::Dense),
-            "LayerNorm" => Ok(Module::LayerNorm {
-                width: json::require_positive(&config()?, "dimension", &path)?,
-            }),
+            "LayerNorm" => {
+                Ok(Module::LayerNorm { width: json::require_size(&config()?, "dimension", &path)? })
+            }
             "Normalize" => Ok(Module::Normalize),
             "Dropout" => read_dropout(&config()?, &path),
             "LogitScore" => Err(json::file_error(
@@ -99,8 +99,8 @@ impl Module {
 
 fn read_pooling(config: &Value, path: &Path) -> Result<Module, EncoderError> {
     let width = match config.get("embedding_dimension") {
-        Some(_) => json::require_positive(config, "embedding_dimension", path)?,
-        None => json::require_positive(config, "word_embedding_dimension", path)?,
+        Some(_) => json::require_size(config, "embedding_dimension", path)?,
+        None => json::require_size(config, "word_embedding_dimension", path)?,
     };
     let include_prompt = json::optional_bool(config, "include_prompt", path)?.unwrap_or(true);
     let modes = match config.get("pooling_mode") {
@@ -159,8 +159,8 @@ fn read_dense(config: &Value, path: &Path, reporter: &dyn Reporter) -> Result<De
     let input_name = name("module_input_name")?.unwrap_or(EMBEDDING);
     let output_name = name("module_output_name")?.unwrap_or(input_name);
     let dense = Dense {
-        inputs: json::require_positive(config, "in_features", path)?,
-        outputs: json::require_positive(config, "out_features", path)?,
+        inputs: json::require_size(config, "in_features", path)?,
+        outputs: json::require_size(config, "out_features", path)?,
         bias: json::optional_bool(config, "bias", path)?.unwrap_or(true),
         activation,
         input_name: input_name.to_owned(),

@@ -1,8 +1,9 @@
 use crate::architecture::Architecture;
+use crate::checkpoint::{LoadReport, ModuleTensors};
 use crate::directory::modules::ModuleEntry;
 use crate::error::EncoderError;
 use crate::json;
-use crate::model::{LoadReport, Model};
+use crate::model::Model;
 use crate::modules::Module;
 use crate::options::LoadOptions;
 use crate::parts::Parts;
@@ -83,25 +84,33 @@ pub(crate) fn load_model(
 }
 
 impl Parts {
-    /// Replaces all parameters by those in a model directory that was saved from this model.
+    /// Replaces all parameters by those in a model directory that was saved from this model. The
+    /// files of all modules are checked before the first parameter is replaced.
     ///
     /// # Errors
-    /// A file that is missing or malformed, or parameters that are missing or of another shape.
+    /// A file that is missing or malformed, parameters that are missing or of another shape, or a
+    /// model with adapters, which are not in such a directory. The model is then left as it was,
+    /// unless a file that was checked cannot be read.
     pub(crate) fn load_parameters(&mut self, directory: &Path) -> Result<(), EncoderError> {
-        let parameters = &self.model.architecture().parameters;
-        let modules: BTreeSet<String> = parameters
-            .iter()
-            .flat_map(|spec| spec.parts.iter().map(|part| part.module.clone()))
-            .collect();
-        for module in modules {
-            let folder = directory.join(&module);
-            let report = self.model.load(&module, &Weights::open(&folder)?)?;
-            if !report.missing.is_empty() {
-                let missing = list(&report.missing);
-                return Err(json::file_error(&folder, format!("missing tensors: {missing}")));
-            }
+        if self.model.has_adapters() {
+            let expected = "none, as a model is saved with its adapters merged into its weights";
+            return Err(EncoderError::argument("adapters", expected, "a model that has adapters"));
         }
-        Ok(())
+        let architecture = self.model.architecture();
+        let parts = architecture.parameters.iter().flat_map(|spec| &spec.parts);
+        let modules: BTreeSet<&str> = parts.map(|part| part.module.as_str()).collect();
+        let open = |module: &&str| Weights::open(&directory.join(module));
+        let weights = modules.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let mut found = Vec::new();
+        for (module, weights) in modules.iter().zip(&weights) {
+            let tensors = ModuleTensors::find(architecture, module, weights)?;
+            if !tensors.report.missing.is_empty() {
+                let message = format!("missing tensors: {}", list(&tensors.report.missing));
+                return Err(json::file_error(&directory.join(module), message));
+            }
+            found.push(tensors);
+        }
+        found.iter().try_for_each(|tensors| self.model.read(tensors))
     }
 }
 

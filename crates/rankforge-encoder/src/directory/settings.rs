@@ -1,8 +1,9 @@
 use crate::error::EncoderError;
 use crate::json;
 use crate::output_activation::OutputActivation;
+use crate::parts::Parts;
 use indexmap::IndexMap;
-use rankforge_base::Reporter;
+use rankforge_base::{Reporter, quoted_list};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,27 @@ pub(crate) struct ModelSettings {
     pub activation_fn: Option<String>,
     pub similarity_fn_name: Option<String>,
     pub truncate_dim: Option<usize>,
+}
+
+impl ModelSettings {
+    /// Adds the prompts to those of a model, and sets its default prompt.
+    ///
+    /// # Errors
+    /// A default that is none of the model's prompts, or that the tokenizer fails on.
+    pub(crate) fn set_prompts(&self, parts: &mut Parts) -> Result<(), EncoderError> {
+        const FIELD: &str = "default_prompt_name";
+        let prompts = self.prompts.iter().map(|(name, text)| (name.clone(), text.clone()));
+        parts.prompts.extend(prompts);
+        if let Some(name) = self.default_prompt_name.as_ref()
+            && !parts.prompts.contains_key(name)
+        {
+            let known = quoted_list(parts.prompts.keys().map(String::as_str));
+            let expected = format!("the name of a prompt of the model, which has {known}");
+            return Err(json::field_error(&self.path, FIELD, &expected, Some(&json!(name))));
+        }
+        parts.default_prompt_name = self.default_prompt_name.clone();
+        parts.prompt(None, None).map(drop)
+    }
 }
 
 /// Reads `config_sentence_transformers.json`.

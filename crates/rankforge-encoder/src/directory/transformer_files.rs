@@ -1,6 +1,6 @@
 //! The transformer of a model directory: its config, its tokenizer and the maximum length.
 
-use crate::architecture::{Architecture, Task};
+use crate::architecture::{Architecture, TransformerTask};
 use crate::error::EncoderError;
 use crate::json;
 use crate::options::LoadOptions;
@@ -24,6 +24,8 @@ const MODULE_CONFIGS: [&str; 7] = [
 /// The content of `sentence_bert_config.json`, the config of the module Transformer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ModuleConfig {
+    /// The file, for error messages.
+    path: PathBuf,
     /// `transformer_task`.
     pub task: Option<String>,
     pub max_seq_length: Option<usize>,
@@ -77,11 +79,18 @@ impl ModuleConfig {
             }
         }
         Ok(ModuleConfig {
+            path: path.to_owned(),
             task: json::optional_str(config, "transformer_task", path)?.map(str::to_owned),
             max_seq_length: json::optional_usize(config, "max_seq_length", path)?,
             do_lower_case: json::optional_bool(config, "do_lower_case", path)?.unwrap_or(false),
         })
     }
+}
+
+/// A `config.json` and its path, which is for error messages.
+pub(crate) struct ConfigFile {
+    pub value: Value,
+    pub path: PathBuf,
 }
 
 /// A transformer without its weights.
@@ -103,30 +112,31 @@ impl TransformerFiles {
         folder: &Path,
         module: &ModuleConfig,
         options: &LoadOptions,
-        prepare: impl FnOnce(&mut Value, &Path) -> Result<Task, EncoderError>,
+        prepare: impl FnOnce(&mut Value, &Path) -> Result<TransformerTask, EncoderError>,
     ) -> Result<TransformerFiles, EncoderError> {
         let path = config_path(folder)?;
-        let config = json::read_object(&path)?;
+        let config = ConfigFile { value: json::read_object(&path)?, path };
         let mut tokenizer = Tokenizer::load(folder)?;
         if module.do_lower_case {
             tokenizer = tokenizer.into_lower_case()?;
         }
-        TransformerFiles::build(config, path, tokenizer, module, options, prepare)
+        TransformerFiles::build(config, tokenizer, module, options, prepare)
     }
 
-    /// Combines a config, whose `path` is for error messages, and a tokenizer; see
-    /// [`TransformerFiles::open`].
+    /// Combines a config and a tokenizer; see [`TransformerFiles::open`].
     ///
     /// # Errors
-    /// The errors of [`TransformerFiles::open`], except those about files.
+    /// The errors of [`TransformerFiles::open`], except those about files, or a config that is no
+    /// object.
     pub(crate) fn build(
-        mut config: Value,
-        path: PathBuf,
+        config: ConfigFile,
         mut tokenizer: Tokenizer,
         module: &ModuleConfig,
         options: &LoadOptions,
-        prepare: impl FnOnce(&mut Value, &Path) -> Result<Task, EncoderError>,
+        prepare: impl FnOnce(&mut Value, &Path) -> Result<TransformerTask, EncoderError>,
     ) -> Result<TransformerFiles, EncoderError> {
+        let ConfigFile { value: mut config, path } = config;
+        json::check_object(&config, &path)?;
         let task = prepare(&mut config, &path)?;
         let architecture = Architecture::from_config(&config, &path, &task)?;
         check_vocabulary(&tokenizer, architecture.encoder.vocab_size, &path)?;
@@ -140,23 +150,24 @@ impl TransformerFiles {
             );
             return Err(json::file_error(&path, message));
         }
-        let positions = architecture.encoder.max_positions;
         let stored = match module.max_seq_length {
-            Some(length) => Some(length),
+            Some(tokens) => vec![MaxLength::of(tokens, &module.path, "max_seq_length")],
             None => {
-                let limit = json::optional_positions(&config, &path)?;
-                smaller(tokenizer.max_length(), limit)
+                let tokenizer = tokenizer.stored_max_length();
+                let tokenizer =
+                    tokenizer.map(|(tokens, path)| MaxLength::of(tokens, path, "model_max_length"));
+                let config = json::optional_positions(&config, &path)?;
+                let config = config.map(|tokens| MaxLength::of(tokens, &path, POSITIONS));
+                tokenizer.into_iter().chain(config).collect()
             }
         };
-        let length = max_length(stored, positions, options)?;
-        if let Some(length) = length
-            && length <= tokenizer.special_tokens(true)
-        {
-            let special = tokenizer.special_tokens(true);
-            let expected = format!("more than {special}, the special tokens of a pair");
-            return Err(EncoderError::argument("max_length", expected, length));
+        let positions = architecture.encoder.max_positions;
+        let limit = (positions != usize::MAX).then(|| MaxLength::of(positions, &path, POSITIONS));
+        let length = max_length(stored, limit, options)?;
+        if let Some(length) = &length {
+            length.check(tokenizer.special_tokens(true))?;
         }
-        tokenizer.set_max_length(length);
+        tokenizer.set_max_length(length.map(|length| length.tokens));
         prepare_for_saving(&mut config);
         Ok(TransformerFiles { config, architecture, tokenizer })
     }
@@ -207,14 +218,44 @@ pub(crate) fn check_vocabulary(
     Ok(())
 }
 
-/// The maximum length in tokens: the user's option, or else the one that is `stored` in the files,
-/// but at most the number of positions of the model.
+/// The field of `config.json` with the number of positions.
+const POSITIONS: &str = "max_position_embeddings";
+
+/// A maximum length in tokens, with the file and field it is from; `None` for an option.
+struct MaxLength {
+    tokens: usize,
+    from: Option<(PathBuf, &'static str)>,
+}
+
+impl MaxLength {
+    fn of(tokens: usize, path: &Path, field: &'static str) -> MaxLength {
+        MaxLength { tokens, from: Some((path.to_owned(), field)) }
+    }
+
+    /// Checks that there is room for a token beside `special` special tokens.
+    fn check(&self, special: usize) -> Result<(), EncoderError> {
+        if self.tokens > special {
+            return Ok(());
+        }
+        let expected = format!("more than {special}, the special tokens of a pair");
+        Err(match self.from.clone() {
+            None => EncoderError::argument("max_length", expected, self.tokens),
+            Some((path, field)) => {
+                let got = format!("a maximum length of {}", self.tokens);
+                EncoderError::Field { path, field: field.to_owned(), expected, got }
+            }
+        })
+    }
+}
+
+/// The maximum length: the user's option, or else the smallest of those `stored` in the files, but
+/// at most `limit`, the number of positions of the model.
 fn max_length(
-    stored: Option<usize>,
-    positions: usize,
+    stored: Vec<MaxLength>,
+    limit: Option<MaxLength>,
     options: &LoadOptions,
-) -> Result<Option<usize>, EncoderError> {
-    let limit = (positions != usize::MAX).then_some(positions);
+) -> Result<Option<MaxLength>, EncoderError> {
+    let positions = limit.as_ref().map_or(usize::MAX, |limit| limit.tokens);
     match options.max_length {
         Some(0) => Err(EncoderError::argument("max_length", "a positive number", 0)),
         Some(requested) if requested > positions => {
@@ -224,16 +265,8 @@ fn max_length(
             ));
             Ok(limit)
         }
-        Some(requested) => Ok(Some(requested)),
-        None => Ok(smaller(stored, limit)),
-    }
-}
-
-/// The smaller limit, where `None` is no limit.
-fn smaller(a: Option<usize>, b: Option<usize>) -> Option<usize> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (one, other) => one.or(other),
+        Some(tokens) => Ok(Some(MaxLength { tokens, from: None })),
+        None => Ok(stored.into_iter().chain(limit).min_by_key(|length| length.tokens)),
     }
 }
 

@@ -7,8 +7,8 @@ use crate::outputs::Outputs;
 use crate::parts::Parts;
 use crate::roles::{Embed, ModelKind, Side, TextModel};
 use crate::stages::HeadStage;
-use rankforge_base::replace_directory;
-use rankforge_kernels::ops::{Pooling, Similarity};
+use rankforge_base::{hexadecimal, replace_directory};
+use rankforge_kernels::ops::{Pooling, SMALLEST_NORM, Similarity};
 use rankforge_kernels::{Device, Precision};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -242,7 +242,7 @@ impl Embed for DualEncoder {
         for (_, bytes) in files {
             hash.update(bytes);
         }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hexadecimal(&hash.finalize()))
     }
 }
 
@@ -261,9 +261,9 @@ fn truncate(outputs: Outputs, dimension: usize) -> Outputs {
     Outputs { rows: outputs.rows, columns: dimension, values }
 }
 
-/// `x = x / max(|x|, 1e-12)`, in place. A zero vector stays zero.
+/// `x = x / max(|x|, SMALLEST_NORM)`, in place. A zero vector stays zero.
 fn normalize(row: &mut [f32]) {
-    let norm = row.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
+    let norm = row.iter().map(|value| value * value).sum::<f32>().sqrt().max(SMALLEST_NORM);
     for value in row {
         *value /= norm;
     }

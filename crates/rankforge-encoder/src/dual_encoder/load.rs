@@ -1,6 +1,6 @@
 //! Opening model directories as [`DualEncoder`]s.
 
-use crate::architecture::Task;
+use crate::architecture::TransformerTask;
 use crate::directory::modules::{ModuleEntry, read_modules};
 use crate::directory::parameters::{load_model, push_modules};
 use crate::directory::settings::{ModelSettings, read_settings};
@@ -120,8 +120,8 @@ fn load_modules(
     Ok(encoder(path, files, model, modules))
 }
 
-fn features(_: &mut Value, _: &Path) -> Result<Task, EncoderError> {
-    Ok(Task::FeatureExtraction)
+fn features(_: &mut Value, _: &Path) -> Result<TransformerTask, EncoderError> {
+    Ok(TransformerTask::FeatureExtraction)
 }
 
 /// Puts a dual encoder together, with the settings that are used when its files have none.
@@ -146,9 +146,7 @@ fn apply(
     settings: ModelSettings,
     options: &LoadOptions,
 ) -> Result<DualEncoder, EncoderError> {
-    encoder.parts.prompts.extend(settings.prompts);
-    encoder.parts.default_prompt_name = settings.default_prompt_name;
-    encoder.parts.prompt(None, None)?;
+    settings.set_prompts(&mut encoder.parts)?;
     encoder.similarity = match settings.similarity_fn_name.as_deref() {
         None => Similarity::Cosine,
         Some(name) => similarity_from_name(name).unwrap_or_else(|| {
@@ -160,9 +158,11 @@ fn apply(
             Similarity::Cosine
         }),
     };
-    encoder.truncate_dim = options.truncate_dim.or(settings.truncate_dim);
-    if encoder.truncate_dim == Some(0) {
-        return Err(EncoderError::argument("truncate_dim", "a positive number", 0));
+    static_embedding::check_truncate_dim(options)?;
+    if settings.truncate_dim == Some(0) {
+        let got = Some(&Value::from(0));
+        return Err(json::field_error(&settings.path, "truncate_dim", "a positive integer", got));
     }
+    encoder.truncate_dim = options.truncate_dim.or(settings.truncate_dim);
     Ok(encoder)
 }

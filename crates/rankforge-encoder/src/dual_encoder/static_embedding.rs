@@ -7,6 +7,7 @@ use crate::directory::transformer_files::check_vocabulary;
 use crate::dual_encoder::encoder::DualEncoder;
 use crate::error::EncoderError;
 use crate::json;
+use crate::memory::check_memory;
 use crate::model::Model;
 use crate::modules::{EMBEDDING, Module};
 use crate::options::LoadOptions;
@@ -36,19 +37,23 @@ impl DualEncoder {
     /// The table is `vocab_size x width`, with the `vocab_size` of the tokenizer.
     ///
     /// # Errors
-    /// When `options` has no device and none can be opened.
+    /// A width of 0 or for which there is no memory, a `max_length` or `truncate_dim` of 0, or no
+    /// device in `options` when none can be opened.
     pub fn new_static(
         tokenizer: Tokenizer,
         width: usize,
         options: &LoadOptions,
     ) -> Result<DualEncoder, EncoderError> {
-        let architecture = architecture(tokenizer.vocab_size(), width);
-        let mut model = Model::new(&options.device()?, architecture, options.seed);
-        model.set_precision(options.precision);
-        let mut tokenizer = tokenizer.into_static();
-        if options.max_length.is_some() {
-            tokenizer.set_max_length(options.max_length);
+        if width == 0 {
+            return Err(EncoderError::argument("width", "a positive number", width));
         }
+        check_truncate_dim(options)?;
+        let architecture = architecture(tokenizer.vocab_size(), width);
+        let (device, seed) = (options.device()?, options.seed);
+        let (mut model, _) = Model::from_weights(&device, architecture, seed, &[])?;
+        model.set_precision(options.precision);
+        let mut tokenizer = tokenizer.into_static()?;
+        set_max_length(&mut tokenizer, options)?;
         let base_model = "StaticEmbedding".to_owned();
         Ok(encoder(model, tokenizer, Vec::new(), base_model, options))
     }
@@ -92,8 +97,9 @@ fn load_table(
 ) -> Result<DualEncoder, EncoderError> {
     let weights = Weights::open(folder)?;
     let (tensor, shape) = table_of(&weights, folder)?;
-    let &[rows, width] = shape else {
-        let message = format!("tensor {tensor}: expected two dimensions, got {shape:?}");
+    let &[rows, width @ 1..=usize::MAX] = shape else {
+        let expected = "two dimensions, of which the second, the width, is positive";
+        let message = format!("tensor {tensor}: expected {expected}, got {shape:?}");
         return Err(json::file_error(weights.path(tensor), message));
     };
     let is_compressed = ["mapping", "weights"].iter().any(|name| weights.shape(name).is_some());
@@ -103,14 +109,9 @@ fn load_table(
         None
     };
     let rows = values.as_ref().map_or(rows, |values| values.len() / width);
-    let mut tokenizer = Tokenizer::load(folder)?.into_static();
+    let mut tokenizer = Tokenizer::load(folder)?.into_static()?;
     check_vocabulary(&tokenizer, rows, weights.path(tensor))?;
-    if options.max_length == Some(0) {
-        return Err(EncoderError::argument("max_length", "a positive number", 0));
-    }
-    if options.max_length.is_some() {
-        tokenizer.set_max_length(options.max_length);
-    }
+    set_max_length(&mut tokenizer, options)?;
     let mut architecture = architecture(rows, width);
     let mut folders: Vec<(String, PathBuf)> = Vec::new();
     if values.is_none() {
@@ -123,6 +124,16 @@ fn load_table(
         model.parameters_mut().view_mut(ParameterId(0)).write(&values);
     }
     Ok(encoder(model, tokenizer, modules, path.display().to_string(), options))
+}
+
+/// Sets the maximum length of the options, where they have one.
+fn set_max_length(tokenizer: &mut Tokenizer, options: &LoadOptions) -> Result<(), EncoderError> {
+    match options.max_length {
+        None => {}
+        Some(0) => return Err(EncoderError::argument("max_length", "a positive number", 0)),
+        length => tokenizer.set_max_length(length),
+    }
+    Ok(())
 }
 
 /// Name and shape of the tensor that is the table.
@@ -164,6 +175,8 @@ fn expand(weights: &Weights, rows: usize, width: usize) -> Result<Vec<f32>, Enco
             format!("tensor weights: expected {ids} elements, got {}", scales.len()),
         ));
     }
+    // The table of a small file may be large, as many tokens may share a wide row.
+    check_memory(&architecture(ids, width))?;
     let mut expanded = Vec::with_capacity(ids * width);
     for (id, scale) in scales.into_iter().enumerate() {
         let row = mapping.as_ref().map_or(id, |mapping| mapping[id]);
@@ -222,6 +235,14 @@ pub(super) fn parts(
         config,
         task: "feature-extraction",
         modules,
+    }
+}
+
+/// Checks that embeddings are not truncated to nothing.
+pub(super) fn check_truncate_dim(options: &LoadOptions) -> Result<(), EncoderError> {
+    match options.truncate_dim {
+        Some(0) => Err(EncoderError::argument("truncate_dim", "a positive number", 0)),
+        _ => Ok(()),
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::architecture::{Architecture, Initializer, Task};
+use crate::architecture::{Architecture, Initializer, TransformerTask};
 use crate::config::{BlockConfig, EncoderConfig, Mlp, NormPlace, Positions};
 use crate::error::EncoderError;
 use crate::families::builder::{BlockNames, Builder};
@@ -29,13 +29,13 @@ pub(super) const POST_NORM_BLOCK: BlockConfig =
 /// Devlin et al. 2018, arXiv:1810.04805.
 pub(super) fn bert(
     fields: &Fields<'_>,
-    task: &Task,
+    task: &TransformerTask,
     mut builder: Builder,
 ) -> Result<Architecture, EncoderError> {
     let config = bert_config(fields, "bert", 0)?;
     let deviation = initializer_range(fields)?;
     builder.bert_like(&config, &BERT_BLOCKS, deviation);
-    if let Task::SequenceClassification { num_labels } = *task {
+    if let TransformerTask::SequenceClassification { num_labels } = *task {
         let (normal, zeros) = (Initializer::Normal(deviation), Initializer::Zeros);
         let h = config.hidden_size;
         builder.bare_stage(first_token());
@@ -54,16 +54,18 @@ pub(super) fn bert(
 /// Clark et al. 2020, arXiv:2003.10555.
 pub(super) fn electra(
     fields: &Fields<'_>,
-    task: &Task,
+    task: &TransformerTask,
     mut builder: Builder,
 ) -> Result<Architecture, EncoderError> {
     let mut config = bert_config(fields, "electra", 0)?;
     config.embedding_size = fields.size("embedding_size", 128)?;
     let deviation = initializer_range(fields)?;
     builder.bert_like(&config, &BERT_BLOCKS, deviation);
-    if let Task::SequenceClassification { num_labels } = *task {
+    if let TransformerTask::SequenceClassification { num_labels } = *task {
         let dropout = classifier_dropout(fields)?;
-        two_layer_head(&mut builder, &config, Activation::Gelu, dropout, num_labels, deviation);
+        let activation = Activation::Gelu;
+        let head = TwoLayerHead { activation, dropout, num_labels, deviation };
+        two_layer_head(&mut builder, &config, head);
     }
     Ok(builder.finish(config))
 }
@@ -85,7 +87,7 @@ pub(super) fn bert_config(
     if rows <= offset {
         return Err(fields.error("max_position_embeddings", &format!("more than {offset}")));
     }
-    let blocks = fields.size("num_hidden_layers", 12)?;
+    let blocks = fields.blocks("num_hidden_layers", 12)?;
     let hidden_dropout = fields.probability("hidden_dropout_prob", 0.1)?;
     Ok(EncoderConfig {
         model_type: model_type.to_owned(),
@@ -128,16 +130,21 @@ pub(super) fn classifier_dropout(fields: &Fields<'_>) -> Result<f32, EncoderErro
     }
 }
 
+/// RoBERTa's classification head.
+pub(super) struct TwoLayerHead {
+    /// Activation of the first layer.
+    pub(super) activation: Activation,
+    /// Probability of dropout before each layer.
+    pub(super) dropout: f32,
+    pub(super) num_labels: usize,
+    /// Standard deviation of newly initialised weights.
+    pub(super) deviation: f32,
+}
+
 /// Appends RoBERTa's classification head: `W2 dropout(activation(W1 dropout(x) + b1)) + b2`, where
 /// `x` is the hidden state of the first token.
-pub(super) fn two_layer_head(
-    builder: &mut Builder,
-    config: &EncoderConfig,
-    activation: Activation,
-    dropout: f32,
-    num_labels: usize,
-    deviation: f32,
-) {
+pub(super) fn two_layer_head(builder: &mut Builder, config: &EncoderConfig, head: TwoLayerHead) {
+    let TwoLayerHead { activation, dropout, num_labels, deviation } = head;
     let (normal, zeros) = (Initializer::Normal(deviation), Initializer::Zeros);
     let h = config.hidden_size;
     builder.bare_stage(first_token());

@@ -1,4 +1,6 @@
-use crate::architecture::{Architecture, Initializer, ParameterSpec, TensorPart, stage_parameters};
+use crate::architecture::{
+    Architecture, Initializer, ParameterSpec, StageTensors, TensorPart, stage_parameters,
+};
 use crate::config::{EncoderConfig, NormPlace, Positions};
 use crate::stages::HeadStage;
 
@@ -26,6 +28,13 @@ pub(super) struct BlockNames {
     pub(super) mlp_norm: &'static str,
 }
 
+/// Widths of a linear layer, and whether it has a bias.
+pub(super) struct LinearShape {
+    pub(super) outputs: usize,
+    pub(super) inputs: usize,
+    pub(super) bias: bool,
+}
+
 impl Builder {
     /// An empty architecture; `prefix` is what the names of the transformer's tensors begin with.
     pub(super) fn new(prefix: &'static str) -> Builder {
@@ -37,17 +46,16 @@ impl Builder {
         Architecture { encoder, head: self.head, parameters: self.parameters }
     }
 
-    /// Adds a matrix that is one tensor.
+    /// Adds a matrix of `shape` `[rows, columns]` that is one tensor.
     pub(super) fn matrix(
         &mut self,
         name: &str,
         file_name: &str,
-        rows: usize,
-        columns: usize,
+        shape: [usize; 2],
         initializer: Initializer,
     ) {
-        let tensor = (file_name.to_owned(), vec![rows, columns]);
-        self.push(name, rows, columns, initializer, vec![tensor]);
+        let tensor = (file_name.to_owned(), shape.to_vec());
+        self.push(name, shape, initializer, vec![tensor]);
     }
 
     /// Adds a vector that is one tensor; in the arena it is a matrix of one row.
@@ -58,22 +66,20 @@ impl Builder {
         length: usize,
         initializer: Initializer,
     ) {
-        self.push(name, 1, length, initializer, vec![(file_name.to_owned(), vec![length])]);
+        self.push(name, [1, length], initializer, vec![(file_name.to_owned(), vec![length])]);
     }
 
-    /// Adds a linear layer: `name.weight` of `shape` `[outputs, inputs]` and, with `bias`,
-    /// `name.bias`.
+    /// Adds a linear layer: `name.weight` and, where it has a bias, `name.bias`.
     pub(super) fn linear(
         &mut self,
         name: &str,
         file_name: &str,
-        shape: [usize; 2],
-        bias: bool,
+        shape: LinearShape,
         initializer: Initializer,
     ) {
-        let [outputs, inputs] = shape;
+        let LinearShape { outputs, inputs, bias } = shape;
         let (weight, file_weight) = (format!("{name}.weight"), format!("{file_name}.weight"));
-        self.matrix(&weight, &file_weight, outputs, inputs, initializer);
+        self.matrix(&weight, &file_weight, [outputs, inputs], initializer);
         if bias {
             let (bias, file_bias) = (format!("{name}.bias"), format!("{file_name}.bias"));
             self.vector(&bias, &file_bias, outputs, Initializer::Zeros);
@@ -93,10 +99,10 @@ impl Builder {
         let weights =
             file_names.iter().map(|file| (format!("{file}.weight"), vec![outputs, inputs]));
         let rows = outputs * file_names.len();
-        self.push(&format!("{name}.weight"), rows, inputs, initializer, weights.collect());
+        self.push(&format!("{name}.weight"), [rows, inputs], initializer, weights.collect());
         let biases = file_names.iter().map(|file| (format!("{file}.bias"), vec![outputs]));
         let rows = file_names.len();
-        self.push(&format!("{name}.bias"), rows, outputs, Initializer::Zeros, biases.collect());
+        self.push(&format!("{name}.bias"), [rows, outputs], Initializer::Zeros, biases.collect());
     }
 
     /// Adds a layer norm: `name.weight` and, with `bias`, `name.bias`.
@@ -119,7 +125,8 @@ impl Builder {
         bias: Initializer,
     ) {
         let index = self.head.len();
-        self.parameters.extend(stage_parameters(index, &stage, "", file_name, weight, bias));
+        let tensors = StageTensors { module: "", file_name, weight, bias };
+        self.parameters.extend(stage_parameters(index, &stage, tensors));
         self.head.push(stage);
     }
 
@@ -133,48 +140,49 @@ impl Builder {
     pub(super) fn bert_like(&mut self, config: &EncoderConfig, names: &BlockNames, deviation: f32) {
         assert_eq!(config.norm_place, NormPlace::Post, "a BERT-like family is post-norm");
         let normal = Initializer::Normal(deviation);
+        let biased = |[outputs, inputs]: [usize; 2]| LinearShape { outputs, inputs, bias: true };
         let (e, h, f) = (config.embedding_size, config.hidden_size, config.intermediate_size);
         let file = |name: &str| format!("embeddings.{name}");
         let (word, position) = (file("word_embeddings.weight"), file("position_embeddings.weight"));
-        self.matrix("embeddings.word", &word, config.vocab_size, e, normal);
+        self.matrix("embeddings.word", &word, [config.vocab_size, e], normal);
         if let Some(rows) = config.positions.rows() {
-            self.matrix("embeddings.position", &position, rows, e, normal);
+            self.matrix("embeddings.position", &position, [rows, e], normal);
         }
         if config.type_vocab_size > 0 {
             let file = file("token_type_embeddings.weight");
-            self.matrix("embeddings.type", &file, config.type_vocab_size, e, normal);
+            self.matrix("embeddings.type", &file, [config.type_vocab_size, e], normal);
         }
         self.norm("embeddings.norm", &file("LayerNorm"), e, true);
         if e != h {
-            self.linear("embeddings.projection", "embeddings_project", [h, e], true, normal);
+            self.linear("embeddings.projection", "embeddings_project", biased([h, e]), normal);
         }
         if let Positions::LearnedWithRelativeBias { buckets, .. } = config.positions {
             let file = "encoder.relative_attention_bias.weight";
-            self.matrix("relative_bias", file, buckets, config.heads, normal);
+            self.matrix("relative_bias", file, [buckets, config.heads], normal);
         }
         for index in 0..config.blocks.len() {
             let name = |part: &str| format!("blocks.{index}.{part}");
             let file = |part: &str| format!("{}.{index}.{part}", names.blocks);
             self.fused_linear(&name("qkv"), &names.qkv.map(file), [h, h], normal);
             let output = file(names.attention_output);
-            self.linear(&name("attention_output"), &output, [h, h], true, normal);
+            self.linear(&name("attention_output"), &output, biased([h, h]), normal);
             self.norm(&name("attention_norm"), &file(names.attention_norm), h, true);
-            self.linear(&name("mlp_input"), &file(names.mlp_input), [f, h], true, normal);
-            self.linear(&name("mlp_output"), &file(names.mlp_output), [h, f], true, normal);
+            self.linear(&name("mlp_input"), &file(names.mlp_input), biased([f, h]), normal);
+            self.linear(&name("mlp_output"), &file(names.mlp_output), biased([h, f]), normal);
             self.norm(&name("mlp_norm"), &file(names.mlp_norm), h, true);
         }
     }
 
-    /// Adds a matrix whose rows are divided equally between tensors; these are pairs (name in the
-    /// checkpoint, shape).
+    /// Adds a matrix of `shape` `[rows, columns]` whose rows are divided equally between tensors;
+    /// these are pairs (name in the checkpoint, shape).
     fn push(
         &mut self,
         name: &str,
-        rows: usize,
-        columns: usize,
+        shape: [usize; 2],
         initializer: Initializer,
         tensors: Vec<(String, Vec<usize>)>,
     ) {
+        let [rows, columns] = shape;
         let rows_per_tensor = rows / tensors.len();
         let part = |(index, (file_name, shape)): (usize, (String, Vec<usize>))| TensorPart {
             module: String::new(),

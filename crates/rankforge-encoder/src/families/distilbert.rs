@@ -1,4 +1,4 @@
-use crate::architecture::{Architecture, Initializer, Task};
+use crate::architecture::{Architecture, Initializer, TransformerTask};
 use crate::config::{EncoderConfig, Mlp, NormPlace, Positions};
 use crate::error::EncoderError;
 use crate::families::bert::{POST_NORM_BLOCK, dense, first_token, initializer_range};
@@ -25,7 +25,7 @@ const BLOCKS: BlockNames = BlockNames {
 /// Sanh et al. 2019, arXiv:1910.01108.
 pub(super) fn distilbert(
     fields: &Fields<'_>,
-    task: &Task,
+    task: &TransformerTask,
     mut builder: Builder,
 ) -> Result<Architecture, EncoderError> {
     fields.only("sinusoidal_pos_embds", Value::Bool(false))?;
@@ -49,7 +49,7 @@ pub(super) fn distilbert(
         mlp_bias: true,
         norm_place: NormPlace::Post,
         mlp: Mlp::Plain(fields.activation("activation")?),
-        blocks: vec![POST_NORM_BLOCK; fields.size("n_layers", 6)?],
+        blocks: vec![POST_NORM_BLOCK; fields.blocks("n_layers", 6)?],
         embedding_dropout: dropout,
         attention_dropout: fields.probability("attention_dropout", 0.1)?,
         attention_output_dropout: 0.0,
@@ -59,7 +59,7 @@ pub(super) fn distilbert(
     };
     let deviation = initializer_range(fields)?;
     builder.bert_like(&config, &BLOCKS, deviation);
-    if let Task::SequenceClassification { num_labels } = *task {
+    if let TransformerTask::SequenceClassification { num_labels } = *task {
         let (normal, zeros) = (Initializer::Normal(deviation), Initializer::Zeros);
         builder.bare_stage(first_token());
         let hidden = dense(hidden_size, hidden_size, Activation::Relu);

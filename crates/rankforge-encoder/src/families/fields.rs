@@ -1,7 +1,9 @@
 use crate::error::EncoderError;
+use crate::json::{LARGEST_SIZE, SIZE};
 use rankforge_base::FileError;
 use rankforge_kernels::ops::Activation;
 use serde_json::Value;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// Typed access to the fields of a config. Errors name the file and the field, what was expected
@@ -56,26 +58,38 @@ impl<'a> Fields<'a> {
         self.get(name).and_then(Value::as_str).ok_or_else(|| self.error(name, expected))
     }
 
-    /// A size: a positive integer of at most 2^31, so that a product of two sizes cannot overflow.
+    /// A size: a positive integer of at most [`LARGEST_SIZE`].
     pub(super) fn size(&self, name: &str, default: usize) -> Result<usize, EncoderError> {
-        const LARGEST: u64 = 1 << 31;
-        match self.get(name) {
-            None => Ok(default),
-            Some(value) => value
-                .as_u64()
-                .filter(|&size| (1..=LARGEST).contains(&size))
-                .map(|size| size as usize)
-                .ok_or_else(|| self.error(name, "a positive integer of at most 2^31")),
-        }
+        self.integer(name, default, 1..=LARGEST_SIZE, SIZE)
     }
 
-    /// An integer from 0 to 2^31.
+    /// A number of blocks: a positive integer of at most 1,024, ten times that of deep encoders.
+    pub(super) fn blocks(&self, name: &str, default: usize) -> Result<usize, EncoderError> {
+        self.integer(name, default, 1..=1 << 10, "a positive integer of at most 1024")
+    }
+
+    /// A number of positions that a table is computed for, rather than read from a checkpoint,
+    /// which would tell its size: a positive integer of at most 2^20.
+    pub(super) fn positions(&self, name: &str, default: usize) -> Result<usize, EncoderError> {
+        self.integer(name, default, 1..=1 << 20, "a positive integer of at most 2^20")
+    }
+
+    /// An integer from 0 to [`LARGEST_SIZE`].
     pub(super) fn index(&self, name: &str, default: usize) -> Result<usize, EncoderError> {
-        match self.get(name).map(Value::as_u64) {
-            None => Ok(default),
-            Some(Some(0)) => Ok(0),
-            Some(_) => self.size(name, default),
-        }
+        self.integer(name, default, 0..=LARGEST_SIZE, "an integer from 0 to 2^24")
+    }
+
+    /// An integer in `range`, which `expected` describes.
+    fn integer(
+        &self,
+        name: &str,
+        default: usize,
+        range: RangeInclusive<usize>,
+        expected: &str,
+    ) -> Result<usize, EncoderError> {
+        let Some(value) = self.get(name) else { return Ok(default) };
+        let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
+        number.filter(|number| range.contains(number)).ok_or_else(|| self.error(name, expected))
     }
 
     /// A finite number greater than 0.

@@ -1,7 +1,8 @@
-use crate::architecture::{Architecture, Initializer, Task};
+use crate::architecture::{Architecture, Initializer, TransformerTask};
 use crate::config::{BlockConfig, EncoderConfig, Mlp, NormPlace, Positions};
 use crate::error::EncoderError;
-use crate::families::builder::Builder;
+use crate::families::bert::dense;
+use crate::families::builder::{Builder, LinearShape};
 use crate::families::fields::Fields;
 use crate::stages::HeadStage;
 use rankforge_kernels::ops::{Activation, Gate, Pooling};
@@ -14,13 +15,13 @@ use serde_json::Value;
 /// Warner et al. 2024, arXiv:2412.13663.
 pub(super) fn modernbert(
     fields: &Fields<'_>,
-    task: &Task,
+    task: &TransformerTask,
     mut builder: Builder,
 ) -> Result<Architecture, EncoderError> {
     let config = config(fields)?;
     let initializers = Initializers::read(fields, &config)?;
     backbone(&mut builder, &config, &initializers);
-    if let Task::SequenceClassification { num_labels } = *task {
+    if let TransformerTask::SequenceClassification { num_labels } = *task {
         head(fields, &config, &initializers, num_labels, &mut builder)?;
     }
     Ok(builder.finish(config))
@@ -64,7 +65,7 @@ fn config(fields: &Fields<'_>) -> Result<EncoderConfig, EncoderError> {
         attention_output_dropout: attention_dropout,
         mlp_dropout: fields.probability("mlp_dropout", 0.0)?,
         mlp_output_dropout: 0.0,
-        max_positions: fields.size("max_position_embeddings", 8192)?,
+        max_positions: fields.positions("max_position_embeddings", 8192)?,
     })
 }
 
@@ -73,7 +74,7 @@ fn config(fields: &Fields<'_>) -> Result<EncoderConfig, EncoderError> {
 /// Configs of transformers 5 have the fields `layer_types` and `rope_parameters`; older ones have
 /// `global_attn_every_n_layers`, `global_rope_theta` and `local_rope_theta`.
 fn blocks(fields: &Fields<'_>) -> Result<Vec<BlockConfig>, EncoderError> {
-    let count = fields.size("num_hidden_layers", 22)?;
+    let count = fields.blocks("num_hidden_layers", 22)?;
     // `local_attention` is the width of the whole window; transformers rounds its half down.
     let window = fields.index("local_attention", 128)? / 2;
     let global_theta = theta(fields, "full_attention", "global_rope_theta", 160_000.0)?;
@@ -143,6 +144,10 @@ fn theta(
     }
 }
 
+/// Smallest `initializer_cutoff_factor`. Samples beyond the cutoff are drawn again; with this one
+/// that takes 13 draws for each weight, and with a factor near 0 it would never end.
+const SMALLEST_CUTOFF: f32 = 0.1;
+
 /// Initial values of the weights: truncated normal distributions with different deviations.
 struct Initializers {
     /// Embeddings, and the linear layers that read the hidden states.
@@ -160,6 +165,10 @@ impl Initializers {
         // In transformers it is 2 when the field is absent and 3 when it is null.
         let default = if fields.is_null("initializer_cutoff_factor") { 3.0 } else { 2.0 };
         let cutoff = fields.positive("initializer_cutoff_factor", default)? as f32;
+        if cutoff < SMALLEST_CUTOFF {
+            let expected = format!("at least {SMALLEST_CUTOFF}");
+            return Err(fields.error("initializer_cutoff_factor", &expected));
+        }
         let normal =
             |deviation: f64| Initializer::TruncatedNormal { deviation: deviation as f32, cutoff };
         Ok(Initializers {
@@ -173,11 +182,13 @@ impl Initializers {
 /// Adds the parameters of the embeddings and blocks.
 fn backbone(builder: &mut Builder, config: &EncoderConfig, initializers: &Initializers) {
     let (h, f) = (config.hidden_size, config.intermediate_size);
-    let (attention_bias, mlp_bias, norm_bias) =
-        (config.attention_bias, config.mlp_bias, config.norm_bias);
+    let norm_bias = config.norm_bias;
+    let shape = |[outputs, inputs]: [usize; 2], bias| LinearShape { outputs, inputs, bias };
+    let attention = |widths| shape(widths, config.attention_bias);
+    let mlp = |widths| shape(widths, config.mlp_bias);
     let Initializers { input, output, .. } = *initializers;
     let table = "embeddings.tok_embeddings.weight";
-    builder.matrix("embeddings.word", table, config.vocab_size, h, input);
+    builder.matrix("embeddings.word", table, [config.vocab_size, h], input);
     builder.norm("embeddings.norm", "embeddings.norm", h, norm_bias);
     for (index, block) in config.blocks.iter().enumerate() {
         let name = |part: &str| format!("blocks.{index}.{part}");
@@ -185,12 +196,12 @@ fn backbone(builder: &mut Builder, config: &EncoderConfig, initializers: &Initia
         if block.attention_norm {
             builder.norm(&name("attention_norm"), &file("attn_norm"), h, norm_bias);
         }
-        builder.linear(&name("qkv"), &file("attn.Wqkv"), [3 * h, h], attention_bias, input);
+        builder.linear(&name("qkv"), &file("attn.Wqkv"), attention([3 * h, h]), input);
         let attention_output = name("attention_output");
-        builder.linear(&attention_output, &file("attn.Wo"), [h, h], attention_bias, output);
+        builder.linear(&attention_output, &file("attn.Wo"), attention([h, h]), output);
         builder.norm(&name("mlp_norm"), &file("mlp_norm"), h, norm_bias);
-        builder.linear(&name("mlp_input"), &file("mlp.Wi"), [2 * f, h], mlp_bias, input);
-        builder.linear(&name("mlp_output"), &file("mlp.Wo"), [h, f], mlp_bias, output);
+        builder.linear(&name("mlp_input"), &file("mlp.Wi"), mlp([2 * f, h]), input);
+        builder.linear(&name("mlp_output"), &file("mlp.Wo"), mlp([h, f]), output);
     }
     builder.norm("final_norm", "final_norm", h, norm_bias);
 }
@@ -211,19 +222,19 @@ fn head(
         _ => return Err(fields.error("classifier_pooling", "cls or mean")),
     };
     builder.bare_stage(HeadStage::Pool { modes: vec![pooling], skip_prompt: false });
-    let dense = HeadStage::Dense {
+    let hidden = HeadStage::Dense {
         inputs: h,
         outputs: h,
         bias: fields.flag("classifier_bias", false)?,
         activation: fields.activation("classifier_activation")?,
         residual: false,
     };
-    builder.stage(dense, "head.dense", initializers.output, Initializer::Zeros);
+    builder.stage(hidden, "head.dense", initializers.output, Initializer::Zeros);
     let norm =
         HeadStage::LayerNorm { width: h, epsilon: config.norm_epsilon, bias: config.norm_bias };
     builder.stage(norm, "head.norm", Initializer::Ones, Initializer::Zeros);
     builder.bare_stage(HeadStage::Dropout(fields.probability("classifier_dropout", 0.0)?));
-    let classifier = super::bert::dense(h, num_labels, Activation::Identity);
+    let classifier = dense(h, num_labels, Activation::Identity);
     builder.stage(classifier, "classifier", initializers.classifier, Initializer::Zeros);
     Ok(())
 }

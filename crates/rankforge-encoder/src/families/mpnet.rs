@@ -1,7 +1,7 @@
-use crate::architecture::{Architecture, Task};
+use crate::architecture::{Architecture, TransformerTask};
 use crate::config::Positions;
 use crate::error::EncoderError;
-use crate::families::bert::{bert_config, initializer_range, two_layer_head};
+use crate::families::bert::{TwoLayerHead, bert_config, initializer_range, two_layer_head};
 use crate::families::builder::{BlockNames, Builder};
 use crate::families::fields::Fields;
 use rankforge_kernels::ops::Activation;
@@ -33,7 +33,7 @@ const MAX_DISTANCE: usize = 128;
 /// Song et al. 2020, arXiv:2004.09297.
 pub(super) fn mpnet(
     fields: &Fields<'_>,
-    task: &Task,
+    task: &TransformerTask,
     mut builder: Builder,
 ) -> Result<Architecture, EncoderError> {
     fields.only("relative_attention_num_buckets", Value::from(BUCKETS))?;
@@ -48,9 +48,11 @@ pub(super) fn mpnet(
     };
     let deviation = initializer_range(fields)?;
     builder.bert_like(&config, &BLOCKS, deviation);
-    if let Task::SequenceClassification { num_labels } = *task {
+    if let TransformerTask::SequenceClassification { num_labels } = *task {
         let dropout = fields.probability("hidden_dropout_prob", 0.1)?;
-        two_layer_head(&mut builder, &config, Activation::Tanh, dropout, num_labels, deviation);
+        let activation = Activation::Tanh;
+        let head = TwoLayerHead { activation, dropout, num_labels, deviation };
+        two_layer_head(&mut builder, &config, head);
     }
     Ok(builder.finish(config))
 }

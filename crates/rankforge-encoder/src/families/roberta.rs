@@ -1,7 +1,7 @@
-use crate::architecture::{Architecture, Task};
+use crate::architecture::{Architecture, TransformerTask};
 use crate::error::EncoderError;
 use crate::families::bert::{
-    BERT_BLOCKS, bert_config, classifier_dropout, initializer_range, two_layer_head,
+    BERT_BLOCKS, TwoLayerHead, bert_config, classifier_dropout, initializer_range, two_layer_head,
 };
 use crate::families::builder::Builder;
 use crate::families::fields::Fields;
@@ -14,7 +14,7 @@ use rankforge_kernels::ops::Activation;
 /// Liu et al. 2019, arXiv:1907.11692.
 pub(super) fn roberta(
     fields: &Fields<'_>,
-    task: &Task,
+    task: &TransformerTask,
     builder: Builder,
 ) -> Result<Architecture, EncoderError> {
     read("roberta", fields, task, builder)
@@ -26,7 +26,7 @@ pub(super) fn roberta(
 /// Conneau et al. 2019, arXiv:1911.02116.
 pub(super) fn xlm_roberta(
     fields: &Fields<'_>,
-    task: &Task,
+    task: &TransformerTask,
     builder: Builder,
 ) -> Result<Architecture, EncoderError> {
     read("xlm-roberta", fields, task, builder)
@@ -35,7 +35,7 @@ pub(super) fn xlm_roberta(
 fn read(
     model_type: &str,
     fields: &Fields<'_>,
-    task: &Task,
+    task: &TransformerTask,
     mut builder: Builder,
 ) -> Result<Architecture, EncoderError> {
     let mut config = bert_config(fields, model_type, fields.index("pad_token_id", 1)? + 1)?;
@@ -44,9 +44,11 @@ fn read(
     }
     let deviation = initializer_range(fields)?;
     builder.bert_like(&config, &BERT_BLOCKS, deviation);
-    if let Task::SequenceClassification { num_labels } = *task {
+    if let TransformerTask::SequenceClassification { num_labels } = *task {
         let dropout = classifier_dropout(fields)?;
-        two_layer_head(&mut builder, &config, Activation::Tanh, dropout, num_labels, deviation);
+        let activation = Activation::Tanh;
+        let head = TwoLayerHead { activation, dropout, num_labels, deviation };
+        two_layer_head(&mut builder, &config, head);
     }
     Ok(builder.finish(config))
 }

@@ -1,10 +1,11 @@
 //! The table of the supported families.
 
-use crate::architecture::{Architecture, Task};
+use crate::architecture::{Architecture, TransformerTask};
 use crate::error::EncoderError;
 use crate::families::builder::Builder;
 use crate::families::fields::Fields;
 use crate::families::{bert, distilbert, modernbert, mpnet, roberta};
+use crate::json::{LARGEST_SIZE, SIZE};
 use serde_json::Value;
 use std::path::Path;
 
@@ -15,7 +16,7 @@ struct Family {
     /// What the names of the transformer's tensors begin with in a checkpoint that has a head.
     prefix: &'static str,
     /// Reads the config.
-    read: fn(&Fields<'_>, &Task, Builder) -> Result<Architecture, EncoderError>,
+    read: fn(&Fields<'_>, &TransformerTask, Builder) -> Result<Architecture, EncoderError>,
 }
 
 const FAMILIES: [Family; 7] = [
@@ -33,30 +34,33 @@ impl Architecture {
     ///
     /// # Errors
     /// A `model_type` that is missing or not supported (the message lists those that are), another
-    /// field that is missing, of the wrong type or not supported, or a `num_labels` of 0.
+    /// field that is missing, of the wrong type or not supported, or a `num_labels` of 0 or beyond
+    /// 2^24.
     pub fn from_config(
         config: &Value,
         path: &Path,
-        task: &Task,
+        task: &TransformerTask,
     ) -> Result<Architecture, EncoderError> {
         read(config, path, task)
     }
 }
 
 /// Reads a `config.json` by its `model_type`.
-fn read(config: &Value, path: &Path, task: &Task) -> Result<Architecture, EncoderError> {
+fn read(config: &Value, path: &Path, task: &TransformerTask) -> Result<Architecture, EncoderError> {
     let fields = Fields::new(config, path)?;
     let expected = format!("one of {}", FAMILIES.map(|family| family.model_type).join(", "));
     let model_type = fields.required_string("model_type", &expected)?;
     let Some(family) = FAMILIES.iter().find(|family| family.model_type == model_type) else {
         return Err(fields.error("model_type", &expected));
     };
-    if let Task::SequenceClassification { num_labels: 0 } = task {
-        return Err(EncoderError::argument("num_labels", "at least 1", 0));
+    if let TransformerTask::SequenceClassification { num_labels } = *task
+        && !(1..=LARGEST_SIZE).contains(&num_labels)
+    {
+        return Err(EncoderError::argument("num_labels", SIZE, num_labels));
     }
     let prefix = match task {
-        Task::FeatureExtraction => "",
-        Task::SequenceClassification { .. } => family.prefix,
+        TransformerTask::FeatureExtraction => "",
+        TransformerTask::SequenceClassification { .. } => family.prefix,
     };
     (family.read)(&fields, task, Builder::new(prefix))
 }

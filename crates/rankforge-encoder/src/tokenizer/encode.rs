@@ -7,7 +7,6 @@ use rankforge_base::write_atomically;
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
-use tokenizers::PostProcessor;
 use tokenizers::parallelism::{self, MaybeParallelSlice};
 
 /// A Hugging Face tokenizer that truncates to a maximum length, with the files it was read from.
@@ -17,9 +16,8 @@ pub struct Tokenizer {
     inner: Arc<tokenizers::Tokenizer>,
     /// Tokenises word by word, for tokenizers where that is equivalent.
     words: Option<Arc<WordEncoder>>,
-    /// The templates for a single text and for a pair; `None` for post-processors that are no
-    /// [`Template`].
-    templates: [Option<Template>; 2],
+    /// The templates for a single text and for a pair.
+    templates: [Template; 2],
     files: Arc<TokenizerFiles>,
     max_length: Option<usize>,
     /// Whether truncation removes tokens from the start of a text instead of its end.
@@ -83,6 +81,11 @@ impl Tokenizer {
         self.max_length
     }
 
+    /// The maximum length with the file that it was read from; `None` is no limit.
+    pub(crate) fn stored_max_length(&self) -> Option<(usize, &Path)> {
+        self.max_length.map(|length| (length, self.files.config_path()))
+    }
+
     /// Sets the maximum length of a sequence in tokens.
     pub fn set_max_length(&mut self, max_length: Option<usize>) {
         self.max_length = max_length;
@@ -134,27 +137,27 @@ impl Tokenizer {
 
     /// Number of special tokens that are added to a pair or to a single text.
     pub(crate) fn special_tokens(&self, pair: bool) -> usize {
-        match self.inner.get_post_processor() {
-            Some(processor) if self.special_tokens => processor.added_tokens(pair),
-            _ => 0,
-        }
+        self.templates[usize::from(pair)].special_tokens()
     }
 
     /// The largest segment id that [`Tokenizer::encode`] gives.
     pub(crate) fn largest_segment(&self) -> u32 {
-        let templates = self.templates.iter().flatten().filter(|_| self.files.has_segments());
+        let templates = self.templates.iter().filter(|_| self.files.has_segments());
         templates.map(Template::largest_segment).max().unwrap_or(0)
     }
 
     /// The tokenizer for a static embedding model: without special tokens, and with the truncation
     /// that is stored in `tokenizer.json`, if any.
-    pub(crate) fn into_static(mut self) -> Tokenizer {
+    ///
+    /// # Errors
+    /// A post-processor that is no template without special tokens.
+    pub(crate) fn into_static(mut self) -> Result<Tokenizer, EncoderError> {
         self.special_tokens = false;
-        self.templates = templates(&self.inner, false);
+        self.templates = templates(&self.inner, false).map_err(|text| self.files.invalid(text))?;
         let stored = self.files.stored_truncation();
         self.max_length = stored.map(|(length, _)| length);
         self.truncates_left = stored.is_some_and(|(_, left)| left);
-        self
+        Ok(self)
     }
 
     /// The tokenizer with a normalizer that converts texts to lower case (`do_lower_case` of
@@ -180,8 +183,8 @@ impl Tokenizer {
         }
         inner.with_padding(None);
         inner.with_truncation(None).expect("removing the truncation cannot fail");
-        let templates = templates(&inner, true);
-        let special = templates.iter().flatten().filter_map(Template::largest_id);
+        let templates = templates(&inner, true).map_err(|message| files.invalid(message))?;
+        let special = templates.iter().filter_map(Template::largest_id);
         let largest = inner.get_vocab(true).into_values().chain(special).max();
         let vocab_size = largest.map_or(0, |id| id as usize + 1);
         let max_length = files.max_length()?;
@@ -225,7 +228,8 @@ impl Tokenizer {
         let left = self.truncates_left;
         let first = truncated(&first, keep_first, left);
         let second = second.as_ref().map(|second| truncated(second, keep_second, left));
-        let (ids, mut type_ids) = self.fill_template(first, second)?;
+        let template = &self.templates[usize::from(second.is_some())];
+        let (ids, mut type_ids) = template.fill(first, second);
         if !self.files.has_segments() {
             type_ids.fill(0);
         }
@@ -242,24 +246,6 @@ impl Tokenizer {
         }
         Ok(self.inner.encode_fast(text, false)?.get_ids().to_vec())
     }
-
-    /// Ids and segment ids of a sequence, with its special tokens.
-    fn fill_template(
-        &self,
-        first: &[u32],
-        second: Option<&[u32]>,
-    ) -> Result<(Vec<u32>, Vec<u32>), EncoderError> {
-        if let Some(template) = &self.templates[usize::from(second.is_some())] {
-            return Ok(template.fill(first, second));
-        }
-        let first = template::encoding(first.to_vec(), 0);
-        let second = second.map(|second| template::encoding(second.to_vec(), 1));
-        let whole = self
-            .inner
-            .post_process(first, second, self.special_tokens)
-            .map_err(EncoderError::tokenizer)?;
-        Ok((whole.get_ids().to_vec(), whole.get_type_ids().to_vec()))
-    }
 }
 
 /// The text with its prompt prepended.
@@ -271,9 +257,15 @@ fn with_prompt<'a>(text: Text<'a>) -> Cow<'a, str> {
 }
 
 /// The templates for a single text and for a pair.
-fn templates(tokenizer: &tokenizers::Tokenizer, special_tokens: bool) -> [Option<Template>; 2] {
-    let processor = tokenizer.get_post_processor();
-    [false, true].map(|pair| Template::new(processor, special_tokens, pair))
+///
+/// # Errors
+/// See [`Template::new`].
+fn templates(
+    tokenizer: &tokenizers::Tokenizer,
+    special_tokens: bool,
+) -> Result<[Template; 2], String> {
+    let template = |pair| Template::new(tokenizer.get_post_processor(), special_tokens, pair);
+    Ok([template(false)?, template(true)?])
 }
 
 /// The number of tokens to keep of each text of a pair with `first` and `second` tokens, so that at

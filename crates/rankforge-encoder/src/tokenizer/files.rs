@@ -115,17 +115,22 @@ impl TokenizerFiles {
         &self.json
     }
 
+    /// Path of `tokenizer_config.json`, for error messages.
+    pub(super) fn config_path(&self) -> &Path {
+        &self.config_path
+    }
+
     /// Checks what the tokenizers crate takes for granted: it panics at a decoder that is not JSON.
     ///
     /// # Errors
     /// Malformed text, with line and column.
     pub(super) fn check_syntax(&self) -> Result<(), EncoderError> {
         #[derive(Deserialize)]
-        struct Parts {
+        struct DecoderField {
             #[serde(default, rename = "decoder")]
             _decoder: Value,
         }
-        let checked = serde_json::from_str::<Parts>(&self.json);
+        let checked = serde_json::from_str::<DecoderField>(&self.json);
         checked.map(drop).map_err(|error| self.invalid(error))
     }
 

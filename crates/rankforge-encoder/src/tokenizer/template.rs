@@ -49,24 +49,32 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// The template of a post-processor, with or without its special tokens. `None` when the
-    /// post-processor does not use each text exactly once and in order.
+    /// The template of a post-processor, with or without its special tokens.
     ///
     /// No post-processor of the tokenizers crate looks at the tokens of the texts. Processing texts
     /// of one placeholder token each therefore shows what it does to any texts.
+    ///
+    /// # Errors
+    /// A post-processor that does not use each text exactly once and in order. Lengths, ids and
+    /// segments are checked by the template, so nothing else can be allowed.
     pub(super) fn new(
         processor: Option<&PostProcessorWrapper>,
         special_tokens: bool,
         pair: bool,
-    ) -> Option<Template> {
+    ) -> Result<Template, String> {
         /// Ids that stand for the texts.
         const PLACEHOLDERS: [u32; 2] = [u32::MAX, u32::MAX - 1];
         let Some(processor) = processor else {
-            return Some(Template { special: Default::default(), segments: [0, 1] });
+            return Ok(Template { special: Default::default(), segments: [0, 1] });
+        };
+        let error = || {
+            let inputs = if pair { "a pair" } else { "a single text" };
+            format!("the post-processor for {inputs} must use each text once, and in order")
         };
         let second = pair.then(|| encoding(vec![PLACEHOLDERS[1]], 1));
         let first = encoding(vec![PLACEHOLDERS[0]], 0);
-        let whole = processor.process(first, second, special_tokens).ok()?;
+        let whole = processor.process(first, second, special_tokens);
+        let whole = whole.map_err(|error| error.to_string())?;
         let mut template = Template { special: Default::default(), segments: [0, 1] };
         let mut texts = 0;
         for (&id, &segment) in whole.get_ids().iter().zip(whole.get_type_ids()) {
@@ -75,11 +83,16 @@ impl Template {
                     template.segments[text] = segment;
                     texts += 1;
                 }
-                Some(_) => return None,
+                Some(_) => return Err(error()),
                 None => template.special[texts].push((id, segment)),
             }
         }
-        (texts == 1 + usize::from(pair)).then_some(template)
+        if texts == 1 + usize::from(pair) { Ok(template) } else { Err(error()) }
+    }
+
+    /// Number of special tokens.
+    pub(super) fn special_tokens(&self) -> usize {
+        self.special.iter().map(Vec::len).sum()
     }
 
     /// The largest id of a special token.
@@ -95,8 +108,7 @@ impl Template {
 
     /// Ids and segment ids of the sequence for these texts.
     pub(super) fn fill(&self, first: &[u32], second: Option<&[u32]>) -> (Vec<u32>, Vec<u32>) {
-        let special: usize = self.special.iter().map(Vec::len).sum();
-        let length = special + first.len() + second.map_or(0, <[u32]>::len);
+        let length = self.special_tokens() + first.len() + second.map_or(0, <[u32]>::len);
         let (mut ids, mut segments) = (Vec::with_capacity(length), Vec::with_capacity(length));
         let texts = [Some(first), second, None];
         for (index, (special, text)) in self.special.iter().zip(texts).enumerate() {
@@ -115,7 +127,7 @@ impl Template {
 
 /// An encoding of these ids, all of one segment. Its other fields have placeholder values, as they
 /// are never read.
-pub(super) fn encoding(ids: Vec<u32>, segment: u32) -> Encoding {
+fn encoding(ids: Vec<u32>, segment: u32) -> Encoding {
     let length = ids.len();
     Encoding::new(
         ids,

@@ -41,7 +41,7 @@ pub(super) fn attention(
         pass.dropout(config.attention_output_dropout, place(index, Site::AttentionOutput));
     let epilogue = Epilogue { dropout, residual: Some(residual), ..Epilogue::default() };
     let attended = saved.attended.reshape(residual.rows(), h).view_mut();
-    block.attention_output.forward(pass.arithmetic(), saved.context.view(), epilogue, attended);
+    block.attention_output.forward(pass.rounded(), saved.context.view(), epilogue, attended);
 }
 
 /// `context = attention(x)`, where `x` is the output of the layer norm before attention, or `input`
@@ -59,7 +59,7 @@ fn attend(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut BlockActiv
     let qkv = match attention.queries {
         None => {
             let qkv = qkv.reshape(tokens, 3 * h);
-            block.qkv.forward(pass.arithmetic(), x, Epilogue::default(), qkv.view_mut());
+            block.qkv.forward(pass.rounded(), x, Epilogue::default(), qkv.view_mut());
             if let Some(rotary) = &block.rotary {
                 ops::rotary(rotary, ragged, None, 2 * heads, qkv.view_mut());
             }
@@ -71,14 +71,9 @@ fn attend(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut BlockActiv
                 (queries_input.reshape(rows.len(), h), queries.reshape(rows.len(), h));
             ops::gather(x, rows, false, queries_input.view_mut());
             let epilogue = Epilogue::default();
-            for_queries.forward(
-                pass.arithmetic(),
-                queries_input.view(),
-                epilogue,
-                queries.view_mut(),
-            );
+            for_queries.forward(pass.rounded(), queries_input.view(), epilogue, queries.view_mut());
             let keys_values = qkv.reshape(tokens, 2 * h);
-            for_others.forward(pass.arithmetic(), x, Epilogue::default(), keys_values.view_mut());
+            for_others.forward(pass.rounded(), x, Epilogue::default(), keys_values.view_mut());
             if let Some(rotary) = &block.rotary {
                 ops::rotary(rotary, ragged, Some(rows), heads, queries.view_mut());
                 ops::rotary(rotary, ragged, None, heads, keys_values.view_mut());
@@ -92,16 +87,23 @@ fn attend(pass: &Pass<'_>, index: usize, input: View<'_>, saved: &mut BlockActiv
     ops::attention(&attention, qkv, context, log_sum_exp);
 }
 
+/// A block after its forward pass.
+#[derive(Clone, Copy)]
+pub(super) struct SavedBlock<'a> {
+    pub(super) index: usize,
+    pub(super) input: View<'a>,
+    pub(super) saved: &'a BlockActivations,
+}
+
 /// Backward of [`attention`]: replaces the gradient of `attended` in `d.hidden` by that of `input`,
 /// and adds the gradients of the parameters to `gradients`.
 pub(super) fn attention_backward(
     pass: &Pass<'_>,
-    index: usize,
-    input: View<'_>,
-    saved: &BlockActivations,
+    saved_block: SavedBlock<'_>,
     d: &mut EncoderGradients,
     gradients: &mut Arena,
 ) {
+    let SavedBlock { index, input, saved } = saved_block;
     let Pass { config, transformer, parameters, batch, .. } = *pass;
     let (block, tokens, h) =
         (&transformer.blocks[index], batch.ragged.tokens(), config.hidden_size);
@@ -114,7 +116,7 @@ pub(super) fn attention_backward(
         store: Store::Write,
         d_x: d.context.reshape(d_output.rows(), h).view_mut(),
     };
-    block.attention_output.backward(pass.arithmetic(), gradients, backward);
+    block.attention_output.backward(pass.rounded(), gradients, backward);
 
     if let Some(Readout { rows, .. }) = pass.readout_at(index) {
         let all = d.other.reshape(tokens, h);
@@ -122,7 +124,7 @@ pub(super) fn attention_backward(
         ops::gather_backward(d.hidden.view(), rows, all.view_mut());
         d.swap();
     }
-    attend_backward(pass, index, input, saved, d, gradients);
+    attend_backward(pass, saved_block, d, gradients);
     if let Some(norm) = block.first_norm {
         let backward = NormBackward {
             d_out: d.other.view(),
@@ -140,12 +142,11 @@ pub(super) fn attention_backward(
 /// block's own input, added to `d.hidden`.
 fn attend_backward(
     pass: &Pass<'_>,
-    index: usize,
-    input: View<'_>,
-    saved: &BlockActivations,
+    saved_block: SavedBlock<'_>,
     d: &mut EncoderGradients,
     gradients: &mut Arena,
 ) {
+    let SavedBlock { index, input, saved } = saved_block;
     let (config, ragged, block) =
         (pass.config, &pass.batch.ragged, &pass.transformer.blocks[index]);
     let (tokens, heads, h) = (ragged.tokens(), config.heads, config.hidden_size);
@@ -182,7 +183,7 @@ fn attend_backward(
             ops::rotary_backward(rotary, ragged, None, 2 * heads, d_qkv.view_mut());
         }
         let backward = LinearBackward { d_out: d_qkv.view(), x, store, d_x: d_x.view_mut() };
-        return block.qkv.backward(pass.arithmetic(), gradients, backward);
+        return block.qkv.backward(pass.rounded(), gradients, backward);
     };
     if let Some(rotary) = &block.rotary {
         ops::rotary_backward(rotary, ragged, Some(rows), heads, queries.view_mut());
@@ -190,7 +191,7 @@ fn attend_backward(
     }
     let [for_queries, for_others] = [block.qkv.part(0..h), block.qkv.part(h..3 * h)];
     let backward = LinearBackward { d_out: d_qkv.view(), x, store, d_x: d_x.view_mut() };
-    for_others.backward(pass.arithmetic(), gradients, backward);
+    for_others.backward(pass.rounded(), gradients, backward);
     let d_rows = d_context.reshape(rows.len(), h);
     let backward = LinearBackward {
         d_out: queries.view(),
@@ -198,7 +199,7 @@ fn attend_backward(
         store: Store::Write,
         d_x: d_rows.view_mut(),
     };
-    for_queries.backward(pass.arithmetic(), gradients, backward);
+    for_queries.backward(pass.rounded(), gradients, backward);
     ops::gather_backward(d_rows.view(), rows, d_x.view_mut());
 }
 

@@ -10,7 +10,7 @@ use rankforge_encoder::{
 };
 use serde_json::json;
 
-fn options() -> AdapterOptions {
+pub(crate) fn options() -> AdapterOptions {
     let targets = vec![
         AdapterTarget::QueryKeyValue,
         AdapterTarget::AttentionOutput,
@@ -25,7 +25,7 @@ fn forward(model: &Model, batch: &Batch) -> Outputs {
 }
 
 /// Gives every `up`, which starts at zero, other values.
-fn disturb(model: &mut Model) {
+pub(crate) fn disturb(model: &mut Model) {
     let specs = model.architecture().parameters.clone();
     for (id, spec) in specs.iter().enumerate() {
         if spec.name.ends_with("adapter.up") {
@@ -66,7 +66,7 @@ fn adapters_of_every_family_agree_with_finite_differences_under_dropout() {
 }
 
 #[test]
-fn thawed_weights_beside_adapters_agree_with_finite_differences() {
+fn trained_weights_beside_adapters_agree_with_finite_differences() {
     let (mut model, goldens) = (classifier(&device(2), "bert", &dropout()), Goldens::open("bert"));
     model.add_adapters(&options()).expect("a transformer");
     disturb(&mut model);
@@ -133,6 +133,13 @@ fn adapters_that_cannot_be_are_refused() {
     assert!(message.contains("rank: expected at least 1, got 0"), "{message}");
     let message = refused(&mut model, |options| options.alpha = f32::NAN);
     assert!(message.contains("alpha"), "{message}");
+    let message = refused(&mut model, |options| options.rank = 25);
+    let expected = "rank: expected at most 24, the smaller width of the layer blocks.0.qkv, got 25";
+    assert!(message.contains(expected), "{message}");
+    let message = refused(&mut model, |options| options.rank = usize::MAX);
+    assert!(message.contains("rank: expected at most 24"), "{message}");
+    let message = refused(&mut model, |options| options.targets.push(AdapterTarget::MlpInput));
+    assert!(message.contains("targets: expected each layer at most once"), "{message}");
     let message = refused(&mut model, |options| options.targets.clear());
     assert!(message.contains("at least one layer"), "{message}");
     assert!(!model.has_adapters());

@@ -8,8 +8,8 @@ use crate::fixture::{
 use rankforge_encoder::kernels::ops::{self, Activation, AdamW, Pooling};
 use rankforge_encoder::kernels::{Arena, ParameterId};
 use rankforge_encoder::{
-    Architecture, EncoderError, HeadStage, Mlp, Mode, Model, Outputs, Positions, Task, Weights,
-    Workspace,
+    Architecture, EncoderError, HeadStage, Mlp, Mode, Model, Outputs, Positions, TransformerTask,
+    Weights, Workspace,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -131,7 +131,7 @@ fn adamw_step(
 
 #[test]
 fn a_bert_checkpoint_without_head_gives_the_same_hidden_states() {
-    let task = Task::FeatureExtraction;
+    let task = TransformerTask::FeatureExtraction;
     let path = Path::new("config.json");
     let architecture = Architecture::from_config(&config("bert-base"), path, &task).expect("valid");
     let weights = Weights::open(&folder("bert-base")).expect("fixture");
@@ -151,7 +151,7 @@ fn a_bert_checkpoint_without_head_gives_the_same_hidden_states() {
 fn both_generations_of_modernbert_configs_give_the_same_architecture() {
     let text = std::fs::read(folder("modernbert").join("config_v4.json")).expect("fixture");
     let old: Value = serde_json::from_slice(&text).expect("fixture");
-    let task = Task::SequenceClassification { num_labels: 1 };
+    let task = TransformerTask::SequenceClassification { num_labels: 1 };
     let old = Architecture::from_config(&old, Path::new("config.json"), &task).expect("valid");
     assert_eq!(old, architecture("modernbert", 1, &json!({})));
     let windows: Vec<_> = old.encoder.blocks.iter().map(|block| block.window).collect();
@@ -160,13 +160,13 @@ fn both_generations_of_modernbert_configs_give_the_same_architecture() {
     assert_eq!(norms, [false, true, true]);
 }
 
-fn read(config: &Value, task: &Task) -> Result<Architecture, EncoderError> {
+fn read(config: &Value, task: &TransformerTask) -> Result<Architecture, EncoderError> {
     Architecture::from_config(config, Path::new("some/config.json"), task)
 }
 
 #[test]
 fn absent_fields_have_the_defaults_of_transformers() {
-    let task = Task::SequenceClassification { num_labels: 2 };
+    let task = TransformerTask::SequenceClassification { num_labels: 2 };
     let default =
         |model_type: &str| read(&json!({ "model_type": model_type }), &task).expect("defaults");
     let parameters = |architecture: &Architecture| -> usize {
@@ -199,7 +199,7 @@ fn absent_fields_have_the_defaults_of_transformers() {
 #[test]
 fn dropout_of_the_classification_head_follows_the_family() {
     let dropouts = |fields: Value| -> Vec<f32> {
-        let task = Task::SequenceClassification { num_labels: 1 };
+        let task = TransformerTask::SequenceClassification { num_labels: 1 };
         let stages = read(&fields, &task).expect("valid").head;
         let probability = |stage: &HeadStage| match stage {
             HeadStage::Dropout(probability) => Some(*probability),
@@ -229,8 +229,11 @@ fn dropout_of_the_classification_head_follows_the_family() {
 #[test]
 fn activations_and_pooling_modes_have_the_names_of_transformers() {
     let activation = |name: &str| {
-        read(&json!({ "model_type": "bert", "hidden_act": name }), &Task::FeatureExtraction)
-            .map(|architecture| architecture.encoder.mlp)
+        read(
+            &json!({ "model_type": "bert", "hidden_act": name }),
+            &TransformerTask::FeatureExtraction,
+        )
+        .map(|architecture| architecture.encoder.mlp)
     };
     for (name, expected) in [
         ("gelu", Activation::Gelu),
@@ -242,7 +245,7 @@ fn activations_and_pooling_modes_have_the_names_of_transformers() {
     ] {
         assert_eq!(activation(name).expect("known"), Mlp::Plain(expected), "{name}");
     }
-    let task = Task::SequenceClassification { num_labels: 1 };
+    let task = TransformerTask::SequenceClassification { num_labels: 1 };
     for (name, expected) in [("cls", Pooling::Cls), ("mean", Pooling::Mean)] {
         let config = json!({ "model_type": "modernbert", "classifier_pooling": name });
         let head = read(&config, &task).expect("known").head;
@@ -257,6 +260,23 @@ fn errors_about_a_config_name_file_and_field() {
         (json!({ "model_type": "gpt2" }), "model_type", "modernbert"),
         (json!({ "model_type": "bert", "hidden_size": "big" }), "hidden_size", "\"big\""),
         (json!({ "model_type": "bert", "hidden_size": 0 }), "hidden_size", "got 0"),
+        (json!({ "model_type": "bert", "hidden_size": 1_u64 << 31 }), "hidden_size", "2^24"),
+        (
+            json!({ "model_type": "bert", "num_hidden_layers": 1_u64 << 31 }),
+            "num_hidden_layers",
+            "1024",
+        ),
+        (json!({ "model_type": "distilbert", "n_layers": 1_u64 << 31 }), "n_layers", "1024"),
+        (
+            json!({ "model_type": "modernbert", "num_hidden_layers": 1_u64 << 31 }),
+            "num_hidden_layers",
+            "1024",
+        ),
+        (
+            json!({ "model_type": "modernbert", "max_position_embeddings": 1_u64 << 31 }),
+            "max_position_embeddings",
+            "2^20",
+        ),
         (json!({ "model_type": "bert", "vocab_size": -1 }), "vocab_size", "got -1"),
         (json!({ "model_type": "bert", "num_hidden_layers": 1.5 }), "num_hidden_layers", "got 1.5"),
         (json!({ "model_type": "bert", "num_attention_heads": 7 }), "num_attention_heads", "768"),
@@ -306,6 +326,11 @@ fn errors_about_a_config_name_file_and_field() {
             "null",
         ),
         (
+            json!({ "model_type": "modernbert", "initializer_cutoff_factor": 1e-50 }),
+            "initializer_cutoff_factor",
+            "at least 0.1",
+        ),
+        (
             json!({ "model_type": "modernbert", "hidden_activation": "relu" }),
             "hidden_activation",
             "relu",
@@ -317,7 +342,7 @@ fn errors_about_a_config_name_file_and_field() {
         ),
     ];
     for (config, field, fragment) in cases {
-        let message = match read(&config, &Task::FeatureExtraction) {
+        let message = match read(&config, &TransformerTask::FeatureExtraction) {
             Ok(_) => panic!("expected an error for {config}, got Ok"),
             Err(error) => error.to_string(),
         };
@@ -325,7 +350,9 @@ fn errors_about_a_config_name_file_and_field() {
             assert!(message.contains(part), "expected {part:?} in: {message}");
         }
     }
-    let no_labels = Task::SequenceClassification { num_labels: 0 };
-    assert!(read(&json!({ "model_type": "bert" }), &no_labels).is_err());
-    assert!(read(&json!([1]), &Task::FeatureExtraction).is_err());
+    for num_labels in [0, 1 << 40, usize::MAX] {
+        let labels = TransformerTask::SequenceClassification { num_labels };
+        assert!(read(&json!({ "model_type": "bert" }), &labels).is_err(), "{num_labels}");
+    }
+    assert!(read(&json!([1]), &TransformerTask::FeatureExtraction).is_err());
 }

@@ -1,7 +1,7 @@
 //! The tiny models and golden values in `fixtures/families`.
 
 use rankforge_encoder::kernels::{Arena, Device, Indices, Ragged};
-use rankforge_encoder::{Architecture, Batch, Model, Outputs, Task, Weights};
+use rankforge_encoder::{Architecture, Batch, Model, Outputs, TransformerTask, Weights};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -35,7 +35,7 @@ pub(crate) fn architecture(family: &str, num_labels: usize, fields: &Value) -> A
     for (name, value) in fields.as_object().expect("fields are an object") {
         config[name] = value.clone();
     }
-    let task = Task::SequenceClassification { num_labels };
+    let task = TransformerTask::SequenceClassification { num_labels };
     Architecture::from_config(&config, Path::new("config.json"), &task).expect("fixture")
 }
 

@@ -4,7 +4,9 @@
 use crate::fixture::{FAMILIES, Goldens, batch, classifier, device, largest, outputs, zeros_like};
 use rankforge_encoder::kernels::ops::{Activation, Pooling};
 use rankforge_encoder::kernels::{Arena, Indices, ParameterId};
-use rankforge_encoder::{Architecture, Batch, HeadStage, Mode, Model, Outputs, Task, Workspace};
+use rankforge_encoder::{
+    Architecture, Batch, HeadStage, Mode, Model, Outputs, TransformerTask, Workspace,
+};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -92,10 +94,10 @@ fn gradients_of_every_family_agree_with_finite_differences_under_dropout() {
     }
 }
 
-#[test]
-fn gradients_of_every_head_stage_agree_with_finite_differences() {
+/// BERT with a head of every stage, and of every mode of pooling.
+pub(crate) fn every_head_stage() -> Architecture {
     let fields = crate::fixture::config("bert-base");
-    let task = Task::FeatureExtraction;
+    let task = TransformerTask::FeatureExtraction;
     let mut architecture =
         Architecture::from_config(&fields, Path::new("config.json"), &task).expect("valid");
     let modes = vec![
@@ -120,11 +122,21 @@ fn gradients_of_every_head_stage_agree_with_finite_differences() {
     architecture.push_stage(HeadStage::LayerNorm { width: 10, epsilon: 1e-5, bias: true }, "c");
     architecture.push_stage(dense(10, 4, Activation::Identity, false), "d");
     architecture.push_stage(HeadStage::Normalize, "");
-    let model = Model::new(&device(2), architecture, 9);
-    let goldens = Goldens::open("bert");
-    let mut batch = batch(&goldens.sequences, &model);
+    architecture
+}
+
+/// Golden sequences for [`every_head_stage`], some of which begin with a prompt, and a gradient of
+/// the outputs.
+pub(crate) fn prompted(model: &Model) -> (Batch, Outputs) {
+    let mut batch = batch(&Goldens::open("bert").sequences, model);
     batch.prompt_tokens = Some(Indices::new(model.device(), &[2, 0, 1]));
-    let d_outputs = outputs(3, (0..12).map(|index| (index as f32).sin()).collect());
+    (batch, outputs(3, (0..12).map(|index| (index as f32).sin()).collect()))
+}
+
+#[test]
+fn gradients_of_every_head_stage_agree_with_finite_differences() {
+    let model = Model::new(&device(2), every_head_stage(), 9);
+    let (batch, d_outputs) = prompted(&model);
     check_directions("head", model, &batch, TRAINING, &d_outputs);
 }
 
@@ -134,7 +146,8 @@ fn computing_only_the_query_tokens_that_the_head_reads_changes_nothing() {
         let goldens = Goldens::open(family);
         for pooling in [Pooling::Cls, Pooling::LastToken] {
             let run = |modes: Vec<Pooling>| {
-                let (config, task) = (crate::fixture::config(family), Task::FeatureExtraction);
+                let (config, task) =
+                    (crate::fixture::config(family), TransformerTask::FeatureExtraction);
                 let mut architecture =
                     Architecture::from_config(&config, Path::new("config.json"), &task)
                         .expect("fixture");

@@ -184,6 +184,34 @@ fn a_template_that_names_what_is_not_there_is_refused() {
 }
 
 #[test]
+fn a_template_that_repeats_omits_or_swaps_texts_is_refused() {
+    let copy = Copy::of("ce_plain");
+    let text = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
+    let special = || json!({"SpecialToken": {"id": "[X]", "type_id": 7}});
+    let (a, b) = (text("A"), text("B"));
+    let pair = || json!([a.clone(), b.clone()]);
+    for (single, pair, part) in [
+        (json!([a.clone(), a.clone(), special()]), pair(), "a single text"),
+        (json!([special()]), pair(), "a single text"),
+        (json!([a.clone()]), json!([b.clone(), a.clone()]), "a pair"),
+        (json!([a.clone()]), json!([a.clone(), b.clone(), a.clone()]), "a pair"),
+        (json!([a.clone()]), json!([a.clone(), special()]), "a pair"),
+    ] {
+        let processor = json!({
+            "type": "TemplateProcessing", "single": single, "pair": pair,
+            "special_tokens": {"[X]": {"id": "[X]", "ids": [9999], "tokens": ["[X]"]}},
+        });
+        let inside = json!({"type": "Sequence", "processors": [processor.clone()]});
+        for processor in [processor, inside] {
+            copy.set("tokenizer.json", "post_processor", processor);
+            let error = Tokenizer::load(copy.path()).err().expect("an error").to_string();
+            assert!(error.contains("tokenizer.json") && error.contains(part), "{error}");
+            assert!(error.contains("each text once, and in order"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_tokenizer_without_config_is_saved_with_a_config_that_transformers_can_open() {
     let json = std::fs::read_to_string(fixture("ce_plain/tokenizer.json")).expect("file");
     let mut tokenizer = Tokenizer::from_json(&json).expect("tokenizer");

@@ -3,7 +3,7 @@
 
 use crate::fixture::{FAMILIES, architecture, config, device, folder};
 use rankforge_encoder::kernels::ParameterId;
-use rankforge_encoder::{Architecture, HeadStage, Initializer, Model, Task, Weights};
+use rankforge_encoder::{Architecture, HeadStage, Initializer, Model, TransformerTask, Weights};
 use safetensors::Dtype;
 use safetensors::tensor::{SafeTensors, TensorView};
 use serde_json::json;
@@ -212,7 +212,7 @@ fn a_base_checkpoint_without_prefix_gets_a_newly_initialised_classifier() {
 #[test]
 fn the_transformer_of_a_classifier_checkpoint_is_read_without_its_head() {
     let weights = Weights::open(&folder("bert")).expect("fixture");
-    let task = Task::FeatureExtraction;
+    let task = TransformerTask::FeatureExtraction;
     let architecture =
         Architecture::from_config(&config("bert"), Path::new("config.json"), &task).expect("valid");
     let mut model = Model::new(&device(1), architecture, 0);

@@ -41,7 +41,7 @@ mod top_k;
 pub use crate::settings::activation::{Activation, Gate};
 pub use crate::settings::attention::{AttentionBackward, Qkv, relative_bucket};
 pub use crate::settings::dropout::Dropout;
-pub use crate::settings::norm::LayerNormBackward;
+pub use crate::settings::norm::{LayerNormBackward, SMALLEST_NORM};
 pub use crate::settings::optimizer::AdamW;
 pub use crate::settings::pooling::Pooling;
 pub use crate::settings::similarity::{Neighbour, Similarity};

@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::mining::log::Log;
-use rankforge_base::{AtomicFile, FileError};
+use rankforge_base::{AtomicFile, FileError, hexadecimal};
 use rankforge_encoder::Outputs;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -73,11 +73,6 @@ impl Entry {
         log.say(format!("[Cache] Saved {} embeddings to {}", self.what, self.path.display()));
         Ok(())
     }
-}
-
-/// Bytes as hexadecimal digits.
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 const MAGIC: &[u8; 8] = b"\x93NUMPY\x01\x00";

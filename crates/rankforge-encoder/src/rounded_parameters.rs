@@ -2,7 +2,7 @@ use rankforge_kernels::{Arena, Precision};
 
 /// The parameters of a model, and how the operands of its products are rounded.
 #[derive(Clone, Copy)]
-pub(crate) struct Arithmetic<'a> {
+pub(crate) struct RoundedParameters<'a> {
     pub(crate) parameters: &'a Arena,
     pub(crate) precision: Precision,
 }

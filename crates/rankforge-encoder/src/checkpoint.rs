@@ -1,0 +1,98 @@
+//! Which tensors of a checkpoint belong to which rows of the parameters.
+
+use crate::architecture::{Architecture, TensorPart};
+use crate::error::EncoderError;
+use crate::families;
+use crate::weights::Weights;
+use rankforge_base::FileError;
+use rankforge_kernels::{Arena, ParameterId};
+use std::collections::HashSet;
+use std::ops::Range;
+
+/// What loading a checkpoint found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Tensors that the checkpoint lacks; they are newly initialised.
+    pub missing: Vec<String>,
+    /// Tensors of the checkpoint that the model does not use.
+    pub unused: Vec<String>,
+}
+
+/// The tensors of a checkpoint that are parameters of one module. Their types and shapes are
+/// checked, so that reading them fails only when the file cannot be read.
+pub(crate) struct ModuleTensors<'a> {
+    weights: &'a Weights,
+    found: Vec<FoundTensor>,
+    pub(crate) report: LoadReport,
+}
+
+/// A tensor of a checkpoint, and where its elements go.
+struct FoundTensor {
+    /// Its name in the checkpoint.
+    name: String,
+    id: ParameterId,
+    /// Rows and number of columns of the matrix `id`.
+    rows: Range<usize>,
+    columns: usize,
+}
+
+impl<'a> ModuleTensors<'a> {
+    /// Finds the tensors of `module` in `weights`, with or without the family's prefix in their
+    /// names. Nothing is allocated for them, so that a checkpoint can be compared with the sizes of
+    /// a config before memory is taken for these.
+    ///
+    /// # Errors
+    /// A tensor of another type than f32, f16 and bf16, or whose shape is not that of the
+    /// architecture; the error names both shapes.
+    pub(crate) fn find(
+        architecture: &Architecture,
+        module: &str,
+        weights: &'a Weights,
+    ) -> Result<ModuleTensors<'a>, EncoderError> {
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for (id, spec) in architecture.parameters.iter().enumerate() {
+            for part in spec.parts.iter().filter(|part| part.module == module) {
+                let model_type = &architecture.encoder.model_type;
+                let mut names = families::aliases(model_type, &part.name).into_iter();
+                let Some(name) = names.find(|name| weights.shape(name).is_some()) else {
+                    missing.push(part.name.clone());
+                    continue;
+                };
+                check_shape(part, &name, weights)?;
+                weights.check_type(&name)?;
+                let (id, rows) = (ParameterId(id), part.rows.clone());
+                found.push(FoundTensor { name, id, rows, columns: spec.columns });
+            }
+        }
+        let used: HashSet<&str> = found.iter().map(|tensor| tensor.name.as_str()).collect();
+        let unused = |name: &&str| !used.contains(name) && !families::is_constant(name);
+        let unused = weights.names().into_iter().filter(unused).map(str::to_owned).collect();
+        Ok(ModuleTensors { weights, found, report: LoadReport { missing, unused } })
+    }
+
+    /// Reads the tensors into `parameters`, which are those of the architecture.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn read(&self, parameters: &mut Arena) -> Result<(), EncoderError> {
+        for tensor in &self.found {
+            self.weights.read_blocks(&tensor.name, tensor.columns, |first, values| {
+                let first = tensor.rows.start + first;
+                let rows = first..first + values.len() / tensor.columns;
+                parameters.view_mut(tensor.id).slice_rows(rows).write(values);
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn check_shape(part: &TensorPart, name: &str, weights: &Weights) -> Result<(), EncoderError> {
+    match weights.shape(name) {
+        Some(shape) if shape == part.shape => Ok(()),
+        shape => {
+            let got = shape.unwrap_or_default();
+            let message = format!("tensor {name}: expected shape {:?}, got {got:?}", part.shape);
+            Err(FileError::content(weights.path(name), message).into())
+        }
+    }
+}

@@ -22,7 +22,7 @@ pub(crate) fn install() -> anyhow::Result<()> {
         if !stop.is_guarded() || stop.request() {
             exit_immediately();
         }
-        // Fails if the terminal has been closed; the request stands all the same.
+        // Fails if the terminal has been closed; the request remains.
         let _ = writeln!(std::io::stderr(), "\nstopping; press Ctrl-C again to exit immediately");
         if let Some(action) = ON_STOP.lock().unwrap_or_else(PoisonError::into_inner).take() {
             action();

@@ -102,7 +102,7 @@ impl Linear {
     /// Adds the gradients of the parameters that are trained, and stores that of the input.
     ///
     /// # Panics
-    /// When the slopes of an activation are asked for and there is an adapter: they belong to the
+    /// When the slopes of an activation are requested and there is an adapter: they belong to the
     /// whole gradient of the input.
     pub(crate) fn backward(
         &self,

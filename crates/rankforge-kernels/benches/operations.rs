@@ -1,8 +1,8 @@
-//! Rates of single operations, absolute and in percent of a roof.
+//! Rates of single operations, absolute and in percent of what the machine can reach.
 //!
 //!     cargo bench -p rankforge-kernels --bench operations -- [THREADS] [ISA] [FILTER]
 //!
-//! The roof of matrix products is the peak arithmetic, measured first; that of everything else is
+//! The limit of matrix products is the peak arithmetic, measured first; that of everything else is
 //! the rate at which memory is read and written. The bench `attention` measures attention. Each
 //! figure is the best of half a second of calls.
 #![expect(clippy::disallowed_methods, reason = "a program that measures time and prints")]
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let device = Device::cpu_on(isa.unwrap_or(Isa::best()), &Workers::new(threads)?)?;
     let suite = Suite { device, filter: filter.cloned() };
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{:?}; every figure: G/s, and percent of the roof", suite.device)?;
+    writeln!(out, "{:?}; every figure: G/s, and percent of the limit", suite.device)?;
     suite.products(&mut out)?;
     suite.memory(&mut out)?;
     Ok(())
@@ -90,7 +90,7 @@ impl Suite {
             }
             writeln!(out, "{name} ({tokens} x {inputs} x {outputs})")?;
             for precision in Precision::ALL {
-                let roof = match precision {
+                let limit = match precision {
                     Precision::BFloat16 => bfloat16.unwrap_or(float32),
                     _ => float32,
                 };
@@ -100,7 +100,7 @@ impl Suite {
                 rates[3] *= 2.0;
                 write!(out, "    {precision}")?;
                 for rate in rates {
-                    write!(out, "  {:6.1} {:3.0} %", rate / 1e9, 100.0 * rate / roof)?;
+                    write!(out, "  {:6.1} {:3.0} %", rate / 1e9, 100.0 * rate / limit)?;
                 }
                 writeln!(out)?;
             }
@@ -141,11 +141,11 @@ impl Suite {
     fn memory(&self, out: &mut impl Write) -> Written {
         let (large, mut sum) = (self.buffer(1 << 14, 1 << 11), self.buffer(1 << 14, 1 << 11));
         let numbers = (3 * large.rows() * large.columns()) as f64;
-        let roof = numbers / seconds(|| add(large.view(), sum.view_mut()));
+        let limit = numbers / seconds(|| add(large.view(), sum.view_mut()));
         writeln!(
             out,
-            "\nelements read and written; roof (33 million elements added to as many): {:.2}",
-            roof / 1e9
+            "\nelements read and written; limit (33 million elements added to as many): {:.2}",
+            limit / 1e9
         )?;
         let (tokens, hidden, width) = (2880, 384, 1536);
         let (x, d_out) = (self.buffer(tokens, hidden), self.buffer(tokens, hidden));
@@ -160,7 +160,7 @@ impl Suite {
         let mut line = |name: &str, numbers: usize, work: &mut dyn FnMut()| -> Written {
             if self.wanted(name) {
                 let rate = numbers as f64 / seconds(work);
-                writeln!(out, "{name:28}  {:6.2} {:3.0} %", rate / 1e9, 100.0 * rate / roof)?;
+                writeln!(out, "{name:28}  {:6.2} {:3.0} %", rate / 1e9, 100.0 * rate / limit)?;
             }
             Ok(())
         };

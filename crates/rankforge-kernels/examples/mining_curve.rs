@@ -19,7 +19,7 @@ const QUERIES: usize = 16_384;
 
 const DIMENSION: usize = 256;
 
-/// Neighbours that mining asks for: 20 candidates and the positive.
+/// Neighbours that mining searches for: 20 candidates and the positive.
 const NEIGHBOURS: usize = 21;
 
 /// Searches of each size; the quickest, the median and the slowest are printed.

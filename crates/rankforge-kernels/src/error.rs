@@ -8,13 +8,13 @@ pub enum DeviceError {
     /// The name is none of the known instruction sets.
     #[error("unknown instruction set {got:?}: expected scalar, avx2, avx512 or avx512bf16")]
     UnknownIsa {
-        /// What was asked for.
+        /// The requested name.
         got: String,
     },
     /// The machine lacks the instruction set.
     #[error("this machine lacks {isa}; it has {}", available.join(", "))]
     UnsupportedIsa {
-        /// What was asked for.
+        /// The requested instruction set.
         isa: Isa,
         /// What the machine has.
         available: Vec<String>,
@@ -22,7 +22,7 @@ pub enum DeviceError {
     /// The worker threads could not be started.
     #[error("cannot start {threads} worker threads: {message}")]
     Threads {
-        /// How many were asked for.
+        /// The requested number.
         threads: usize,
         /// What the operating system said.
         message: String,

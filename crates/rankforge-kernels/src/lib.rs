@@ -17,7 +17,7 @@
 //! | `view`, `storage` | handles on matrices, and whose memory the elements are in |
 //! | `device` | which device a handle is on |
 //! | `cpu`, `reference` | the bodies of all operations, once for each kind of device |
-//! | `settings` | what an operation is asked to do: activations, dropout, similarities |
+//! | `settings` | settings of the operations: activations, dropout, similarities |
 //! | `workers`, `precision`, `isa` | host threads, rounding, instruction sets |
 //! | `shape`, `error` | checked numbers of elements, why a device could not be opened |
 //!

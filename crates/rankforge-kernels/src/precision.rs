@@ -42,7 +42,7 @@ impl fmt::Display for Precision {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown precision {got:?}: expected fp32, bf16 or fp16")]
 pub struct UnknownPrecision {
-    /// What was asked for.
+    /// The requested name.
     pub got: String,
 }
 

@@ -41,7 +41,7 @@ impl Loss for FocalLoss {
         if self.gamma >= 0.0 && self.gamma.is_finite() {
             return Ok(());
         }
-        Err(Error::argument(format!("{NAME}.gamma"), "a number from 0", self.gamma))
+        Err(Error::argument(format!("{NAME}.gamma"), "a number of at least 0", self.gamma))
     }
 
     fn check_model(&self, kind: ModelKind, output_columns: usize) -> Result<(), Error> {

@@ -103,8 +103,8 @@ impl Update<'_> {
     #[inline(always)]
     fn steps<S: Simd, const FIRST: bool>(self) {
         let f = self.factors;
-        // Where gradients and moments are zero, as of embeddings not met yet, a step changes
-        // nothing: 0 is added to 0, and 0 / (0 + ε) subtracted.
+        // Where gradients and moments are zero, as of embeddings that no text has had, a step
+        // changes nothing: 0 is added to 0, and 0 / (0 + ε) subtracted.
         let skips = f.keep == 1.0 && f.epsilon > 0.0;
         let state =
             self.first_moment.chunks_mut(STRETCH).zip(self.second_moment.chunks_mut(STRETCH));

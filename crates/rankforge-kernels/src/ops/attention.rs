@@ -80,7 +80,7 @@ pub fn attention(
 /// `inputs` as [`AttentionBackward`] says; `d_qkv` like `qkv`; `d_bias`: `buckets x A`.
 ///
 /// # Panics
-/// As [`attention`], and when `d_bias` is asked for without a bias.
+/// As [`attention`], and when `d_bias` is given without a bias.
 pub fn attention_backward(
     config: &Attention<'_>,
     inputs: AttentionBackward<View<'_>>,

@@ -6,8 +6,8 @@ use crate::reference::matrix::Matrix;
 /// An operand of a product: to the nearest `f32`, then to the nearest number of the precision, ties
 /// to even.
 ///
-/// A number of the precision is `± m 2^e` with an integer `m` of so many bits and `e` no less than
-/// the least exponent. What rounds beyond the largest becomes infinite.
+/// A number of the precision is `± m 2^e` with an integer `m` of at most `bits` bits and `e` no
+/// less than the least exponent. What rounds beyond the largest becomes infinite.
 pub(super) fn operand(precision: Precision, x: f64) -> f64 {
     let x = f64::from(x as f32);
     let (bits, least_exponent, largest) = match precision {

@@ -1,4 +1,4 @@
-//! What an operation is asked to do: plain data, and the few functions that every device shares.
+//! Settings of the operations: plain data, and the few functions that every device shares.
 //! Public ones are part of [`ops`](crate::ops); those with `Of` in their names hold the matrices of
 //! a device in the place of views.
 

@@ -19,7 +19,7 @@ const FULL_EVAL: &str = "evaluation during training has the precision of the tra
 
 /// Arguments without effect on the result: name, default as JSON, and the reason for the warning.
 const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
-    ("dataloader_num_workers", "0", "the next batch is always tokenised on a thread of its own"),
+    ("dataloader_num_workers", "0", "one thread always prefetches the next batch"),
     ("dataloader_pin_memory", "true", "there is no device memory to copy to"),
     ("dataloader_persistent_workers", "false", "there are no worker processes"),
     ("dataloader_prefetch_factor", "null", "one batch is always prepared ahead"),
@@ -180,7 +180,7 @@ fn without_field(
             Some(optimizer) if adamw.contains(&optimizer) => Ok(()),
             _ => Err(Error::argument(
                 name,
-                "adamw_torch_fused or adamw_torch, the one there is",
+                "adamw_torch_fused or adamw_torch, which are the same here",
                 value,
             )),
         };

@@ -2,7 +2,7 @@ use rankforge_encoder::{EncoderError, PredictOptions, Score};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
-/// Scores each pair once, however often it is asked: for several evaluations of the same pairs.
+/// Scores each pair once, for several evaluations of the same pairs.
 pub struct CachedScores<S> {
     model: S,
     known: Mutex<HashMap<(String, String), f32>>,

@@ -187,7 +187,7 @@ fn read_loss(document: &Document, mut table: Table) -> Result<Box<dyn Loss>, Err
 /// A section as JSON.
 ///
 /// # Errors
-/// A number that JSON lacks: it would become null, which stands for no value.
+/// A number that JSON lacks: it would become null, which means no value.
 fn to_json(document: &Document, section: &str, table: Table) -> Result<Settings, Error> {
     if let Some((at, number)) = not_finite(&Value::Table(table.clone()), section) {
         return Err(document.refuse(&at, format!("expected a finite number, got {number}")));

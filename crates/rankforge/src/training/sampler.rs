@@ -131,7 +131,7 @@ impl Sampler {
         } else {
             format!(
                 "{set}: NO_DUPLICATES found only {} of the {expected} batches of an epoch: the \
-                 data have too few distinct values for batches of {}; take smaller batches",
+                 data have too few distinct values for batches of {}; use smaller batches",
                 batches.len(),
                 self.batch_size
             )

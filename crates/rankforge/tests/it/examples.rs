@@ -106,7 +106,7 @@ fn the_custom_loss_trains_and_appears_in_the_model_card() {
     let card = std::fs::read_to_string(folder.path("out/reranker/README.md")).unwrap();
     assert!(card.contains("FocalLoss") && card.contains("\"gamma\": 2.0"), "{card}");
     let error = run(-1.0).unwrap_err();
-    assert_eq!(error.to_string(), "FocalLoss.gamma: expected a number from 0, got -1");
+    assert_eq!(error.to_string(), "FocalLoss.gamma: expected a number of at least 0, got -1");
 }
 
 #[test]

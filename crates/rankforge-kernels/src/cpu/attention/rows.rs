@@ -142,7 +142,7 @@ pub(super) struct GradientTile<'a> {
     pub(super) stride: usize,
     /// Words of the gradients along the rows, `stride` apart; unused where a word is one element.
     pub(super) along: &'a mut [f32],
-    /// Gradients of the offsets, accumulated; empty unless asked for.
+    /// Gradients of the offsets, accumulated; empty unless they are needed.
     pub(super) d_offsets: &'a mut [f32],
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn linear_backward(
     }
 }
 
-/// Computes the gradients of the parameters, and that of the input when it is asked for.
+/// Computes the gradients of the parameters, and that of the input when there is a place for it.
 fn of_weight(
     cpu: &Cpu,
     d_out: Matrix<'_>,

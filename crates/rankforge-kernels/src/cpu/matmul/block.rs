@@ -208,6 +208,6 @@ impl Block {
 /// `S::LANES` elements must be readable at `source`.
 #[inline(always)]
 unsafe fn load<S: Simd>(source: *const f32) -> S::V {
-    // SAFETY: the caller promises that so many elements are readable.
+    // SAFETY: the caller promises that this number of elements is readable.
     S::load(unsafe { std::slice::from_raw_parts(source, S::LANES) })
 }

@@ -1,4 +1,4 @@
-//! Packing of the operands of a matrix product into words, rounded where the precision asks for it.
+//! Packing of the operands of a matrix product into words, rounded where the precision requires it.
 
 use crate::cpu::matmul::format::Format;
 use crate::cpu::matmul::operand::Operand;
@@ -293,7 +293,8 @@ impl TransposePanel<'_> {
         let (width, per_word) = (self.width, self.format.per_word());
         let words = self.depths.len().div_ceil(per_word);
         let mut rows = [[0.0; CONVERTED]; 16];
-        // `LANES` rows at a time: the hardware prefetches so many streams better than `width`.
+        // `LANES` rows at a time: the hardware prefetches that number of streams better than
+        // `width`.
         for group in (0..width).step_by(S::LANES) {
             for start in (0..words).step_by(CONVERTED) {
                 let count = (words - start).min(CONVERTED);

@@ -45,7 +45,7 @@ impl Loss for BinaryCrossEntropyLoss {
     fn check(&self) -> Result<(), Error> {
         match self.pos_weight {
             Some(weight) if !weight.is_finite() || weight < 0.0 => {
-                Err(Error::argument(format!("{NAME}.pos_weight"), "a number from 0", weight))
+                Err(Error::argument(format!("{NAME}.pos_weight"), "a number of at least 0", weight))
             }
             _ => Ok(()),
         }

@@ -15,9 +15,10 @@ const SHOWN: usize = 100;
 
 /// Rank documents for a query with a reranker
 ///
-/// Documents are the lines of a .txt file or of standard input, or a column of a .jsonl, .csv, .tsv
-/// or .parquet file. Prints the best documents with their scores and their positions in the input
-/// (corpus_id, from 0). The table shortens the texts; --json prints them in full.
+/// Documents are the lines of a .txt file, of a file without extension or of a pipe; or a column of
+/// a .jsonl, .csv, .tsv or .parquet file. Prints the best documents with their scores and their
+/// positions in the input (corpus_id, from 0). The table shortens the texts; --json prints them in
+/// full.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -79,6 +80,14 @@ pub(crate) fn run(args: &RankArgs, console: &Console) -> anyhow::Result<()> {
     console.result(text, &results)
 }
 
+/// Whether a file holds lines of text: its extension is .txt, or it has none.
+fn is_text_file(path: &Path) -> bool {
+    match path.extension() {
+        None => path.is_file(),
+        Some(extension) => extension.eq_ignore_ascii_case("txt"),
+    }
+}
+
 /// The documents of a file or of standard input; blank lines of text are skipped.
 ///
 /// # Errors
@@ -88,7 +97,8 @@ fn read_documents(path: &Path, column: Option<&str>) -> anyhow::Result<Vec<Strin
         text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
     };
     let is_standard_input = path.as_os_str() == "-";
-    let is_text = path.extension().is_some_and(|extension| extension == "txt");
+    // A pipe (`/dev/stdin`, `<(...)`) has no meaningful extension, and a list of texts often none.
+    let is_text = is_text_file(path) || (path.exists() && !path.is_file() && !path.is_dir());
     if column.is_some() && (is_standard_input || is_text) {
         return Err(CliError::usage(
             "--column cannot be used with lines of text, which have no columns",

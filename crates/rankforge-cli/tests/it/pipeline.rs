@@ -2,6 +2,8 @@
 
 use crate::support::{PAIRS, TestDir};
 use serde_json::Value;
+use std::io::Write;
+use std::process::Stdio;
 
 fn rows(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -70,6 +72,16 @@ fn a_reranker_predicts_ranks_and_is_evaluated() {
         json.as_array().unwrap().iter().map(|row| row["score"].as_f64().unwrap()).collect();
     assert_eq!(scores.len(), 4);
     assert!(scores.is_sorted_by(|left, right| left >= right), "{scores:?}");
+    dir.write("documents", &documents);
+    assert_eq!(dir.json(&[&rank[..], &["documents", "--json", "--top-k", "4"]].concat()), json);
+    if cfg!(unix) {
+        let mut command = dir.command(&[&rank[..], &["/dev/stdin", "--json"]].concat());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(documents.as_bytes()).unwrap();
+        let piped: Value =
+            serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap();
+        assert_eq!(piped.as_array().unwrap()[..4], json.as_array().unwrap()[..]);
+    }
     let column = ["pairs.jsonl", "--column", "answer", "--top-k", "2"];
     let table = dir.succeed(&[&rank[..], &column].concat()).stdout;
     assert_eq!(table.lines().count(), 4, "{table}");

@@ -125,7 +125,11 @@ pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
     let path = args.output.display();
     console.result(
         || format!("encoded {} texts in {columns} dimensions: {path}\n", thousands(rows as u64)),
-        &serde_json::json!({ "output": args.output, "rows": rows, "columns": columns }),
+        &serde_json::json!({
+            "output": args.output.to_string_lossy(),
+            "rows": rows,
+            "columns": columns,
+        }),
     )
 }
 

@@ -247,9 +247,10 @@ fn dataset_info(path: &Path, console: &Console) -> anyhow::Result<()> {
         text.push_str(&describe(&split, files.len(), rows, &columns));
         let columns: IndexMap<_, _> =
             columns.iter().map(|(name, column)| (name.clone(), column.json())).collect();
-        results.push(json!({ "split": split, "files": files, "rows": rows, "columns": columns }));
+        let names: Vec<_> = files.iter().map(|file| file.to_string_lossy()).collect();
+        results.push(json!({ "split": split, "files": names, "rows": rows, "columns": columns }));
     }
-    console.result(|| text, &json!({ "path": path, "splits": results }))
+    console.result(|| text, &json!({ "path": path.to_string_lossy(), "splits": results }))
 }
 
 /// One line about a split, and a table of its columns.

@@ -129,7 +129,7 @@ fn summary(mined: &MinedFile, output: &Path) -> Json {
         })
         .collect();
     json!({
-        "output": output,
+        "output": output.to_string_lossy(),
         "rows": summary.rows,
         "columns": mined.columns,
         "range_max": summary.range_max,

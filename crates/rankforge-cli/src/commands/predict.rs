@@ -85,7 +85,7 @@ pub(crate) fn run(args: &PredictArgs, console: &Console) -> anyhow::Result<()> {
         writer.finish()?;
         console.result(
             || format!("scored {} pairs: {}\n", thousands(count as u64), output.display()),
-            &serde_json::json!({ "output": output, "rows": count }),
+            &serde_json::json!({ "output": output.to_string_lossy(), "rows": count }),
         )?;
     }
     Ok(())

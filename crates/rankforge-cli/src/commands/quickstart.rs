@@ -1,6 +1,7 @@
 //! `rankforge quickstart`: the whole workflow on the embedded collection.
 
 use crate::console::Console;
+use crate::failure::CliError;
 use crate::inference::{at_least_one, printable};
 use crate::interrupt::{self, Graceful};
 use crate::progress::Progress;
@@ -67,6 +68,12 @@ pub(crate) struct QuickstartArgs {
 /// # Errors
 /// If the directory cannot be written, or the user pressed Ctrl-C.
 pub(crate) fn run(args: &QuickstartArgs, console: &Console) -> anyhow::Result<()> {
+    if args.output.to_str().is_none() {
+        let got = args.output.display();
+        let message =
+            format!("--output: expected a path in UTF-8, which training needs, got {got}");
+        return Err(CliError::usage(message).into());
+    }
     let started = Instant::now();
     let graceful = Graceful::begin();
     let stages = Arc::new(Stages { progress: console.progress.clone(), started });
@@ -139,8 +146,8 @@ pub(crate) fn run(args: &QuickstartArgs, console: &Console) -> anyhow::Result<()
         format!("{head}{}\n{}\n{}", comparison.table(), sample.table(), paths.next_steps())
     };
     let json = json!({
-        "reranker": paths.reranker,
-        "first_stage": paths.first_stage,
+        "reranker": paths.reranker.to_string_lossy(),
+        "first_stage": paths.first_stage.to_string_lossy(),
         "figures": {
             "first_stage": comparison.first_stage,
             "untrained": comparison.untrained,

@@ -143,13 +143,14 @@ fn report(output: &TrainOutput, directory: &Path, console: &Console) -> anyhow::
         }
         format!("{table}\nTrained model: {}\n", directory.display())
     };
+    let best = output.state.best_model_checkpoint.as_deref();
     let json = json!({
-        "model": directory,
+        "model": directory.to_string_lossy(),
         "global_step": output.global_step,
         "training_loss": output.training_loss,
         "metrics": output.metrics,
         "evaluation": last_evaluation,
-        "best_model_checkpoint": output.state.best_model_checkpoint,
+        "best_model_checkpoint": best.map(|path| path.to_string_lossy()),
     });
     console.result(text, &json)
 }

@@ -234,3 +234,40 @@ fn info_describes_models_and_data() {
     let table = dir.succeed(&["info", "pairs.jsonl"]).stdout;
     assert!(table.starts_with("train: 12 rows in 1 file\n"), "{table}");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_not_utf_8_is_read_and_written_or_refused() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let dir = TestDir::new();
+    dir.encoder();
+    dir.pairs();
+    dir.dual_encoder();
+    let folder = dir.path(".").join(OsStr::from_bytes(b"b\xffd"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(dir.path("pairs.jsonl"), folder.join("pairs.jsonl")).unwrap();
+    let run = |start: &[&str], flag: &str, path: &str, code: i32| {
+        let mut command = dir.command(start);
+        let output = command.arg(flag).arg(folder.join(path)).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{start:?}: {error}");
+        (String::from_utf8_lossy(&output.stdout).into_owned(), error)
+    };
+    let predict = ["predict", "--model", "bert", "--json", "--input", "pairs.jsonl"];
+    let (json, _) = run(&predict, "--output", "scores.jsonl", 0);
+    assert!(json.contains("b\u{fffd}d/scores.jsonl"), "{json}");
+    assert!(folder.join("scores.jsonl").is_file());
+    run(&predict[..4], "--input", "pairs.jsonl", 0);
+    let mine =
+        ["mine", "--dataset", "pairs.jsonl", "--model", "static", "--json", "--num-negatives", "1"];
+    run(&mine, "--output", "mined.jsonl", 0);
+    let encode = ["encode", "--model", "static", "--input", "pairs.jsonl", "--column", "query"];
+    run(&[&encode[..], &["--json"]].concat(), "--output", "queries.npy", 0);
+    let (json, _) = run(&["info", "--json"], "--", "pairs.jsonl", 0);
+    assert!(json.contains("b\u{fffd}d/pairs.jsonl"), "{json}");
+    let (_, error) = run(&["quickstart"], "--output", "quick", 2);
+    assert!(error.contains("--output: expected a path in UTF-8"), "{error}");
+    assert!(!folder.join("quick").exists(), "something was written");
+}

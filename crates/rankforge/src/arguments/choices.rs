@@ -1,5 +1,5 @@
-use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use serde::{Deserialize, Serialize, Serializer};
+use std::path::{Path, PathBuf};
 
 /// A count of optimizer steps, or a share of all steps of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ pub enum ResumeFrom {
     /// `true`: the newest complete checkpoint in `output_dir`; `false`: none.
     Newest(bool),
     /// The checkpoint in this directory.
-    Path(PathBuf),
+    Path(#[serde(serialize_with = "path_text")] PathBuf),
 }
 
 /// How rows are grouped into batches.
@@ -108,4 +108,13 @@ pub enum LearningRateScheduler {
     /// Decreases with the inverse square root of the step; `timescale` is the number of warm-up
     /// steps by default, or 10,000 without warm-up.
     InverseSqrt,
+}
+
+/// Writes a path as text, with replacement characters where it is not UTF-8: JSON cannot say more,
+/// and serde's own way is an error.
+pub(crate) fn path_text<S: Serializer>(
+    path: &impl AsRef<Path>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.as_ref().to_string_lossy())
 }

@@ -1,6 +1,6 @@
 use crate::arguments::choices::{
     BatchSampler, IntervalStrategy, LearningRateScheduler, MultiDatasetBatchSampler, ResumeFrom,
-    SaveStrategy, Steps,
+    SaveStrategy, Steps, path_text,
 };
 use crate::arguments::prompts::Prompts;
 use indexmap::IndexMap;
@@ -18,6 +18,7 @@ use std::path::PathBuf;
 #[serde(default, deny_unknown_fields)]
 pub struct TrainingArguments {
     /// Directory of checkpoints, evaluation files and the plot.
+    #[serde(serialize_with = "path_text")]
     pub output_dir: PathBuf,
     /// Number of rows in a training batch.
     pub per_device_train_batch_size: usize,

@@ -1,6 +1,6 @@
 //! Checks of training arguments: of single values, and of combinations.
 
-use crate::arguments::choices::{IntervalStrategy, SaveStrategy, Steps};
+use crate::arguments::choices::{IntervalStrategy, ResumeFrom, SaveStrategy, Steps};
 use crate::arguments::training_arguments::TrainingArguments;
 use crate::error::Error;
 use serde::Serialize;
@@ -12,9 +12,25 @@ impl TrainingArguments {
     /// # Errors
     /// The first argument with an invalid value.
     pub fn validate(&self) -> Result<(), Error> {
+        self.validate_paths()?;
         self.validate_values()?;
         self.validate_intervals()?;
         self.validate_best_model()
+    }
+
+    /// The files of a run name these paths, in JSON.
+    fn validate_paths(&self) -> Result<(), Error> {
+        let resumed = match &self.resume_from_checkpoint {
+            Some(ResumeFrom::Path(path)) => Some(path),
+            Some(ResumeFrom::Newest(_)) | None => None,
+        };
+        let paths = [("output_dir", Some(&self.output_dir)), ("resume_from_checkpoint", resumed)];
+        for (name, path) in paths {
+            if let Some(path) = path.filter(|path| path.to_str().is_none()) {
+                return Err(Error::argument(name, "a path in UTF-8", path.display()));
+            }
+        }
+        Ok(())
     }
 
     fn validate_values(&self) -> Result<(), Error> {

@@ -4,6 +4,7 @@
 //! modification time of every file that was read. Rows whose key differs are mined again.
 
 use crate::error::Error;
+use crate::mining::MiningOptions;
 use crate::recipe::sections::{DatasetSection, MiningSection};
 use rankforge_base::{FileError, Stop, write_atomically};
 use rankforge_data::{Location, Rows, load_rows};
@@ -59,15 +60,20 @@ fn key(
     for path in paths.into_iter().chain(optional).flatten() {
         stamp(path, &mut files)?;
     }
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let DatasetSection { path, split, columns, limit } = dataset;
+    let cache_folder = mining.options.cache_folder.as_deref().map(text);
+    let mut options = json!(MiningOptions { cache_folder: None, ..mining.options.clone() });
+    options["cache_folder"] = json!(cache_folder);
     Ok(json!({
-        "dataset": dataset,
+        "dataset": {"path": text(path), "split": split, "columns": columns, "limit": limit},
         "sources": {
-            "model": sources.model,
-            "cross_encoder": sources.cross_encoder,
-            "corpus": sources.corpus,
+            "model": text(&sources.model),
+            "cross_encoder": sources.cross_encoder.as_deref().map(text),
+            "corpus": sources.corpus.as_deref().map(text),
             "corpus_column": sources.corpus_column,
         },
-        "options": mining.options,
+        "options": options,
         "load": {
             "precision": load.precision.to_string(),
             "max_length": load.max_length,
@@ -93,7 +99,7 @@ fn stamp(path: &Path, files: &mut Vec<Json>) -> Result<(), FileError> {
     }
     let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let modified = modified.map(|time| time.as_nanos().to_string());
-    files.push(json!([path, metadata.len(), modified]));
+    files.push(json!([path.to_string_lossy(), metadata.len(), modified]));
     Ok(())
 }
 
@@ -112,7 +118,6 @@ fn remove(path: &Path) -> Result<(), FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mining::MiningOptions;
     use crate::recipe::sections::MiningSources;
     use rankforge_kernels::Precision;
 

@@ -5,7 +5,7 @@ use crate::mining::{HardNegativeMiner, MiningOptions};
 use rankforge_base::Reporter;
 use rankforge_data::{Location, load_texts};
 use rankforge_encoder::{CrossEncoder, DualEncoder, Embed, LoadOptions, OutputActivation, Score};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ impl ModelSection {
 }
 
 /// `[dataset]` and `[eval_dataset]`: rows.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetSection {
     /// File or folder.

@@ -1,7 +1,9 @@
 //! Training arguments: names, defaults, former names, and checks of values.
 
 use rankforge::Precision;
-use rankforge::training::{BatchSampler, IntervalStrategy, SaveStrategy, Steps, TrainingArguments};
+use rankforge::training::{
+    BatchSampler, IntervalStrategy, ResumeFrom, SaveStrategy, Steps, TrainingArguments,
+};
 use serde_json::{Value, json};
 
 fn read(value: Value) -> Result<(TrainingArguments, Vec<String>), String> {
@@ -216,4 +218,22 @@ fn non_default_lists_the_arguments_that_differ_from_their_defaults() {
 fn a_mapping_may_be_a_string_of_json() {
     let (arguments, _) = read(json!({"learning_rate_mapping": "{\"classifier\": 1e-3}"})).unwrap();
     assert_eq!(arguments.learning_rate_mapping["classifier"], 1e-3);
+}
+
+#[cfg(unix)]
+#[test]
+fn paths_that_are_not_utf_8_are_refused_before_a_run_and_no_reason_to_panic() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let path = std::path::PathBuf::from(OsStr::from_bytes(b"b\xffd"));
+    let arguments = TrainingArguments { output_dir: path.clone(), ..TrainingArguments::default() };
+    assert_eq!(arguments.to_map()["output_dir"], "b\u{fffd}d");
+    let message = arguments.validate().unwrap_err().to_string();
+    assert_eq!(message, "output_dir: expected a path in UTF-8, got b\u{fffd}d");
+    let resume_from_checkpoint = Some(ResumeFrom::Path(path));
+    let arguments = TrainingArguments { resume_from_checkpoint, ..TrainingArguments::default() };
+    assert_eq!(arguments.to_map()["resume_from_checkpoint"], "b\u{fffd}d");
+    let message = arguments.validate().unwrap_err().to_string();
+    assert!(message.starts_with("resume_from_checkpoint: expected a path in UTF-8"), "{message}");
 }

@@ -1,6 +1,7 @@
 //! What every command gets: the device, progress reporting and standard output.
 
 use crate::progress::Progress;
+use crate::terminal::escaped;
 use anyhow::Context;
 use rankforge::encoder::LoadOptions;
 use rankforge::{Device, Isa, Workers};
@@ -107,6 +108,6 @@ impl Console {
         text: impl FnOnce() -> String,
         json: &impl serde::Serialize,
     ) -> anyhow::Result<()> {
-        if self.json { self.print_json(json) } else { self.print(&text()) }
+        if self.json { self.print_json(json) } else { self.print(&escaped(&text())) }
     }
 }

@@ -1,5 +1,6 @@
 //! How a failed command ends: an `error:` line, its causes, a hint, and an exit code.
 
+use crate::terminal::escaped;
 use rankforge::Error;
 use rankforge::base::FileError;
 use rankforge::data::DataError;
@@ -77,17 +78,17 @@ pub(crate) fn render(error: &anyhow::Error, stderr: &mut dyn Write) -> ExitCode 
 
 fn write_chain(error: &anyhow::Error, stderr: &mut dyn Write) -> std::io::Result<()> {
     let mut message = error.to_string();
-    writeln!(stderr, "error: {message}")?;
+    writeln!(stderr, "error: {}", escaped(&message))?;
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
         // Many libraries include the message of the source in their own; print it once.
         if !message.contains(&cause) {
-            writeln!(stderr, "  caused by: {cause}")?;
+            writeln!(stderr, "  caused by: {}", escaped(&cause))?;
         }
         message = cause;
     }
     if let Some(hint) = hint(error) {
-        writeln!(stderr, "hint: {hint}")?;
+        writeln!(stderr, "hint: {}", escaped(&hint))?;
     }
     stderr.flush()
 }

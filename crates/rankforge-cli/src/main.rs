@@ -12,6 +12,7 @@ mod log_lines;
 mod progress;
 mod quickstart;
 mod table;
+mod terminal;
 
 use clap::{Parser, Subcommand};
 use commands::{encode, evaluate, info, mine, predict, rank, serve, train};

@@ -1,6 +1,7 @@
 //! Progress on standard error: bars on a terminal, otherwise occasional lines.
 
 use crate::table::thousands;
+use crate::terminal::escaped;
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rankforge::base::Reporter;
 use std::io::{IsTerminal, Write};
@@ -86,7 +87,7 @@ impl Progress {
 
 fn write_line(text: &str) {
     // A closed standard error must not stop the command.
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", escaped(text));
 }
 
 impl Task {

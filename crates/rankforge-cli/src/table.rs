@@ -1,5 +1,6 @@
 //! Tables as text: a header, a rule and aligned columns.
 
+use crate::terminal::escaped;
 use std::fmt;
 
 /// A table. Columns of numbers are aligned right, except the first; others are aligned left.
@@ -20,7 +21,9 @@ impl Table {
     /// # Panics
     /// If the number of cells differs from the number of columns.
     pub(crate) fn row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
-        let row: Vec<String> = cells.into_iter().map(Into::into).collect();
+        // Before the widths are known.
+        let safe = |cell: S| escaped(&cell.into()).into_owned();
+        let row: Vec<String> = cells.into_iter().map(safe).collect();
         assert_eq!(
             row.len(),
             self.header.len(),

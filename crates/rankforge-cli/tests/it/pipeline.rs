@@ -271,3 +271,25 @@ fn a_path_that_is_not_utf_8_is_read_and_written_or_refused() {
     assert!(error.contains("--output: expected a path in UTF-8"), "{error}");
     assert!(!folder.join("quick").exists(), "something was written");
 }
+
+#[test]
+fn escape_sequences_in_data_do_not_reach_the_terminal() {
+    let dir = TestDir::new();
+    dir.encoder();
+    dir.write("documents.txt", "bees\u{1b}]0;title\u{7}make honey\nowls\u{202e} hunt\n");
+    let rank = ["rank", "--model", "bert", "--query", "bees", "--documents", "documents.txt"];
+    let table = dir.succeed(&rank).stdout;
+    assert!(table.contains("bees\\u{1b}]0;title\\u{7}make honey"), "{table}");
+    assert!(!table.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{table:?}");
+    let json = dir.json(&[&rank[..], &["--json"]].concat());
+    let texts: Vec<&str> =
+        json.as_array().unwrap().iter().map(|row| row["text"].as_str().unwrap()).collect();
+    assert!(texts.contains(&"bees\u{1b}]0;title\u{7}make honey"), "JSON has its own escapes");
+
+    dir.write("pairs.jsonl", "{\"a\\u001b[2J\": \"text\"}\n");
+    let info = dir.succeed(&["info", "pairs.jsonl"]).stdout;
+    assert!(info.contains("a\\u{1b}[2J") && !info.contains('\u{1b}'), "{info:?}");
+    let error =
+        dir.fail(1, &["predict", "--model", "bert", "--input", "pairs.jsonl", "--columns", "b,c"]);
+    assert!(error.contains("a\\u{1b}[2J") && !error.contains('\u{1b}'), "{error:?}");
+}

@@ -80,11 +80,13 @@ pub(crate) fn run(args: &RankArgs, console: &Console) -> anyhow::Result<()> {
     console.result(text, &results)
 }
 
-/// Whether a file holds lines of text: its extension is .txt, or it has none.
-fn is_text_file(path: &Path) -> bool {
+/// Whether a path holds lines of text: a .txt file, a file without extension, or a pipe, whose
+/// extension means nothing (`/dev/stdin`, `<(...)`).
+fn holds_lines(path: &Path) -> bool {
     match path.extension() {
-        None => path.is_file(),
-        Some(extension) => extension.eq_ignore_ascii_case("txt"),
+        Some(extension) if extension.eq_ignore_ascii_case("txt") => true,
+        Some(_) if path.is_file() => false,
+        _ => path.exists() && !path.is_dir(),
     }
 }
 
@@ -97,8 +99,7 @@ fn read_documents(path: &Path, column: Option<&str>) -> anyhow::Result<Vec<Strin
         text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
     };
     let is_standard_input = path.as_os_str() == "-";
-    // A pipe (`/dev/stdin`, `<(...)`) has no meaningful extension, and a list of texts often none.
-    let is_text = is_text_file(path) || (path.exists() && !path.is_file() && !path.is_dir());
+    let is_text = holds_lines(path);
     if column.is_some() && (is_standard_input || is_text) {
         return Err(CliError::usage(
             "--column cannot be used with lines of text, which have no columns",

@@ -6,6 +6,7 @@ mod prompts;
 mod training_arguments;
 mod validate;
 
+pub(crate) use choices::path_text;
 pub use choices::{
     BatchSampler, IntervalStrategy, LearningRateScheduler, MultiDatasetBatchSampler, ResumeFrom,
     SaveStrategy, Steps,

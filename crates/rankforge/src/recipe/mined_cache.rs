@@ -61,12 +61,11 @@ fn key(
         stamp(path, &mut files)?;
     }
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let DatasetSection { path, split, columns, limit } = dataset;
     let cache_folder = mining.options.cache_folder.as_deref().map(text);
     let mut options = json!(MiningOptions { cache_folder: None, ..mining.options.clone() });
     options["cache_folder"] = json!(cache_folder);
     Ok(json!({
-        "dataset": {"path": text(path), "split": split, "columns": columns, "limit": limit},
+        "dataset": dataset,
         "sources": {
             "model": text(&sources.model),
             "cross_encoder": sources.cross_encoder.as_deref().map(text),

@@ -1,11 +1,12 @@
 //! The sections of a recipe that name models and data.
 
+use crate::arguments::path_text;
 use crate::error::Error;
 use crate::mining::{HardNegativeMiner, MiningOptions};
 use rankforge_base::Reporter;
 use rankforge_data::{Location, load_texts};
 use rankforge_encoder::{CrossEncoder, DualEncoder, Embed, LoadOptions, OutputActivation, Score};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -48,10 +49,11 @@ impl ModelSection {
 }
 
 /// `[dataset]` and `[eval_dataset]`: rows.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetSection {
     /// File or folder.
+    #[serde(serialize_with = "path_text")]
     pub path: PathBuf,
     /// Split of a folder.
     #[serde(default)]

@@ -31,6 +31,13 @@ pub struct PreparedBatch {
     pub draw: Draw,
 }
 
+/// The set and the rows of a prepared batch.
+impl From<PreparedBatch> for SetBatch {
+    fn from(batch: PreparedBatch) -> SetBatch {
+        SetBatch { set: batch.set, rows: batch.rows }
+    }
+}
+
 /// Turns rows of one training or evaluation set into prepared batches.
 #[derive(Clone)]
 pub struct Preparer {

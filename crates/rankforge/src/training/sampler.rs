@@ -70,16 +70,6 @@ impl Sampler {
         }
     }
 
-    /// Number of rows of the set.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Number of rows of a full batch.
-    pub fn batch_size(&self) -> usize {
-        self.batch_size
-    }
-
     /// Nominal number of batches of an epoch: rows over batch size, rounded down when the last
     /// batch is dropped, up otherwise. With `NO_DUPLICATES` an epoch may have more batches, or
     /// fewer when there are too few distinct values.

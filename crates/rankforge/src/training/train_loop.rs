@@ -163,9 +163,8 @@ impl<M: TextModel> Run<'_, M> {
             let budget = preparer.budget(self.setup.parts.arguments.max_tokens_per_chunk);
             let model = self.model.model();
             let result = self.cache.add_gradients(model, preparer.loss(), &batch, budget, scale);
-            let read = SetBatch { set: batch.set, rows: batch.rows.clone() };
             if !result.value.is_finite() && self.loss_scaler.is_none() {
-                return Err(self.not_finite("loss", result.value, &[read]).into());
+                return Err(self.not_finite("loss", result.value, &[batch.into()]).into());
             }
             sum.losses.add(result.value, share);
             sum.losses.add_components(&result.components, share);
@@ -173,7 +172,7 @@ impl<M: TextModel> Run<'_, M> {
             self.count(&batch);
             self.position.batches += 1;
             self.position.micro_batches += 1;
-            sum.batches.push(read);
+            sum.batches.push(batch.into());
         }
         Ok(sum)
     }

@@ -1,8 +1,8 @@
 //! Headers of safetensors files and the indices of sharded ones.
 //!
-//! The first byte says what the others are: a whole file; a header, for which the length before it
-//! and so many bytes of data after it (a number of two bytes) are made; or the index of the shards
-//! `a.safetensors` and `b.safetensors`.
+//! The first byte says what the others are: a whole file; a header; or the index of the shards
+//! `a.safetensors` and `b.safetensors`. Two bytes before a header are the number of bytes of data
+//! that the target writes after it; the target also writes the length of the header before it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -138,7 +138,7 @@ pub(crate) const SIZE: &str = "a positive integer of at most 2^24";
 /// A required field with a size: an integer from 1 to [`LARGEST_SIZE`].
 ///
 /// # Errors
-/// A missing field, or a value that is no such integer.
+/// A missing field, or a value that is not an integer in this range.
 pub(crate) fn require_size(
     object: &Value,
     field: &str,

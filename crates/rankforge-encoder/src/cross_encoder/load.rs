@@ -50,8 +50,9 @@ impl CrossEncoder {
     /// tokenizer.
     ///
     /// # Errors
-    /// A config that is no object, of an unsupported family or with unusable fields, a tokenizer
-    /// with more ids than the config's `vocab_size`, or sizes for which there is no memory.
+    /// A config that is not a JSON object, of an unsupported family or with unusable fields, a
+    /// tokenizer with more ids than the config's `vocab_size`, or sizes for which there is no
+    /// memory.
     pub fn from_config(
         config: &Value,
         tokenizer: Tokenizer,

@@ -150,7 +150,7 @@ impl Tokenizer {
     /// that is stored in `tokenizer.json`, if any.
     ///
     /// # Errors
-    /// A post-processor that is no template without special tokens.
+    /// The post-processor is not a template that works without special tokens.
     pub(crate) fn into_static(mut self) -> Result<Tokenizer, EncoderError> {
         self.special_tokens = false;
         self.templates = templates(&self.inner, false).map_err(|text| self.files.invalid(text))?;

@@ -1,6 +1,6 @@
 //! Settings of the operations: plain data, and the few functions that every device shares.
 //! Public ones are part of [`ops`](crate::ops); those with `Of` in their names hold the matrices of
-//! a device in the place of views.
+//! a device instead of views.
 
 pub(crate) mod activation;
 pub(crate) mod arithmetic;

@@ -23,7 +23,7 @@ pub(crate) fn devices() -> &'static [Device] {
     })
 }
 
-/// Those of [`devices`] that compute so many multiply-adds in a moment. Large shapes test how the
+/// The [`devices`] that are fast enough for this number of multiply-adds. Large shapes test how the
 /// CPU packs and cuts a product; the reference device has one loop for every shape.
 pub(crate) fn devices_for(multiply_adds: usize) -> impl Iterator<Item = &'static Device> {
     const MOST: usize = 60_000_000;

@@ -76,7 +76,7 @@ impl RoundedCorpus {
         similarity: Similarity,
         corpus: Matrix<'_>,
     ) -> Option<RoundedCorpus> {
-        /// Sums of so many products fit 32 bits with room to spare.
+        /// A sum of this number of products of bytes cannot overflow 32 bits.
         const WIDEST: usize = 1 << 14;
         let products = matches!(similarity, Similarity::Cosine | Similarity::Dot);
         if !products || !(1..=WIDEST).contains(&corpus.columns) {

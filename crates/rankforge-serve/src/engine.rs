@@ -9,10 +9,11 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 /// One tokenised input in the queue of the engine.
 pub(crate) struct Job {
     pub(crate) tokens: Tokens,
+    /// Occupies one slot of `max_concurrent_requests`. It is before `reply`, so that a job which is
+    /// dropped frees its slot before its client receives the error.
+    pub(crate) permit: OwnedSemaphorePermit,
     /// Receives the output row of this input.
     pub(crate) reply: oneshot::Sender<Vec<f32>>,
-    /// Occupies one slot of `max_concurrent_requests` until the job is dropped.
-    pub(crate) _permit: OwnedSemaphorePermit,
 }
 
 /// The thread that runs the model.
@@ -62,9 +63,11 @@ fn run(model: &Model, jobs: &Receiver<Job>, budget: BatchBudget) {
         let outputs = catch_unwind(AssertUnwindSafe(|| forward(model, &batch, &mut workspace)));
         match outputs {
             Ok(outputs) => {
-                for (row, job) in batch.into_iter().enumerate() {
+                for (row, Job { permit, reply, .. }) in batch.into_iter().enumerate() {
+                    // First, as the client's next request may come with the answer.
+                    drop(permit);
                     // Sending fails if the client has disconnected; then the row is not needed.
-                    let _ = job.reply.send(outputs.row(row).to_vec());
+                    let _ = reply.send(outputs.row(row).to_vec());
                 }
             }
             Err(_) => workspace = Workspace::new(model.device()),
@@ -124,8 +127,8 @@ mod tests {
             let (reply, receiver) = oneshot::channel();
             replies.extend(connected.then_some(receiver));
             let tokens = Tokens { ids: vec![0; length], ..Tokens::default() };
-            let _permit = permits.clone().try_acquire_owned().unwrap();
-            sender.send(Job { tokens, reply, _permit }).unwrap();
+            let permit = permits.clone().try_acquire_owned().unwrap();
+            sender.send(Job { tokens, permit, reply }).unwrap();
         }
         drop(sender);
         let budget = BatchBudget { max_sequences, max_tokens };
@@ -165,8 +168,8 @@ mod tests {
         let output = |ids: Vec<u32>| {
             let (reply, receiver) = oneshot::channel();
             let tokens = Tokens { type_ids: vec![0; ids.len()], ids, ..Tokens::default() };
-            let _permit = permits.clone().try_acquire_owned().unwrap();
-            jobs.send(Job { tokens, reply, _permit }).unwrap();
+            let permit = permits.clone().try_acquire_owned().unwrap();
+            jobs.send(Job { tokens, permit, reply }).unwrap();
             receiver.blocking_recv()
         };
         assert!(output(vec![u32::MAX]).is_err());

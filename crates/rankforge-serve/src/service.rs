@@ -92,9 +92,9 @@ impl Service {
             .map_err(|_| Refusal::backend("the tokenizer panicked"))??;
         let mut replies = Vec::with_capacity(tokens.len());
         for tokens in tokens {
-            let _permit = permits.split(1).expect("one permit per text was acquired");
+            let permit = permits.split(1).expect("one permit per text was acquired");
             let (reply, receiver) = oneshot::channel();
-            let job = Job { tokens, reply, _permit };
+            let job = Job { tokens, permit, reply };
             self.0.jobs.send(job).map_err(|_| Refusal::unhealthy())?;
             replies.push(receiver);
         }

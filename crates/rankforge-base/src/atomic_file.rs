@@ -1,9 +1,13 @@
 use crate::directory::{parent_of, sync_directory};
 use crate::file_error::FileError;
+use crate::temporary::{ATTEMPTS, own_file, remove_abandoned};
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
+
+/// How the names of temporary files begin and end.
+const TEMPORARY: (&str, &str) = (".rankforge-", ".part");
 
 /// Capacity of the write buffer, in bytes.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -12,7 +16,8 @@ const BUFFER_BYTES: usize = 1 << 20;
 ///
 /// It is written under a temporary name in the same directory; [`AtomicFile::commit`] renames it to
 /// its path. Dropping it without a commit deletes the temporary file and leaves an earlier file of
-/// that path as it was.
+/// that path as it was. A temporary file whose process was killed is deleted by the next
+/// [`AtomicFile::create`] in the same directory.
 ///
 /// On Unix it has the permissions of an ordinary new file: 0o666 minus the umask.
 #[derive(Debug)]
@@ -33,15 +38,27 @@ impl AtomicFile {
                 "expected the path of a file to write, got a directory",
             ));
         }
+        let parent = parent_of(path);
+        let (prefix, suffix) = TEMPORARY;
+        remove_abandoned(parent, |name| name.starts_with(prefix) && name.ends_with(suffix));
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".rankforge-").suffix(".part");
+        builder.prefix(prefix).suffix(suffix);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
             // tempfile's default is 0o600, readable by the owner only. The umask still applies.
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
-        let file = builder.tempfile_in(parent_of(path)).map_err(FileError::io(path))?;
+        let owned = || -> io::Result<NamedTempFile> {
+            for _ in 0..ATTEMPTS {
+                let file = builder.tempfile_in(parent)?;
+                if own_file(file.as_file())? {
+                    return Ok(file);
+                }
+            }
+            Err(io::Error::other("other processes removed every temporary file"))
+        };
+        let file = owned().map_err(FileError::io(path))?;
         Ok(AtomicFile { path: path.to_owned(), file: BufWriter::with_capacity(BUFFER_BYTES, file) })
     }
 

@@ -1,5 +1,7 @@
 use crate::file_error::FileError;
-use std::fs::{self, File};
+use crate::temporary::{ATTEMPTS, NEW, OLD, own_directory, remove_abandoned};
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Component, Path};
 use tempfile::TempDir;
 
@@ -67,13 +69,32 @@ impl DirectoryKind<'_> {
             None => Ok(()),
             Some(foreign) => {
                 let message = format!(
-                    "the directory holds {:?}, which is not part of {}, so it is not replaced; \
+                    "the directory holds {:?}, which would be lost, so it is not replaced by {}; \
                      choose another directory",
                     foreign.name, self.name
                 );
                 Err(FileError::content(path, message))
             }
         }
+    }
+
+    /// Removes the temporary directories in `parent` of processes that were killed while they wrote
+    /// a directory of this kind. [`replace_directory`] does it before it writes.
+    pub fn remove_abandoned(&self, parent: &Path) {
+        remove_abandoned(parent, |name| name.starts_with(self.temporary_prefix));
+    }
+
+    /// Creates a temporary directory in `parent`. It belongs to this process as long as the file is
+    /// open.
+    fn temporary(&self, parent: &Path) -> io::Result<(TempDir, File)> {
+        for _ in 0..ATTEMPTS {
+            let temporary =
+                tempfile::Builder::new().prefix(self.temporary_prefix).tempdir_in(parent)?;
+            if let Some(owner) = own_directory(temporary.path())? {
+                return Ok((temporary, owner));
+            }
+        }
+        Err(io::Error::other("other processes removed every temporary directory"))
     }
 }
 
@@ -94,12 +115,10 @@ pub fn replace_directory<E: From<FileError>>(
     kind.check_replaceable(path)?;
     let parent = parent_of(path);
     fs::create_dir_all(parent).map_err(FileError::io(parent))?;
-    let temporary = tempfile::Builder::new()
-        .prefix(kind.temporary_prefix)
-        .tempdir_in(parent)
-        .map_err(FileError::io(path))?;
+    kind.remove_abandoned(parent);
+    let (temporary, _owner) = kind.temporary(parent).map_err(FileError::io(path))?;
     // The temporary directory has mode 0o700, so `path` becomes an ordinary directory inside it.
-    let filled = temporary.path().join("new");
+    let filled = temporary.path().join(NEW);
     fs::create_dir(&filled).map_err(FileError::io(path))?;
     fill(&filled)?;
     sync_tree(&filled)?;
@@ -113,7 +132,7 @@ fn swap(path: &Path, filled: &Path, temporary: TempDir) -> Result<(), FileError>
     if !path.exists() {
         return fs::rename(filled, path).map_err(FileError::io(path));
     }
-    let old = temporary.path().join("old");
+    let old = temporary.path().join(OLD);
     fs::rename(path, &old).map_err(FileError::io(path))?;
     if let Err(error) = fs::rename(filled, path) {
         if fs::rename(&old, path).is_err() {
@@ -165,6 +184,26 @@ pub fn sync_directory(directory: &Path) -> Result<(), FileError> {
         handle.and_then(|handle| handle.sync_all()).map_err(FileError::io(directory))?;
     }
     Ok(())
+}
+
+/// Claims `directory` for this process for as long as the result lives. It is `None` where
+/// directories cannot be locked: outside Unix, and on some network file systems.
+///
+/// # Errors
+/// When another process has claimed the directory, or the directory cannot be opened.
+pub fn claim_directory(directory: &Path) -> Result<Option<File>, FileError> {
+    if !cfg!(unix) {
+        return Ok(None);
+    }
+    let handle = File::open(directory).map_err(FileError::io(directory))?;
+    match handle.try_lock() {
+        Ok(()) => Ok(Some(handle)),
+        Err(TryLockError::WouldBlock) => Err(FileError::content(
+            directory,
+            "expected a directory that no other process writes to, but one does",
+        )),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
 }
 
 /// The parent directory of `path`; `.` for a bare file name.

@@ -11,9 +11,10 @@ mod file_error;
 mod names;
 mod reporter;
 mod stop;
+mod temporary;
 
 pub use atomic_file::{AtomicFile, write_atomically};
-pub use directory::{DirectoryKind, Entry, replace_directory, sync_directory};
+pub use directory::{DirectoryKind, Entry, claim_directory, replace_directory, sync_directory};
 pub use file_error::FileError;
 pub use names::{hexadecimal, nearest, quoted_list};
 pub use reporter::{Reporter, Silent, Task, silent};

@@ -1,5 +1,5 @@
-use rankforge_base::{DirectoryKind, Entry, FileError, replace_directory};
-use std::fs;
+use rankforge_base::{DirectoryKind, Entry, FileError, claim_directory, replace_directory};
+use std::fs::{self, File};
 use std::path::Path;
 
 /// Directories with a file `marker` and otherwise only `.txt` files.
@@ -79,4 +79,59 @@ fn foreign_directories_and_files_are_refused_before_anything_is_written() {
         refused(Path::new(path), "expected the path of a new directory");
     }
     assert_eq!(names(&other), ["marker", "photo.jpg", "thesis.txt"]);
+}
+
+/// What a killed process leaves behind: a temporary directory with these entries.
+fn leftover(parent: &Path, name: &str, entries: &[&str]) {
+    fs::create_dir(parent.join(name)).unwrap();
+    for entry in entries {
+        fs::write(parent.join(name).join(entry), "").unwrap();
+    }
+}
+
+#[test]
+fn the_next_write_removes_what_killed_processes_left_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    leftover(folder.path(), ".box-killed", &[".owner", "new"]);
+    leftover(folder.path(), ".box-killed-at-the-end", &[".owner", "old"]);
+    leftover(folder.path(), ".box-killed-at-once", &[]);
+    // The only copies of an earlier box and of the new one.
+    leftover(folder.path(), ".box-half-renamed", &[".owner", "new", "old"]);
+    // Owned by another process.
+    leftover(folder.path(), ".box-alive", &[".owner", "new"]);
+    let owner = File::open(folder.path().join(".box-alive/.owner")).unwrap();
+    owner.lock().unwrap();
+    // Not a temporary directory of boxes.
+    leftover(folder.path(), ".bag-killed", &[".owner"]);
+    replace_directory(&folder.path().join("box"), &KIND, |new| fill(new, "one")).unwrap();
+    let expected = [".bag-killed", ".box-alive", ".box-half-renamed", "box"];
+    assert_eq!(names(folder.path()), expected);
+    drop(owner);
+    KIND.remove_abandoned(folder.path());
+    assert_eq!(names(folder.path()), [".bag-killed", ".box-half-renamed", "box"]);
+}
+
+#[test]
+fn a_directory_is_not_removed_while_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = folder.path().join("first");
+    replace_directory(&first, &KIND, |new| {
+        replace_directory(&folder.path().join("second"), &KIND, |new| fill(new, "two"))?;
+        fill(new, "one")
+    })
+    .unwrap();
+    assert_eq!(names(folder.path()), ["first", "second"]);
+    assert_eq!(names(&first), ["marker"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_is_claimed_by_one_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let claim = claim_directory(folder.path()).unwrap();
+    assert!(claim.is_some());
+    let message = claim_directory(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("no other process writes to"), "{message}");
+    drop(claim);
+    claim_directory(folder.path()).unwrap();
 }

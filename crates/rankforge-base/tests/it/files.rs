@@ -28,6 +28,21 @@ fn dropping_an_uncommitted_file_deletes_it_and_keeps_the_old_one() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
+#[test]
+fn the_next_file_removes_what_killed_processes_left_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in [".rankforge-killed.part", ".rankforge-kept", "mine.part"] {
+        fs::write(folder.path().join(name), "").unwrap();
+    }
+    let unfinished = AtomicFile::create(&folder.path().join("first.txt")).unwrap();
+    write_atomically(&folder.path().join("second.txt"), b"").unwrap();
+    unfinished.commit().unwrap();
+    let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, [".rankforge-kept", "first.txt", "mine.part", "second.txt"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_written_file_has_the_permissions_of_an_ordinary_new_file() {

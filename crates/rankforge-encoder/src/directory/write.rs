@@ -116,20 +116,42 @@ pub const MODEL_DIRECTORY: DirectoryKind<'static> = DirectoryKind {
     temporary_prefix: ".rankforge-saving-",
 };
 
-/// Whether a file or subdirectory of this name may be part of a model directory. A directory with
-/// any other entry is not replaced by a saved model.
+/// Files that saving a model writes, here or in Python. Others would be lost when a model takes the
+/// place of a directory, so a directory with any other entry is not replaced.
+const MODEL_FILES: [&str; 20] = [
+    ".gitattributes",
+    "README.md",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "config.json",
+    "config_sentence_transformers.json",
+    "generation_config.json",
+    "merges.txt",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+];
+
+/// Whether saving a model writes a file or subdirectory of this name: one of the files above, a
+/// shard of the weights, or the folder of a module, such as `1_Pooling`.
 pub fn is_model_entry(entry: &Entry) -> bool {
-    const SUFFIXES: [&str; 9] =
-        [".json", ".safetensors", ".txt", ".model", ".bin", ".md", ".jinja", ".py", ".codes"];
     let name = entry.name.as_str();
     if entry.is_directory {
-        let is_module = name.split_once('_').is_some_and(|(index, class)| {
+        return name.split_once('_').is_some_and(|(index, class)| {
             index.parse::<usize>().is_ok() && class.starts_with(|c: char| c.is_ascii_uppercase())
         });
-        return is_module || ["onnx", "openvino", ".cache"].contains(&name);
     }
-    SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
-        || [".gitattributes", ".complete", "LICENSE"].contains(&name)
+    let is_shard = name.starts_with("model-") && name.ends_with(".safetensors");
+    is_shard || MODEL_FILES.contains(&name)
 }
 
 fn create_directory(path: &Path) -> Result<(), EncoderError> {

@@ -21,6 +21,9 @@ const SAMPLER: &str = "sampler.json";
 const STATE: &str = "trainer_state.json";
 const ARGUMENTS: &str = "training_args.json";
 
+/// The files of a checkpoint besides those of the model.
+const RUN_FILES: [&str; 7] = [OPTIMIZER, SCHEDULER, SCALER, RNG_STATE, SAMPLER, STATE, ARGUMENTS];
+
 /// Prefix of the temporary names of checkpoints that are being written. These are never read.
 const TEMPORARY: &str = ".incomplete-";
 
@@ -99,8 +102,7 @@ fn scheduler(snapshot: &Snapshot<'_>) -> Value {
 const CHECKPOINT: DirectoryKind<'static> = DirectoryKind {
     name: "a checkpoint",
     recognises: &|entries| entries.iter().any(|entry| entry.name == STATE),
-    // The files of the run have extensions that model files may have too.
-    owns: &is_model_entry,
+    owns: &|entry| RUN_FILES.contains(&entry.name.as_str()) || is_model_entry(entry),
     temporary_prefix: TEMPORARY,
 };
 

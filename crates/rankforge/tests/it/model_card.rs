@@ -161,11 +161,18 @@ fn checkpoints_and_saved_models_have_a_card() {
         assert!(message.starts_with(&folder.path().display().to_string()), "{message}");
         assert!(message.contains("is not a model directory, so it is not replaced"), "{message}");
     }
-    // Nor does it replace a directory that contains a file of the user besides the model.
-    std::fs::write(target.join("notes.odt"), "mine").unwrap();
-    let message = trainer.save_model(&target).unwrap_err().to_string();
-    assert!(message.contains("holds \"notes.odt\", which is not part of a model"), "{message}");
-    assert!(target.join("notes.odt").is_file());
+    // Nor does it replace a directory that contains a file of the user besides the model, whatever
+    // its extension.
+    for name in ["notes.odt", "notes.txt", "results.json", "train.py", "onnx"] {
+        let file = target.join(name);
+        std::fs::write(&file, "mine").unwrap();
+        for result in [trainer.save_model(&target), check_destination(&target)] {
+            let message = result.unwrap_err().to_string();
+            assert!(message.contains(&format!("holds {name:?}, which would be lost")), "{message}");
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+        std::fs::remove_file(&file).unwrap();
+    }
 }
 
 #[test]

@@ -4,7 +4,9 @@ use crate::model::Model;
 use crate::modules::Module;
 use crate::tokenizer::Tokenizer;
 use indexmap::IndexMap;
+use rankforge_base::hexadecimal;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// The parts that cross-encoders and dual encoders have in common.
 #[derive(Clone)]
@@ -27,7 +29,42 @@ pub struct Parts {
     pub(crate) modules: Vec<Module>,
 }
 
+/// Number of parameters that are hashed at a time.
+const HASHED_TOGETHER: usize = 1 << 16;
+
 impl Parts {
+    /// The SHA-256, in hexadecimal, of what the outputs of the model depend on besides its
+    /// precision: architecture, parameters, adapters, prompts, maximum length and tokenizer. It
+    /// does not depend on the path of the model.
+    ///
+    /// # Errors
+    /// When the tokenizer cannot be serialized.
+    pub fn digest(&self) -> Result<String, EncoderError> {
+        let mut hash = Sha256::new();
+        hash.update(format!("{:?}", self.model.architecture()));
+        for (name, text) in &self.prompts {
+            hash.update(format!("{name:?} {text:?}"));
+        }
+        hash.update(format!("{:?}", self.tokenizer.max_length()));
+        if let Some(scale) = self.model.adapter_scale() {
+            hash.update(scale.to_le_bytes());
+        }
+        let parameters = self.model.parameters().flat();
+        let length = parameters.rows() * parameters.columns();
+        let parameters = parameters.with_shape(length, 1);
+        for start in (0..length).step_by(HASHED_TOGETHER) {
+            let piece = parameters.slice_rows(start..length.min(start + HASHED_TOGETHER)).to_vec();
+            let bytes: Vec<u8> = piece.iter().flat_map(|value| value.to_le_bytes()).collect();
+            hash.update(bytes);
+        }
+        let mut files = self.tokenizer.files()?;
+        files.sort();
+        for (_, bytes) in files {
+            hash.update(bytes);
+        }
+        Ok(hexadecimal(&hash.finalize()))
+    }
+
     /// The prompt of a call: `text`, or else the model's prompt named `name`, or else its default
     /// prompt. `None` when there is none of them, or when the prompt is empty.
     ///

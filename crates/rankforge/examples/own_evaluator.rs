@@ -50,6 +50,10 @@ impl<S: Score + ?Sized> Evaluator<S> for TripletAccuracy {
         format!("{}_accuracy", self.name)
     }
 
+    fn metric_names(&self) -> Vec<String> {
+        vec![format!("{}_accuracy", self.name)]
+    }
+
     fn config(&self) -> serde_json::Value {
         serde_json::json!({})
     }

@@ -1,10 +1,17 @@
 use indexmap::IndexMap;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Metrics by name, in the order in which they were computed, with the keys of
 /// sentence-transformers.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Metrics(pub IndexMap<String, f64>);
+pub struct Metrics(#[serde(deserialize_with = "with_nan")] pub IndexMap<String, f64>);
+
+/// Reads numbers by name; a null is a NaN, which JSON cannot write.
+fn with_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IndexMap<String, f64>, D::Error> {
+    let values: IndexMap<String, Option<f64>> = IndexMap::deserialize(deserializer)?;
+    Ok(values.into_iter().map(|(name, value)| (name, value.unwrap_or(f64::NAN))).collect())
+}
 
 impl Metrics {
     /// Without a metric.

@@ -98,11 +98,13 @@ pub(crate) fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
 /// Adds the command that resumes the run to the error of an interruption.
 fn with_resume_hint(error: Error, args: &TrainArgs) -> anyhow::Error {
     match error {
-        Error::Interrupted { .. } => {
+        Error::Interrupted { ref checkpoint, .. } => {
             let sets = args.sets.iter().map(|set| format!(" --set {}", quoted(&set.to_string())));
             let sets: String = sets.collect();
             let recipe = quoted(&args.recipe.to_string_lossy());
-            let hint = format!("to resume, run: rankforge train {recipe}{sets} --resume");
+            let checkpoint = quoted(&checkpoint.to_string_lossy());
+            let hint =
+                format!("to resume, run: rankforge train {recipe}{sets} --resume={checkpoint}");
             CliError::interrupted(error.to_string()).hint(hint).into()
         }
         other => other.into(),
@@ -121,12 +123,7 @@ fn quoted(word: &str) -> String {
 
 /// Prints the metrics of the run and the directory of the model.
 fn report(output: &TrainOutput, directory: &Path, console: &Console) -> anyhow::Result<()> {
-    let last_evaluation = output
-        .state
-        .log_history
-        .iter()
-        .rev()
-        .find(|record| record.keys().any(|name| name.starts_with("eval_")));
+    let evaluation = output.evaluation();
     let text = || {
         let mut table = Table::new(&["metric", "value"]);
         table.row(["steps", &thousands(output.global_step)]);
@@ -136,7 +133,7 @@ fn report(output: &TrainOutput, directory: &Path, console: &Console) -> anyhow::
                 table.row([name.as_str(), &short(*value)]);
             }
         }
-        for (name, value) in last_evaluation.into_iter().flatten() {
+        for (name, value) in evaluation.into_iter().flatten() {
             if let (true, Some(value)) = (is_shown(name), value.as_f64()) {
                 table.row([name.as_str(), &short(value)]);
             }
@@ -149,7 +146,8 @@ fn report(output: &TrainOutput, directory: &Path, console: &Console) -> anyhow::
         "global_step": output.global_step,
         "training_loss": output.training_loss,
         "metrics": output.metrics,
-        "evaluation": last_evaluation,
+        "model_step": output.model_step,
+        "evaluation": evaluation,
         "best_model_checkpoint": best.map(|path| path.to_string_lossy()),
     });
     console.result(text, &json)

@@ -100,7 +100,8 @@ fn a_run_interrupted_by_ctrl_c_resumes_to_the_same_bits() {
     let interrupted = interrupt_after_first_log(&dir, &train("run", &[]));
     assert_eq!(interrupted.code, 130, "{}", interrupted.stderr);
     let hint = "hint: to resume, run: rankforge train r.toml --set arguments.output_dir=run \
-                --set arguments.num_train_epochs=60 --set arguments.save_steps=10000 --resume";
+                --set arguments.num_train_epochs=60 --set arguments.save_steps=10000 \
+                --resume=run/checkpoint-";
     assert!(interrupted.stderr.contains(hint), "{}", interrupted.stderr);
     assert_eq!(interrupted.stdout, "");
     let names = dir.list("run");

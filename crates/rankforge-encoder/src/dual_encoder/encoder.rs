@@ -8,8 +8,8 @@ use crate::parts::Parts;
 use crate::roles::{Embed, ModelKind, Side, TextModel};
 use crate::stages::HeadStage;
 use rankforge_base::{hexadecimal, replace_directory};
+use rankforge_kernels::Device;
 use rankforge_kernels::ops::{Pooling, SMALLEST_NORM, Similarity};
-use rankforge_kernels::{Device, Precision};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -215,32 +215,15 @@ impl Embed for DualEncoder {
         self.model().device()
     }
 
-    /// The SHA-256 of architecture, parameters, precision, prompts, maximum length and tokenizer,
-    /// in hexadecimal. It does not depend on the model's path, so a cache never returns embeddings
-    /// of an earlier state of a model that was trained further under the same path.
+    /// The SHA-256 of [`Parts::digest`], dimension and precision, in hexadecimal. It does not
+    /// depend on the model's path, so a cache never returns embeddings of an earlier state of a
+    /// model that was trained further under the same path.
     fn fingerprint(&self) -> Result<String, EncoderError> {
         let mut hash = Sha256::new();
-        hash.update(format!("{:?} {}", self.model().architecture(), self.dimension()));
-        for (name, text) in &self.parts.prompts {
-            hash.update(format!("{name:?} {text:?}"));
-        }
-        hash.update(format!("{:?}", self.max_length()));
-        // The precision is only hashed where it has an effect, so that fp32 models keep the
-        // fingerprint of embeddings that were cached before there were other precisions.
-        let precision = self.model().precision();
-        if precision != Precision::Float32 && self.model().architecture().has_linear_layers() {
-            hash.update(precision.to_string());
-        }
-        if let Some(scale) = self.model().adapter_scale() {
-            hash.update(scale.to_le_bytes());
-        }
-        for value in self.model().parameters().flat().to_vec() {
-            hash.update(value.to_le_bytes());
-        }
-        let mut files = self.tokenizer().files()?;
-        files.sort();
-        for (_, bytes) in files {
-            hash.update(bytes);
+        hash.update(format!("{} {}", self.parts.digest()?, self.dimension()));
+        // Where the precision has no effect, all have the same embeddings.
+        if self.model().architecture().has_linear_layers() {
+            hash.update(self.model().precision().to_string());
         }
         Ok(hexadecimal(&hash.finalize()))
     }

@@ -82,6 +82,10 @@ impl<S: Score + ?Sized> Evaluator<S> for CrossEncoderCorrelationEvaluator {
         with_name(&self.name, "spearman")
     }
 
+    fn metric_names(&self) -> Vec<String> {
+        ["pearson", "spearman"].iter().map(|key| with_name(&self.name, key)).collect()
+    }
+
     fn config(&self) -> serde_json::Value {
         json!({})
     }

@@ -35,6 +35,10 @@ pub trait Evaluator<M: ?Sized>: Send + Sync {
     /// The key of the metric that decides which model is best, prefix included.
     fn primary_metric(&self) -> String;
 
+    /// The keys of all metrics that [`Evaluator::evaluate`] returns, prefix included. A run refuses
+    /// a `metric_for_best_model` that is none of them before its first step.
+    fn metric_names(&self) -> Vec<String>;
+
     /// Settings, for the model card.
     fn config(&self) -> serde_json::Value;
 

@@ -13,6 +13,7 @@ mod statistics;
 
 pub use cached_scores::CachedScores;
 pub use correlation::CrossEncoderCorrelationEvaluator;
+pub(crate) use evaluator::with_name;
 pub use evaluator::{EvaluationContext, Evaluator};
 pub use first_stage::{FirstStage, FirstStageOptions, samples_from_first_stage};
 pub use reranking::CrossEncoderRerankingEvaluator;

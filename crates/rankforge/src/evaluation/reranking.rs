@@ -126,6 +126,18 @@ impl<S: Score + ?Sized> Evaluator<S> for CrossEncoderRerankingEvaluator {
         with_name(&self.name, &format!("ndcg@{}", self.at_k))
     }
 
+    fn metric_names(&self) -> Vec<String> {
+        let has_base =
+            |sample: &RerankingSample| matches!(sample.candidates, Candidates::Documents(_));
+        let prefixes = if self.samples.iter().any(has_base) { &["", "base_"][..] } else { &[""] };
+        let k = self.at_k;
+        let keys = |prefix: &&str| {
+            [format!("{prefix}map"), format!("{prefix}mrr@{k}"), format!("{prefix}ndcg@{k}")]
+        };
+        let keys = prefixes.iter().flat_map(keys);
+        keys.map(|key| with_name(&self.name, &key)).collect()
+    }
+
     fn config(&self) -> serde_json::Value {
         let mut config = json!({ "at_k": self.at_k });
         if matches!(self.samples[0].candidates, Candidates::Documents(_)) {

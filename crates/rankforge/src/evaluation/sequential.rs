@@ -40,6 +40,11 @@ impl<M: ?Sized> Evaluator<M> for SequentialEvaluator<M> {
         "sequential_score".to_owned()
     }
 
+    fn metric_names(&self) -> Vec<String> {
+        let names = self.evaluators.iter().flat_map(|evaluator| evaluator.metric_names());
+        names.chain([self.primary_metric()]).collect()
+    }
+
     fn config(&self) -> serde_json::Value {
         json!({})
     }

@@ -87,6 +87,10 @@ impl<L: Cacheable> Loss for Cached<L> {
         Some(self.mini_batch_size)
     }
 
+    fn component_names(&self) -> Vec<&'static str> {
+        self.loss.component_names()
+    }
+
     fn check(&self) -> Result<(), Error> {
         if self.mini_batch_size == 0 {
             return Err(Error::argument(format!("{}.{SIZE}", self.name()), "at least 1", 0));

@@ -66,6 +66,11 @@ pub trait Loss: Send + Sync {
         None
     }
 
+    /// Names of the [components](LossOutput::components) of the loss.
+    fn component_names(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -114,6 +119,10 @@ macro_rules! through_pointer {
 
             fn mini_batch_size(&self) -> Option<usize> {
                 (**self).mini_batch_size()
+            }
+
+            fn component_names(&self) -> Vec<&'static str> {
+                (**self).component_names()
             }
 
             fn check(&self) -> Result<(), Error> {

@@ -39,9 +39,7 @@ pub fn render(
         Some(report) => describe_sets(model, data, report)?,
     };
     let evaluations = report.map_or(&[][..], |report| report.evaluations);
-    let best_step = report.and_then(|report| {
-        report.state.best_global_step.filter(|_| report.arguments.load_best_model_at_end)
-    });
+    let best_step = report.and_then(|report| report.best_step);
     let log =
         report.map(|report| tables::log_table(&report.state.log_history, evaluations, best_step));
     let collapse_log = log.as_ref().is_some_and(|log| log.lines().count() > COLLAPSED_LOG_ROWS + 2);

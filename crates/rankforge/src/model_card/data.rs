@@ -54,6 +54,8 @@ pub struct TrainingReport<'a> {
     pub arguments: &'a TrainingArguments,
     /// State of the trainer, with the log and the best step.
     pub state: &'a TrainerState,
+    /// The best step so far, if its parameters are loaded at the end.
+    pub best_step: Option<u64>,
     /// Training sets.
     pub train_sets: Vec<ReportedSet<'a>>,
     /// Evaluation sets, on which the evaluation loss is computed.

@@ -1,10 +1,11 @@
 use crate::metrics::Metrics;
 use crate::trainer_state::LogRecord;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The result of an evaluator.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationResult {
     /// Class of the evaluator, as in sentence-transformers.
     pub class_name: String,

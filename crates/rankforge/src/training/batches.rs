@@ -80,6 +80,12 @@ impl Preparer {
         &self.dataset
     }
 
+    /// The prompt of each text column.
+    pub(super) fn prompts(&self) -> Vec<Option<String>> {
+        let text = |prompt: &Prompt| prompt.text().to_owned();
+        self.prompts.iter().map(|prompt| prompt.as_ref().map(text)).collect()
+    }
+
     /// The limits of a chunk of gradient caching: the loss's mini-batch size, and `max_tokens`.
     pub fn budget(&self, max_tokens: Option<usize>) -> BatchBudget {
         BatchBudget {

@@ -1,14 +1,16 @@
 use crate::arguments::TrainingArguments;
 use crate::error::Error;
+use crate::model_card::EvaluationResult;
 use crate::trainer_state::{TrainerState, with_sorted_keys};
+use crate::training::definition::RunDefinition;
 use crate::training::loss_scaler::LossScaler;
 use crate::training::optimizer::Optimizer;
 use crate::training::position::Position;
 use crate::training::training_set::TrainingSet;
 use rankforge_base::{DirectoryKind, FileError, replace_directory, write_atomically};
 use rankforge_encoder::{TextModel, is_model_entry};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,11 +20,13 @@ const SCHEDULER: &str = "scheduler.json";
 const SCALER: &str = "scaler.json";
 const RNG_STATE: &str = "rng_state.json";
 const SAMPLER: &str = "sampler.json";
-const STATE: &str = "trainer_state.json";
+const RUN: &str = "run.json";
+pub(super) const STATE: &str = "trainer_state.json";
 const ARGUMENTS: &str = "training_args.json";
 
 /// The files of a checkpoint besides those of the model.
-const RUN_FILES: [&str; 7] = [OPTIMIZER, SCHEDULER, SCALER, RNG_STATE, SAMPLER, STATE, ARGUMENTS];
+const RUN_FILES: [&str; 8] =
+    [OPTIMIZER, SCHEDULER, SCALER, RNG_STATE, SAMPLER, RUN, STATE, ARGUMENTS];
 
 /// Prefix of the temporary names of checkpoints that are being written. These are never read.
 const TEMPORARY: &str = ".incomplete-";
@@ -32,6 +36,8 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) optimizer: &'a Optimizer,
     pub(crate) state: &'a TrainerState,
     pub(crate) position: &'a Position,
+    pub(crate) definition: &'a RunDefinition,
+    pub(crate) evaluations: &'a [EvaluationResult],
     pub(crate) loss_scaler: Option<&'a LossScaler>,
     pub(crate) arguments: &'a TrainingArguments,
     pub(crate) last_learning_rate: f64,
@@ -51,6 +57,19 @@ pub struct Checkpoint {
     pub arguments: TrainingArguments,
     /// Loss scale, if that run computed in fp16.
     pub loss_scaler: Option<LossScaler>,
+    /// What defines the run, and its latest evaluations. `None` in a checkpoint of a version that
+    /// did not write them.
+    pub run: Option<RunFile>,
+}
+
+/// The content of `run.json`, which has no counterpart among the files of transformers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunFile {
+    /// Model, losses and data of the run.
+    pub definition: RunDefinition,
+    /// The latest result of each evaluator.
+    pub evaluations: Vec<EvaluationResult>,
 }
 
 /// Writes `output_dir/checkpoint-STEP` under a temporary name, and renames it when it is complete.
@@ -82,6 +101,11 @@ pub(crate) fn save<M: TextModel>(
             write_json(&directory.join(RNG_STATE), &random)?;
             write_json(&directory.join(SAMPLER), snapshot.position)?;
         }
+        let run = json!({
+            "definition": snapshot.definition,
+            "evaluations": snapshot.evaluations,
+        });
+        write_json(&directory.join(RUN), &run)?;
         write_json(&directory.join(ARGUMENTS), snapshot.arguments)?;
         write_json(&directory.join(STATE), snapshot.state)
     })?;
@@ -99,26 +123,12 @@ fn scheduler(snapshot: &Snapshot<'_>) -> Value {
 }
 
 /// How [`replace_directory`] recognizes a checkpoint.
-const CHECKPOINT: DirectoryKind<'static> = DirectoryKind {
+pub(super) const CHECKPOINT: DirectoryKind<'static> = DirectoryKind {
     name: "a checkpoint",
     recognises: &|entries| entries.iter().any(|entry| entry.name == STATE),
     owns: &|entry| RUN_FILES.contains(&entry.name.as_str()) || is_model_entry(entry),
     temporary_prefix: TEMPORARY,
 };
-
-/// Checks that the run can replace the checkpoints in `output_dir` that are in its way: those of
-/// the steps after `done`, up to `max_steps`.
-///
-/// # Errors
-/// A directory with the name of such a checkpoint holds files that no checkpoint has.
-pub(crate) fn check_replaceable(output_dir: &Path, done: u64, max_steps: u64) -> Result<(), Error> {
-    for (step, path) in checkpoints(output_dir)? {
-        if done < step && step <= max_steps {
-            CHECKPOINT.check_replaceable(&path)?;
-        }
-    }
-    Ok(())
-}
 
 /// Steps and paths of the checkpoints in a directory, by ascending step.
 ///
@@ -132,17 +142,33 @@ pub fn checkpoints(output_dir: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
     let mut found = Vec::new();
     for entry in fs::read_dir(output_dir).map_err(io)? {
         let path = entry.map_err(io)?.path();
-        let step = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .and_then(|name| name.strip_prefix("checkpoint-"))
-            .and_then(|step| step.parse().ok());
-        if let Some(step) = step.filter(|_| path.is_dir()) {
+        if let Some(step) = checkpoint_step(&path).filter(|_| path.is_dir()) {
             found.push((step, path));
         }
     }
     found.sort();
     Ok(found)
+}
+
+/// The step in the name of a checkpoint; `None` for another name.
+pub(super) fn checkpoint_step(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix("checkpoint-")?.parse().ok()
+}
+
+/// Reads `run.json` of a checkpoint.
+///
+/// # Errors
+/// A missing or malformed file.
+pub(super) fn read_run(path: &Path) -> Result<RunFile, Error> {
+    read_json(&path.join(RUN))
+}
+
+/// Reads the state of a checkpoint.
+///
+/// # Errors
+/// A missing or malformed file.
+pub(super) fn read_state(path: &Path) -> Result<TrainerState, Error> {
+    read_json(&path.join(STATE))
 }
 
 impl Checkpoint {
@@ -180,10 +206,11 @@ impl Checkpoint {
         }
         Ok(Checkpoint {
             path: path.to_owned(),
-            state: read_json(&path.join(STATE))?,
+            state: read_state(path)?,
             position: read_json(&path.join(SAMPLER))?,
             loss_scaler: if arguments.fp16 { Some(read_loss_scaler(&scaler)?) } else { None },
             arguments,
+            run: path.join(RUN).is_file().then(|| read_run(path)).transpose()?,
         })
     }
 
@@ -204,11 +231,12 @@ impl Checkpoint {
     /// that do not change the order of the data are returned as warnings.
     ///
     /// # Errors
-    /// A difference that changes the order of the data, unless `ignore_data_skip` is set.
+    /// Another loss; a difference in the data or their order, unless `ignore_data_skip` is set.
     pub(crate) fn compare(
         &self,
         arguments: &TrainingArguments,
         sets: &[TrainingSet],
+        definition: &RunDefinition,
     ) -> Result<Vec<String>, Error> {
         // Arguments that determine the order of the data.
         const ROWS: &str = "rows of the training data";
@@ -262,30 +290,38 @@ impl Checkpoint {
                 self.path.display()
             ));
         }
+        match &self.run {
+            Some(RunFile { definition: then, .. }) => {
+                warnings.extend(then.compare(
+                    definition,
+                    arguments.ignore_data_skip,
+                    &self.path,
+                )?);
+            }
+            None => warnings.push(format!(
+                "{} lacks {RUN}, so model, losses and data of this run are not compared with those \
+                 of the run that wrote it",
+                self.path.display()
+            )),
+        }
         Ok(warnings)
     }
 }
 
-/// Deletes the oldest checkpoints until `limit` are left. Keeps the checkpoints `newest` and
-/// `best`, and those of later steps, which another run has written.
+/// Deletes the oldest checkpoints until `limit` are left. Keeps the newest and `best`.
 ///
 /// # Errors
 /// When a checkpoint cannot be deleted.
-pub(crate) fn rotate(
-    output_dir: &Path,
-    limit: usize,
-    newest: u64,
-    best: Option<&Path>,
-) -> Result<(), Error> {
+pub(crate) fn rotate(output_dir: &Path, limit: usize, best: Option<&Path>) -> Result<(), Error> {
     let found = checkpoints(output_dir)?;
-    let mut kept = found.iter().filter(|(step, _)| *step <= newest).count();
-    for (step, path) in found {
+    let mut kept = found.len();
+    let older = &found[..found.len().saturating_sub(1)];
+    for (_, path) in older {
         if kept <= limit {
             break;
         }
-        let is_best = best.is_some_and(|best| best.file_name() == path.file_name());
-        if step < newest && !is_best {
-            fs::remove_dir_all(&path).map_err(FileError::io(&path))?;
+        if best.is_none_or(|best| best.file_name() != path.file_name()) {
+            fs::remove_dir_all(path).map_err(FileError::io(path))?;
             kept -= 1;
         }
     }

@@ -100,6 +100,11 @@ impl Dataset {
         &self.texts
     }
 
+    /// Indices of the text columns and of the label column among all columns.
+    pub(super) fn used_columns(&self) -> impl Iterator<Item = usize> {
+        self.texts.iter().copied().chain(self.label)
+    }
+
     /// Reads the rows with these indices as the batch of a loss. `prompts` has an entry for each
     /// text column.
     ///
@@ -144,7 +149,7 @@ impl Dataset {
             let columns = rows.columns();
             let first = |(_, values): &(String, Vec<Value>)| matches!(values[0], Value::List(_));
             let lists = lists.get_or_insert_with(|| columns.iter().map(first).collect());
-            for index in self.texts.iter().copied().chain(self.label) {
+            for index in self.used_columns() {
                 let (name, values) = &columns[index];
                 let is_label = Some(index) == self.label;
                 for (row, value) in values.iter().enumerate() {

@@ -98,27 +98,4 @@ impl<M: TextModel> Run<'_, M> {
         }
         Ok(metrics)
     }
-
-    /// Whether an evaluation is strictly better than the best so far, which it then replaces.
-    ///
-    /// # Errors
-    /// When the evaluation lacks the metric that decides which checkpoint is best.
-    pub(super) fn note_best(&mut self, metrics: &Metrics) -> Result<bool, Error> {
-        let Some(name) = self.setup.parts.arguments.best_metric() else { return Ok(false) };
-        let Some(value) = metrics.get(&name) else {
-            let known: Vec<&str> = metrics.0.keys().map(String::as_str).collect();
-            let expected = format!("one of the metrics of the evaluation: {}", known.join(", "));
-            return Err(Error::argument("metric_for_best_model", expected, name));
-        };
-        let better = match self.state.best_metric {
-            None => !value.is_nan(),
-            Some(best) if self.setup.parts.arguments.greater_is_better() => value > best,
-            Some(best) => value < best,
-        };
-        if better {
-            self.state.best_metric = Some(value);
-            self.state.best_global_step = Some(self.state.global_step);
-        }
-        Ok(better)
-    }
 }

@@ -9,14 +9,18 @@
 //! | loss scale of fp16, learning rate, clipping, AdamW | `loss_scaler`, `schedule`, `optimizer` |
 //! | what a run needs, checked before its first step | `setup` |
 //! | the loop | `train_loop` |
-//! | what happens around the steps | `run`, `log`, `evaluate`, `health` |
+//! | what happens around the steps | `run`, `log`, `evaluate`, `best`, `health` |
+//! | what makes a run the same run when it is resumed | `definition`, `earlier_runs` |
 //! | what is on disk | `checkpoint`, `plot` |
 //! | the public face | `trainer` |
 
 mod batches;
+mod best;
 mod callbacks;
 mod checkpoint;
 mod dataset;
+mod definition;
+mod earlier_runs;
 mod epoch;
 mod evaluate;
 mod gradient_cache;
@@ -44,6 +48,7 @@ pub use batches::{PreparedBatch, Preparer, prepare_ahead};
 pub use callbacks::{Callback, Flow};
 pub use checkpoint::{Checkpoint, checkpoints};
 pub use dataset::Dataset;
+pub use definition::{RunDefinition, SetDefinition};
 pub use epoch::{Epoch, EpochSampler, SetBatch};
 pub use gradient_cache::GradientCache;
 pub use loss_scaler::LossScaler;

@@ -7,7 +7,9 @@ use crate::metrics::Metrics;
 use crate::model_card::{self, EvaluationResult, ReportedSet, Timing, TrainingReport};
 use crate::trainer_state::{LogRecord, TrainerState};
 use crate::training::callbacks::Callback;
-use crate::training::checkpoint::{self, Checkpoint, Snapshot};
+use crate::training::checkpoint::{self, Checkpoint, RunFile, Snapshot};
+use crate::training::definition::RunDefinition;
+use crate::training::earlier_runs::{SetAside, set_aside};
 use crate::training::gradient_cache::GradientCache;
 use crate::training::loss_scaler::LossScaler;
 use crate::training::optimizer::Optimizer;
@@ -15,9 +17,10 @@ use crate::training::position::Position;
 use crate::training::setup::{Parts, Setup};
 use crate::training::training_set::TrainingSet;
 use crate::training::{batches::PreparedBatch, plot};
-use rankforge_base::write_atomically;
-use rankforge_encoder::TextModel;
-use serde_json::json;
+use rankforge_base::{claim_directory, write_atomically};
+use rankforge_encoder::{MODEL_DIRECTORY, TextModel};
+use serde_json::{Value, json};
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -26,16 +29,31 @@ use std::time::Instant;
 pub struct TrainOutput {
     /// Number of optimizer steps, including those before a checkpoint that was resumed from.
     pub global_step: u64,
+    /// The step whose parameters the model has: the last one, or that of the best checkpoint if it
+    /// was loaded.
+    pub model_step: u64,
     /// Mean loss of all steps.
     pub training_loss: f64,
     /// The last log record: run time, steps and samples per second, loss.
     pub metrics: Metrics,
     /// State of the trainer, with the log and the best step.
     pub state: TrainerState,
-    /// Latest result of each evaluator.
+    /// Result of each evaluator at [`TrainOutput::model_step`], or at the last evaluation before.
     pub evaluations: Vec<EvaluationResult>,
     /// Durations of training and evaluation.
     pub timing: Timing,
+}
+
+impl TrainOutput {
+    /// The log record of the last evaluation up to [`TrainOutput::model_step`], with the figures of
+    /// the model.
+    pub fn evaluation(&self) -> Option<&LogRecord> {
+        let is_evaluation = |record: &LogRecord| record.keys().any(|key| key.starts_with("eval_"));
+        let step = |record: &LogRecord| record.get("step").and_then(Value::as_u64);
+        let log = self.state.log_history.iter().rev();
+        let mut before = log.filter(|record| step(record).is_some_and(|s| s <= self.model_step));
+        before.find(|record| is_evaluation(record))
+    }
 }
 
 /// A run in progress.
@@ -51,12 +69,16 @@ pub(super) struct Run<'a, M: TextModel> {
     pub(super) gradients_checked: bool,
     pub(super) state: TrainerState,
     pub(super) position: Position,
+    /// Model, losses and data of the run, for its checkpoints.
+    definition: RunDefinition,
     pub(super) evaluations: Vec<EvaluationResult>,
     pub(super) timing: Timing,
     pub(super) last_checkpoint: Option<PathBuf>,
     pub(super) seen: Seen,
     first_step: u64,
     begun: Instant,
+    /// Keeps other processes from training in the same output directory.
+    _claim: Option<File>,
 }
 
 /// Counts of the training data since the run began or was resumed.
@@ -76,10 +98,12 @@ pub(super) struct Due {
 }
 
 impl<'a, M: TextModel> Run<'a, M> {
-    /// Allocates gradients and moments, and resumes from a checkpoint when the arguments name one.
+    /// Allocates gradients and moments, resumes from a checkpoint when the arguments name one, and
+    /// moves checkpoints of other runs out of the way.
     ///
     /// # Errors
-    /// A checkpoint that cannot be used, or a learning rate for a parameter that does not exist.
+    /// A checkpoint that cannot be used or is of another run, a learning rate for a parameter that
+    /// does not exist, or an output directory that another process trains in.
     pub(super) fn begin(
         setup: &'a Setup<'a, M>,
         model: &'a mut M,
@@ -87,6 +111,9 @@ impl<'a, M: TextModel> Run<'a, M> {
         loss_scaler: &LossScaler,
     ) -> Result<Run<'a, M>, Error> {
         let (arguments, total) = (setup.parts.arguments, setup.length.max_steps);
+        let claim = claim_directory(&arguments.output_dir)?;
+        // Before gradients and moments are allocated, as it copies parts of the parameters.
+        let definition = setup.definition(model)?;
         let state = TrainerState {
             eval_steps: arguments.eval_interval().resolve(total),
             logging_steps: arguments.logging_steps.resolve(total),
@@ -108,6 +135,7 @@ impl<'a, M: TextModel> Run<'a, M> {
             gradients_checked: false,
             state,
             position: setup.start(),
+            definition,
             evaluations: Vec::new(),
             timing: Timing::default(),
             last_checkpoint: None,
@@ -115,9 +143,10 @@ impl<'a, M: TextModel> Run<'a, M> {
             first_step: 0,
             #[expect(clippy::disallowed_methods, reason = "a run is timed")]
             begun: Instant::now(),
+            _claim: claim,
         };
         run.resume()?;
-        checkpoint::check_replaceable(&arguments.output_dir, run.state.global_step, total)?;
+        run.clear_output_directory()?;
         run.first_step = run.state.global_step;
         run.callbacks.iter_mut().for_each(|callback| callback.on_train_begin(&run.state));
         Ok(run)
@@ -133,21 +162,13 @@ impl<'a, M: TextModel> Run<'a, M> {
         let found = match &arguments.resume_from_checkpoint {
             Some(ResumeFrom::Newest(true)) => Checkpoint::newest(output_dir)?,
             Some(ResumeFrom::Path(path)) => Checkpoint::read(path)?,
-            None | Some(ResumeFrom::Newest(false)) => {
-                if let Some((step, _)) = checkpoint::checkpoints(output_dir)?.last() {
-                    reporter.warning(&format!(
-                        "{} holds checkpoints of an earlier run, up to step {step}; this run \
-                         starts from the beginning and replaces those of equal steps",
-                        output_dir.display()
-                    ));
-                }
-                return Ok(());
-            }
+            None | Some(ResumeFrom::Newest(false)) => return Ok(()),
         };
-        for warning in found.compare(arguments, train_sets)? {
+        for warning in found.compare(arguments, train_sets, &self.definition)? {
             reporter.warning(&warning);
         }
         found.restore(self.model, &mut self.optimizer)?;
+        self.adopt_definition(&found)?;
         // Intervals and run length follow this run's arguments, not those of the checkpoint.
         self.state = TrainerState {
             eval_steps: self.state.eval_steps,
@@ -156,8 +177,9 @@ impl<'a, M: TextModel> Run<'a, M> {
             max_steps: self.state.max_steps,
             num_train_epochs: self.state.num_train_epochs,
             train_batch_size: self.state.train_batch_size,
-            ..found.state
+            ..found.state.clone()
         };
+        self.find_best(&found)?;
         self.position = found.position;
         let Position { dataset_rows, dataset_names, .. } = self.setup.start();
         (self.position.dataset_rows, self.position.dataset_names) = (dataset_rows, dataset_names);
@@ -172,6 +194,37 @@ impl<'a, M: TextModel> Run<'a, M> {
         let step = self.state.global_step;
         reporter.message(&format!("resuming after step {step} from {}", found.path.display()));
         self.last_checkpoint = Some(found.path);
+        Ok(())
+    }
+
+    /// Checks that the run began with the model of the checkpoint's run, and takes over the hash of
+    /// that model and the latest evaluations.
+    fn adopt_definition(&mut self, found: &Checkpoint) -> Result<(), Error> {
+        let Some(RunFile { definition, evaluations }) = &found.run else { return Ok(()) };
+        if self.definition.model != definition.model {
+            let resumed = self.model.parts().digest()?;
+            definition.compare_model(&self.definition, &resumed, &found.path)?;
+            self.definition.model.clone_from(&definition.model);
+        }
+        self.evaluations.clone_from(evaluations);
+        Ok(())
+    }
+
+    /// Moves checkpoints of other runs out of the way, and removes what a killed process left.
+    fn clear_output_directory(&self) -> Result<(), Error> {
+        let output_dir = &self.setup.parts.arguments.output_dir;
+        let resumed = self.last_checkpoint.as_deref();
+        let resumed = resumed.map(|path| (self.state.global_step, path));
+        if let Some(SetAside { count, directory }) = set_aside(output_dir, resumed)? {
+            let checkpoints = if count == 1 { "1 checkpoint" } else { "the checkpoints" };
+            self.setup.parts.reporter.warning(&format!(
+                "{} held checkpoints that are not of this run: moved {checkpoints} to {}",
+                output_dir.display(),
+                directory.display()
+            ));
+        }
+        checkpoint::CHECKPOINT.remove_abandoned(output_dir);
+        MODEL_DIRECTORY.remove_abandoned(output_dir);
         Ok(())
     }
 
@@ -191,6 +244,8 @@ impl<'a, M: TextModel> Run<'a, M> {
             optimizer: &self.optimizer,
             state: &self.state,
             position: &self.position,
+            definition: &self.definition,
+            evaluations: &self.evaluations,
             loss_scaler: self.loss_scaler.as_ref(),
             arguments,
             last_learning_rate: self.position.last_step.learning_rate,
@@ -201,7 +256,7 @@ impl<'a, M: TextModel> Run<'a, M> {
         self.last_checkpoint = Some(path.clone());
         if let Some(limit) = arguments.save_total_limit {
             let best = self.state.best_model_checkpoint.as_deref();
-            checkpoint::rotate(output_dir, limit, step, best)?;
+            checkpoint::rotate(output_dir, limit, best)?;
         }
         self.callbacks.iter_mut().for_each(|callback| callback.on_save(&self.state, &path));
         Ok(path)
@@ -213,6 +268,7 @@ impl<'a, M: TextModel> Run<'a, M> {
         TrainingReport {
             arguments,
             state: &self.state,
+            best_step: self.state.best_global_step.filter(|_| arguments.load_best_model_at_end),
             train_sets: reported(train_sets),
             eval_sets: reported(eval_sets),
             evaluations: &self.evaluations,
@@ -235,9 +291,9 @@ impl<'a, M: TextModel> Run<'a, M> {
     /// the state and the plot.
     ///
     /// # Errors
-    /// When the best checkpoint cannot be read, or a file cannot be written.
+    /// When a file cannot be written.
     pub(super) fn finish(mut self) -> Result<TrainOutput, Error> {
-        let Parts { arguments, reporter, .. } = self.setup.parts;
+        let arguments = self.setup.parts.arguments;
         let seconds = self.begun.elapsed().as_secs_f64();
         self.timing.training = seconds - self.timing.evaluation;
         let steps = self.state.global_step - self.first_step;
@@ -256,17 +312,21 @@ impl<'a, M: TextModel> Run<'a, M> {
             metrics.0.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         self.add_record(record);
         self.warn_at_end();
-        let best = self.state.best_model_checkpoint.as_ref();
-        if let Some(best) = best.filter(|_| arguments.load_best_model_at_end) {
-            self.model.load_parameters(best)?;
-            reporter.message(&format!("took the best parameters, of {}", best.display()));
-        }
+        let model_step = self.load_best();
         checkpoint::write_json(&arguments.output_dir.join("trainer_state.json"), &self.state)?;
         self.write_plot()?;
         self.callbacks.iter_mut().for_each(|callback| callback.on_train_end(&self.state));
         let Run { state, evaluations, timing, .. } = self;
         let global_step = state.global_step;
-        Ok(TrainOutput { global_step, training_loss, metrics, state, evaluations, timing })
+        Ok(TrainOutput {
+            global_step,
+            model_step,
+            training_loss,
+            metrics,
+            state,
+            evaluations,
+            timing,
+        })
     }
 
     /// Warns about truncated inputs and skipped steps.

@@ -2,14 +2,15 @@
 
 use crate::arguments::{IntervalStrategy, ResumeFrom, SaveStrategy, TrainingArguments};
 use crate::error::Error;
-use crate::evaluation::Evaluator;
+use crate::evaluation::{Evaluator, with_name};
 use crate::model_card::ModelCardData;
 use crate::training::batches::{Preparer, preparer};
+use crate::training::definition::RunDefinition;
 use crate::training::epoch::{EpochSampler, SetBatch};
 use crate::training::position::Position;
 use crate::training::schedule::{RunLength, Schedule};
 use crate::training::training_set::TrainingSet;
-use rankforge_base::{FileError, Reporter, Stop};
+use rankforge_base::{FileError, Reporter, Stop, nearest};
 use rankforge_encoder::{ModelKind, TextModel};
 use rankforge_kernels::Precision;
 use std::sync::Arc;
@@ -63,6 +64,7 @@ impl<'a, M: TextModel> Setup<'a, M> {
         let Parts { arguments, train_sets, eval_sets, .. } = parts;
         arguments.validate()?;
         check_evaluation(&parts)?;
+        check_best_metric(&parts)?;
         check_adapters(model, arguments)?;
         warn_without_effect(model, &parts);
         let outputs = model.model().architecture().output_columns();
@@ -105,6 +107,17 @@ impl<'a, M: TextModel> Setup<'a, M> {
         });
         let evaluation = evaluation.collect::<Result<_, Error>>()?;
         Ok(Setup { parts, training, sampler, evaluation, length, warmup, schedule })
+    }
+
+    /// Model, losses and data of the run.
+    ///
+    /// # Errors
+    /// A row that cannot be read, or a tokenizer that cannot be written.
+    pub(super) fn definition(&self, model: &M) -> Result<RunDefinition, Error> {
+        let Parts { train_sets, eval_sets, .. } = self.parts;
+        let evaluation = self.evaluation.iter().map(|(preparer, _)| preparer).collect();
+        let preparers = (self.training.iter().collect(), evaluation);
+        RunDefinition::new(model, train_sets, eval_sets, preparers)
     }
 
     /// The position before the first step.
@@ -208,6 +221,48 @@ fn check_evaluation<M>(parts: &Parts<'_, M>) -> Result<(), Error> {
         return Err(Error::argument("eval_strategy", expected, got.as_str().unwrap_or_default()));
     }
     Ok(())
+}
+
+/// Checks that evaluations have the metric that decides which checkpoint is best.
+fn check_best_metric<M>(parts: &Parts<'_, M>) -> Result<(), Error> {
+    let arguments = parts.arguments;
+    let Some(metric) = arguments.best_metric() else { return Ok(()) };
+    if !evaluates(arguments) {
+        let text = format!("metric_for_best_model = {metric} has no effect: eval_strategy is no");
+        parts.reporter.warning(&text);
+        return Ok(());
+    }
+    let known = evaluation_metrics(parts);
+    if known.contains(&metric) {
+        return Ok(());
+    }
+    let got = match (&arguments.metric_for_best_model, nearest(&metric, known.iter().map(|s| &**s)))
+    {
+        (None, _) => format!("{metric}, the default"),
+        (Some(_), Some(name)) => format!("{metric}; did you mean {name}?"),
+        (Some(_), None) => metric,
+    };
+    let expected = format!("one of the metrics of an evaluation ({})", known.join(", "));
+    Err(Error::argument("metric_for_best_model", expected, got))
+}
+
+/// The keys of all metrics of an evaluation, as [`Run::evaluate`](crate::training) logs them.
+fn evaluation_metrics<M>(parts: &Parts<'_, M>) -> Vec<String> {
+    let mut names = Vec::new();
+    for set in parts.eval_sets {
+        let components = set.loss.component_names();
+        let keys = std::iter::once("loss").chain(components);
+        names.extend(keys.map(|key| with_name(&set.name, key)));
+    }
+    names.extend(parts.evaluators.iter().flat_map(|evaluator| evaluator.metric_names()));
+    if parts.evaluators.len() > 1 {
+        names.push("sequential_score".to_owned());
+    }
+    names.push("runtime".to_owned());
+    if !parts.eval_sets.is_empty() {
+        names.extend(["samples_per_second", "steps_per_second"].map(str::to_owned));
+    }
+    names.iter().map(|name| format!("eval_{name}")).collect()
 }
 
 /// Checks that a model with adapters neither writes checkpoints nor resumes from one. Saved files

@@ -147,6 +147,7 @@ impl<M: TextModel> Trainer<M> {
         let report = TrainingReport {
             arguments: &self.arguments,
             state: &output.state,
+            best_step: self.arguments.load_best_model_at_end.then_some(output.model_step),
             train_sets: reported(&self.train_sets),
             eval_sets: reported(&self.eval_sets),
             evaluations: &output.evaluations,

@@ -108,6 +108,10 @@ impl Evaluator<CrossEncoder> for PrecisionOf {
         "score".to_owned()
     }
 
+    fn metric_names(&self) -> Vec<String> {
+        vec!["score".to_owned()]
+    }
+
     fn config(&self) -> Value {
         json!({})
     }

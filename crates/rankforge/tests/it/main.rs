@@ -22,6 +22,7 @@ mod own_parts;
 mod prompts;
 mod reference_device;
 mod resume;
+mod runs;
 mod samplers;
 mod schedule;
 mod several_sets;

@@ -70,6 +70,10 @@ impl Loss for HingeLoss {
         Ok(Plan { inputs, rows, targets: Targets::Matrix(targets) })
     }
 
+    fn component_names(&self) -> Vec<&'static str> {
+        vec!["hinge_loss", "size_loss"]
+    }
+
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
         let Targets::Matrix(targets) = batch.targets else { panic!("a matrix of targets") };
         let rows = batch.rows as f64;
@@ -108,6 +112,10 @@ impl<M: Score> Evaluator<M> for AccuracyEvaluator {
 
     fn primary_metric(&self) -> String {
         "dev_accuracy".to_owned()
+    }
+
+    fn metric_names(&self) -> Vec<String> {
+        vec!["dev_accuracy".to_owned()]
     }
 
     fn config(&self) -> serde_json::Value {
@@ -174,6 +182,15 @@ fn trainer(folder: &Path, options: serde_json::Value) -> Trainer<CrossEncoder> {
     let evaluator = AccuracyEvaluator { rows: labeled_pairs(30), threshold: 0.5 };
     trainer.evaluators.push(Box::new(evaluator));
     trainer
+}
+
+#[test]
+fn the_component_of_a_loss_can_decide_which_checkpoint_is_best() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = trainer(folder.path(), json!({"metric_for_best_model": "hinge_loss"}));
+    let state = trainer.train().unwrap().state;
+    let hinges = logged_values(&state, "eval_hinge_loss").into_iter().map(|(_, hinge)| hinge);
+    assert_eq!(state.best_metric, hinges.reduce(f64::min));
 }
 
 #[test]

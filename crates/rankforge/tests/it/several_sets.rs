@@ -159,10 +159,10 @@ fn several_evaluation_sets_need_a_metric_for_best_model() {
     trainer.eval_sets = vec![labeled("clicks", 6), ranked("questions", 5)];
     let text = message(trainer.train());
     assert!(
-        text.starts_with("metric_for_best_model: expected one of the metrics of the evaluation")
+        text.starts_with("metric_for_best_model: expected one of the metrics of an evaluation")
     );
     assert!(text.contains("eval_clicks_loss, eval_questions_loss, "), "{text}");
-    assert!(text.ends_with("got eval_loss"), "{text}");
+    assert!(text.ends_with("got eval_loss, the default"), "{text}");
 }
 
 #[test]

@@ -29,6 +29,7 @@ limit = 120
 model = "{quickstart}/first-stage"
 num_negatives = 2
 output_format = "labeled-pair"
+mine_eval_dataset = true
 [eval_dataset]
 path = "{quickstart}/pairs.jsonl"
 limit = 40

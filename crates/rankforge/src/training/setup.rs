@@ -106,6 +106,7 @@ impl<'a, M: TextModel> Setup<'a, M> {
             Ok((preparer, batches))
         });
         let evaluation = evaluation.collect::<Result<_, Error>>()?;
+        warn_without_evaluation(&parts, &length);
         Ok(Setup { parts, training, sampler, evaluation, length, warmup, schedule })
     }
 
@@ -228,8 +229,6 @@ fn check_best_metric<M>(parts: &Parts<'_, M>) -> Result<(), Error> {
     let arguments = parts.arguments;
     let Some(metric) = arguments.best_metric() else { return Ok(()) };
     if !evaluates(arguments) {
-        let text = format!("metric_for_best_model = {metric} has no effect: eval_strategy is no");
-        parts.reporter.warning(&text);
         return Ok(());
     }
     let known = evaluation_metrics(parts);
@@ -280,6 +279,34 @@ fn check_adapters(model: &impl TextModel, arguments: &TrainingArguments) -> Resu
         return Err(Error::argument("resume_from_checkpoint", expected, "a checkpoint"));
     }
     Ok(())
+}
+
+/// Warns about what has no effect as the model is never evaluated.
+fn warn_without_evaluation<M>(parts: &Parts<'_, M>, length: &RunLength) {
+    let arguments = parts.arguments;
+    let (delay, end) = match arguments.eval_strategy {
+        IntervalStrategy::No if arguments.eval_on_start => return,
+        IntervalStrategy::No => {
+            let mut idle = Vec::new();
+            idle.extend((!parts.eval_sets.is_empty()).then_some("the evaluation data"));
+            idle.extend((!parts.evaluators.is_empty()).then_some("the evaluators"));
+            idle.extend(arguments.best_metric().map(|_| "metric_for_best_model"));
+            if !idle.is_empty() {
+                let idle = idle.join(" and ");
+                let text = format!("{idle} will not be used, as eval_strategy is no");
+                parts.reporter.warning(&text);
+            }
+            return;
+        }
+        IntervalStrategy::Steps => (arguments.eval_delay, length.max_steps),
+        IntervalStrategy::Epoch => (arguments.eval_delay, length.epochs),
+    };
+    if delay > end as f64 {
+        parts.reporter.warning(&format!(
+            "eval_delay = {delay} is beyond the end of the run, {end}: the model will not be \
+             evaluated"
+        ));
+    }
 }
 
 /// Warns when half precision has no effect, as the model has no linear layers.

@@ -368,11 +368,26 @@ fn a_misspelt_best_metric_is_refused_before_the_first_step() {
     refused(Some("ndcg@10"), "got eval_ndcg@10");
     // Only named sets have a loss here.
     refused(None, "got eval_loss, the default");
-    let mut unused = trainer(folder.path(), json!({"metric_for_best_model": "scroe"}));
-    unused.arguments.max_steps = 1;
-    let recorder = recorded(&mut unused);
-    unused.train().unwrap();
-    assert!(recorder.warned("metric_for_best_model = eval_scroe has no effect"));
+}
+
+#[test]
+fn what_has_no_effect_without_evaluation_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |options: Value, expected: &str| {
+        let mut trainer = trainer(folder.path(), options);
+        trainer.eval_sets.push(eval_set(&trainer, labeled_pairs(8)));
+        let recorder = recorded(&mut trainer);
+        trainer.train().unwrap();
+        assert!(recorder.warned(expected), "{:?}", recorder.warnings());
+    };
+    told(
+        json!({"max_steps": 1, "metric_for_best_model": "loss"}),
+        "the evaluation data and metric_for_best_model will not be used, as eval_strategy is no",
+    );
+    told(
+        json!({"max_steps": 1, "eval_strategy": "steps", "eval_steps": 1, "eval_delay": 2}),
+        "eval_delay = 2 is beyond the end of the run, 1",
+    );
 }
 
 #[test]

@@ -37,7 +37,11 @@ pub(crate) fn product_path(isa: Supported, precision: Precision) -> String {
     match Format::of(isa, precision) {
         Format::Exact => format!("fp32 operands, {isa} multiply-add"),
         Format::Bf16Pairs => format!("bf16 operands, {isa} dot products of pairs (vdpbf16ps)"),
-        Format::RoundedBf16 => format!("bf16 operands, widened while packing, {isa} multiply-add"),
-        Format::RoundedF16 => format!("fp16 operands, widened while packing, {isa} multiply-add"),
+        Format::RoundedBf16 => {
+            format!("bf16 operands, widened while packing, {isa} multiply-add; slower than fp32")
+        }
+        Format::RoundedF16 => {
+            format!("fp16 operands, widened while packing, {isa} multiply-add; slower than fp32")
+        }
     }
 }

@@ -33,7 +33,8 @@ def enter(folder):
         )
         sys.exit(
             f"{folder} does not hold what {REQUIREMENTS.name} names:\n{listed}\n"
-            "Delete the folder, or name another one with --environment."
+            f"Run {folder}/bin/python -m pip install -r {REQUIREMENTS}, "
+            "or name another folder with --environment."
         )
 
 

@@ -1,8 +1,9 @@
 //! Measures the time per token as a function of the tokens in a batch, the length of its sequences
 //! and the number of threads. Prints one line of JSON per measurement.
 //!
-//!     cargo run --release -p rankforge-encoder --example scaling -- [MODEL] > scaling.jsonl
-//!     python3 benchmarks/draw.py scaling.jsonl docs/scaling.svg
+//!     cargo run --release -p rankforge-encoder --example scaling -- [MODEL] \
+//!         > docs/scaling.jsonl
+//!     target/benchmarks/venv/bin/python benchmarks/draw.py docs/scaling.jsonl docs/scaling.svg
 //!
 //! `MODEL` is part of a model's name and restricts the measurements to that model.
 #![expect(clippy::disallowed_methods, reason = "a program that measures time and prints")]
@@ -45,20 +46,21 @@ fn main() -> Result<(), Box<dyn Error>> {
             bench.train(&batch);
             for precision in [Precision::Float32, Precision::BFloat16] {
                 bench.model.set_precision(precision);
-                let series = format!("{precision}, {threads} threads");
+                let plural = if threads == 1 { "" } else { "s" };
+                let series = format!("{precision}, {threads} thread{plural}");
                 for tokens in TOKENS {
                     let name = format!("{name}, sequences of {LENGTH}");
-                    bench.measure(
-                        tokens,
-                        LENGTH,
-                        [&name, "tokens of the batch", &series],
-                        tokens,
-                    )?;
+                    bench.measure(tokens, LENGTH, [&name, "batch, tokens", &series], tokens)?;
                 }
                 // With one thread the longest sequences take minutes.
                 for length in LENGTHS.into_iter().filter(|_| threads > 1) {
                     let name = format!("{name}, batches of {MAX_TOKENS} tokens");
-                    bench.measure(MAX_TOKENS, length, [&name, "length", &series], length)?;
+                    bench.measure(
+                        MAX_TOKENS,
+                        length,
+                        [&name, "sequence, tokens", &series],
+                        length,
+                    )?;
                 }
             }
         }
@@ -135,7 +137,7 @@ impl Bench {
         for (pass, seconds) in [("inference", inference), ("forward and backward", training)] {
             let point = json!({
                 "panel": format!("{panel}: {pass}"), "series": series, "x_axis": axis,
-                "y_axis": "microseconds a token", "x": x, "y": seconds * 1e6 / tokens as f64,
+                "y_axis": "time per token, µs", "x": x, "y": seconds * 1e6 / tokens as f64,
             });
             writeln!(out, "{point}")?;
         }

@@ -1,8 +1,9 @@
 //! Time of a nearest-neighbour search against the rows of the corpus, one line of JSON per point.
 //!
 //!     cargo run --release -p rankforge-kernels --example mining_curve -- [THREADS [ISA]] \
-//!         > curve.jsonl
-//!     python3 benchmarks/draw.py curve.jsonl docs/mining-curve.svg
+//!         > docs/mining-curve.jsonl
+//!     target/benchmarks/venv/bin/python benchmarks/draw.py docs/mining-curve.jsonl \
+//!         docs/mining-curve.svg
 #![expect(clippy::disallowed_methods, reason = "a program that measures time and prints")]
 
 use rankforge_kernels::ops::{Corpus, Similarity};
@@ -53,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let nanoseconds = |seconds: f64| seconds * 1e9 / (QUERIES as f64 * rows as f64);
         for (series, seconds) in ["least", "median", "most"].into_iter().zip(&seconds) {
             let y = nanoseconds(*seconds);
-            let (x_axis, y_axis) = ("rows of the corpus", "nanoseconds a query and row");
+            let (x_axis, y_axis) = ("corpus, rows", "time per query and row, ns");
             let series = format!("{series} of {REPEATS}");
             let mut out = std::io::stdout().lock();
             write!(out, r#"{{"panel": "{panel}", "series": "{series}", "x_axis": "{x_axis}", "#)?;

@@ -14,8 +14,8 @@ mod quickstart;
 mod table;
 mod terminal;
 
-use clap::{Parser, Subcommand};
-use commands::{encode, evaluate, info, mine, predict, rank, serve, train};
+use clap::{CommandFactory, Parser, Subcommand};
+use commands::{completions, encode, evaluate, info, man, mine, predict, rank, serve, train};
 use console::{Console, GlobalArgs};
 use std::process::ExitCode;
 
@@ -65,6 +65,8 @@ enum Command {
     Encode(encode::EncodeArgs),
     Info(info::InfoArgs),
     Serve(serve::ServeArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -90,5 +92,7 @@ fn run(command: &Command, console: &Console) -> anyhow::Result<()> {
         Command::Encode(args) => encode::run(args, console),
         Command::Info(args) => info::run(args, console),
         Command::Serve(args) => serve::run(args, console),
+        Command::Completions(args) => completions::run(args, CommandLine::command(), console),
+        Command::Man(args) => man::run(args, CommandLine::command(), console),
     }
 }

@@ -8,7 +8,7 @@ use crate::support::TestDir;
 macro_rules! help_snapshots {
     ($($name:ident: $($command:literal),*;)*) => {
         /// The commands with a snapshot, without subcommands.
-        const COMMANDS: &[&[&str]] = &[$(&[$($command),*]),*];
+        pub(crate) const COMMANDS: &[&[&str]] = &[$(&[$($command),*]),*];
 
         $(#[test]
         fn $name() {
@@ -36,6 +36,8 @@ help_snapshots! {
     encode: "encode";
     info: "info";
     serve: "serve";
+    completions: "completions";
+    man: "man";
 }
 
 /// The commands that a help text lists, except `help`.

@@ -7,6 +7,7 @@ mod imports;
 mod outputs;
 mod pipeline;
 mod serving;
+mod shell;
 mod snapshot;
 mod support;
 mod training;

@@ -15,8 +15,19 @@ fn a_command_line_without_a_command_shows_the_help() {
 fn every_command_has_examples_in_its_help() {
     let dir = TestDir::new();
     let overview = dir.succeed(&["--help"]).stdout;
-    let commands =
-        ["mine", "train", "evaluate", "predict", "rank", "encode", "info", "serve", "quickstart"];
+    let commands = [
+        "mine",
+        "train",
+        "evaluate",
+        "predict",
+        "rank",
+        "encode",
+        "info",
+        "serve",
+        "quickstart",
+        "completions",
+        "man",
+    ];
     for command in commands {
         assert!(overview.contains(&format!("\n  {command} ")), "{command} in {overview}");
         let help = dir.succeed(&[command, "--help"]).stdout;

@@ -70,7 +70,7 @@ fn check_tokens(tokenizer: &Tokenizer, tokens: &Tokens) {
     assert_eq!(tokens.ids.len(), tokens.type_ids.len());
     let largest = tokens.ids.iter().max().map_or(0, |id| *id as usize + 1);
     assert!(largest <= tokenizer.vocab_size(), "{largest} > {}", tokenizer.vocab_size());
-    if tokens.truncated > 0 {
+    if tokens.truncated {
         assert!(tokenizer.max_length().is_some(), "cut without a limit");
     }
 }

@@ -106,7 +106,7 @@ impl Bench {
             ids: (index * length..(index + 1) * length).map(id).collect(),
             type_ids: vec![0; length],
             prompt_tokens: 0,
-            truncated: 0,
+            truncated: false,
         };
         let sequences: Vec<Tokens> = (0..tokens / length).map(sequence).collect();
         Batch::new(self.model.device(), &sequences, &self.model.architecture().encoder)

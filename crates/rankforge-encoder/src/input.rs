@@ -77,6 +77,6 @@ pub struct Tokens {
     pub type_ids: Vec<u32>,
     /// Number of leading tokens that belong to the prompt.
     pub prompt_tokens: usize,
-    /// Number of tokens that truncation removed.
-    pub truncated: usize,
+    /// Whether truncation removed tokens.
+    pub truncated: bool,
 }

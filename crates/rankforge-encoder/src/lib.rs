@@ -68,7 +68,7 @@ pub use rankforge_base::{FileError, Reporter, Silent};
 pub use rankforge_kernels as kernels;
 pub use roles::{Embed, ModelKind, Score, Side, TextModel};
 pub use stages::HeadStage;
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{TextTokens, Tokenizer};
 pub use tokenizer_training::train_word_piece;
 pub use weights::Weights;
 pub use workspace::Workspace;

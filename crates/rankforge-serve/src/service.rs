@@ -130,12 +130,11 @@ impl Service {
         let tokens = model.tokenizer().encode(&inputs);
         let tokens = tokens.map_err(|error| Refusal::tokenizer(error.to_string()))?;
         let truncate = options.truncate.unwrap_or(self.0.server.auto_truncate);
-        let truncated = tokens.iter().position(|tokens| tokens.truncated > 0);
+        let truncated = tokens.iter().position(|tokens| tokens.truncated);
         if let (Some(index), false) = (truncated, truncate) {
             let kept = tokens[index].ids.len();
-            let total = kept + tokens[index].truncated;
             return Err(Refusal::validation(format!(
-                "input {index}: expected at most {kept} tokens, got {total}; set `truncate` to \
+                "input {index}: expected at most {kept} tokens, got more; set `truncate` to \
                  true to truncate it"
             )));
         }

@@ -1,10 +1,13 @@
 use crate::error::EncoderError;
 use crate::input::{Input, Prompt, Text, Tokens};
+use crate::tokenizer::cut::CutRule;
 use crate::tokenizer::files::{NamedFile, TokenizerFiles};
 use crate::tokenizer::template::{self, Template};
+use crate::tokenizer::text_tokens::{TextTokens, longest_first, needs_lengths};
 use crate::tokenizer::word_cache::{WordCache, WordEncoder};
 use rankforge_base::write_atomically;
 use std::borrow::Cow;
+use std::iter::repeat_n;
 use std::path::Path;
 use std::sync::Arc;
 use tokenizers::parallelism::{self, MaybeParallelSlice};
@@ -16,6 +19,8 @@ pub struct Tokenizer {
     inner: Arc<tokenizers::Tokenizer>,
     /// Tokenises word by word, for tokenizers where that is equivalent.
     words: Option<Arc<WordEncoder>>,
+    /// Where long texts may be cut before they are tokenised.
+    cuts: Option<CutRule>,
     /// The templates for a single text and for a pair.
     templates: [Template; 2],
     files: Arc<TokenizerFiles>,
@@ -81,6 +86,11 @@ impl Tokenizer {
         self.max_length
     }
 
+    /// Whether truncation removes tokens from the start of a text instead of its end.
+    pub fn truncates_left(&self) -> bool {
+        self.truncates_left
+    }
+
     /// The maximum length with the file that it was read from; `None` is no limit.
     pub(crate) fn stored_max_length(&self) -> Option<(usize, &Path)> {
         self.max_length.map(|length| (length, self.files.config_path()))
@@ -98,19 +108,55 @@ impl Tokenizer {
     /// unless the tokenizer is that of a static embedding model. Of a pair, the longer text is
     /// truncated first. Sequences are not padded.
     ///
+    /// A first text that several inputs in succession share is tokenised once. Of a long text, only
+    /// as much is tokenised as truncation leaves, where the tokenizer allows to cut it.
+    ///
     /// # Errors
     /// When the tokenizer fails on a text.
     pub fn encode(&self, inputs: &[Input<'_>]) -> Result<Vec<Tokens>, EncoderError> {
         /// Number of inputs that a thread tokenises at a time.
         const CHUNK: usize = 8;
+        let runs: Vec<&[Input<'_>]> = inputs.chunk_by(|a, b| a.first == b.first).collect();
+        let shared = runs.maybe_par_chunks(CHUNK).map(|runs| {
+            let tokens = |run: &&[Input<'_>]| {
+                (run.len() > 1).then(|| self.text_tokens(run[0].first)).transpose()
+            };
+            runs.iter().map(tokens).collect::<Result<Vec<_>, EncoderError>>()
+        });
+        let shared: Vec<Vec<Option<TextTokens>>> = shared.collect::<Result<_, _>>()?;
+        let firsts = runs.iter().zip(shared.iter().flatten());
+        let firsts = firsts.flat_map(|(run, tokens)| repeat_n(tokens.as_ref(), run.len()));
+        let inputs: Vec<_> = inputs.iter().copied().zip(firsts).collect();
         let chunks = inputs.maybe_par_chunks(CHUNK).map(|inputs| {
             self.with_cache(|mut cache| {
-                let encode = |input: &Input<'_>| self.encode_one(*input, cache.as_deref_mut());
+                let encode = |&(input, first): &(Input<'_>, Option<&TextTokens>)| {
+                    self.encode_one(input, first, cache.as_deref_mut())
+                };
                 inputs.iter().map(encode).collect::<Result<Vec<Tokens>, EncoderError>>()
             })
         });
         let chunks = chunks.collect::<Result<Vec<_>, _>>()?;
         Ok(chunks.into_iter().flatten().collect())
+    }
+
+    /// The tokens of a text with its prompt, for [`Tokenizer::encode_after`].
+    ///
+    /// # Errors
+    /// When the tokenizer fails on the text.
+    pub fn text_tokens(&self, text: Text<'_>) -> Result<TextTokens, EncoderError> {
+        self.with_cache(|cache| self.first_tokens(text, cache))
+    }
+
+    /// Tokenises an input as [`Tokenizer::encode`] does, given the tokens of its first text.
+    ///
+    /// # Errors
+    /// When the tokenizer fails on a text.
+    pub fn encode_after(
+        &self,
+        first: &TextTokens,
+        input: Input<'_>,
+    ) -> Result<Tokens, EncoderError> {
+        self.with_cache(|cache| self.encode_one(input, Some(first), cache))
     }
 
     /// A prompt for this tokenizer; `None` for an empty text.
@@ -124,7 +170,7 @@ impl Tokenizer {
         if text.is_empty() {
             return Ok(None);
         }
-        let tokens = self.with_cache(|cache| self.encode_one(Input::single(text), cache))?;
+        let tokens = self.with_cache(|cache| self.encode_one(Input::single(text), None, cache))?;
         let is_special = |id| {
             self.inner
                 .id_to_token(id)
@@ -188,8 +234,10 @@ impl Tokenizer {
         let largest = inner.get_vocab(true).into_values().chain(special).max();
         let vocab_size = largest.map_or(0, |id| id as usize + 1);
         let max_length = files.max_length()?;
+        let words = WordEncoder::new(&inner).map(Arc::new);
         Ok(Tokenizer {
-            words: WordEncoder::new(&inner).map(Arc::new),
+            cuts: CutRule::new(&inner, words.as_deref()),
+            words,
             templates,
             truncates_left: files.truncates_left(),
             inner: Arc::new(inner),
@@ -209,42 +257,90 @@ impl Tokenizer {
         }
     }
 
+    /// The tokens of an input. `first` are those of its first text, if they are known.
     fn encode_one(
         &self,
         input: Input<'_>,
+        first: Option<&TextTokens>,
         mut cache: Option<&mut WordCache>,
     ) -> Result<Tokens, EncoderError> {
-        let mut text_ids =
-            |text: &str| self.text_ids(text, cache.as_deref_mut()).map_err(EncoderError::tokenizer);
-        let first = text_ids(&with_prompt(input.first))?;
-        let second = input.second.map(text_ids).transpose()?;
-        let second_length = second.as_ref().map_or(0, Vec::len);
-        let total = first.len() + second_length;
+        let own = match first {
+            None => Some(self.first_tokens(input.first, cache.as_deref_mut())?),
+            Some(_) => None,
+        };
+        let first = first.or(own.as_ref()).expect("one of both is there");
+        let second_text = input.second.map(Text::from);
+        let second = second_text.map(|text| self.first_tokens(text, cache.as_deref_mut()));
+        let second = second.transpose()?;
         let limit = match self.max_length {
             Some(length) => length.saturating_sub(self.special_tokens(second.is_some())),
             None => usize::MAX,
         };
-        let (keep_first, keep_second) = longest_first(first.len(), second_length, limit);
+        let mut lengths = (first.ids.len(), second.as_ref().map_or(0, |second| second.ids.len()));
+        if let (Some(second), Some(second_text)) = (&second, second_text)
+            && needs_lengths(lengths.0, lengths.1, limit)
+        {
+            let mut count = |text| {
+                let ids = self.text_ids(&with_prompt(text), cache.as_deref_mut());
+                ids.map(|ids| ids.len())
+            };
+            lengths = (first.length(|| count(input.first))?, second.length(|| count(second_text))?);
+        }
+        let (keep_first, keep_second) = longest_first(lengths.0, lengths.1, limit);
         let left = self.truncates_left;
-        let first = truncated(&first, keep_first, left);
-        let second = second.as_ref().map(|second| truncated(second, keep_second, left));
+        let first_ids = truncated(&first.ids, keep_first, left);
+        let second_ids = second.as_ref().map(|second| truncated(&second.ids, keep_second, left));
         let template = &self.templates[usize::from(second.is_some())];
-        let (ids, mut type_ids) = template.fill(first, second);
+        let (ids, mut type_ids) = template.fill(first_ids, second_ids);
         if !self.files.has_segments() {
             type_ids.fill(0);
         }
         let prompt_tokens = input.first.prompt.map_or(0, |prompt| prompt.tokens);
-        Ok(Tokens { ids, type_ids, prompt_tokens, truncated: total - keep_first - keep_second })
+        let truncated = (keep_first, keep_second) != lengths;
+        Ok(Tokens { ids, type_ids, prompt_tokens, truncated })
+    }
+
+    /// The first tokens of a text with its prompt: all, or more than `max_length`.
+    fn first_tokens(
+        &self,
+        text: Text<'_>,
+        mut cache: Option<&mut WordCache>,
+    ) -> Result<TextTokens, EncoderError> {
+        /// Number of bytes that are tokenised at first, for each token that is needed: more than
+        /// most tokens have.
+        const BYTES: usize = 8;
+        let text = with_prompt(text);
+        if let (Some(rule), Some(max_length), false) =
+            (self.cuts, self.max_length, self.truncates_left)
+        {
+            let mut from = max_length.saturating_add(1).saturating_mul(BYTES);
+            while from < text.len()
+                && let Some(end) = rule.next(&text, from, self.words.as_deref())
+            {
+                let ids = self.text_ids(&text[..end], cache.as_deref_mut())?;
+                if ids.len() > max_length {
+                    return Ok(TextTokens::beginning(ids, max_length));
+                }
+                from = 2 * end;
+            }
+        }
+        Ok(TextTokens::all(self.text_ids(&text, cache)?))
     }
 
     /// The ids of a text without special tokens.
-    fn text_ids(&self, text: &str, cache: Option<&mut WordCache>) -> tokenizers::Result<Vec<u32>> {
+    fn text_ids(
+        &self,
+        text: &str,
+        cache: Option<&mut WordCache>,
+    ) -> Result<Vec<u32>, EncoderError> {
         if let (Some(words), Some(cache)) = (&self.words, cache)
-            && let Some(ids) = words.encode(&self.inner, text, cache)?
+            && let Some(ids) =
+                words.encode(&self.inner, text, cache).map_err(EncoderError::tokenizer)?
         {
             return Ok(ids);
         }
-        Ok(self.inner.encode_fast(text, false)?.get_ids().to_vec())
+        let encoding = self.inner.encode_fast(text, false).map_err(EncoderError::tokenizer)?;
+        Ok(encoding.get_ids().to_vec())
     }
 }
 
@@ -268,69 +364,7 @@ fn templates(
     Ok([template(false)?, template(true)?])
 }
 
-/// The number of tokens to keep of each text of a pair with `first` and `second` tokens, so that at
-/// most `limit` are kept in all.
-///
-/// The longer text is truncated first. When both are truncated, each keeps half of `limit`, and an
-/// odd token goes to the longer text, or to the second one when both have the same length. This is
-/// the strategy `longest_first` of transformers' fast tokenizers.
-fn longest_first(first: usize, second: usize, limit: usize) -> (usize, usize) {
-    if first.saturating_add(second) <= limit {
-        return (first, second);
-    }
-    let (short, long) = (first.min(second), first.max(second));
-    let (short, long) = if short > limit || short.max(limit - short) + short > limit {
-        (limit / 2, limit / 2 + limit % 2)
-    } else {
-        (short, long.min(limit - short))
-    };
-    if first > second { (long, short) } else { (short, long) }
-}
-
 /// `keep` ids of a sequence: the last ones if `left`, else the first ones.
 fn truncated(ids: &[u32], keep: usize, left: bool) -> &[u32] {
     if left { &ids[ids.len() - keep..] } else { &ids[..keep] }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::longest_first;
-
-    /// The usual definition of the strategy: removes one token at a time from the longer text.
-    fn one_by_one(mut first: usize, mut second: usize, limit: usize) -> (usize, usize) {
-        while first + second > limit {
-            if first > second {
-                first -= 1;
-            } else {
-                second -= 1;
-            }
-        }
-        (first, second)
-    }
-
-    #[test]
-    fn longest_first_keeps_as_many_tokens_as_fit() {
-        for first in 0..12 {
-            for second in 0..12 {
-                for limit in 0..26 {
-                    let (a, b) = longest_first(first, second, limit);
-                    assert_eq!(a + b, (first + second).min(limit), "{first} {second} {limit}");
-                    let (c, d) = one_by_one(first, second, limit);
-                    assert!(a.abs_diff(c) <= 1 && b.abs_diff(d) <= 1, "{first} {second} {limit}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn longest_first_gives_the_odd_token_to_the_same_text_as_fast_tokenizers() {
-        assert_eq!(longest_first(4, 4, 7), (3, 4));
-        assert_eq!(longest_first(4, 8, 7), (3, 4));
-        assert_eq!(longest_first(8, 4, 7), (4, 3));
-        assert_eq!(longest_first(8, 8, 7), (3, 4));
-        assert_eq!(longest_first(8, 2, 7), (5, 2));
-        assert_eq!(longest_first(2, 8, 7), (2, 5));
-        assert_eq!(longest_first(0, 8, 7), (0, 7));
-        assert_eq!(longest_first(9, 9, 0), (0, 0));
-    }
 }

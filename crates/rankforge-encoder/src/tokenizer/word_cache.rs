@@ -10,16 +10,20 @@ use tokenizers::normalizers::{Prepend, Replace};
 use tokenizers::{AddedToken, Model, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
 
 /// The character by which SentencePiece replaces a space.
-const SPACE: &str = "\u{2581}";
+pub(super) const SPACE: &str = "\u{2581}";
 
 /// How a text is split into pieces whose tokens, concatenated, are the tokens of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SplitRule {
-    /// At white space, which has no tokens.
+    /// At white space, which has no tokens; and in long words before and after ASCII punctuation
+    /// and, if `chinese`, Chinese characters, which are words of their own.
     ///
     /// Valid for BERT: its normalizer and pre-tokenizer treat each character, with its accents, on
     /// its own.
-    AtWhiteSpace,
+    AtWhiteSpace {
+        /// Whether the normalizer puts spaces around Chinese characters.
+        chinese: bool,
+    },
     /// Before a space.
     ///
     /// Valid for byte-pair encoding when the normalizer prepends [`SPACE`] to the text and replaces
@@ -76,13 +80,20 @@ impl WordEncoder {
         }
         let mut ids = Vec::with_capacity(text.len() / 4 + 2);
         match self.rule {
-            SplitRule::AtWhiteSpace => {
-                let words = text.split([' ', '\t', '\n', '\r']).filter(|word| !word.is_empty());
-                for word in words {
+            SplitRule::AtWhiteSpace { chinese } => {
+                let mut append = |word| {
                     cache.append_tokens(word, &mut ids, || {
                         let encoding = tokenizer.encode_fast(word, false)?;
                         Ok(encoding.get_ids().to_vec())
-                    })?;
+                    })
+                };
+                let words = text.split(WHITE_SPACE).filter(|word| !word.is_empty());
+                for word in words {
+                    if word.len() <= MAX_BYTES {
+                        append(word)?;
+                    } else {
+                        split_at_delimiters(word, chinese).try_for_each(&mut append)?;
+                    }
                 }
             }
             SplitRule::BeforeSpaces => {
@@ -98,12 +109,59 @@ impl WordEncoder {
         Ok(Some(ids))
     }
 
+    /// Whether [`WordEncoder::is_cut`] knows where words end.
+    pub(super) fn has_cuts(&self) -> bool {
+        matches!(self.rule, SplitRule::AtWhiteSpace { .. })
+    }
+
+    /// Whether the tokens of a text are those of its two parts before and after byte `place`, where
+    /// the two characters `beside` meet.
+    pub(super) fn is_cut(&self, text: &str, place: usize, beside: [char; 2]) -> bool {
+        let SplitRule::AtWhiteSpace { chinese } = self.rule else { return false };
+        let divides =
+            |character: char| WHITE_SPACE.contains(&character) || is_delimiter(character, chinese);
+        beside.into_iter().any(divides) && !self.has_added_token_across(text, place)
+    }
+
     fn contains_added_token(&self, text: &str) -> bool {
         let bytes = text.as_bytes();
-        let may_start = |at: &usize| self.first_bytes[usize::from(bytes[*at])];
-        let starts = |at| self.added.iter().any(|token| bytes[at..].starts_with(token.as_bytes()));
-        (0..bytes.len()).filter(may_start).any(starts)
+        (0..bytes.len()).any(|start| self.added_token_at(bytes, start, 1))
     }
+
+    /// Whether an added token begins before byte `place` and ends after it.
+    fn has_added_token_across(&self, text: &str, place: usize) -> bool {
+        let longest = self.added.iter().map(String::len).max().unwrap_or(0);
+        let mut starts = place.saturating_sub(longest)..place;
+        starts.any(|start| self.added_token_at(text.as_bytes(), start, place - start + 1))
+    }
+
+    /// Whether an added token of at least `length` bytes begins at byte `start`.
+    fn added_token_at(&self, bytes: &[u8], start: usize, length: usize) -> bool {
+        let is_here =
+            |token: &String| token.len() >= length && bytes[start..].starts_with(token.as_bytes());
+        self.first_bytes[usize::from(bytes[start])] && self.added.iter().any(is_here)
+    }
+}
+
+/// White space that separates the words of BERT. Other white space exists; it is left to the
+/// tokenizer.
+const WHITE_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+/// Splits a word of BERT before and after each delimiter.
+fn split_at_delimiters(word: &str, chinese: bool) -> impl Iterator<Item = &str> {
+    let parts = word.split_inclusive(move |character| is_delimiter(character, chinese));
+    parts.flat_map(move |part| {
+        let last = part.chars().next_back().filter(|&last| is_delimiter(last, chinese));
+        let (before, delimiter) = part.split_at(part.len() - last.map_or(0, char::len_utf8));
+        [before, delimiter].into_iter().filter(|part| !part.is_empty())
+    })
+}
+
+/// Whether a character is always a word of its own in BERT. Other characters are too; their words
+/// are left to the tokenizer.
+fn is_delimiter(character: char, chinese: bool) -> bool {
+    character.is_ascii_punctuation()
+        || chinese && matches!(character, '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}')
 }
 
 /// Splits a text before each space that follows another character. The pieces lack the space that
@@ -125,10 +183,10 @@ fn split_rule(tokenizer: &tokenizers::Tokenizer) -> Option<SplitRule> {
     let normalizer = tokenizer.get_normalizer()?;
     match (normalizer, tokenizer.get_pre_tokenizer(), tokenizer.get_model()) {
         (
-            NormalizerWrapper::BertNormalizer(_),
+            NormalizerWrapper::BertNormalizer(normalizer),
             Some(PreTokenizerWrapper::BertPreTokenizer(_)),
             ModelWrapper::WordPiece(_),
-        ) => Some(SplitRule::AtWhiteSpace),
+        ) => Some(SplitRule::AtWhiteSpace { chinese: normalizer.handle_chinese_chars }),
         (NormalizerWrapper::Sequence(steps), None, ModelWrapper::BPE(model)) => {
             let [
                 NormalizerWrapper::Prepend(Prepend { prepend }),
@@ -234,7 +292,16 @@ fn slot_index(bytes: [u64; MAX_BYTES / 8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::split_before_spaces;
+    use super::{split_at_delimiters, split_before_spaces};
+
+    #[test]
+    fn long_words_are_split_around_delimiters() {
+        let pieces = |text, chinese| split_at_delimiters(text, chinese).collect::<Vec<_>>();
+        assert_eq!(pieces("ab", true), ["ab"]);
+        assert_eq!(pieces("..a-bc.", true), [".", ".", "a", "-", "bc", "."]);
+        assert_eq!(pieces("a\u{6771}\u{4eac}", true), ["a", "\u{6771}", "\u{4eac}"]);
+        assert_eq!(pieces("a\u{6771}\u{4eac}", false), ["a\u{6771}\u{4eac}"]);
+    }
 
     #[test]
     fn texts_are_split_before_spaces_that_follow_another_character() {

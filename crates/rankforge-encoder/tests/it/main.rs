@@ -2,6 +2,7 @@
 
 mod adapters;
 mod common;
+mod cut;
 mod encode;
 mod families;
 mod fixture;

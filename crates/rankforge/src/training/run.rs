@@ -352,7 +352,7 @@ impl<'a, M: TextModel> Run<'a, M> {
     /// Counts the sequences of a batch, and those that were truncated.
     pub(super) fn count(&mut self, batch: &PreparedBatch) {
         self.seen.sequences += batch.tokens.len() as u64;
-        let truncated = batch.tokens.iter().filter(|sequence| sequence.truncated > 0).count();
+        let truncated = batch.tokens.iter().filter(|sequence| sequence.truncated).count();
         self.seen.truncated += truncated as u64;
     }
 }

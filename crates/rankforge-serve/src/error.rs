@@ -1,8 +1,6 @@
 use axum::Json;
-use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::net::SocketAddr;
 
@@ -48,6 +46,11 @@ impl Refusal {
         Refusal::new(StatusCode::BAD_REQUEST, "Empty", message)
     }
 
+    /// The body of a request cannot be used.
+    pub(crate) fn body(status: StatusCode, message: impl Into<String>) -> Refusal {
+        Refusal::new(status, "Validation", message)
+    }
+
     /// Status 413: more texts than `max_client_batch_size`.
     pub(crate) fn too_many(message: impl Into<String>) -> Refusal {
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "Validation", message)
@@ -87,21 +90,5 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let body = json!({"error": self.message, "error_type": self.error_type});
         (self.status, Json(body)).into_response()
-    }
-}
-
-/// Extractor of a JSON body, as [`Json`] but with a [`Refusal`] (also JSON) when it is malformed.
-pub(crate) struct Body<T>(pub(crate) T);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
-    type Rejection = Refusal;
-
-    async fn from_request(request: Request, state: &S) -> Result<Body<T>, Refusal> {
-        match Json::<T>::from_request(request, state).await {
-            Ok(Json(body)) => Ok(Body(body)),
-            Err(rejection) => {
-                Err(Refusal::new(rejection.status(), "Validation", rejection.body_text()))
-            }
-        }
     }
 }

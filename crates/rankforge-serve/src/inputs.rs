@@ -3,11 +3,13 @@
 use crate::error::Refusal;
 use serde::Deserialize;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// One text, or a pair of texts that the model reads as one sequence.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Text {
-    pub(crate) first: String,
+    /// Shared by the pairs of a ranking.
+    pub(crate) first: Arc<str>,
     pub(crate) second: Option<String>,
 }
 
@@ -65,12 +67,15 @@ pub(crate) fn single(text: String) -> Result<Text, Refusal> {
     if text.is_empty() {
         return Err(Refusal::empty("an input text cannot be empty"));
     }
-    Ok(Text { first: text, second: None })
+    Ok(Text { first: text.into(), second: None })
 }
 
-/// A pair of texts; refuses it if either is empty.
-pub(crate) fn pair(first: String, second: String) -> Result<Text, Refusal> {
-    Ok(Text { second: Some(single(second)?.first), ..single(first)? })
+/// A pair of texts; refuses it if both are empty, as text-embeddings-inference does.
+pub(crate) fn pair(first: Arc<str>, second: String) -> Result<Text, Refusal> {
+    if first.is_empty() && second.is_empty() {
+        return Err(Refusal::empty("the texts of a pair cannot both be empty"));
+    }
+    Ok(Text { first, second: Some(second) })
 }
 
 /// `["a"]` or `["a", "b"]`; `path` names the item in error messages.
@@ -79,7 +84,7 @@ fn text_or_pair(item: Value, path: &str) -> Result<Text, Refusal> {
     let Value::Array(items) = item else { return Err(wrong(path, EXPECTED, &item)) };
     let texts = items.into_iter().map(|item| string(item, path)).collect::<Result<Vec<_>, _>>()?;
     match <[String; 2]>::try_from(texts) {
-        Ok([first, second]) => pair(first, second),
+        Ok([first, second]) => pair(first.into(), second),
         Err(mut texts) if texts.len() == 1 => single(texts.remove(0)),
         Err(texts) => {
             Err(Refusal::validation(format!("{path}: expected {EXPECTED}, got {}", texts.len())))
@@ -127,14 +132,18 @@ mod tests {
             (json!(["a", "b"]), vec![ab.clone()], false),
             (json!([["a"], ["a", "b"]]), vec![a.clone(), ab], true),
             (json!([["a"]]), vec![a], true),
+            (json!(["", "b"]), vec![pair("".into(), "b".into()).unwrap()], false),
+            (json!([["a", ""]]), vec![pair("a".into(), String::new()).unwrap()], true),
         ] {
             let parsed = texts_or_pairs(inputs.clone()).unwrap();
             assert_eq!(parsed, Texts { texts, is_list }, "{inputs}");
         }
-        for inputs in [json!([]), json!(""), json!(["a", ""]), json!(["a", "b", "c"]), json!(3)] {
+        for inputs in [json!([]), json!(""), json!(["", ""]), json!(["a", "b", "c"]), json!(3)] {
             assert!(texts_or_pairs(inputs.clone()).is_err(), "{inputs}");
         }
-        for inputs in [json!([["a"], "b"]), json!([[]]), json!([1, 2]), json!({"a": 1})] {
+        for inputs in
+            [json!([["a"], "b"]), json!([[]]), json!([[""], ["a"]]), json!([1, 2]), json!({"a": 1})]
+        {
             assert!(texts_or_pairs(inputs.clone()).is_err(), "{inputs}");
         }
     }

@@ -1,8 +1,10 @@
-use crate::error::{Body, Refusal};
+use crate::body::{Body, guard_body};
+use crate::error::Refusal;
 use crate::inputs::{self, TruncationDirection};
 use crate::served_model::ServedModel;
 use crate::service::{ReadOptions, Service};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use rankforge_encoder::kernels::Precision;
@@ -10,17 +12,17 @@ use rankforge_encoder::kernels::ops::{Pooling, SMALLEST_NORM};
 use rankforge_encoder::{CrossEncoder, DualEncoder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// The HTTP routes of a service: `/health`, `/info`, `/rerank`, `/predict` and `/embed`.
 pub fn router(service: Service) -> Router {
-    let limit = DefaultBodyLimit::max(service.server().payload_limit);
     Router::new()
         .route("/health", get(health))
         .route("/info", get(info))
         .route("/rerank", post(rerank))
         .route("/predict", post(predict))
         .route("/embed", post(embed))
-        .layer(limit)
+        .layer(from_fn_with_state(service.clone(), guard_body))
         .with_state(service)
 }
 
@@ -83,10 +85,11 @@ async fn rerank(
     if request.texts.is_empty() {
         return Err(Refusal::empty("`texts` cannot be empty"));
     }
+    let query: Arc<str> = request.query.into();
     let pairs = request
         .texts
         .iter()
-        .map(|text| inputs::pair(request.query.clone(), text.clone()))
+        .map(|text| inputs::pair(query.clone(), text.clone()))
         .collect::<Result<Vec<_>, _>>()?;
     let options = ReadOptions {
         truncate: request.truncate,

@@ -3,6 +3,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::time::Duration;
 
+/// Largest value of [`Server::max_connections`].
+const MOST_CONNECTIONS: usize = 1_000_000;
+
+/// Largest value of [`Server::client_timeout`]: a day.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(86_400);
+
 /// Settings of a server.
 ///
 /// Names and defaults are those of text-embeddings-inference, except `address`: the default accepts
@@ -29,8 +35,14 @@ pub struct Server {
     pub payload_limit: usize,
     /// Maximum number of threads that tokenise.
     pub tokenization_workers: usize,
+    /// Maximum number of open connections. Further ones wait until one of them is closed.
+    pub max_connections: usize,
+    /// Time that a client has to send the headers of a request, which begins with the connection or
+    /// with the end of the request before it; to send its body; and to take any part of the answer.
+    /// The connection is closed then, after an answer with status 408 if it was the body.
+    pub client_timeout: Duration,
     /// Time that open requests have to finish after [`Stop::stop`](crate::Stop::stop).
-    pub grace: Duration,
+    pub grace_period: Duration,
 }
 
 impl Default for Server {
@@ -46,7 +58,9 @@ impl Default for Server {
             auto_truncate: true,
             payload_limit: 2_000_000,
             tokenization_workers: (cores - 1).clamp(1, 64),
-            grace: Duration::from_secs(30),
+            max_connections: 1024,
+            client_timeout: Duration::from_secs(30),
+            grace_period: Duration::from_secs(20),
         }
     }
 }
@@ -61,11 +75,26 @@ impl Server {
             ("max_client_batch_size", self.max_client_batch_size),
             ("payload_limit", self.payload_limit),
             ("tokenization_workers", self.tokenization_workers),
+            ("max_connections", self.max_connections),
         ] {
             if value == 0 {
                 let expected = "at least 1".to_owned();
                 return Err(ServeError::Setting { field, expected, got: "0".to_owned() });
             }
+        }
+        let refused = |field, expected: &str, got: String| {
+            Err(ServeError::Setting { field, expected: expected.to_owned(), got })
+        };
+        if self.max_connections > MOST_CONNECTIONS {
+            return refused(
+                "max_connections",
+                "at most 1,000,000",
+                self.max_connections.to_string(),
+            );
+        }
+        if self.client_timeout.is_zero() || self.client_timeout > LONGEST_TIMEOUT {
+            let got = format!("{} seconds", self.client_timeout.as_secs_f64());
+            return refused("client_timeout", "more than 0 and at most 86,400 seconds", got);
         }
         if self.max_client_batch_size > self.max_concurrent_requests {
             return Err(ServeError::Setting {

@@ -1,7 +1,11 @@
-use crate::{TEXTS, answer, assert_close, cross_encoder, get, numbers, post, start};
+use crate::{
+    TEXTS, answer, assert_close, cross_encoder, get, numbers, post, start, unlimited_dual_encoder,
+};
 use axum::http::StatusCode;
 use rankforge_serve::{Server, Service};
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
 
 fn body(index: usize) -> Value {
     let texts: Vec<&str> = (0..1 + index % 4).map(|text| TEXTS[(index + text) % 6]).collect();
@@ -45,6 +49,41 @@ async fn a_full_queue_is_status_429_until_its_texts_are_done() {
     assert_eq!(second.0, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(second.1, json!({"error": "Model is overloaded", "error_type": "Overloaded"}));
     assert_eq!(post(&service, "/predict", body(3)).await.0, StatusCode::OK);
+}
+
+/// Texts of 2 MB in all, none of which is truncated.
+fn slow_body() -> Value {
+    json!({"inputs": vec!["a violin of \u{e9} ".repeat(4000); 32]})
+}
+
+#[tokio::test]
+async fn a_slow_request_does_not_hold_up_others_and_ends_with_its_client() {
+    let limits = Server { max_concurrent_requests: 33, ..Server::default() };
+    let service = start(unlimited_dual_encoder(), Server { payload_limit: 1 << 22, ..limits });
+    let quick = async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        answer(&service, "/embed", json!({"inputs": "salt"})).await
+    };
+    // The slow request is dropped when the other one is answered.
+    tokio::select! {
+        biased;
+        answer = quick => assert_eq!(numbers(&answer).len(), 16),
+        _ = post(&service, "/embed", slow_body()) => panic!("the slow request was first"),
+    }
+    let texts = json!({"inputs": vec!["salt"; 32]});
+    assert_eq!(post(&service, "/embed", texts).await.0, StatusCode::OK, "no slot was freed");
+}
+
+#[tokio::test]
+async fn a_long_query_is_tokenised_once_and_only_its_beginning() {
+    let service = start(cross_encoder(1), Server::default());
+    let body = |query: String| json!({"query": query, "texts": vec![TEXTS[1]; 32]});
+    let start = Instant::now();
+    let long = answer(&service, "/rerank", body(".".repeat(1_900_000))).await;
+    // It took minutes.
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    let short = answer(&service, "/rerank", body(".".repeat(100))).await;
+    assert_close(&numbers(&long[0]["score"]), &numbers(&short[0]["score"]));
 }
 
 #[tokio::test]

@@ -46,6 +46,14 @@ fn dual_encoder() -> DualEncoder {
     DualEncoder::new_static(tokenizer(), 16, &options).unwrap()
 }
 
+/// As [`dual_encoder`], without a maximum length.
+fn unlimited_dual_encoder() -> DualEncoder {
+    let options = LoadOptions::new(&Device::cpu(Some(2)).unwrap());
+    let mut tokenizer = tokenizer();
+    tokenizer.set_max_length(None);
+    DualEncoder::new_static(tokenizer, 16, &options).unwrap()
+}
+
 /// Starts a service. Its engine ends when the service is dropped.
 fn start(model: impl Into<ServedModel>, server: Server) -> Service {
     Service::start(model, &server).unwrap().0

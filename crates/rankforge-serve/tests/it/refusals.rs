@@ -1,8 +1,9 @@
-use crate::{TEXTS, cross_encoder, dual_encoder, post, send, start};
+use crate::{TEXTS, answer, assert_close, cross_encoder, dual_encoder, numbers, post, send, start};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use rankforge_serve::{ServeError, Server, Service};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 #[track_caller]
 fn assert_refused((status, answer): (StatusCode, Value), code: u16, error_type: &str, part: &str) {
@@ -17,18 +18,33 @@ fn assert_refused((status, answer): (StatusCode, Value), code: u16, error_type: 
 async fn empty_inputs_are_status_400() {
     let reranker = start(cross_encoder(1), Server::default());
     let embedder = start(dual_encoder(), Server::default());
-    for body in [
-        json!({"query": "a", "texts": []}),
-        json!({"query": "", "texts": ["b"]}),
-        json!({"query": "a", "texts": ["b", ""]}),
-    ] {
+    for body in [json!({"query": "a", "texts": []}), json!({"query": "", "texts": ["b", ""]})] {
         assert_refused(post(&reranker, "/rerank", body).await, 400, "Empty", "empty");
+    }
+    for inputs in [json!([]), json!(""), json!([["", ""], ["a", "b"]]), json!([[""]])] {
+        let body = json!({"inputs": inputs});
+        assert_refused(post(&reranker, "/predict", body).await, 400, "Empty", "empty");
     }
     for inputs in [json!([]), json!(""), json!(["a", ""])] {
         let body = json!({"inputs": inputs});
-        assert_refused(post(&embedder, "/embed", body.clone()).await, 400, "Empty", "empty");
-        assert_refused(post(&reranker, "/predict", body).await, 400, "Empty", "empty");
+        assert_refused(post(&embedder, "/embed", body).await, 400, "Empty", "empty");
     }
+}
+
+#[tokio::test]
+async fn one_text_of_a_pair_may_be_empty() {
+    let service = start(cross_encoder(1), Server::default());
+    let pairs = [("sea", "salt"), ("sea", ""), ("", "salt")];
+    let expected = cross_encoder(1).predict(&pairs).unwrap().values;
+    let inputs = pairs.map(|(first, second)| [first, second]);
+    let predicted = answer(&service, "/predict", json!({"inputs": inputs})).await;
+    let scores: Vec<f32> = (0..3).flat_map(|at| numbers(&predicted[at][0]["score"])).collect();
+    assert_close(&scores, &expected);
+    let ranks = answer(&service, "/rerank", json!({"query": "sea", "texts": ["salt", ""]})).await;
+    let empty = ranks.as_array().unwrap().iter().find(|rank| rank["index"] == 1).unwrap();
+    assert_close(&numbers(&empty["score"]), &expected[1..2]);
+    let ranks = answer(&service, "/rerank", json!({"query": "", "texts": ["salt"]})).await;
+    assert_close(&numbers(&ranks[0]["score"]), &expected[2..]);
 }
 
 #[tokio::test]
@@ -45,8 +61,7 @@ async fn too_many_texts_are_status_413() {
 async fn large_bodies_are_status_413() {
     let service = start(cross_encoder(1), Server { payload_limit: 100, ..Server::default() });
     let body = json!({"query": "a", "texts": ["x".repeat(200)]});
-    let (status, answer) = post(&service, "/rerank", body).await;
-    assert_eq!((status.as_u16(), &answer["error_type"]), (413, &json!("Validation")), "{answer}");
+    assert_refused(post(&service, "/rerank", body).await, 413, "Validation", "at most 100 bytes");
 }
 
 #[tokio::test]
@@ -82,8 +97,17 @@ async fn long_texts_are_truncated_unless_the_request_or_the_server_forbids_it() 
     }
     for (service, truncate) in [(&truncating, json!(false)), (&strict, json!(null))] {
         let refused = post(service, "/rerank", body(truncate)).await;
-        assert_refused(refused, 422, "Validation", "expected at most 24 tokens");
+        assert_refused(refused, 422, "Validation", "expected at most 24 tokens, got more");
     }
+    // 250 characters for each of 24 tokens, counted before the text is tokenised.
+    let body = |length: usize, truncate: bool| {
+        let text = "\u{e9}".repeat(length);
+        json!({"query": "sea", "texts": ["salt", text], "truncate": truncate})
+    };
+    assert_eq!(post(&strict, "/rerank", body(6000, false)).await.0, StatusCode::OK);
+    assert_eq!(post(&strict, "/rerank", body(6001, true)).await.0, StatusCode::OK);
+    let refused = post(&strict, "/rerank", body(6001, false)).await;
+    assert_refused(refused, 422, "Validation", "input 1: expected at most 6000 characters");
 }
 
 #[tokio::test]
@@ -124,5 +148,11 @@ fn settings_out_of_range_are_refused() {
         refused(Server { max_batch_requests: Some(0), ..server.clone() }),
         "max_batch_requests"
     );
+    assert_eq!(refused(Server { max_connections: 0, ..server.clone() }), "max_connections");
+    let many = usize::MAX;
+    assert_eq!(refused(Server { max_connections: many, ..server.clone() }), "max_connections");
+    for client_timeout in [Duration::ZERO, Duration::MAX] {
+        assert_eq!(refused(Server { client_timeout, ..server.clone() }), "client_timeout");
+    }
     assert_eq!(refused(Server { max_client_batch_size: 600, ..server }), "max_client_batch_size");
 }

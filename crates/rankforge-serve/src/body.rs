@@ -63,7 +63,8 @@ pub(crate) async fn guard_body(
     let body = std::mem::take(request.body_mut());
     let ended = axum::body::HttpBody::is_end_stream(&body);
     // Such a client waits for the answer before it sends the body.
-    let waits = request.headers().contains_key(EXPECT);
+    let expected = request.headers().get(EXPECT).map(HeaderValue::as_bytes);
+    let waits = expected.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
     let incoming = Incoming(Arc::new(Mutex::new(Rest { body, ended })));
     request.extensions_mut().insert(incoming.clone());
     let mut response = next.run(request).await;

@@ -9,13 +9,14 @@ use rankforge_serve::{ServedModel, Server, Stop};
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Serve a reranker or a dual encoder over HTTP
 ///
 /// Routes and bodies are those of text-embeddings-inference: POST /rerank and /predict for a
 /// reranker, POST /embed for a dual encoder, GET /info and /health for both. By default only
-/// programs on this machine can connect. The first Ctrl-C completes the open requests and stops the
-/// server.
+/// programs on this machine can connect. The first Ctrl-C completes the open requests, for at most
+/// --grace-period, and stops the server.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -65,7 +66,9 @@ pub(crate) struct ServeArgs {
 
     /// Whether to truncate long texts of requests without the field `truncate`
     ///
-    /// With false, such a request gets status 422 if a text is longer than --max-length.
+    /// With false, such a request gets status 422 if a text is longer than --max-length. Of each
+    /// text at most 250 characters for each token of that length are read; more are cut off, or
+    /// refused with status 422.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     auto_truncate: bool,
 
@@ -76,6 +79,28 @@ pub(crate) struct ServeArgs {
     /// Maximum number of threads that tokenise [default: the number of CPU cores minus 1]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     tokenization_workers: Option<usize>,
+
+    /// Maximum number of open connections; further ones wait
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = at_least_one)]
+    max_connections: usize,
+
+    /// Time that a client has to send the headers of a request, and again for its body
+    ///
+    /// A connection without complete headers is then closed, also one that is not used; a request
+    /// without a complete body gets status 408. It is also the time after which a client that takes
+    /// no part of its answer is disconnected.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    client_timeout: Duration,
+
+    /// Time that open requests have to finish after Ctrl-C or SIGTERM
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    grace_period: Duration,
+}
+
+/// A duration in seconds, such as `20` or `0.5`.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 /// Runs the command.
@@ -113,7 +138,9 @@ pub(crate) fn run(args: &ServeArgs, console: &Console) -> anyhow::Result<()> {
         auto_truncate: args.auto_truncate,
         payload_limit: args.payload_limit,
         tokenization_workers: args.tokenization_workers.unwrap_or(defaults.tokenization_workers),
-        ..defaults
+        max_connections: args.max_connections,
+        client_timeout: args.client_timeout,
+        grace_period: args.grace_period,
     };
     let stop = Stop::default();
     let stop_on_signal = stop.clone();

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 /// Sends a request and returns the status line and the body of the response.
 fn request(address: &str, head: &str, body: &str) -> (String, String) {
@@ -60,6 +61,43 @@ fn a_served_reranker_responds_and_stops_on_sigint() {
     let done = finished(child.wait_with_output().unwrap());
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert!(TcpStream::connect(&address).is_err(), "the server still listens");
+}
+
+#[test]
+fn half_a_request_delays_the_stop_by_no_more_than_the_grace_period() {
+    let dir = TestDir::new();
+    dir.dual_encoder();
+    let serve = ["serve", "--model", "static", "--port", "0", "--json", "--grace-period", "0.3"];
+    let mut child =
+        dir.command(&serve).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut started =
+        serde_json::Deserializer::from_reader(child.stdout.take().unwrap()).into_iter::<Value>();
+    let address = started.next().unwrap().unwrap()["address"].as_str().unwrap().to_owned();
+    let mut stream = TcpStream::connect(&address).unwrap();
+    let headers = "Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 9";
+    write!(stream, "POST /embed HTTP/1.1\r\n{headers}\r\n\r\n{{").unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let start = Instant::now();
+    interrupt(&child);
+    let done = finished(child.wait_with_output().unwrap());
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+#[test]
+fn durations_out_of_range_are_refused() {
+    let dir = TestDir::new();
+    dir.dual_encoder();
+    for (flag, value, code, part) in [
+        ("--grace-period", "soon", 2, "a number of seconds"),
+        ("--grace-period", "-1", 2, "negative"),
+        ("--client-timeout", "0", 1, "client_timeout: expected more than 0"),
+        ("--client-timeout", "1e9", 1, "got 1000000000 seconds"),
+    ] {
+        let value = format!("{flag}={value}");
+        let error = dir.fail(code, &["serve", "--model", "static", "--port", "0", &value]);
+        assert!(error.contains(part), "{error}");
+    }
 }
 
 #[test]

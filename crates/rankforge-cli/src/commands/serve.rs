@@ -23,7 +23,7 @@ Examples:
   rankforge serve --model models/reranker --port 8080
   curl localhost:8080/rerank -H 'content-type: application/json' \\
       -d '{\"query\": \"how tall is mount fuji\", \"texts\": [\"3,776 metres.\", \"In Japan.\"]}'
-  rankforge serve --model models/encoder --hostname 0.0.0.0 --max-batch-tokens 32768")]
+  rankforge serve --model models/encoder --hostname 0.0.0.0 --max-batch-tokens 16384")]
 pub(crate) struct ServeArgs {
     /// Directory of the model
     #[arg(long, value_name = "DIR")]
@@ -52,8 +52,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least_one)]
     max_concurrent_requests: usize,
 
-    /// Maximum number of tokens in a batch
-    #[arg(long, value_name = "N", default_value_t = 16384, value_parser = at_least_one)]
+    /// Maximum number of tokens in a batch; other requests wait for its end
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = at_least_one)]
     max_batch_tokens: usize,
 
     /// Maximum number of texts in a batch [default: as many as fit into --max-batch-tokens]

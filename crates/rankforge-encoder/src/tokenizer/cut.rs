@@ -157,3 +157,205 @@ fn is_known(replace: &Replace) -> bool {
         Replace::new(pattern, content).is_ok_and(|known| known == *replace)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::rngs::ChaCha8Rng;
+    use rand::{RngExt, SeedableRng};
+    use serde_json::{Value, json};
+
+    const PIECES: [&str; 34] = [
+        ".",
+        "..",
+        "a",
+        "aa",
+        " the",
+        "river ",
+        "moon,",
+        "don't",
+        "x=y",
+        "[",
+        "[SEP",
+        "[M]",
+        " [M]",
+        "</s>",
+        "\u{6771}\u{4eac}",
+        "\u{6771}\u{301}",
+        "\u{d55c} ",
+        "\u{43c}\u{43e} ",
+        "\u{644}",
+        "\u{308}",
+        "a\u{308}\u{301}",
+        ".\u{338}",
+        "\u{200b}",
+        "\u{0}",
+        "\u{a0}",
+        "\u{3000}",
+        "\u{600} ",
+        " ",
+        "  ",
+        "\n",
+        " \n",
+        "3",
+        "a [x] . [y]",
+        "the river the",
+    ];
+
+    /// Checks for every place where `rule` cuts random texts that the tokens before it are the
+    /// first ones of the whole text.
+    #[track_caller]
+    fn check(json: &Value, rule: CutRule) {
+        let tokenizer: tokenizers::Tokenizer = json.to_string().parse().expect("tokenizer");
+        let words = WordEncoder::new(&tokenizer);
+        assert_eq!(CutRule::new(&tokenizer, words.as_ref()), Some(rule));
+        let ids =
+            |text: &str| tokenizer.encode_fast(text, false).expect("tokens").get_ids().to_vec();
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut cuts = 0;
+        for _ in 0..150 {
+            let pieces = (0..rng.random_range(2..14)).map(|_| PIECES[rng.random_range(0..34)]);
+            let text: String = pieces.collect();
+            let whole = ids(&text);
+            let mut from = 0;
+            while let Some(place) = rule.next(&text, from, words.as_ref()) {
+                assert!(whole.starts_with(&ids(&text[..place])), "{text:?} at byte {place}");
+                from = place + 1;
+                cuts += 1;
+            }
+        }
+        assert!(cuts > 100, "only {cuts} cuts");
+    }
+
+    #[track_caller]
+    fn check_none(json: &Value) {
+        let tokenizer: tokenizers::Tokenizer = json.to_string().parse().expect("tokenizer");
+        let words = WordEncoder::new(&tokenizer);
+        assert_eq!(CutRule::new(&tokenizer, words.as_ref()), None);
+    }
+
+    fn tokenizer(normalizer: Value, pre_tokenizer: Value, model: Value) -> Value {
+        json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+            "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "post_processor": null,
+            "decoder": null, "model": model,
+        })
+    }
+
+    fn with_added(mut json: Value, content: &str, fields: &[&str]) -> Value {
+        let has = |name| fields.contains(&name);
+        let token = json!({
+            "id": 90, "content": content, "single_word": has("single_word"),
+            "lstrip": has("lstrip"), "rstrip": has("rstrip"), "normalized": has("normalized"),
+            "special": false,
+        });
+        json["added_tokens"].as_array_mut().expect("tokens").push(token);
+        json
+    }
+
+    fn bert(lowercase: bool, chinese: bool) -> Value {
+        let tokens = ["[UNK]", "a", "##a", ".", "the", "river", "[", "]", "x", "y", "\u{6771}"];
+        let vocabulary: Value = tokens.iter().zip(0..).map(|(token, id)| (*token, id)).collect();
+        let normalizer = json!({
+            "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": chinese,
+            "strip_accents": null, "lowercase": lowercase,
+        });
+        let model = json!({
+            "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 9, "vocab": vocabulary,
+        });
+        tokenizer(normalizer, json!({"type": "BertPreTokenizer"}), model)
+    }
+
+    fn byte_pairs() -> Value {
+        let alphabet = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet();
+        let mut alphabet: Vec<String> = alphabet.into_iter().map(String::from).collect();
+        alphabet.sort_unstable();
+        let merges = [". .", "\u{120} t", "\u{120}t h", "a a", "\u{120} \u{120}", "r i"];
+        let tokens = alphabet.into_iter().chain(merges.map(|merge| merge.replace(' ', "")));
+        let vocabulary: Value = tokens.zip(0..).collect();
+        json!({
+            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": "",
+            "end_of_word_suffix": "", "fuse_unk": false, "byte_fallback": false,
+            "vocab": vocabulary, "merges": merges,
+        })
+    }
+
+    fn unigram() -> Value {
+        let pieces = json!([
+            ["<unk>", 0.0],
+            ["\u{2581}", -2.0],
+            ["\u{2581}the", -3.0],
+            ["a", -4.1],
+            ["aa", -4.3],
+            [".", -4.2],
+            ["..", -4.9],
+            ["moon", -5.0],
+            ["n", -5.5],
+            ["\u{6771}", -6.1],
+        ]);
+        json!({"type": "Unigram", "unk_id": 0, "vocab": pieces, "byte_fallback": false})
+    }
+
+    fn metaspace(split: bool) -> Value {
+        let scheme = "always";
+        json!({
+            "type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": split,
+        })
+    }
+
+    fn sequence(kind: &str, steps: Value) -> Value {
+        json!({"type": "Sequence", kind: steps})
+    }
+
+    #[test]
+    fn bert_is_cut_beside_delimiters() {
+        check(&bert(true, true), CutRule::BesideDelimiters);
+        check(&bert(false, false), CutRule::BesideDelimiters);
+    }
+
+    #[test]
+    fn no_cut_is_inside_an_added_token() {
+        let bert = || bert(true, true);
+        check(&with_added(bert(), "a [x] . [y]", &[]), CutRule::BesideDelimiters);
+        check(&with_added(bert(), "[M]", &["lstrip", "rstrip"]), CutRule::BesideDelimiters);
+        check(&with_added(bert(), "..", &["single_word"]), CutRule::BeforeSpaces);
+        check(&with_added(bert(), "moon,", &["normalized"]), CutRule::BeforeSpaces);
+        check_none(&with_added(bert(), "the river the", &["normalized"]));
+        check_none(&with_added(bert(), "a [x] . [y]", &["single_word"]));
+    }
+
+    #[test]
+    fn byte_pairs_are_cut_before_spaces() {
+        for prefix in [false, true] {
+            let bytes = |use_regex: bool| {
+                json!({
+                    "type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true,
+                    "use_regex": use_regex,
+                })
+            };
+            check(&tokenizer(json!(null), bytes(true), byte_pairs()), CutRule::BeforeSpaces);
+            let digits = json!({"type": "Digits", "individual_digits": true});
+            let steps = sequence("pretokenizers", json!([digits, bytes(true)]));
+            let json = tokenizer(json!({"type": "NFKC"}), steps, byte_pairs());
+            check(&json, CutRule::BeforeSpaces);
+            check(&with_added(json, "  ", &["normalized"]), CutRule::BeforeSpaces);
+            check_none(&tokenizer(json!(null), bytes(false), byte_pairs()));
+        }
+    }
+
+    #[test]
+    fn pieces_of_sentences_are_cut_before_spaces() {
+        let runs = json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "});
+        let steps = json!([{"type": "NFKC"}, {"type": "Lowercase"}, runs]);
+        let normalizer = || sequence("normalizers", steps.clone());
+        check(&tokenizer(json!(null), metaspace(true), unigram()), CutRule::BeforeSpaces);
+        check(&tokenizer(normalizer(), metaspace(true), unigram()), CutRule::BeforeSpaces);
+        let words =
+            sequence("pretokenizers", json!([{"type": "WhitespaceSplit"}, metaspace(true)]));
+        check(&tokenizer(normalizer(), words, unigram()), CutRule::BeforeSpaces);
+        check_none(&tokenizer(normalizer(), metaspace(false), unigram()));
+        let across = json!({"type": "Replace", "pattern": {"Regex": "a b"}, "content": "c"});
+        check_none(&tokenizer(across, metaspace(true), unigram()));
+    }
+}

@@ -62,7 +62,7 @@ fn texts(count: usize, seed: u64) -> Vec<String> {
 /// for several maximum lengths.
 #[track_caller]
 fn check(json: &str) {
-    let texts = texts(24, 7);
+    let texts = texts(20, 7);
     let single = texts.iter().map(Input::single);
     let pairs = texts.windows(2).map(|pair| Input::pair(&pair[0], &pair[1]));
     let shared = texts.iter().skip(1).step_by(3).map(|text| Input::pair(&texts[0], text));
@@ -70,7 +70,7 @@ fn check(json: &str) {
     let mut cut = Tokenizer::from_json(json).expect("tokenizer");
     let mut whole: tokenizers::Tokenizer = json.parse().expect("tokenizer");
     whole.with_padding(None);
-    for max_length in [9, 33] {
+    for max_length in [9, 32] {
         cut.set_max_length(Some(max_length));
         let truncation = TruncationParams {
             direction: TruncationDirection::Right,
@@ -107,112 +107,8 @@ fn bert_gives_the_tokens_of_the_whole_text() {
 }
 
 #[test]
-fn added_tokens_of_every_kind_are_found_across_the_cut() {
-    for (content, fields) in [
-        ("a [x] . [y]", json!({})),
-        ("....", json!({"single_word": true})),
-        ("moon,", json!({"normalized": true})),
-        ("the river the", json!({"normalized": true})),
-        ("<mask>", json!({"lstrip": true, "rstrip": true})),
-    ] {
-        let mut token = json!({
-            "id": 900, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
-            "normalized": false, "special": false,
-        });
-        for (name, value) in fields.as_object().expect("object") {
-            token[name] = value.clone();
-        }
-        let mut json = read("ce_plain");
-        json["added_tokens"].as_array_mut().expect("tokens").push(token);
-        check(&json.to_string());
-    }
-}
-
-/// A `tokenizer.json` with this normalizer, pre-tokenizer and model, and without special tokens.
-fn tokenizer(normalizer: Value, pre_tokenizer: Value, model: Value) -> String {
-    json!({
-        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
-        "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "post_processor": null,
-        "decoder": null, "model": model,
-    })
-    .to_string()
-}
-
-/// Byte-pair encoding of bytes, as in RoBERTa: all bytes and a few merges, some of dots.
-fn byte_level_pairs() -> Value {
-    let mut alphabet: Vec<char> =
-        tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet().into_iter().collect();
-    alphabet.sort_unstable();
-    let merges = [". .", ".. ..", "\u{120} t", "\u{120}t h", "a a", "\u{120} \u{120}", "r i"];
-    let tokens = alphabet.into_iter().map(String::from);
-    let tokens = tokens.chain(merges.iter().map(|merge| merge.replace(' ', "")));
-    let vocabulary: serde_json::Map<String, Value> =
-        tokens.enumerate().map(|(id, token)| (token, json!(id))).collect();
-    json!({
-        "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": "",
-        "end_of_word_suffix": "", "fuse_unk": false, "byte_fallback": false, "vocab": vocabulary,
-        "merges": merges,
-    })
-}
-
-#[test]
 fn byte_level_byte_pairs_give_the_tokens_of_the_whole_text() {
-    for prefix in [false, true] {
-        let bytes = json!({
-            "type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true,
-            "use_regex": true,
-        });
-        check(&tokenizer(json!(null), bytes.clone(), byte_level_pairs()));
-        check(&tokenizer(json!({"type": "NFC"}), bytes.clone(), byte_level_pairs()));
-        let steps = json!([{"type": "Digits", "individual_digits": true}, bytes]);
-        let sequence = json!({"type": "Sequence", "pretokenizers": steps});
-        check(&tokenizer(json!({"type": "NFKC"}), sequence, byte_level_pairs()));
-    }
     check(&read("ce_roberta").to_string());
-}
-
-#[test]
-fn pieces_of_sentences_give_the_tokens_of_the_whole_text() {
-    let pieces = [
-        ("<unk>", 0.0),
-        ("\u{2581}", -2.0),
-        ("\u{2581}the", -3.0),
-        ("\u{2581}river", -4.0),
-        ("a", -4.1),
-        ("aa", -4.3),
-        (".", -4.2),
-        ("..", -4.9),
-        ("...", -6.0),
-        ("moon", -5.0),
-        ("n", -5.5),
-        ("m", -5.6),
-        ("\u{6771}", -6.1),
-    ];
-    let model = json!({"type": "Unigram", "unk_id": 0, "vocab": pieces, "byte_fallback": false});
-    let metaspace = |split| {
-        json!({
-            "type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always",
-            "split": split,
-        })
-    };
-    let spaces = json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "});
-    let steps = json!([{"type": "NFKC"}, {"type": "Lowercase"}, spaces]);
-    let normalizer = json!({"type": "Sequence", "normalizers": steps});
-    check(&tokenizer(json!(null), metaspace(true), model.clone()));
-    check(&tokenizer(normalizer.clone(), metaspace(true), model.clone()));
-    check(&tokenizer(normalizer.clone(), metaspace(false), model.clone()));
-    let steps = json!([{"type": "WhitespaceSplit"}, metaspace(true)]);
-    check(&tokenizer(normalizer, json!({"type": "Sequence", "pretokenizers": steps}), model));
-}
-
-#[test]
-fn a_replacement_that_may_reach_across_the_cut_prevents_it() {
-    let words = json!({"[UNK]": 0, "the": 1, "river": 2, "moon": 3, "a": 4, "other": 5});
-    let model = json!({"type": "WordLevel", "vocab": words, "unk_token": "[UNK]"});
-    let replace = json!({
-        "type": "Replace", "pattern": {"Regex": "river (the )+"}, "content": "other ",
-    });
-    check(&tokenizer(replace, json!({"type": "WhitespaceSplit"}), model));
 }
 
 #[test]

@@ -60,6 +60,9 @@ impl TensorPart {
     }
 }
 
+/// Name of the parameter with the word embeddings, which every model has.
+pub(crate) const WORD_EMBEDDINGS: &str = "embeddings.word";
+
 /// Name, shape and origin of one matrix of the parameter arena.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParameterSpec {
@@ -74,6 +77,16 @@ pub struct ParameterSpec {
     /// Initial values of the tensors that the checkpoint lacks.
     pub initializer: Initializer,
 }
+
+impl ParameterSpec {
+    /// Index of the stage of the head that the parameter is of; `None` in the transformer.
+    pub(crate) fn head_stage(&self) -> Option<&str> {
+        self.name.strip_prefix(HEAD)?.split('.').next()
+    }
+}
+
+/// What the names of the head's parameters begin with.
+const HEAD: &str = "head.";
 
 /// The structure of a model: transformer, head, and the names and shapes of all parameters.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,7 +138,7 @@ impl Architecture {
             max_positions: usize::MAX,
         };
         let table = ParameterSpec {
-            name: "embeddings.word".to_owned(),
+            name: WORD_EMBEDDINGS.to_owned(),
             rows: vocab_size,
             columns: width,
             parts: vec![TensorPart {
@@ -214,7 +227,7 @@ pub(crate) fn stage_parameters(
         let (rows, columns) =
             if let [rows, columns] = shape[..] { (rows, columns) } else { (1, shape[0]) };
         ParameterSpec {
-            name: format!("head.{index}.{what}"),
+            name: format!("{HEAD}{index}.{what}"),
             rows,
             columns,
             parts: vec![TensorPart { module: module.to_owned(), name: file, shape, rows: 0..rows }],

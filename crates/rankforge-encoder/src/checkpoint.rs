@@ -1,9 +1,9 @@
 //! Which tensors of a checkpoint belong to which rows of the parameters.
 
-use crate::architecture::{Architecture, TensorPart};
+use crate::architecture::{Architecture, TensorPart, WORD_EMBEDDINGS};
 use crate::error::EncoderError;
 use crate::families;
-use crate::weights::Weights;
+use crate::weights::{Names, Weights};
 use rankforge_base::FileError;
 use rankforge_kernels::{Arena, ParameterId};
 use std::collections::HashSet;
@@ -22,14 +22,14 @@ pub struct LoadReport {
 /// checked, so that reading them fails only when the file cannot be read.
 pub(crate) struct ModuleTensors<'a> {
     weights: &'a Weights,
-    found: Vec<FoundTensor>,
+    found: Vec<FoundTensor<'a>>,
     pub(crate) report: LoadReport,
 }
 
 /// A tensor of a checkpoint, and where its elements go.
-struct FoundTensor {
+struct FoundTensor<'a> {
     /// Its name in the checkpoint.
-    name: String,
+    name: &'a str,
     id: ParameterId,
     /// Rows and number of columns of the matrix `id`.
     rows: Range<usize>,
@@ -37,34 +37,39 @@ struct FoundTensor {
 }
 
 impl<'a> ModuleTensors<'a> {
-    /// Finds the tensors of `module` in `weights`, with or without the family's prefix in their
-    /// names. Nothing is allocated for them, so that a checkpoint can be compared with the sizes of
-    /// a config before memory is taken for these.
+    /// Finds the tensors of `module` in `weights`, with or without the family's prefix and the
+    /// parts of PyTorch's wrappers in their names. Nothing is allocated for them, so that a
+    /// checkpoint can be compared with the sizes of a config before memory is taken for these.
     ///
     /// # Errors
-    /// A tensor of another type than f32, f16 and bf16, or whose shape is not that of the
-    /// architecture; the error names both shapes.
+    /// A tensor of an unusable number type, or whose shape is not that of the architecture; the
+    /// error names both shapes. Two tensors whose names differ only in wrappers.
     pub(crate) fn find(
         architecture: &Architecture,
         module: &str,
         weights: &'a Weights,
     ) -> Result<ModuleTensors<'a>, EncoderError> {
         let (mut found, mut missing) = (Vec::new(), Vec::new());
+        let names = Names::of(weights)?;
         for (id, spec) in architecture.parameters.iter().enumerate() {
             for part in spec.parts.iter().filter(|part| part.module == module) {
                 let model_type = &architecture.encoder.model_type;
-                let mut names = families::aliases(model_type, &part.name).into_iter();
-                let Some(name) = names.find(|name| weights.shape(name).is_some()) else {
+                let aliases = families::aliases(model_type, &part.name);
+                let Some(name) = aliases.iter().find_map(|name| names.get(name)) else {
                     missing.push(part.name.clone());
                     continue;
                 };
-                check_shape(part, &name, weights)?;
-                weights.check_type(&name)?;
+                check_shape(part, name, weights)?;
+                match architecture.encoder.blocks.is_empty() && spec.name == WORD_EMBEDDINGS {
+                    // model2vec's tables may be of 8-bit integers.
+                    true => weights.check_numbers(name)?,
+                    false => weights.check_floats(name)?,
+                }
                 let (id, rows) = (ParameterId(id), part.rows.clone());
                 found.push(FoundTensor { name, id, rows, columns: spec.columns });
             }
         }
-        let used: HashSet<&str> = found.iter().map(|tensor| tensor.name.as_str()).collect();
+        let used: HashSet<&str> = found.iter().map(|tensor| tensor.name).collect();
         let unused = |name: &&str| !used.contains(name) && !families::is_constant(name);
         let unused = weights.names().into_iter().filter(unused).map(str::to_owned).collect();
         Ok(ModuleTensors { weights, found, report: LoadReport { missing, unused } })
@@ -76,7 +81,7 @@ impl<'a> ModuleTensors<'a> {
     /// When the file cannot be read.
     pub(crate) fn read(&self, parameters: &mut Arena) -> Result<(), EncoderError> {
         for tensor in &self.found {
-            self.weights.read_blocks(&tensor.name, tensor.columns, |first, values| {
+            self.weights.read_blocks(tensor.name, tensor.columns, |first, values| {
                 let first = tensor.rows.start + first;
                 let rows = first..first + values.len() / tensor.columns;
                 parameters.view_mut(tensor.id).slice_rows(rows).write(values);

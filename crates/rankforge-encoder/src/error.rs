@@ -22,6 +22,23 @@ pub enum EncoderError {
         /// The value that was found, or "nothing".
         got: String,
     },
+    /// A checkpoint lacks tensors of the model.
+    #[error(
+        "{}: {} of the {expected} tensors of {part} are missing: {}",
+        path.display(), missing.len(), first_names(missing)
+    )]
+    MissingTensors {
+        /// The file, or the index of the shards.
+        path: PathBuf,
+        /// Description of the part of the model.
+        part: String,
+        /// Number of tensors that it has.
+        expected: usize,
+        /// Names of those that the checkpoint lacks.
+        missing: Vec<String>,
+        /// Names of the tensors of the checkpoint that the model does not use.
+        unused: Vec<String>,
+    },
     /// An option has an unusable value.
     #[error("{field}: expected {expected}, got {got}")]
     Argument {
@@ -98,6 +115,14 @@ impl EncoderError {
                 let hint = "values beyond 65,504 overflow in fp16; use bf16 or fp32";
                 Some(hint.to_owned())
             }
+            EncoderError::MissingTensors { unused, .. } if unused.is_empty() => Some(
+                "the checkpoint is incomplete, or its config describes a larger model".to_owned(),
+            ),
+            EncoderError::MissingTensors { unused, .. } => Some(format!(
+                "the checkpoint has {} that the model does not use; its config may describe \
+                 another model, or its names may begin with a prefix that should be removed",
+                first_names(unused)
+            )),
             EncoderError::Field { .. }
             | EncoderError::Argument { .. }
             | EncoderError::Prompt { .. }
@@ -106,5 +131,15 @@ impl EncoderError {
             | EncoderError::Memory { .. }
             | EncoderError::Device(_) => None,
         }
+    }
+}
+
+/// The first names, and how many more there are.
+pub(crate) fn first_names(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(SHOWN) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown} and {more} more"),
     }
 }

@@ -75,8 +75,9 @@ impl Model {
         Ok((model, reports))
     }
 
-    /// Reads the tensors of `module` from `weights`, with or without the family's prefix in their
-    /// names. Parameters that are not in there keep their values.
+    /// Reads the tensors of `module` from `weights`, with or without the family's prefix and the
+    /// parts of PyTorch's wrappers (`_orig_mod`, `module`) in their names. Parameters that are not
+    /// in there keep their values.
     ///
     /// # Errors
     /// A tensor that cannot be read, or whose type or shape is not that of the architecture; the

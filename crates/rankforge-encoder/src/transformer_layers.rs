@@ -1,5 +1,6 @@
 //! Which layers a transformer has, and where their parameters are.
 
+use crate::architecture::WORD_EMBEDDINGS;
 use crate::config::{EncoderConfig, NormPlace};
 use crate::layers::{Linear, Norm};
 use rankforge_kernels::ops::Rotary;
@@ -75,7 +76,7 @@ impl TransformerLayers {
         };
         TransformerLayers {
             blocks: (0..config.blocks.len()).map(&mut block).collect(),
-            word: layout.find("embeddings.word").expect("every model embeds words"),
+            word: layout.find(WORD_EMBEDDINGS).expect("every model embeds words"),
             position: layout.find("embeddings.position"),
             segment: layout.find("embeddings.type"),
             embedding_norm: norm("embeddings.norm"),

@@ -8,7 +8,6 @@
 //! initialised.
 
 use anyhow::Context;
-use rankforge::base::silent;
 use rankforge::encoder::{CrossEncoder, DualEncoder, LoadOptions, TextModel, Tokenizer, Weights};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
@@ -45,10 +44,13 @@ pub(crate) fn untrained_reranker(
     let tokenizer = first_stage.tokenizer();
     let parent = directory.parent().context("the quickstart's directory has no parent")?;
     let checkpoint = tempfile::tempdir_in(parent).context("cannot write the untrained reranker")?;
-    write_checkpoint(tokenizer, words, checkpoint.path())?;
-    // Opening the checkpoint would warn about the missing parameters, which are missing on purpose.
-    let quiet = LoadOptions { reporter: silent(), ..options.clone() };
-    CrossEncoder::open_with(checkpoint.path(), &quiet)?.save(directory, None)?;
+    tokenizer.save(checkpoint.path())?;
+    let tokenizer = Tokenizer::load(checkpoint.path())?;
+    let config = config(words.1[0], words.1[1]);
+    write_weights(words, checkpoint.path())?;
+    let mut reranker = CrossEncoder::from_config(&config, tokenizer, options)?;
+    reranker.model_mut().load("", &Weights::open(checkpoint.path())?)?;
+    reranker.save(directory, None)?;
     Ok(CrossEncoder::open_with(directory, options)?)
 }
 
@@ -62,13 +64,9 @@ fn read_word_embeddings(directory: &Path) -> anyhow::Result<Tensor> {
     Ok(("bert.embeddings.word_embeddings.weight".to_owned(), shape, weights.read(name)?))
 }
 
-/// Writes a transformers checkpoint with the parameters that are not random. Opening it initialises
-/// the missing ones randomly.
-fn write_checkpoint(tokenizer: &Tokenizer, words: Tensor, directory: &Path) -> anyhow::Result<()> {
-    let (rows, width) = (words.1[0], words.1[1]);
-    let config = serde_json::to_string_pretty(&config(rows, width))?;
-    std::fs::write(directory.join("config.json"), config)?;
-    tokenizer.save(directory)?;
+/// Writes the parameters that are not random.
+fn write_weights(words: Tensor, directory: &Path) -> anyhow::Result<()> {
+    let width = words.1[1];
     let mut tensors = vec![words, position_embeddings(width), segment_embeddings(width)];
     for layer in 0..LAYERS {
         for projection in ["query", "key"] {

@@ -72,3 +72,55 @@ fn recipes() {
     assert_error(&dir, "recipe_override", &set);
     assert_error(&dir, "missing_recipe", &["train", "nowhere.toml"]);
 }
+
+#[test]
+fn models_that_lack_tensors() {
+    let dir = TestDir::new();
+    dir.pairs();
+    dir.samples();
+    dir.labeled();
+    dir.encoder();
+    dir.dual_encoder();
+    let config = dir.read("bert/config.json");
+    let layers = "\"num_hidden_layers\":";
+    assert!(config.contains(&format!("{layers}1")), "{config}");
+    dir.write("bert/config.json", &config.replace(&format!("{layers}1"), &format!("{layers}9")));
+    let predict = ["predict", "--model", "bert", "--input", "pairs.jsonl"];
+    assert_error(&dir, "missing_layers", &predict);
+
+    let pairs = ["--dataset", "pairs.jsonl"];
+    let mine = [&["mine", "--output", "m.jsonl"], &pairs[..]].concat();
+    let recipe = "[model]\npath = \"bert\"\n[dataset]\npath = \"labeled.jsonl\"\n\
+        [loss]\nname = \"BinaryCrossEntropyLoss\"\n[arguments]\noutput_dir = \"run\"\n";
+    dir.write("r.toml", recipe);
+    let evaluate = ["evaluate", "correlation", "--dataset", "labeled.jsonl", "--model", "bert"];
+    let encode = ["encode", "--input", "pairs.jsonl", "--column", "query", "--output", "x.npy"];
+    for arguments in [
+        &[
+            "rank",
+            "--query",
+            "q",
+            "--documents",
+            "pairs.jsonl",
+            "--column",
+            "answer",
+            "--model",
+            "bert",
+        ][..],
+        &[&encode[..], &["--model", "bert"]].concat(),
+        &[&mine[..], &["--model", "bert"]].concat(),
+        &[&mine[..], &["--model", "static", "--cross-encoder", "bert"]].concat(),
+        &evaluate,
+        &["serve", "--model", "bert", "--port", "0"],
+        &["info", "bert"],
+        &["train", "r.toml"],
+    ] {
+        let error = dir.fail(1, arguments);
+        let expected = "128 of the 149 tensors of the transformer are missing";
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+        assert!(error.contains("hint: the checkpoint is incomplete"), "{arguments:?}: {error}");
+    }
+    for written in ["m.jsonl", "x.npy"] {
+        assert!(!dir.path(written).exists(), "{written}");
+    }
+}

@@ -1,7 +1,10 @@
 //! Runs the binary in a temporary directory with tiny data sets and models.
 
 use rankforge::Device;
-use rankforge::encoder::{DualEncoder, LoadOptions, Tokenizer, train_word_piece};
+use rankforge::encoder::{
+    Architecture, DualEncoder, LoadOptions, Model, Tokenizer, TransformerTask, Weights,
+    train_word_piece,
+};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -164,8 +167,7 @@ impl TestDir {
         self.bert("reranker", 0.5);
     }
 
-    /// A BERT of which only the word embeddings are in files; the other parameters are randomly
-    /// initialised when it is opened, with the same seed each time.
+    /// A BERT without a classifier, random but for its word embeddings.
     fn bert(&self, name: &str, initializer_range: f64) {
         let directory = self.path(name);
         std::fs::create_dir(&directory).unwrap();
@@ -179,12 +181,19 @@ impl TestDir {
             "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
             "layer_norm_eps": 1e-12, "initializer_range": initializer_range, "pad_token_id": 0,
         });
-        std::fs::write(directory.join("config.json"), config.to_string()).unwrap();
+        let config_path = directory.join("config.json");
+        std::fs::write(&config_path, config.to_string()).unwrap();
         let table: Vec<u8> = (0..rows * width)
             .flat_map(|index| (((index * 37 % 101) as f32 - 50.0) / 500.0).to_le_bytes())
             .collect();
         let name = "embeddings.word_embeddings.weight";
-        write_safetensors(&directory.join("model.safetensors"), name, [rows, width], &table);
+        let weights = directory.join("model.safetensors");
+        write_safetensors(&weights, name, [rows, width], &table);
+        let task = TransformerTask::FeatureExtraction;
+        let architecture = Architecture::from_config(&config, &config_path, &task).unwrap();
+        let mut model = Model::new(&Device::cpu(Some(1)).unwrap(), architecture, 42);
+        model.load("", &Weights::open(&directory).unwrap()).unwrap();
+        model.save("", &weights).unwrap();
     }
 }
 

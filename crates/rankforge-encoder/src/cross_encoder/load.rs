@@ -33,12 +33,14 @@ impl CrossEncoder {
     /// Opens a model directory: a transformers checkpoint, or any of the three generations of
     /// sentence-transformers layouts, including cross-encoders made of modules.
     ///
-    /// The reporter gets a warning with the tensors that the checkpoint lacks and that are
-    /// therefore initialised, and a message with those that the model does not use.
+    /// A checkpoint without a classification head gets a new one, and the reporter a warning with
+    /// its tensors. Another warning names tensors of the transformer beyond those that the config
+    /// describes, and a message other tensors that the model does not use.
     ///
     /// # Errors
-    /// A file that is missing, malformed or unsupported, or an option that the model does not have.
-    /// The error names file and field, what was expected and what was found.
+    /// A file that is missing, malformed or unsupported, a checkpoint that lacks tensors of the
+    /// transformer, of a module or of the head that it has, or an option that the model does not
+    /// have. The error names file and field or tensors, what was expected and what was found.
     pub fn open_with(
         path: impl AsRef<Path>,
         options: &LoadOptions,

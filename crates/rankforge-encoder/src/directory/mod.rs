@@ -1,5 +1,6 @@
 //! Model directories: reading and writing their files.
 
+mod completeness;
 mod kind;
 pub(crate) mod modules;
 pub(crate) mod parameters;

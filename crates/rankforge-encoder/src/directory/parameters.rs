@@ -1,5 +1,6 @@
 use crate::architecture::Architecture;
-use crate::checkpoint::{LoadReport, ModuleTensors};
+use crate::checkpoint::ModuleTensors;
+use crate::directory::completeness;
 use crate::directory::modules::ModuleEntry;
 use crate::error::EncoderError;
 use crate::json;
@@ -64,7 +65,7 @@ pub(crate) fn push_modules(
 /// and which were not used. `folders` are pairs (module name, directory).
 ///
 /// # Errors
-/// Weights that are missing, malformed or of another shape.
+/// Weights that are malformed, of another shape or incomplete; see [`completeness::check`].
 pub(crate) fn load_model(
     architecture: Architecture,
     folders: &[(String, PathBuf)],
@@ -76,8 +77,9 @@ pub(crate) fn load_model(
         folders.iter().zip(&weights).map(|((name, _), weights)| (name.as_str(), weights)).collect();
     let (mut model, reports) =
         Model::from_weights(&options.device()?, architecture, options.seed, &modules)?;
-    for ((_, folder), report) in folders.iter().zip(&reports) {
-        report_tensors(folder, report, &*options.reporter);
+    for ((module, weights), report) in modules.into_iter().zip(&reports) {
+        completeness::check(model.architecture(), module, weights, report)?;
+        completeness::report(model.architecture(), weights, report, &*options.reporter);
     }
     model.set_precision(options.precision);
     Ok(model)
@@ -104,38 +106,9 @@ impl Parts {
         let mut found = Vec::new();
         for (module, weights) in modules.iter().zip(&weights) {
             let tensors = ModuleTensors::find(architecture, module, weights)?;
-            if !tensors.report.missing.is_empty() {
-                let message = format!("missing tensors: {}", list(&tensors.report.missing));
-                return Err(json::file_error(&directory.join(module), message));
-            }
+            completeness::check_all(architecture, module, weights, &tensors.report)?;
             found.push(tensors);
         }
         found.iter().try_for_each(|tensors| self.model.read(tensors))
-    }
-}
-
-/// Warns about tensors that the checkpoint lacks, and logs those that the model does not use.
-fn report_tensors(folder: &Path, report: &LoadReport, reporter: &dyn Reporter) {
-    let folder = folder.display();
-    if !report.missing.is_empty() {
-        let missing = list(&report.missing);
-        reporter.warning(&format!(
-            "{folder}: tensors missing from the checkpoint, newly initialised: {missing}"
-        ));
-    }
-    if !report.unused.is_empty() {
-        let unused = list(&report.unused);
-        reporter
-            .message(&format!("{folder}: tensors of the checkpoint that are not used: {unused}"));
-    }
-}
-
-/// The first names, and how many more there are.
-fn list(names: &[String]) -> String {
-    const SHOWN: usize = 8;
-    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match names.len().checked_sub(SHOWN) {
-        None | Some(0) => shown,
-        Some(more) => format!("{shown} and {more} more"),
     }
 }

@@ -29,13 +29,14 @@ impl DualEncoder {
     /// checkpoint, which gets mean pooling.
     ///
     /// A sentence-transformers model may consist of the modules Transformer or StaticEmbedding,
-    /// Pooling, Dense, LayerNorm, Normalize and Dropout. The reporter gets a warning with the
-    /// tensors that the checkpoint lacks and that are therefore initialised, and a message with
-    /// those that the model does not use.
+    /// Pooling, Dense, LayerNorm, Normalize and Dropout. The reporter gets a warning with tensors
+    /// of the transformer beyond those that the config describes, and a message with other tensors
+    /// that the model does not use.
     ///
     /// # Errors
-    /// A file that is missing, malformed or unsupported, or an option that the model does not have.
-    /// The error names file and field, what was expected and what was found.
+    /// A file that is missing, malformed or unsupported, a checkpoint that lacks tensors, or an
+    /// option that the model does not have. The error names file and field or tensors, what was
+    /// expected and what was found.
     pub fn open_with(
         path: impl AsRef<Path>,
         options: &LoadOptions,

@@ -14,7 +14,7 @@ use crate::options::LoadOptions;
 use crate::parts::Parts;
 use crate::stages::HeadStage;
 use crate::tokenizer::Tokenizer;
-use crate::weights::Weights;
+use crate::weights::{Names, Weights};
 use indexmap::IndexMap;
 use rankforge_kernels::ParameterId;
 use rankforge_kernels::ops::{Pooling, Similarity};
@@ -96,21 +96,20 @@ fn load_table(
     options: &LoadOptions,
 ) -> Result<DualEncoder, EncoderError> {
     let weights = Weights::open(folder)?;
-    let (tensor, shape) = table_of(&weights, folder)?;
+    let tensors = Tensors::find(&weights)?;
+    let shape = weights.shape(tensors.table).unwrap_or_default();
     let &[rows, width @ 1..=usize::MAX] = shape else {
         let expected = "two dimensions, of which the second, the width, is positive";
-        let message = format!("tensor {tensor}: expected {expected}, got {shape:?}");
-        return Err(json::file_error(weights.path(tensor), message));
+        let message = format!("tensor {}: expected {expected}, got {shape:?}", tensors.table);
+        return Err(json::file_error(weights.path(tensors.table), message));
     };
-    let is_compressed = ["mapping", "weights"].iter().any(|name| weights.shape(name).is_some());
-    let values = if tensor == MODEL2VEC_TABLE && is_compressed {
-        Some(expand(&weights, rows, width)?)
-    } else {
-        None
+    let values = match tensors {
+        Tensors { mapping: None, scales: None, .. } => None,
+        _ => Some(expand(&weights, &tensors, rows, width)?),
     };
     let rows = values.as_ref().map_or(rows, |values| values.len() / width);
     let mut tokenizer = Tokenizer::load(folder)?.into_static()?;
-    check_vocabulary(&tokenizer, rows, weights.path(tensor))?;
+    check_vocabulary(&tokenizer, rows, weights.path(tensors.table))?;
     set_max_length(&mut tokenizer, options)?;
     let mut architecture = architecture(rows, width);
     let mut folders: Vec<(String, PathBuf)> = Vec::new();
@@ -136,55 +135,75 @@ fn set_max_length(tokenizer: &mut Tokenizer, options: &LoadOptions) -> Result<()
     Ok(())
 }
 
-/// Name and shape of the tensor that is the table.
-fn table_of<'a>(
-    weights: &'a Weights,
-    folder: &Path,
-) -> Result<(&'static str, &'a [usize]), EncoderError> {
-    for name in [TABLE, MODEL2VEC_TABLE] {
-        if let Some(shape) = weights.shape(name) {
-            return Ok((name, shape));
+/// The full names of the tensors of a static model.
+struct Tensors<'a> {
+    table: &'a str,
+    /// The row of the table for each token id, in a model2vec model whose tokens share rows.
+    mapping: Option<&'a str>,
+    /// A factor for each token id, in a model2vec model.
+    scales: Option<&'a str>,
+}
+
+impl<'a> Tensors<'a> {
+    /// As in sentence-transformers, model2vec's tensors are looked for where there is no table
+    /// under the name of sentence-transformers.
+    ///
+    /// # Errors
+    /// When there is no table.
+    fn find(weights: &'a Weights) -> Result<Tensors<'a>, EncoderError> {
+        let names = Names::of(weights)?;
+        if let Some(table) = names.get(TABLE) {
+            return Ok(Tensors { table, mapping: None, scales: None });
         }
+        let Some(table) = names.get(MODEL2VEC_TABLE) else {
+            let got = weights.names();
+            let message =
+                format!("expected a tensor {TABLE:?} or {MODEL2VEC_TABLE:?}, got {got:?}");
+            return Err(json::file_error(weights.source(), message));
+        };
+        Ok(Tensors { table, mapping: names.get("mapping"), scales: names.get("weights") })
     }
-    let names = weights.names();
-    let message = format!("expected a tensor {TABLE:?} or {MODEL2VEC_TABLE:?}, got {names:?}");
-    Err(json::file_error(folder, message))
 }
 
 /// The table of a model2vec model in which several tokens may share a row:
 /// `row(id) = weights[id] * embeddings[mapping[id]]`.
 ///
-/// A missing `mapping` is the identity, missing `weights` are ones.
+/// A missing `mapping` is the identity, missing `weights` are ones. Integers count by value, also
+/// those of 8-bit tables, whose scale model2vec does not keep.
 ///
 /// # Shapes
 /// `embeddings` is `rows x width`; `mapping` and `weights` have one element per token id.
-fn expand(weights: &Weights, rows: usize, width: usize) -> Result<Vec<f32>, EncoderError> {
-    let table = weights.read(MODEL2VEC_TABLE)?;
-    let mapping = match weights.shape("mapping") {
-        Some(_) => Some(weights.read_indices("mapping")?),
-        None => None,
-    };
+fn expand(
+    weights: &Weights,
+    tensors: &Tensors<'_>,
+    rows: usize,
+    width: usize,
+) -> Result<Vec<f32>, EncoderError> {
+    let table = weights.read(tensors.table)?;
+    let mapping = tensors.mapping.map(|name| weights.read_indices(name)).transpose()?;
     let ids = mapping.as_ref().map_or(rows, Vec::len);
-    let scales = match weights.shape("weights") {
-        Some(_) => weights.read("weights")?,
+    if let Some(name) = tensors.scales
+        && weights.shape(name) != Some(&[ids][..])
+    {
+        let got = weights.shape(name).unwrap_or_default();
+        let message = format!("tensor {name}: expected shape [{ids}], got {got:?}");
+        return Err(json::file_error(weights.path(name), message));
+    }
+    let scales = match tensors.scales {
+        Some(name) => weights.read(name)?,
         None => vec![1.0; ids],
     };
-    if scales.len() != ids {
-        return Err(json::file_error(
-            weights.path("weights"),
-            format!("tensor weights: expected {ids} elements, got {}", scales.len()),
-        ));
-    }
     // The table of a small file may be large, as many tokens may share a wide row.
     check_memory(&architecture(ids, width))?;
     let mut expanded = Vec::with_capacity(ids * width);
     for (id, scale) in scales.into_iter().enumerate() {
         let row = mapping.as_ref().map_or(id, |mapping| mapping[id]);
         if row >= rows {
+            let name = tensors.mapping.unwrap_or_default();
             return Err(json::file_error(
-                weights.path("mapping"),
+                weights.path(name),
                 format!(
-                    "tensor mapping: token {id} maps to row {row}, but the table has {rows} rows"
+                    "tensor {name}: token {id} maps to row {row}, but the table has {rows} rows"
                 ),
             ));
         }

@@ -1,5 +1,6 @@
 use crate::architecture::{
-    Architecture, Initializer, ParameterSpec, StageTensors, TensorPart, stage_parameters,
+    Architecture, Initializer, ParameterSpec, StageTensors, TensorPart, WORD_EMBEDDINGS,
+    stage_parameters,
 };
 use crate::config::{EncoderConfig, NormPlace, Positions};
 use crate::stages::HeadStage;
@@ -144,7 +145,7 @@ impl Builder {
         let (e, h, f) = (config.embedding_size, config.hidden_size, config.intermediate_size);
         let file = |name: &str| format!("embeddings.{name}");
         let (word, position) = (file("word_embeddings.weight"), file("position_embeddings.weight"));
-        self.matrix("embeddings.word", &word, [config.vocab_size, e], normal);
+        self.matrix(WORD_EMBEDDINGS, &word, [config.vocab_size, e], normal);
         if let Some(rows) = config.positions.rows() {
             self.matrix("embeddings.position", &position, [rows, e], normal);
         }

@@ -10,4 +10,4 @@ mod mpnet;
 mod roberta;
 mod table;
 
-pub(crate) use table::{aliases, is_constant};
+pub(crate) use table::{aliases, is_constant, prefix};

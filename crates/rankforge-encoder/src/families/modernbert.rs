@@ -1,4 +1,4 @@
-use crate::architecture::{Architecture, Initializer, TransformerTask};
+use crate::architecture::{Architecture, Initializer, TransformerTask, WORD_EMBEDDINGS};
 use crate::config::{BlockConfig, EncoderConfig, Mlp, NormPlace, Positions};
 use crate::error::EncoderError;
 use crate::families::bert::dense;
@@ -188,7 +188,7 @@ fn backbone(builder: &mut Builder, config: &EncoderConfig, initializers: &Initia
     let mlp = |widths| shape(widths, config.mlp_bias);
     let Initializers { input, output, .. } = *initializers;
     let table = "embeddings.tok_embeddings.weight";
-    builder.matrix("embeddings.word", table, [config.vocab_size, h], input);
+    builder.matrix(WORD_EMBEDDINGS, table, [config.vocab_size, h], input);
     builder.norm("embeddings.norm", "embeddings.norm", h, norm_bias);
     for (index, block) in config.blocks.iter().enumerate() {
         let name = |part: &str| format!("blocks.{index}.{part}");

@@ -65,20 +65,21 @@ fn read(config: &Value, path: &Path, task: &TransformerTask) -> Result<Architect
     (family.read)(&fields, task, Builder::new(prefix))
 }
 
-/// The names under which a checkpoint may contain the tensor `name`: with and without the family's
-/// prefix, and with `gamma` and `beta`, the TensorFlow names of the weight and bias of a layer
-/// norm.
+/// What the names of the transformer's tensors begin with in a checkpoint that has a head.
+pub(crate) fn prefix(model_type: &str) -> &'static str {
+    let family = FAMILIES.iter().find(|family| family.model_type == model_type);
+    family.map_or("", |family| family.prefix)
+}
+
+/// The names under which a checkpoint may contain the tensor `name`: as in transformers, with one
+/// prefix of the family more or less, and with `gamma` and `beta`, the TensorFlow names of the
+/// weight and bias of a layer norm.
 pub(crate) fn aliases(model_type: &str, name: &str) -> Vec<String> {
-    let prefix = FAMILIES
-        .iter()
-        .find(|family| family.model_type == model_type)
-        .map_or("", |family| family.prefix);
+    let prefix = prefix(model_type);
     let mut names = vec![name.to_owned()];
     if !prefix.is_empty() {
-        names.push(match name.strip_prefix(prefix) {
-            Some(bare) => bare.to_owned(),
-            None => format!("{prefix}{name}"),
-        });
+        names.extend(name.strip_prefix(prefix).map(str::to_owned));
+        names.push(format!("{prefix}{name}"));
     }
     if model_type == "static" && name == "embedding.weight" {
         // The name in files of model2vec.

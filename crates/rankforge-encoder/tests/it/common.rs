@@ -1,7 +1,9 @@
 //! Helpers of the tests: fixture directories, copies of them to modify, and a recording reporter.
 
 use rankforge_encoder::kernels::{Device, Isa};
-use rankforge_encoder::{LoadOptions, Outputs, Reporter};
+use rankforge_encoder::{LoadOptions, Outputs, Reporter, Weights};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -147,12 +149,61 @@ impl Copy {
         fs::write(self.file(name), text).expect("file");
     }
 
+    /// Changes the list of the tensors in a folder.
+    pub(crate) fn change_tensors(&self, folder: &str, change: impl FnOnce(&mut Vec<Tensor>)) {
+        let mut list = tensors(&self.file(folder));
+        change(&mut list);
+        let path = self.file(folder).join("model.safetensors");
+        fs::write(path, safetensors(&list)).expect("file");
+    }
+
+    /// Renames the tensors in a folder.
+    pub(crate) fn rename_tensors(&self, folder: &str, rename: impl Fn(&str) -> String) {
+        let path = self.file(folder).join("model.safetensors");
+        let bytes = fs::read(&path).expect("file");
+        let length = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+        let (header, data) = bytes[8..].split_at(length);
+        let header: Value = serde_json::from_slice(header).expect("JSON");
+        let tensors = header.as_object().expect("object").iter();
+        let tensors = tensors.filter(|(name, _)| *name != "__metadata__");
+        let renamed: Value = tensors.map(|(name, place)| (rename(name), place.clone())).collect();
+        let header = renamed.to_string();
+        let length = (header.len() as u64).to_le_bytes();
+        let file = [&length[..], header.as_bytes(), data].concat();
+        fs::write(path, file).expect("file");
+    }
+
     /// Sets a field of a JSON file.
     pub(crate) fn set(&self, name: &str, field: &str, value: Value) {
         let mut json = read_json(&self.file(name));
         json[field] = value;
         self.write(name, &json.to_string());
     }
+}
+
+/// A tensor of a checkpoint: name, shape and elements.
+pub(crate) type Tensor = (String, Vec<usize>, Vec<f32>);
+
+/// All tensors in a folder.
+pub(crate) fn tensors(folder: &Path) -> Vec<Tensor> {
+    let weights = Weights::open(folder).expect("weights");
+    let tensor = |name: &str| {
+        let shape = weights.shape(name).expect("named").to_vec();
+        (name.to_owned(), shape, weights.read(name).expect("readable"))
+    };
+    weights.names().into_iter().map(tensor).collect()
+}
+
+/// A safetensors file of f32 tensors.
+pub(crate) fn safetensors(tensors: &[Tensor]) -> Vec<u8> {
+    let bytes: Vec<Vec<u8>> = tensors
+        .iter()
+        .map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        .collect();
+    let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
+        (name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).expect("shape"))
+    });
+    safetensors::serialize(views, None).expect("safetensors")
 }
 
 /// Copies a directory with everything in it.

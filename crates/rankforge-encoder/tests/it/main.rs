@@ -3,6 +3,7 @@
 mod adapters;
 mod common;
 mod cut;
+mod completeness;
 mod encode;
 mod families;
 mod fixture;
@@ -14,6 +15,7 @@ mod load_parameters;
 mod malformed;
 mod predict;
 mod reference_device;
+mod static_tables;
 mod tokenizer;
 mod transformer;
 mod weights;

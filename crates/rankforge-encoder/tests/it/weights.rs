@@ -1,11 +1,11 @@
 //! Reading and writing checkpoints: types, shards, tensor names, newly initialised tensors, and
 //! malformed files.
 
+use crate::common::{safetensors, tensors};
 use crate::fixture::{FAMILIES, architecture, config, device, folder};
 use rankforge_encoder::kernels::ParameterId;
 use rankforge_encoder::{Architecture, HeadStage, Initializer, Model, TransformerTask, Weights};
-use safetensors::Dtype;
-use safetensors::tensor::{SafeTensors, TensorView};
+use safetensors::tensor::SafeTensors;
 use serde_json::json;
 use std::path::Path;
 use tempfile::TempDir;
@@ -27,28 +27,6 @@ fn raw(header: &str, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A safetensors file of f32 tensors.
-fn file(tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<u8> {
-    let bytes: Vec<Vec<u8>> = tensors
-        .iter()
-        .map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect())
-        .collect();
-    let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
-        (name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).expect("shape"))
-    });
-    safetensors::serialize(views, None).expect("safetensors")
-}
-
-/// All tensors of a checkpoint: name, shape and elements.
-fn tensors(path: &Path) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-    let weights = Weights::open(path).expect("fixture");
-    let tensor = |name: &str| {
-        let shape = weights.shape(name).expect("named").to_vec();
-        (name.to_owned(), shape, weights.read(name).expect("readable"))
-    };
-    weights.names().into_iter().map(tensor).collect()
-}
-
 fn open_error(files: &[(&str, &[u8])]) -> String {
     let directory = directory(files);
     match Weights::open(directory.path()) {
@@ -67,26 +45,26 @@ fn assert_contains(message: &str, parts: &[&str]) {
     }
 }
 
+/// The tensors of `numbers.safetensors` by type, as PyTorch converts them to f32.
 #[test]
-fn half_precisions_are_read_as_f32() {
-    let values = [1.0_f32, -2.5, 0.15625, 3072.0];
-    let f16: Vec<u8> =
-        values.iter().flat_map(|&value| half::f16::from_f32(value).to_le_bytes()).collect();
-    let bf16: Vec<u8> =
-        values.iter().flat_map(|&value| half::bf16::from_f32(value).to_le_bytes()).collect();
-    let views = [
-        ("a", TensorView::new(Dtype::F16, vec![2, 2], &f16).expect("shape")),
-        ("b", TensorView::new(Dtype::BF16, vec![4], &bf16).expect("shape")),
-    ];
-    let bytes = safetensors::serialize(views, None).expect("safetensors");
-    let directory = directory(&[("model.safetensors", &bytes)]);
-    let weights = Weights::open(directory.path()).expect("valid");
-    assert_eq!(weights.names(), ["a", "b"]);
-    assert_eq!(weights.shape("a"), Some(&[2, 2][..]));
-    // All four values are exact in both formats.
-    assert_eq!(weights.read("a").expect("f16"), values);
-    assert_eq!(weights.read("b").expect("bf16"), values);
-    assert_contains(&weights.read("c").expect_err("absent").to_string(), &["no tensor c"]);
+fn every_number_type_is_read_by_value() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/numbers");
+    let weights = Weights::open(&folder).expect("fixture");
+    let names = weights.names();
+    let types: Vec<&str> =
+        names.iter().copied().filter(|name| !name.ends_with(".float32")).collect();
+    assert_eq!(types.len(), 14, "{types:?}");
+    for name in types {
+        let bits = |name: &str| -> Vec<u32> {
+            let values = weights.read(name).expect("a real number");
+            // Which NaN it is has no meaning.
+            let bits = |value: f32| if value.is_nan() { u32::MAX } else { value.to_bits() };
+            values.into_iter().map(bits).collect()
+        };
+        assert_eq!(bits(name), bits(&format!("{name}.float32")), "{name}");
+    }
+    let message = weights.read("c").expect_err("absent").to_string();
+    assert_contains(&message, &["model.safetensors", "no tensor c"]);
 }
 
 #[test]
@@ -103,9 +81,16 @@ fn shards_are_read_as_one_checkpoint() {
     let index = json!({ "metadata": {}, "weight_map": map }).to_string();
     let directory = directory(&[
         ("model.safetensors.index.json", index.as_bytes()),
-        ("1.safetensors", &file(first)),
-        ("2.safetensors", &file(second)),
+        ("1.safetensors", &safetensors(first)),
+        ("2.safetensors", &safetensors(second)),
     ]);
+    assert_eq!(tensors(directory.path()), all);
+
+    // As in transformers, a tensor of a shard is there even if the index does not list it.
+    let mut index: serde_json::Value = serde_json::from_str(&index).expect("JSON");
+    index["weight_map"].as_object_mut().expect("object").remove(&all[0].0);
+    let path = directory.path().join("model.safetensors.index.json");
+    std::fs::write(path, index.to_string()).expect("file");
     assert_eq!(tensors(directory.path()), all);
 }
 
@@ -159,18 +144,29 @@ fn malformed_files_are_refused_with_their_name() {
 }
 
 #[test]
-fn a_tensor_of_integers_is_refused_when_it_is_read() {
-    let bytes = raw(r#"{"t":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#, &[0; 8]);
+fn types_that_are_no_real_numbers_are_refused() {
+    let bytes = raw(r#"{"t":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}}"#, &[0; 8]);
     let directory = directory(&[("model.safetensors", &bytes)]);
     let weights = Weights::open(directory.path()).expect("well-formed");
-    let message = weights.read("t").expect_err("integers").to_string();
-    assert_contains(&message, &["model.safetensors", "tensor t", "F32, F16 or BF16", "I64"]);
+    let message = weights.read("t").expect_err("complex").to_string();
+    assert_contains(&message, &["model.safetensors", "tensor t", "expected F64, F32", "C64"]);
+}
+
+#[test]
+fn integers_in_a_transformer_are_refused_as_they_are_quantised() {
+    let name = "bert.encoder.layer.0.output.dense.bias";
+    let header = json!({name: {"dtype": "I8", "shape": [24], "data_offsets": [0, 24]}});
+    let directory = directory(&[("model.safetensors", &raw(&header.to_string(), &[1; 24]))]);
+    let weights = Weights::open(directory.path()).expect("well-formed");
+    let mut model = Model::new(&device(1), architecture("bert", 1, &json!({})), 0);
+    let message = model.load("", &weights).expect_err("integers").to_string();
+    assert_contains(&message, &["model.safetensors", name, "quantised", "got I8"]);
 }
 
 #[test]
 fn malformed_indexes_are_refused_with_their_name() {
     let name = "model.safetensors.index.json";
-    let shard = file(&[("t".to_owned(), vec![1], vec![1.0])]);
+    let shard = safetensors(&[("t".to_owned(), vec![1], vec![1.0])]);
     let cases: [(&str, &[&str]); 6] = [
         ("{", &["malformed JSON"]),
         ("{}", &["weight_map", "nothing"]),
@@ -192,7 +188,9 @@ fn malformed_indexes_are_refused_with_their_name() {
 #[test]
 fn the_error_for_a_directory_without_safetensors_says_how_to_convert() {
     let message = open_error(&[("pytorch_model.bin", b"pickle")]);
-    assert_contains(&message, &["pytorch_model.bin", "convert", "save_pretrained"]);
+    assert_contains(&message, &["pytorch_model.bin", "convert", "weights_only=True"]);
+    let message = open_error(&[("pytorch_model.bin.index.json", b"{}")]);
+    assert_contains(&message, &["pytorch_model.bin.index.json", "convert", "save_pretrained"]);
     assert_contains(&open_error(&[]), &["expected model.safetensors", "neither"]);
 }
 
@@ -241,7 +239,7 @@ fn old_names_of_layer_norms_are_read_and_constants_are_not_reported() {
     }
     old.push(("bert.embeddings.position_ids".to_owned(), vec![2], vec![0.0, 1.0]));
     old.push(("cls.predictions.bias".to_owned(), vec![1], vec![0.0]));
-    let directory = directory(&[("model.safetensors", &file(&old))]);
+    let directory = directory(&[("model.safetensors", &safetensors(&old))]);
     let weights = Weights::open(directory.path()).expect("valid");
     let mut model = Model::new(&device(1), architecture("bert", 1, &json!({})), 0);
     let report = model.load("", &weights).expect("loads");
@@ -254,7 +252,7 @@ fn a_modernbert_language_model_shares_its_dense_head_with_the_classifier() {
     let mut language_model = tensors(&folder("modernbert"));
     language_model.retain(|(name, _, _)| !name.starts_with("classifier"));
     language_model.push(("decoder.bias".to_owned(), vec![60], vec![0.0; 60]));
-    let directory = directory(&[("model.safetensors", &file(&language_model))]);
+    let directory = directory(&[("model.safetensors", &safetensors(&language_model))]);
     let weights = Weights::open(directory.path()).expect("valid");
     let mut model = Model::new(&device(1), architecture("modernbert", 1, &json!({})), 0);
     let report = model.load("", &weights).expect("loads");

@@ -114,6 +114,44 @@ pub(crate) fn optional_bool(
     optional(object, field, path, "true or false", Value::as_bool)
 }
 
+/// Whether Python takes the value of a field for true; `None` when the field is absent. For fields
+/// that Python reads with `if`.
+pub(crate) fn truth(object: &Value, field: &str) -> Option<bool> {
+    object.get(field).map(is_true)
+}
+
+/// Whether Python takes a value for true: anything but null, false, 0 and what is empty.
+pub(crate) fn is_true(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(value) => *value,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(values) => !values.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+    }
+}
+
+/// Checks that an object has no other fields than `known`, as a class of Python that takes them as
+/// arguments.
+///
+/// # Errors
+/// Another field: the class is newer and may compute something else.
+pub(crate) fn check_fields(
+    object: &Value,
+    known: &[&str],
+    path: &Path,
+) -> Result<(), EncoderError> {
+    let fields = object.as_object().into_iter().flatten();
+    match fields.into_iter().find(|(field, _)| !known.contains(&field.as_str())) {
+        None => Ok(()),
+        Some((field, value)) => {
+            let expected = format!("no such field, only {}", known.join(", "));
+            Err(field_error(path, field, &expected, Some(value)))
+        }
+    }
+}
+
 /// A field with an integer from 0; `None` when absent or null.
 ///
 /// # Errors

@@ -2,11 +2,15 @@
 
 use crate::architecture::TransformerTask;
 use crate::cross_encoder::encoder::CrossEncoder;
+use crate::cross_encoder::labels::{
+    label_names, name_labels, named_labels, stored_num_labels, unusable_labels,
+};
+use crate::directory::module_config::ModuleConfig;
 use crate::directory::modules::{ModuleEntry, read_modules};
 use crate::directory::parameters::{load_model, push_modules};
 use crate::directory::settings::{read_activation, read_settings};
 use crate::directory::transformer_files::{
-    ConfigFile, ModuleConfig, TransformerFiles, class_name, classifier_dropout,
+    ConfigFile, TransformerFiles, class_name, classifier_dropout,
 };
 use crate::error::EncoderError;
 use crate::json::{self, LARGEST_SIZE};
@@ -18,7 +22,7 @@ use crate::parts::Parts;
 use crate::tokenizer::Tokenizer;
 use indexmap::IndexMap;
 use rankforge_base::Reporter;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 impl CrossEncoder {
@@ -166,7 +170,7 @@ fn finish_classifier(
     object.shift_remove("sentence_transformers");
     object.shift_remove("sbert_ce_default_activation_function");
     name_labels(&mut files.config, num_labels);
-    let labels = labels(&files.config, num_labels);
+    let labels = label_names(&files.config, num_labels);
     let class = class_name(&files.config, "ForSequenceClassification");
     files.config["architectures"] = json!([class]);
     let parts = Parts {
@@ -266,7 +270,8 @@ fn prepare_classifier(
     }
     let is_classifier =
         architectures.iter().any(|name| name.ends_with("ForSequenceClassification"));
-    let stored = stored_num_labels(config, path)?;
+    let named = named_labels(config, path)?;
+    let stored = stored_num_labels(config, named, path)?;
     let num_labels = match options.num_labels {
         Some(num_labels) if !(1..=LARGEST_SIZE).contains(&num_labels) => {
             return Err(EncoderError::argument("num_labels", json::SIZE, num_labels));
@@ -280,7 +285,15 @@ fn prepare_classifier(
         },
         None => 1,
     };
-    if stored != Some(num_labels) {
+    if let (Some(named), Some(stored)) = (named, stored)
+        && named != stored
+    {
+        options.reporter.warning(&format!(
+            "{}: id2label has {named} names, but num_labels is {stored}; the names are replaced",
+            path.display()
+        ));
+    }
+    if named != Some(num_labels) {
         // `name_labels` fills them, once the number has been compared with the checkpoint.
         config["id2label"] = json!({});
         config["label2id"] = json!({});
@@ -305,51 +318,6 @@ fn architectures(config: &Value, path: &Path) -> Result<Vec<String>, EncoderErro
             .map(|name| name.as_str().map(str::to_owned).ok_or_else(error))
             .collect(),
     }
-}
-
-/// The number of labels in a config: the size of `id2label`, or `num_labels`, which transformers
-/// reads but does not write.
-fn stored_num_labels(config: &Value, path: &Path) -> Result<Option<usize>, EncoderError> {
-    match config.get("id2label") {
-        Some(Value::Object(names)) => Ok(Some(names.len())),
-        None | Some(Value::Null) => json::optional_usize(config, "num_labels", path),
-        other => Err(json::field_error(path, "id2label", "an object", other)),
-    }
-}
-
-/// The error for a number of labels in a config that no model has.
-fn unusable_labels(config: &Value, path: &Path) -> EncoderError {
-    match config.get("id2label") {
-        None | Some(Value::Null) => {
-            json::field_error(path, "num_labels", json::SIZE, config.get("num_labels"))
-        }
-        names => json::field_error(path, "id2label", "a name for each label", names),
-    }
-}
-
-/// Names the labels `LABEL_0`, `LABEL_1`, ... in a config whose names [`prepare_classifier`] has
-/// emptied.
-fn name_labels(config: &mut Value, num_labels: usize) {
-    if config["id2label"].as_object().is_none_or(|names| !names.is_empty()) {
-        return;
-    }
-    let label = |index: usize| format!("LABEL_{index}");
-    let names: Map<String, Value> =
-        (0..num_labels).map(|index| (index.to_string(), json!(label(index)))).collect();
-    let ids: Map<String, Value> =
-        (0..num_labels).map(|index| (label(index), json!(index))).collect();
-    config["id2label"] = Value::Object(names);
-    config["label2id"] = Value::Object(ids);
-}
-
-/// The names in `id2label`, or `LABEL_0`, `LABEL_1`, ... where it has none.
-fn labels(config: &Value, num_labels: usize) -> Vec<String> {
-    let name = |index: usize| match &config["id2label"][index.to_string()] {
-        Value::String(name) => name.clone(),
-        Value::Null => format!("LABEL_{index}"),
-        other => other.to_string(),
-    };
-    (0..num_labels).map(name).collect()
 }
 
 /// The output activation in `config.json`, where sentence-transformers kept it before version 5.4.

@@ -2,6 +2,7 @@
 
 mod completeness;
 mod kind;
+pub(crate) mod module_config;
 pub(crate) mod modules;
 pub(crate) mod parameters;
 pub(crate) mod settings;

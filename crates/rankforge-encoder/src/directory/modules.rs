@@ -6,7 +6,7 @@ use crate::json;
 use crate::modules::{ACTIVATIONS, Dense, EMBEDDING, Module, POOLING_MODES};
 use rankforge_base::Reporter;
 use rankforge_kernels::ops::{Activation, Pooling};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Component, Path, PathBuf};
 
 /// One entry of `modules.json`.
@@ -73,14 +73,20 @@ impl Module {
     ) -> Result<Module, EncoderError> {
         let path = entry.folder.join("config.json");
         let config = || json::read_object(&path);
+        // Modules that need no settings need no config either.
+        let optional = || -> Result<Value, EncoderError> {
+            Ok(json::read_optional_object(&path)?.unwrap_or_else(|| json!({})))
+        };
         match entry.class.as_str() {
             "Pooling" => read_pooling(&config()?, &path),
             "Dense" => read_dense(&config()?, &path, reporter).map(Module::Dense),
             "LayerNorm" => {
-                Ok(Module::LayerNorm { width: json::require_size(&config()?, "dimension", &path)? })
+                let config = config()?;
+                json::check_fields(&config, &["dimension"], &path)?;
+                Ok(Module::LayerNorm { width: json::require_size(&config, "dimension", &path)? })
             }
-            "Normalize" => Ok(Module::Normalize),
-            "Dropout" => read_dropout(&config()?, &path),
+            "Normalize" => read_normalize(&optional()?, &path),
+            "Dropout" => read_dropout(&optional()?, &path),
             "LogitScore" => Err(json::file_error(
                 &entry.folder,
                 "expected an encoder, got a causal language model (LogitScore), which is not \
@@ -98,11 +104,15 @@ impl Module {
 }
 
 fn read_pooling(config: &Value, path: &Path) -> Result<Module, EncoderError> {
+    let mut known =
+        vec!["embedding_dimension", "word_embedding_dimension", "pooling_mode", "include_prompt"];
+    known.extend(POOLING_MODES.map(|(_, _, flag)| flag));
+    json::check_fields(config, &known, path)?;
     let width = match config.get("embedding_dimension") {
         Some(_) => json::require_size(config, "embedding_dimension", path)?,
         None => json::require_size(config, "word_embedding_dimension", path)?,
     };
-    let include_prompt = json::optional_bool(config, "include_prompt", path)?.unwrap_or(true);
+    let include_prompt = json::truth(config, "include_prompt").unwrap_or(true);
     let modes = match config.get("pooling_mode") {
         Some(Value::Array(names)) if !names.is_empty() => {
             names.iter().map(|name| pooling_mode(name, path)).collect::<Result<_, _>>()?
@@ -111,7 +121,7 @@ fn read_pooling(config: &Value, path: &Path) -> Result<Module, EncoderError> {
         None => {
             let mut modes = Vec::new();
             for (mode, _, flag) in POOLING_MODES {
-                if json::optional_bool(config, flag, path)?.unwrap_or(false) {
+                if json::truth(config, flag).unwrap_or(false) {
                     modes.push(mode);
                 }
             }
@@ -133,9 +143,26 @@ fn pooling_mode(name: &Value, path: &Path) -> Result<Pooling, EncoderError> {
     })
 }
 
+/// The fields of a Dense module's config. sentence-transformers ignores others, with a warning.
+const DENSE_FIELDS: [&str; 9] = [
+    "in_features",
+    "out_features",
+    "bias",
+    "activation_function",
+    "init_weight",
+    "init_bias",
+    "module_input_name",
+    "module_output_name",
+    "use_residual",
+];
+
 fn read_dense(config: &Value, path: &Path, reporter: &dyn Reporter) -> Result<Dense, EncoderError> {
     const FIELD: &str = "activation_function";
-    let activation = match json::optional_str(config, FIELD, path)? {
+    let name = match config.get(FIELD) {
+        None => None,
+        Some(_) => Some(json::require_str(config, FIELD, path)?),
+    };
+    let activation = match name {
         None => Activation::Tanh,
         Some(name) if !name.starts_with("torch.") => {
             reporter.warning(&format!(
@@ -161,16 +188,32 @@ fn read_dense(config: &Value, path: &Path, reporter: &dyn Reporter) -> Result<De
     let dense = Dense {
         inputs: json::require_size(config, "in_features", path)?,
         outputs: json::require_size(config, "out_features", path)?,
-        bias: json::optional_bool(config, "bias", path)?.unwrap_or(true),
+        bias: json::truth(config, "bias").unwrap_or(true),
         activation,
         input_name: input_name.to_owned(),
         output_name: output_name.to_owned(),
-        residual: json::optional_bool(config, "use_residual", path)?.unwrap_or(false),
+        residual: json::truth(config, "use_residual").unwrap_or(false),
     };
+    if let Err(error) = json::check_fields(config, &DENSE_FIELDS, path) {
+        reporter.warning(&format!("{error}; ignored"));
+    }
     Ok(dense)
 }
 
+/// A module Normalize computes only what it does to embeddings; with other names it is for the
+/// vectors of tokens, or has no effect.
+fn read_normalize(config: &Value, path: &Path) -> Result<Module, EncoderError> {
+    for field in ["module_input_name", "module_output_name"] {
+        if json::optional_str(config, field, path)?.is_some_and(|name| name != EMBEDDING) {
+            let expected = format!("{EMBEDDING:?}");
+            return Err(json::field_error(path, field, &expected, config.get(field)));
+        }
+    }
+    Ok(Module::Normalize)
+}
+
 fn read_dropout(config: &Value, path: &Path) -> Result<Module, EncoderError> {
+    json::check_fields(config, &["dropout"], path)?;
     let probability = match config.get("dropout") {
         None => Some(0.2),
         Some(value) => value.as_f64().map(|probability| probability as f32),

@@ -57,7 +57,9 @@ pub(crate) fn read_settings(directory: &Path) -> Result<ModelSettings, EncoderEr
             for (name, text) in texts {
                 let error =
                     || json::field_error(&path, "prompts", "a string for each name", Some(text));
-                prompts.insert(name.clone(), text.as_str().ok_or_else(error)?.to_owned());
+                // As in sentence-transformers, null is an empty prompt.
+                let text = if text.is_null() { Some("") } else { text.as_str() };
+                prompts.insert(name.clone(), text.ok_or_else(error)?.to_owned());
             }
         }
         other => return Err(json::field_error(&path, "prompts", "an object", other)),

@@ -1,91 +1,13 @@
 //! The transformer of a model directory: its config, its tokenizer and the maximum length.
 
 use crate::architecture::{Architecture, TransformerTask};
+use crate::directory::module_config::ModuleConfig;
 use crate::error::EncoderError;
 use crate::json;
 use crate::options::LoadOptions;
 use crate::tokenizer::Tokenizer;
-use rankforge_base::Reporter;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-
-/// Names under which versions of sentence-transformers have saved the config of the module
-/// Transformer.
-const MODULE_CONFIGS: [&str; 7] = [
-    "sentence_bert_config.json",
-    "sentence_roberta_config.json",
-    "sentence_distilbert_config.json",
-    "sentence_camembert_config.json",
-    "sentence_albert_config.json",
-    "sentence_xlm-roberta_config.json",
-    "sentence_xlnet_config.json",
-];
-
-/// The content of `sentence_bert_config.json`, the config of the module Transformer.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ModuleConfig {
-    /// The file, for error messages.
-    path: PathBuf,
-    /// `transformer_task`.
-    pub task: Option<String>,
-    pub max_seq_length: Option<usize>,
-    pub do_lower_case: bool,
-}
-
-impl ModuleConfig {
-    /// Reads the module config in a directory; the default when there is none.
-    ///
-    /// # Errors
-    /// A malformed file, or one that requires an unsupported feature, such as inputs other than
-    /// text.
-    pub(crate) fn read(
-        folder: &Path,
-        reporter: &dyn Reporter,
-    ) -> Result<ModuleConfig, EncoderError> {
-        for name in MODULE_CONFIGS {
-            let path = folder.join(name);
-            if let Some(config) = json::read_optional_object(&path)? {
-                return ModuleConfig::from_json(&config, &path, reporter);
-            }
-        }
-        Ok(ModuleConfig::default())
-    }
-
-    fn from_json(
-        config: &Value,
-        path: &Path,
-        reporter: &dyn Reporter,
-    ) -> Result<ModuleConfig, EncoderError> {
-        if let Some(modalities) = config.get("modality_config")
-            && modalities.get("text").is_none()
-        {
-            let expected =
-                "an entry \"text\" (chat templates and inputs other than text are not supported)";
-            return Err(json::field_error(path, "modality_config", expected, Some(modalities)));
-        }
-        for field in ["query_length", "document_length", "query_expansion"] {
-            if config.get(field).is_some_and(|value| !value.is_null() && value != false) {
-                let expected = "no value, null or false (this feature is not supported)";
-                return Err(json::field_error(path, field, expected, config.get(field)));
-            }
-        }
-        let is_empty = |value: &Value| {
-            value.is_null() || value == &json!({}) || value == &json!([]) || value == false
-        };
-        for field in ["processing_kwargs", "model_args", "config_args", "tokenizer_args"] {
-            if let Some(value) = config.get(field).filter(|value| !is_empty(value)) {
-                let path = path.display();
-                reporter.warning(&format!("{path}: {field} is not supported; ignoring {value}"));
-            }
-        }
-        Ok(ModuleConfig {
-            path: path.to_owned(),
-            task: json::optional_str(config, "transformer_task", path)?.map(str::to_owned),
-            max_seq_length: json::optional_usize(config, "max_seq_length", path)?,
-            do_lower_case: json::optional_bool(config, "do_lower_case", path)?.unwrap_or(false),
-        })
-    }
-}
 
 /// A `config.json` and its path, which is for error messages.
 pub(crate) struct ConfigFile {
@@ -115,7 +37,10 @@ impl TransformerFiles {
         prepare: impl FnOnce(&mut Value, &Path) -> Result<TransformerTask, EncoderError>,
     ) -> Result<TransformerFiles, EncoderError> {
         let path = config_path(folder)?;
-        let config = ConfigFile { value: json::read_object(&path)?, path };
+        let mut config = ConfigFile { value: json::read_object(&path)?, path };
+        for (field, value) in &module.config_kwargs {
+            config.value[field] = value.clone();
+        }
         let mut tokenizer = Tokenizer::load(folder)?;
         if module.do_lower_case {
             tokenizer = tokenizer.into_lower_case()?;
@@ -151,7 +76,7 @@ impl TransformerFiles {
             return Err(json::file_error(&path, message));
         }
         let stored = match module.max_seq_length {
-            Some(tokens) => vec![MaxLength::of(tokens, &module.path, "max_seq_length")],
+            Some((tokens, field)) => vec![MaxLength::of(tokens, &module.path, field)],
             None => {
                 let tokenizer = tokenizer.stored_max_length();
                 let tokenizer =

@@ -1,10 +1,11 @@
 //! Opening model directories as [`DualEncoder`]s.
 
 use crate::architecture::TransformerTask;
+use crate::directory::module_config::ModuleConfig;
 use crate::directory::modules::{ModuleEntry, read_modules};
 use crate::directory::parameters::{load_model, push_modules};
 use crate::directory::settings::{ModelSettings, read_settings};
-use crate::directory::transformer_files::{ModuleConfig, TransformerFiles, class_name};
+use crate::directory::transformer_files::{TransformerFiles, class_name};
 use crate::dual_encoder::encoder::{DualEncoder, similarity_from_name};
 use crate::dual_encoder::static_embedding::{self, check_embeds, parts};
 use crate::error::EncoderError;

@@ -81,7 +81,7 @@ pub(super) fn load_model2vec(
 ) -> Result<DualEncoder, EncoderError> {
     let config_path = path.join("config.json");
     let config = json::read_object(&config_path)?;
-    let normalize = json::optional_bool(&config, "normalize", &config_path)?.unwrap_or(false);
+    let normalize = json::truth(&config, "normalize").unwrap_or(false);
     let folder = path.to_owned();
     let entries = [ModuleEntry { class: "Normalize".to_owned(), folder }];
     load_table(path, path, if normalize { &entries } else { &[] }, options)

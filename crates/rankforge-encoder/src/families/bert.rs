@@ -100,7 +100,7 @@ pub(super) fn bert_config(
         positions: Positions::Learned { rows, offset },
         embedding_norm: true,
         final_norm: false,
-        norm_epsilon: fields.positive("layer_norm_eps", 1e-12)? as f32,
+        norm_epsilon: fields.not_negative("layer_norm_eps", 1e-12)? as f32,
         norm_bias: true,
         attention_bias: true,
         mlp_bias: true,
@@ -118,14 +118,14 @@ pub(super) fn bert_config(
 
 /// Standard deviation of newly initialised weights.
 pub(super) fn initializer_range(fields: &Fields<'_>) -> Result<f32, EncoderError> {
-    Ok(fields.positive("initializer_range", 0.02)? as f32)
+    Ok(fields.not_negative("initializer_range", 0.02)? as f32)
 }
 
 /// Dropout probability of the classification head: `classifier_dropout`, or `hidden_dropout_prob`
 /// when that is absent or null.
 pub(super) fn classifier_dropout(fields: &Fields<'_>) -> Result<f32, EncoderError> {
-    match fields.optional_probability("classifier_dropout")? {
-        Some(probability) => Ok(probability),
+    match fields.get("classifier_dropout") {
+        Some(_) => fields.probability("classifier_dropout", 0.0),
         None => fields.probability("hidden_dropout_prob", 0.1),
     }
 }

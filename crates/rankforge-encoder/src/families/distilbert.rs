@@ -29,7 +29,7 @@ pub(super) fn distilbert(
     mut builder: Builder,
 ) -> Result<Architecture, EncoderError> {
     fields.only("sinusoidal_pos_embds", Value::Bool(false))?;
-    let hidden_size = fields.size("dim", 768)?;
+    let hidden_size = fields.size(fields.either("dim", "hidden_size"), 768)?;
     let rows = fields.size("max_position_embeddings", 512)?;
     let dropout = fields.probability("dropout", 0.1)?;
     let config = EncoderConfig {
@@ -37,7 +37,7 @@ pub(super) fn distilbert(
         vocab_size: fields.size("vocab_size", 30522)?,
         embedding_size: hidden_size,
         hidden_size,
-        heads: fields.heads("n_heads", 12, hidden_size)?,
+        heads: fields.heads(fields.either("n_heads", "num_attention_heads"), 12, hidden_size)?,
         intermediate_size: fields.size("hidden_dim", 3072)?,
         type_vocab_size: 0,
         positions: Positions::Learned { rows, offset: 0 },
@@ -49,7 +49,10 @@ pub(super) fn distilbert(
         mlp_bias: true,
         norm_place: NormPlace::Post,
         mlp: Mlp::Plain(fields.activation("activation")?),
-        blocks: vec![POST_NORM_BLOCK; fields.blocks("n_layers", 6)?],
+        blocks: vec![
+            POST_NORM_BLOCK;
+            fields.blocks(fields.either("n_layers", "num_hidden_layers"), 6)?
+        ],
         embedding_dropout: dropout,
         attention_dropout: fields.probability("attention_dropout", 0.1)?,
         attention_output_dropout: 0.0,

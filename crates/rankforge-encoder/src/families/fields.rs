@@ -1,5 +1,5 @@
 use crate::error::EncoderError;
-use crate::json::{LARGEST_SIZE, SIZE};
+use crate::json::{LARGEST_SIZE, SIZE, field_error};
 use rankforge_base::FileError;
 use rankforge_kernels::ops::Activation;
 use serde_json::Value;
@@ -23,20 +23,21 @@ impl<'a> Fields<'a> {
         Ok(Fields { value, path })
     }
 
-    /// The value of a field; `None` when it is absent or null, which transformers treats alike.
+    /// The value of a field; `None` when it is absent or null. For fields that transformers lets be
+    /// null; the other methods refuse null, as it does.
     pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
         self.value.get(name).filter(|value| !value.is_null())
     }
 
-    /// Whether the field exists and is null.
-    pub(super) fn is_null(&self, name: &str) -> bool {
-        self.value.get(name).is_some_and(Value::is_null)
+    /// `attribute` if there is a field of this name, else `name`: transformers reads an attribute
+    /// that a family calls `name` under both names, and prefers that of the attribute.
+    pub(super) fn either<'n>(&self, name: &'n str, attribute: &'n str) -> &'n str {
+        if self.value.get(attribute).is_some() { attribute } else { name }
     }
 
     /// The error for a field that is missing or has an unusable value.
     pub(super) fn error(&self, name: &str, expected: &str) -> EncoderError {
-        let got = self.value.get(name).map_or("nothing".to_owned(), Value::to_string);
-        self.error_got(name, expected, got)
+        field_error(self.path, name, expected, self.value.get(name))
     }
 
     /// The same with a description of what was found.
@@ -87,41 +88,45 @@ impl<'a> Fields<'a> {
         range: RangeInclusive<usize>,
         expected: &str,
     ) -> Result<usize, EncoderError> {
-        let Some(value) = self.get(name) else { return Ok(default) };
+        let Some(value) = self.value.get(name) else { return Ok(default) };
         let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
         number.filter(|number| range.contains(number)).ok_or_else(|| self.error(name, expected))
     }
 
     /// A finite number greater than 0.
     pub(super) fn positive(&self, name: &str, default: f64) -> Result<f64, EncoderError> {
-        match self.get(name) {
-            None => Ok(default),
-            Some(value) => value
-                .as_f64()
-                .filter(|number| number.is_finite() && *number > 0.0)
-                .ok_or_else(|| self.error(name, "a number > 0")),
-        }
+        self.number(name, default, |number| number > 0.0, "a number > 0")
     }
 
-    /// A dropout probability, in [0, 1); `None` when the field is absent or null.
-    pub(super) fn optional_probability(&self, name: &str) -> Result<Option<f32>, EncoderError> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(value) => match value.as_f64().map(|number| number as f32) {
-                Some(number) if (0.0..1.0).contains(&number) => Ok(Some(number)),
-                _ => Err(self.error(name, "a probability in [0, 1)")),
-            },
-        }
+    /// A finite number that is not negative.
+    pub(super) fn not_negative(&self, name: &str, default: f64) -> Result<f64, EncoderError> {
+        self.number(name, default, |number| number >= 0.0, "a number >= 0")
+    }
+
+    /// A finite number that `accepts` accepts, which `expected` describes.
+    fn number(
+        &self,
+        name: &str,
+        default: f64,
+        accepts: impl Fn(f64) -> bool,
+        expected: &str,
+    ) -> Result<f64, EncoderError> {
+        let Some(value) = self.value.get(name) else { return Ok(default) };
+        let number = value.as_f64().filter(|number| number.is_finite() && accepts(*number));
+        number.ok_or_else(|| self.error(name, expected))
     }
 
     /// A dropout probability, in [0, 1).
     pub(super) fn probability(&self, name: &str, default: f32) -> Result<f32, EncoderError> {
-        Ok(self.optional_probability(name)?.unwrap_or(default))
+        let Some(value) = self.value.get(name) else { return Ok(default) };
+        let number = value.as_f64().map(|number| number as f32);
+        let number = number.filter(|number| (0.0..1.0).contains(number));
+        number.ok_or_else(|| self.error(name, "a probability in [0, 1)"))
     }
 
     /// A boolean.
     pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool, EncoderError> {
-        match self.get(name) {
+        match self.value.get(name) {
             None => Ok(default),
             Some(value) => value.as_bool().ok_or_else(|| self.error(name, "true or false")),
         }
@@ -134,15 +139,16 @@ impl<'a> Fields<'a> {
         default: &'a str,
         expected: &str,
     ) -> Result<&'a str, EncoderError> {
-        match self.get(name) {
+        match self.value.get(name) {
             None => Ok(default),
             Some(_) => self.required_string(name, expected),
         }
     }
 
-    /// An activation by its name in transformers; gelu when the field is absent or null.
+    /// An activation by its name in transformers; gelu when the field is absent.
     pub(super) fn activation(&self, name: &str) -> Result<Activation, EncoderError> {
-        let expected = "one of gelu, gelu_new, gelu_pytorch_tanh, relu, silu, swish, tanh, sigmoid";
+        let expected = "one of gelu, gelu_new, gelu_pytorch_tanh, relu, silu, swish, tanh, \
+                        sigmoid, linear";
         match self.string(name, "gelu", expected)? {
             "gelu" | "gelu_python" => Ok(Activation::Gelu),
             "gelu_new" | "gelu_fast" | "gelu_accurate" | "gelu_pytorch_tanh"
@@ -151,6 +157,7 @@ impl<'a> Fields<'a> {
             "silu" | "swish" => Ok(Activation::Silu),
             "tanh" => Ok(Activation::Tanh),
             "sigmoid" => Ok(Activation::Sigmoid),
+            "linear" => Ok(Activation::Identity),
             _ => Err(self.error(name, expected)),
         }
     }

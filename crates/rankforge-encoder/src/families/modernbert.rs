@@ -48,7 +48,7 @@ fn config(fields: &Fields<'_>) -> Result<EncoderConfig, EncoderError> {
         positions: Positions::Rotary,
         embedding_norm: true,
         final_norm: true,
-        norm_epsilon: fields.positive("norm_eps", 1e-5)? as f32,
+        norm_epsilon: fields.not_negative("norm_eps", 1e-5)? as f32,
         norm_bias: fields.flag("norm_bias", false)?,
         attention_bias: fields.flag("attention_bias", false)?,
         mlp_bias: fields.flag("mlp_bias", false)?,
@@ -76,7 +76,11 @@ fn config(fields: &Fields<'_>) -> Result<EncoderConfig, EncoderError> {
 fn blocks(fields: &Fields<'_>) -> Result<Vec<BlockConfig>, EncoderError> {
     let count = fields.blocks("num_hidden_layers", 22)?;
     // `local_attention` is the width of the whole window; transformers rounds its half down.
-    let window = fields.index("local_attention", 128)? / 2;
+    // `sliding_window` is that half.
+    let window = match fields.either("local_attention", "sliding_window") {
+        "sliding_window" => fields.index("sliding_window", 0)?,
+        name => fields.index(name, 128)? / 2,
+    };
     let global_theta = theta(fields, "full_attention", "global_rope_theta", 160_000.0)?;
     let local_theta = theta(fields, "sliding_attention", "local_rope_theta", 10_000.0)?;
     let local = local_blocks(fields, count)?;
@@ -106,42 +110,45 @@ fn local_blocks(fields: &Fields<'_>, count: usize) -> Result<Vec<bool>, EncoderE
     types.iter().map(is_local).collect()
 }
 
-/// The rotary base of the blocks of `layer_type`: in `rope_parameters`, or in the field `old_name`
-/// of older configs.
+/// The rotary base of the blocks of `layer_type`: in `rope_parameters`, or else in the field
+/// `old_name` of older configs.
 fn theta(
     fields: &Fields<'_>,
     layer_type: &str,
     old_name: &str,
     default: f64,
 ) -> Result<f64, EncoderError> {
-    if fields.get("rope_scaling").is_some() {
+    if fields.get("rope_scaling").is_some_and(|scaling| !is_default(scaling)) {
         return Err(fields.error("rope_scaling", "null (no scaling is supported)"));
     }
-    if fields.is_null(old_name) {
-        return Err(fields.error(old_name, "a number > 0"));
-    }
-    let old = fields.positive(old_name, default)?;
-    let Some(parameters) = fields.get("rope_parameters") else { return Ok(old) };
+    let old = || fields.positive(old_name, default);
+    let Some(parameters) = fields.get("rope_parameters") else { return old() };
     let parameters = match parameters.get(layer_type) {
-        None | Some(Value::Null) => return Ok(old),
+        None | Some(Value::Null) => return old(),
         Some(parameters) => parameters,
     };
     let error = |expected: &str| {
         let got = parameters.to_string();
         fields.error_got(&format!("rope_parameters.{layer_type}"), expected, got)
     };
-    match parameters.get("rope_type") {
-        None => {}
-        Some(kind) if kind == "default" => {}
-        Some(_) => return Err(error("rope_type \"default\" (no other type is supported)")),
+    if parameters.get("rope_type").is_some_and(|kind| kind != "default") {
+        return Err(error("rope_type \"default\" (no other type is supported)"));
     }
     match parameters.get("rope_theta") {
-        None => Ok(old),
+        None => old(),
         Some(theta) => theta
             .as_f64()
             .filter(|theta| theta.is_finite() && *theta > 0.0)
             .ok_or_else(|| error("a rope_theta > 0")),
     }
+}
+
+/// Whether a `rope_scaling` says only that there is none.
+fn is_default(scaling: &Value) -> bool {
+    let fields = scaling.as_object();
+    fields.is_some_and(|fields| {
+        fields.iter().all(|(name, value)| name.ends_with("type") && value == "default")
+    })
 }
 
 /// Smallest `initializer_cutoff_factor`. Samples beyond the cutoff are drawn again; with this one
@@ -161,10 +168,8 @@ struct Initializers {
 
 impl Initializers {
     fn read(fields: &Fields<'_>, config: &EncoderConfig) -> Result<Initializers, EncoderError> {
-        let range = fields.positive("initializer_range", 0.02)?;
-        // In transformers it is 2 when the field is absent and 3 when it is null.
-        let default = if fields.is_null("initializer_cutoff_factor") { 3.0 } else { 2.0 };
-        let cutoff = fields.positive("initializer_cutoff_factor", default)? as f32;
+        let range = fields.not_negative("initializer_range", 0.02)?;
+        let cutoff = fields.positive("initializer_cutoff_factor", 2.0)? as f32;
         if cutoff < SMALLEST_CUTOFF {
             let expected = format!("at least {SMALLEST_CUTOFF}");
             return Err(fields.error("initializer_cutoff_factor", &expected));

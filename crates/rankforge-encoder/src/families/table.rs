@@ -53,6 +53,14 @@ fn read(config: &Value, path: &Path, task: &TransformerTask) -> Result<Architect
     let Some(family) = FAMILIES.iter().find(|family| family.model_type == model_type) else {
         return Err(fields.error("model_type", &expected));
     };
+    for (name, expected) in [
+        ("quantization_config", "no value (quantised checkpoints are not supported)"),
+        ("per_layer_config", "no value (layers of different shapes are not supported)"),
+    ] {
+        if fields.get(name).is_some() {
+            return Err(fields.error(name, expected));
+        }
+    }
     if let TransformerTask::SequenceClassification { num_labels } = *task
         && !(1..=LARGEST_SIZE).contains(&num_labels)
     {

@@ -221,7 +221,7 @@ fn dropout_of_the_classification_head_follows_the_family() {
     assert_eq!(dropouts(config("roberta", json!(0.5))), [0.5, 0.5]);
     assert_eq!(dropouts(config("mpnet", json!(0.5))), [0.3, 0.3]);
     assert_eq!(dropouts(config("modernbert", json!(0.5))), [0.5]);
-    assert_eq!(dropouts(config("modernbert", Value::Null)), [0.0]);
+    assert_eq!(dropouts(json!({ "model_type": "modernbert" })), [0.0]);
     assert_eq!(dropouts(json!({ "model_type": "distilbert" })), [0.2]);
     assert_eq!(dropouts(json!({ "model_type": "distilbert", "seq_classif_dropout": 0.4 })), [0.4]);
 }
@@ -242,6 +242,7 @@ fn activations_and_pooling_modes_have_the_names_of_transformers() {
         ("relu", Activation::Relu),
         ("silu", Activation::Silu),
         ("swish", Activation::Silu),
+        ("linear", Activation::Identity),
     ] {
         assert_eq!(activation(name).expect("known"), Mlp::Plain(expected), "{name}");
     }
@@ -278,10 +279,21 @@ fn errors_about_a_config_name_file_and_field() {
             "2^20",
         ),
         (json!({ "model_type": "bert", "vocab_size": -1 }), "vocab_size", "got -1"),
+        (json!({ "model_type": "bert", "vocab_size": null }), "vocab_size", "got null"),
+        (
+            json!({ "model_type": "modernbert", "classifier_bias": null, "norm_bias": null }),
+            "norm_bias",
+            "got null",
+        ),
+        (
+            json!({ "model_type": "bert", "quantization_config": { "quant_method": "gptq" } }),
+            "quantization_config",
+            "gptq",
+        ),
         (json!({ "model_type": "bert", "num_hidden_layers": 1.5 }), "num_hidden_layers", "got 1.5"),
         (json!({ "model_type": "bert", "num_attention_heads": 7 }), "num_attention_heads", "768"),
         (json!({ "model_type": "bert", "hidden_dropout_prob": 1.0 }), "hidden_dropout_prob", "1.0"),
-        (json!({ "model_type": "bert", "layer_norm_eps": 0 }), "layer_norm_eps", "> 0"),
+        (json!({ "model_type": "bert", "layer_norm_eps": -1e-5 }), "layer_norm_eps", ">= 0"),
         (json!({ "model_type": "bert", "hidden_act": "mish" }), "hidden_act", "\"mish\""),
         (json!({ "model_type": "bert", "is_decoder": true }), "is_decoder", "got true"),
         (
@@ -355,4 +367,31 @@ fn errors_about_a_config_name_file_and_field() {
         assert!(read(&json!({ "model_type": "bert" }), &labels).is_err(), "{num_labels}");
     }
     assert!(read(&json!([1]), &TransformerTask::FeatureExtraction).is_err());
+}
+
+/// As transformers 5.23 reads configs of these fields.
+#[test]
+fn fields_are_read_under_all_their_names() {
+    let encoder =
+        |config: Value| read(&config, &TransformerTask::FeatureExtraction).expect("valid").encoder;
+    // The names that all families have win over those of the family.
+    let config = encoder(json!({ "model_type": "distilbert", "dim": 768, "hidden_size": 24,
+        "n_layers": 6, "num_hidden_layers": 2, "n_heads": 12, "num_attention_heads": 3 }));
+    assert_eq!((config.hidden_size, config.blocks.len(), config.heads), (24, 2, 3));
+    let config = encoder(json!({ "model_type": "distilbert", "dim": 48, "n_layers": 3 }));
+    assert_eq!((config.hidden_size, config.blocks.len()), (48, 3));
+
+    let local = |fields: Value| {
+        let mut config = json!({ "model_type": "modernbert", "num_hidden_layers": 2 });
+        config.as_object_mut().expect("object").extend(fields.as_object().expect("object").clone());
+        let block = encoder(config).blocks[1];
+        (block.window.expect("a window"), block.rotary_theta.expect("rotary"))
+    };
+    assert_eq!(local(json!({})), (64, 10_000.0));
+    assert_eq!(local(json!({ "local_attention": 9, "sliding_window": 7 })), (7, 10_000.0));
+    assert_eq!(local(json!({ "rope_scaling": { "rope_type": "default" } })), (64, 10_000.0));
+    // The old fields of the rotary base are read only where the new one is missing.
+    let new = json!({ "sliding_attention": { "rope_theta": 50 } });
+    assert_eq!(local(json!({ "local_rope_theta": null, "rope_parameters": new })), (64, 50.0));
+    assert_eq!(local(json!({ "local_rope_theta": 7, "rope_parameters": {} })), (64, 7.0));
 }

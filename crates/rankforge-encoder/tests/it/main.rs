@@ -6,6 +6,7 @@ mod cut;
 mod completeness;
 mod encode;
 mod families;
+mod fields;
 mod fixture;
 mod frozen;
 mod gradients;

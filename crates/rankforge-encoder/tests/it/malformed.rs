@@ -1,10 +1,11 @@
 //! Model directories whose files are JSON, but no model: each is refused with an error that names
 //! the file and what is wrong in it, before anything of a size that it gives is allocated.
 
-use crate::common::{Copy, fixture, options};
+use crate::common::{Copy, Recorder, fixture, options, read_json, recorded};
 use rankforge_encoder::{CrossEncoder, DualEncoder, EncoderError, LoadOptions, Tokenizer};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Asserts that a message contains all `parts`.
 #[track_caller]
@@ -181,4 +182,78 @@ fn errors_about_values_from_files_name_file_and_field() {
         let place = format!("{settings}: field `{field}`");
         assert_parts(&error, &[&place, parts[0], parts[1]]);
     }
+}
+
+#[test]
+fn modules_that_compute_something_else_are_refused() {
+    for (name, file, fields, parts) in [
+        (
+            "st_v6",
+            "3_Normalize/config.json",
+            json!({"module_input_name": "token_embeddings"}),
+            ["`module_input_name`", "expected \"sentence_embedding\""],
+        ),
+        (
+            "st_v6",
+            "1_Pooling/config.json",
+            json!({"pooling_mode_median": true}),
+            ["`pooling_mode_median`", "no such field"],
+        ),
+        (
+            "ce_v6",
+            "sentence_bert_config.json",
+            json!({"tokenizer_name_or_path": "elsewhere"}),
+            ["`tokenizer_name_or_path`", "elsewhere"],
+        ),
+        (
+            "ce_v6",
+            "config.json",
+            json!({"per_layer_config": {"0": {}}}),
+            ["`per_layer_config`", ""],
+        ),
+    ] {
+        let copy = Copy::of(name);
+        for (field, value) in fields.as_object().expect("fields") {
+            copy.set(file, field, value.clone());
+        }
+        let error = match name {
+            "st_v6" => DualEncoder::open_with(copy.path(), &options()).err(),
+            _ => CrossEncoder::open_with(copy.path(), &options()).err(),
+        };
+        assert_parts(&error.expect("an error"), &[file, parts[0], parts[1]]);
+    }
+}
+
+#[test]
+fn settings_that_are_ignored_are_warned_about() {
+    let copy = Copy::of("st_v6");
+    let module = "sentence_bert_config.json";
+    copy.set(module, "novelty", json!(1));
+    copy.set(module, "model_args", json!({"attn_implementation": "eager"}));
+    copy.set(module, "tokenizer_args", json!({"padding_side": "left", "trust_remote_code": true}));
+    copy.set("2_Dense/config.json", "scale", json!(2));
+    // A Dropout module needs no folder.
+    let mut modules = read_json(&copy.file("modules.json"));
+    let dropout = "sentence_transformers.models.Dropout";
+    modules.as_array_mut().expect("array").push(json!({"path": "4_Dropout", "type": dropout}));
+    copy.write("modules.json", &modules.to_string());
+    let recorder = Arc::new(Recorder::default());
+    DualEncoder::open_with(copy.path(), &recorded(&recorder)).expect("model");
+    for parts in [
+        [module, "unknown field `novelty`"],
+        [module, "model_kwargs is not supported"],
+        [module, "processor_kwargs.padding_side is not supported"],
+        ["2_Dense/config.json", "`scale`"],
+    ] {
+        assert_eq!(recorder.count(&["warning", parts[0], parts[1]]), 1, "{:?}", recorder.lines());
+    }
+    assert_eq!(recorder.count(&["warning"]), 4, "{:?}", recorder.lines());
+
+    let copy = Copy::of("ce_labels");
+    copy.set("config.json", "id2label", json!({"0": "a"}));
+    copy.set("config.json", "num_labels", json!(3));
+    let recorder = Arc::new(Recorder::default());
+    let model = CrossEncoder::open_with(copy.path(), &recorded(&recorder)).expect("model");
+    assert_eq!(model.labels(), ["LABEL_0", "LABEL_1", "LABEL_2"]);
+    assert_eq!(recorder.count(&["warning", "1 names", "num_labels is 3"]), 1);
 }

@@ -1,5 +1,6 @@
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use std::net::SocketAddr;
@@ -30,6 +31,9 @@ pub enum ServeError {
     #[error("the server failed: {0}")]
     Io(#[from] std::io::Error),
 }
+
+/// Seconds after which a client may try again when the queue is full: most batches take less.
+const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// The response to a request that failed: a status code and the body
 /// `{"error": message, "error_type": type}`, with the types of text-embeddings-inference.
@@ -89,6 +93,10 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let body = json!({"error": self.message, "error_type": self.error_type});
-        (self.status, Json(body)).into_response()
+        let mut response = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
+        }
+        response
     }
 }

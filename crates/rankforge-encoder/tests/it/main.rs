@@ -2,8 +2,8 @@
 
 mod adapters;
 mod common;
-mod cut;
 mod completeness;
+mod cut;
 mod encode;
 mod families;
 mod fields;

@@ -62,6 +62,8 @@ fn start(model: impl Into<ServedModel>, server: Server) -> Service {
 async fn send(service: &Service, request: Request<Body>) -> (StatusCode, Value) {
     let response = router(service.clone()).oneshot(request).await.unwrap();
     let status = response.status();
+    let retry_after = response.headers().get("retry-after").map(|value| value.to_str().unwrap());
+    assert_eq!(retry_after, (status == StatusCode::TOO_MANY_REQUESTS).then_some("1"));
     let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
     (status, if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() })
 }

@@ -42,6 +42,7 @@ impl TransformerFiles {
             config.value[field] = value.clone();
         }
         let mut tokenizer = Tokenizer::load(folder)?;
+        tokenizer.warnings().iter().for_each(|text| options.reporter.warning(text));
         if module.do_lower_case {
             tokenizer = tokenizer.into_lower_case()?;
         }
@@ -65,6 +66,7 @@ impl TransformerFiles {
         let task = prepare(&mut config, &path)?;
         let architecture = Architecture::from_config(&config, &path, &task)?;
         check_vocabulary(&tokenizer, architecture.encoder.vocab_size, &path)?;
+        tokenizer.set_rows(architecture.encoder.vocab_size);
         let (segment, segments) =
             (tokenizer.largest_segment(), architecture.encoder.type_vocab_size);
         // In a model with one segment, every token has that segment.
@@ -132,12 +134,19 @@ pub(crate) fn check_vocabulary(
     rows: usize,
     path: &Path,
 ) -> Result<(), EncoderError> {
-    let ids = tokenizer.vocab_size();
+    let ids = tokenizer.named_size();
     if ids > rows {
-        let message = format!(
-            "the tokenizer has {ids} ids, but the model's embedding table has {rows} rows: the \
-             tokenizer is of another model"
-        );
+        let message = match tokenizer.added_token_from(rows) {
+            Some((token, id)) => format!(
+                "the added token {token:?} has id {id}, but the model's embedding table has {rows} \
+                 rows: the tokenizer is of another model, or the table was not resized for the \
+                 token (resize_token_embeddings in Python)"
+            ),
+            None => format!(
+                "the tokenizer has {ids} ids, but the model's embedding table has {rows} rows: the \
+                 tokenizer is of another model"
+            ),
+        };
         return Err(json::file_error(path, message));
     }
     Ok(())

@@ -60,11 +60,16 @@ impl Parts {
         } else {
             ("last_hidden_state", "token_embeddings")
         };
-        json!({
+        let mut config = json!({
             "transformer_task": self.task,
             "modality_config": {"text": {"method": "forward", "method_output_name": output}},
             "module_output_name": name,
-        })
+        });
+        if self.tokenizer.lower_case() {
+            // The classes of most tokenizers replace the normalizer in `tokenizer.json`.
+            config["do_lower_case"] = json!(true);
+        }
+        config
     }
 
     /// The content of `modules.json`.

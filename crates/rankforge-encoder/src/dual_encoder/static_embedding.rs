@@ -108,7 +108,7 @@ fn load_table(
         _ => Some(expand(&weights, &tensors, rows, width)?),
     };
     let rows = values.as_ref().map_or(rows, |values| values.len() / width);
-    let mut tokenizer = Tokenizer::load(folder)?.into_static()?;
+    let mut tokenizer = Tokenizer::load_static(folder)?;
     check_vocabulary(&tokenizer, rows, weights.path(tensors.table))?;
     set_max_length(&mut tokenizer, options)?;
     let mut architecture = architecture(rows, width);

@@ -2,6 +2,7 @@ use crate::error::EncoderError;
 use crate::input::{Input, Prompt, Text, Tokens};
 use crate::tokenizer::cut::CutRule;
 use crate::tokenizer::files::{NamedFile, TokenizerFiles};
+use crate::tokenizer::read::{self, ReadTokenizer};
 use crate::tokenizer::template::{self, Template};
 use crate::tokenizer::text_tokens::{TextTokens, longest_first, needs_lengths};
 use crate::tokenizer::word_cache::{WordCache, WordEncoder};
@@ -16,7 +17,7 @@ use tokenizers::parallelism::{self, MaybeParallelSlice};
 #[derive(Clone)]
 pub struct Tokenizer {
     /// Shared between clones, as a vocabulary takes tens of megabytes.
-    inner: Arc<tokenizers::Tokenizer>,
+    pub(super) inner: Arc<tokenizers::Tokenizer>,
     /// Tokenises word by word, for tokenizers where that is equivalent.
     words: Option<Arc<WordEncoder>>,
     /// Where long texts may be cut before they are tokenised.
@@ -29,17 +30,35 @@ pub struct Tokenizer {
     truncates_left: bool,
     /// Whether special tokens are added. Static embedding models have none.
     special_tokens: bool,
-    vocab_size: usize,
+    pub(super) vocab_size: usize,
+    /// Number of rows that an embedding table needs for all tokens that are in a vocabulary or
+    /// named by a file; further ones are defaults of the class.
+    pub(super) named_size: usize,
+    /// The number of rows of the embedding table where that is less than `vocab_size`.
+    pub(super) rows: Option<usize>,
 }
 
 impl Tokenizer {
-    /// Reads a tokenizer from a directory: `tokenizer.json`, or a BERT vocabulary in `vocab.txt`
-    /// where it is missing, and `tokenizer_config.json` if it exists.
+    /// Reads a tokenizer from a directory as `AutoTokenizer` of transformers does: by the rules of
+    /// its class, from `tokenizer.json` or a vocabulary (`vocab.txt`; `vocab.json` with
+    /// `merges.txt`), `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`.
+    ///
+    /// `tokenizer_class` and `model_type` determine the class. Where there is neither,
+    /// `tokenizer.json` is used as it is.
+    ///
+    /// # Errors
+    /// A missing or malformed file, or one that the class cannot use.
+    pub fn load(directory: &Path) -> Result<Tokenizer, EncoderError> {
+        Tokenizer::from_files(TokenizerFiles::read(directory)?)
+    }
+
+    /// Reads the tokenizer of a static embedding model, which is `tokenizer.json` as it is.
     ///
     /// # Errors
     /// A missing or malformed file.
-    pub fn load(directory: &Path) -> Result<Tokenizer, EncoderError> {
-        Tokenizer::from_files(TokenizerFiles::read(directory)?)
+    pub(crate) fn load_static(directory: &Path) -> Result<Tokenizer, EncoderError> {
+        let files = TokenizerFiles::read_plain(directory)?;
+        Tokenizer::from_files(files)?.into_static()
     }
 
     /// A tokenizer from the content of a `tokenizer.json`.
@@ -47,7 +66,7 @@ impl Tokenizer {
     /// # Errors
     /// Content that the tokenizers crate cannot parse.
     pub fn from_json(json: &str) -> Result<Tokenizer, EncoderError> {
-        Tokenizer::from_files(TokenizerFiles::from_json(json))
+        Tokenizer::from_files(TokenizerFiles::from_json(json)?)
     }
 
     /// Writes the tokenizer's files into a directory.
@@ -79,6 +98,16 @@ impl Tokenizer {
     /// tokens, plus 1.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
+    }
+
+    /// What the user should know about how the files were read.
+    pub(crate) fn warnings(&self) -> &[String] {
+        self.files.warnings()
+    }
+
+    /// Whether [`Tokenizer::into_lower_case`] added a normalizer.
+    pub(crate) fn lower_case(&self) -> bool {
+        self.files.lower_case()
     }
 
     /// Maximum length of a sequence in tokens, including special tokens; `None` is no limit.
@@ -212,27 +241,24 @@ impl Tokenizer {
         let Some(files) = self.files.with_lower_case() else {
             return Ok(self);
         };
-        let mut tokenizer = Tokenizer::from_files(files)?;
+        let mut tokenizer = Tokenizer::from_files(files.parse()?)?;
         tokenizer.max_length = self.max_length;
         Ok(tokenizer)
     }
 
-    fn from_files(files: TokenizerFiles) -> Result<Tokenizer, EncoderError> {
+    fn from_files(read: ReadTokenizer) -> Result<Tokenizer, EncoderError> {
         // Without this call, the tokenizers crate reads TOKENIZERS_PARALLELISM from the
         // environment.
         parallelism::set_parallelism(true);
-        files.check_syntax()?;
-        let mut inner: tokenizers::Tokenizer =
-            files.json().parse().map_err(|error| files.invalid(error))?;
+        let ReadTokenizer { files, tokenizer: mut inner, tokens } = read;
         if let Some(processor) = inner.get_post_processor() {
             template::check(processor).map_err(|message| files.invalid(message))?;
         }
         inner.with_padding(None);
         inner.with_truncation(None).expect("removing the truncation cannot fail");
+        inner.set_encode_special_tokens(files.splits_special_tokens());
         let templates = templates(&inner, true).map_err(|message| files.invalid(message))?;
-        let special = templates.iter().filter_map(Template::largest_id);
-        let largest = inner.get_vocab(true).into_values().chain(special).max();
-        let vocab_size = largest.map_or(0, |id| id as usize + 1);
+        let (vocab_size, named_size) = read::sizes(&inner, &templates, tokens.as_ref());
         let max_length = files.max_length()?;
         let words = WordEncoder::new(&inner).map(Arc::new);
         Ok(Tokenizer {
@@ -245,6 +271,8 @@ impl Tokenizer {
             max_length,
             special_tokens: true,
             vocab_size,
+            named_size,
+            rows: None,
         })
     }
 
@@ -290,6 +318,7 @@ impl Tokenizer {
         let left = self.truncates_left;
         let first_ids = truncated(&first.ids, keep_first, left);
         let second_ids = second.as_ref().map(|second| truncated(&second.ids, keep_second, left));
+        self.check_rows(first_ids.iter().chain(second_ids.unwrap_or_default()))?;
         let template = &self.templates[usize::from(second.is_some())];
         let (ids, mut type_ids) = template.fill(first_ids, second_ids);
         if !self.files.has_segments() {

@@ -1,8 +1,10 @@
+//! The files of a tokenizer, and how they are saved.
+
 use crate::error::EncoderError;
 use crate::json;
-use crate::tokenizer::word_piece;
+use crate::tokenizer::class::TokenizerClass;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +13,7 @@ pub(crate) type NamedFile<'a> = (&'static str, Cow<'a, [u8]>);
 
 /// Files that are copied unchanged into a saved model: nothing here reads them, but other programs
 /// may.
-const COPIED: [&str; 12] = [
+pub(super) const COPIED: [&str; 12] = [
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.txt",
@@ -29,90 +31,66 @@ const COPIED: [&str; 12] = [
 /// A `model_max_length` of at least this means no limit; transformers writes 1e30.
 const NO_LIMIT: f64 = 1e9;
 
-/// Tokenizer classes, without the suffixes `Tokenizer` and `Fast`, that give no segment ids
-/// (`token_type_ids`) in transformers. The last two are generic classes.
-const WITHOUT_SEGMENTS: [&str; 10] = [
-    "Roberta",
-    "XLMRoberta",
-    "Camembert",
-    "DistilBert",
-    "MPNet",
-    "ModernBert",
-    "GPT2",
-    "Qwen2",
-    "PreTrained",
-    "TokenizersBackend",
-];
-
 /// The files of a tokenizer.
 #[derive(Clone)]
 pub(super) struct TokenizerFiles {
-    /// Content of `tokenizer.json`.
-    json: String,
+    /// Content of `tokenizer.json`, with all that the other files and the class change.
+    pub(super) json: String,
     /// Path of `tokenizer.json`, for error messages.
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// Content of `tokenizer_config.json`.
-    config: Option<Value>,
-    config_path: PathBuf,
+    pub(super) config: Option<Value>,
+    pub(super) config_path: PathBuf,
     /// The other files, as pairs (name, content).
-    copied: Vec<(&'static str, Vec<u8>)>,
-    has_segments: bool,
-    truncates_left: bool,
+    pub(super) copied: Vec<(&'static str, Vec<u8>)>,
+    /// The class in transformers; `None` for one that is not known here.
+    pub(super) class: Option<TokenizerClass>,
+    pub(super) has_segments: bool,
+    pub(super) truncates_left: bool,
+    /// Whether special tokens in texts are split like any other text.
+    pub(super) splits_special_tokens: bool,
+    /// Whether [`TokenizerFiles::with_lower_case`] added a normalizer.
+    lower_case: bool,
+    pub(super) warnings: Vec<String>,
 }
 
 impl TokenizerFiles {
-    /// Reads the files in a directory. Without a `tokenizer.json`, its content is converted from a
-    /// BERT vocabulary.
-    ///
-    /// # Errors
-    /// A missing or malformed file, or a field with an unusable value.
-    pub(super) fn read(directory: &Path) -> Result<TokenizerFiles, EncoderError> {
-        let config_path = directory.join("tokenizer_config.json");
-        let config = json::read_optional_object(&config_path)?;
-        let path = directory.join("tokenizer.json");
-        let json = if json::exists(&path)? {
-            let bytes = json::read_bytes(&path)?;
-            String::from_utf8(bytes).map_err(|_| json::file_error(&path, "invalid UTF-8"))?
-        } else {
-            word_piece::tokenizer_json(directory, config.as_ref(), &config_path)?
-        };
-        let mut copied = Vec::new();
-        for name in COPIED {
-            let file = directory.join(name);
-            if json::exists(&file)? {
-                copied.push((name, json::read_bytes(&file)?));
-            }
-        }
-        let mut files = TokenizerFiles {
-            json,
-            path,
-            config,
-            config_path,
-            copied,
-            has_segments: true,
-            truncates_left: false,
-        };
-        files.has_segments = files.read_has_segments()?;
-        files.truncates_left = files.read_truncates_left()?;
-        Ok(files)
-    }
-
-    /// The files of a tokenizer that is only a `tokenizer.json`.
-    pub(super) fn from_json(json: &str) -> TokenizerFiles {
+    /// No file of a directory yet.
+    pub(super) fn new(directory: &Path) -> TokenizerFiles {
         TokenizerFiles {
-            json: json.to_owned(),
-            path: PathBuf::from("tokenizer.json"),
+            json: String::new(),
+            path: directory.join("tokenizer.json"),
             config: None,
-            config_path: PathBuf::from("tokenizer_config.json"),
+            config_path: directory.join("tokenizer_config.json"),
             copied: Vec::new(),
+            class: Some(TokenizerClass::Backend),
             has_segments: true,
             truncates_left: false,
+            splits_special_tokens: false,
+            lower_case: false,
+            warnings: Vec::new(),
         }
     }
 
-    /// Content of `tokenizer.json`.
-    pub(super) fn json(&self) -> &str {
-        &self.json
+    /// Content of `tokenizer_config.json`; null when there is none.
+    pub(super) fn config(&self) -> &Value {
+        self.config.as_ref().unwrap_or(&Value::Null)
+    }
+
+    /// What the user should know about how the files were read.
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Whether special tokens in texts are split like any other text.
+    pub(super) fn splits_special_tokens(&self) -> bool {
+        self.splits_special_tokens
+    }
+
+    /// Whether [`TokenizerFiles::with_lower_case`] added a normalizer, which the files of a
+    /// tokenizer cannot say for every class.
+    pub(super) fn lower_case(&self) -> bool {
+        self.lower_case
     }
 
     /// Path of `tokenizer_config.json`, for error messages.
@@ -155,18 +133,19 @@ impl TokenizerFiles {
         self.truncates_left
     }
 
-    /// `model_max_length` in `tokenizer_config.json`; `None` when absent, null or so large that it
-    /// means no limit.
+    /// `model_max_length` in `tokenizer_config.json`, or `max_len` where it is missing; `None` when
+    /// absent, null or so large that it means no limit.
     pub(super) fn max_length(&self) -> Result<Option<usize>, EncoderError> {
-        const FIELD: &str = "model_max_length";
-        match self.config.as_ref().and_then(|config| config.get(FIELD)) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => match value.as_f64() {
+        let field = ["model_max_length", "max_len"];
+        let field = field.into_iter().find(|field| self.config().get(field).is_some());
+        match field.and_then(|field| Some((field, self.config().get(field)?))) {
+            None | Some((_, Value::Null)) => Ok(None),
+            Some((field, value)) => match value.as_f64() {
                 Some(length) if length >= NO_LIMIT => Ok(None),
                 Some(length) if length >= 1.0 => Ok(Some(length as usize)),
                 _ => {
                     let expected = "a positive integer";
-                    Err(json::field_error(&self.config_path, FIELD, expected, Some(value)))
+                    Err(json::field_error(&self.config_path, field, expected, Some(value)))
                 }
             },
         }
@@ -199,11 +178,10 @@ impl TokenizerFiles {
             other => steps.push(other),
         }
         json["normalizer"] = json!({"type": "Sequence", "normalizers": steps});
-        Some(TokenizerFiles { json: json.to_string(), ..self.clone() })
+        Some(TokenizerFiles { json: json.to_string(), lower_case: true, ..self.clone() })
     }
 
-    /// Content of `tokenizer.json`, parsed. [`Tokenizer`](super::Tokenizer) has parsed it before,
-    /// so it is valid.
+    /// Content of `tokenizer.json`, parsed. It has been parsed before, so it is valid.
     fn parsed(&self) -> Value {
         serde_json::from_str(&self.json).expect("the tokenizer was parsed from this text")
     }
@@ -213,10 +191,8 @@ impl TokenizerFiles {
         &self,
         max_length: Option<usize>,
     ) -> Result<Vec<NamedFile<'_>>, EncoderError> {
-        let mut config = match &self.config {
-            Some(config) => config.clone(),
-            None => self.new_config(),
-        };
+        let mut config = self.config.clone().unwrap_or_else(|| json!({}));
+        self.name_class(&mut config);
         match max_length {
             Some(length) => config["model_max_length"] = json!(length),
             None if self.max_length()?.is_some() => {
@@ -253,9 +229,27 @@ impl TokenizerFiles {
         (NAME, Cow::Owned(json.to_string().into_bytes()))
     }
 
-    /// A `tokenizer_config.json` for a tokenizer that had none: the class and the special tokens,
-    /// without which transformers cannot open it.
-    fn new_config(&self) -> Value {
+    /// Names the class of the tokenizer in a `tokenizer_config.json` that does not, so that it does
+    /// not depend on the model that the tokenizer is saved with.
+    fn name_class(&self, config: &mut Value) {
+        let Some(class) = self.class.filter(|_| config["tokenizer_class"].is_null()) else {
+            return;
+        };
+        config["tokenizer_class"] = json!(class.name());
+        if config.get("model_input_names").is_none_or(Value::is_null)
+            && class.has_segments() != self.has_segments
+        {
+            let segments = ["input_ids", "token_type_ids", "attention_mask"];
+            let names = if self.has_segments { &segments[..] } else { &[segments[0], segments[2]] };
+            config["model_input_names"] = json!(names);
+        }
+        if class == TokenizerClass::Backend && self.config.is_none() {
+            self.name_special_tokens(config);
+        }
+    }
+
+    /// Names the special tokens, without which transformers cannot pad.
+    fn name_special_tokens(&self, config: &mut Value) {
         const ROLES: [(&str, &[&str]); 7] = [
             ("unk_token", &["[UNK]", "<unk>"]),
             ("pad_token", &["[PAD]", "<pad>"]),
@@ -265,11 +259,6 @@ impl TokenizerFiles {
             ("bos_token", &["<s>"]),
             ("eos_token", &["</s>"]),
         ];
-        let mut config = Map::new();
-        config.insert("tokenizer_class".into(), json!("PreTrainedTokenizerFast"));
-        // By default this class gives no segment ids.
-        let inputs = ["input_ids", "token_type_ids", "attention_mask"];
-        config.insert("model_input_names".into(), json!(inputs));
         let json = self.parsed();
         let added: Vec<&str> = json["added_tokens"]
             .as_array()
@@ -279,44 +268,33 @@ impl TokenizerFiles {
             .collect();
         for (role, candidates) in ROLES {
             if let Some(token) = candidates.iter().find(|token| added.contains(token)) {
-                config.insert(role.into(), json!(token));
+                config[role] = json!(token);
             }
         }
-        Value::Object(config)
     }
 
-    /// Whether the tokenizer gives segment ids in transformers: when `model_input_names` contains
-    /// them, or by default when its class does.
-    fn read_has_segments(&self) -> Result<bool, EncoderError> {
-        let Some(config) = &self.config else {
-            return Ok(true);
+    /// Whether `model_input_names` contains segment ids; `None` when there is no such field.
+    pub(super) fn read_input_names(&self) -> Result<Option<bool>, EncoderError> {
+        const FIELD: &str = "model_input_names";
+        let Some(names) = self.config().get(FIELD).filter(|names| !names.is_null()) else {
+            return Ok(None);
         };
-        if let Some(names) = config.get("model_input_names").filter(|names| !names.is_null()) {
-            let expected = "an array of strings";
-            let names = names.as_array().ok_or_else(|| {
-                json::field_error(&self.config_path, "model_input_names", expected, Some(names))
-            })?;
-            return Ok(names.iter().any(|name| name == "token_type_ids"));
-        }
-        let class = json::optional_str(config, "tokenizer_class", &self.config_path)?;
-        let class = class.unwrap_or_default();
-        let family = class.strip_suffix("Fast").unwrap_or(class);
-        let family = family.strip_suffix("Tokenizer").unwrap_or(family);
-        Ok(!WITHOUT_SEGMENTS.contains(&family))
+        let error =
+            || json::field_error(&self.config_path, FIELD, "an array of strings", Some(names));
+        let names = names.as_array().ok_or_else(error)?;
+        Ok(Some(names.iter().any(|name| name == "token_type_ids")))
     }
 
     /// Whether `truncation_side` is "left".
-    fn read_truncates_left(&self) -> Result<bool, EncoderError> {
+    pub(super) fn read_truncates_left(&self) -> Result<bool, EncoderError> {
         const FIELD: &str = "truncation_side";
-        let config = self.config.as_ref();
-        let side = config.map(|config| json::optional_str(config, FIELD, &self.config_path));
-        match side.transpose()?.flatten() {
+        match json::optional_str(self.config(), FIELD, &self.config_path)? {
             // As in transformers, the default is the side that is stored in `tokenizer.json`.
             None => Ok(self.stored_truncation().is_some_and(|(_, left)| left)),
             Some("right") => Ok(false),
             Some("left") => Ok(true),
             Some(_) => {
-                let got = config.and_then(|config| config.get(FIELD));
+                let got = self.config().get(FIELD);
                 Err(json::field_error(&self.config_path, FIELD, "\"left\" or \"right\"", got))
             }
         }

@@ -18,6 +18,8 @@ mod predict;
 mod reference_device;
 mod static_tables;
 mod tokenizer;
+mod tokenizer_files;
+mod tokenizer_rules;
 mod transformer;
 mod weights;
 mod word_cache;

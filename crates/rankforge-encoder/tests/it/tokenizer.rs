@@ -14,6 +14,13 @@ fn plain() -> Tokenizer {
     Tokenizer::load(&fixture("ce_plain")).expect("tokenizer")
 }
 
+/// A tokenizer of the class that uses `tokenizer.json` as it is.
+fn generic() -> Copy {
+    let copy = Copy::of("ce_plain");
+    copy.set("tokenizer_config.json", "tokenizer_class", json!("PreTrainedTokenizerFast"));
+    copy
+}
+
 /// The tokens of these ids, in the vocabulary of a `tokenizer.json`.
 fn words(tokenizer: &str, ids: &[u32]) -> Vec<String> {
     let json: Value = serde_json::from_str(tokenizer).expect("JSON");
@@ -169,7 +176,7 @@ fn a_file_that_is_cut_off_is_refused_wherever_it_ends() {
 
 #[test]
 fn a_template_that_names_what_is_not_there_is_refused() {
-    let copy = Copy::of("ce_plain");
+    let copy = generic();
     let template = crate::common::read_json(&copy.file("tokenizer.json"))["post_processor"].take();
     let mut unknown = template.clone();
     unknown["pair"][0]["SpecialToken"]["id"] = json!("[START]");
@@ -185,7 +192,7 @@ fn a_template_that_names_what_is_not_there_is_refused() {
 
 #[test]
 fn a_template_that_repeats_omits_or_swaps_texts_is_refused() {
-    let copy = Copy::of("ce_plain");
+    let copy = generic();
     let text = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
     let special = || json!({"SpecialToken": {"id": "[X]", "type_id": 7}});
     let (a, b) = (text("A"), text("B"));

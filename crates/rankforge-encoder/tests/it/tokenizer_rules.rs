@@ -1,0 +1,127 @@
+//! What is said about tokenizers that cannot be read as Python reads them, and what is kept of
+//! their files.
+
+use crate::common::{Copy, Recorder, options, read_json, recorded};
+use rankforge_encoder::{CrossEncoder, Input, Tokenizer};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The fixture with other fields in `tokenizer_config.json`.
+fn with_config(fields: Value) -> Copy {
+    let copy = Copy::of("ce_plain");
+    for (field, value) in fields.as_object().expect("an object") {
+        copy.set("tokenizer_config.json", field, value.clone());
+    }
+    copy
+}
+
+fn error(copy: &Copy) -> String {
+    Tokenizer::load(copy.path()).err().expect("an error").to_string()
+}
+
+#[test]
+fn a_class_that_is_not_known_is_named_in_a_warning() {
+    let copy = with_config(json!({"tokenizer_class": "BertJapaneseTokenizer"}));
+    let recorder = Arc::new(Recorder::default());
+    CrossEncoder::open_with(copy.path(), &recorded(&recorder)).expect("model");
+    let parts = ["tokenizer_config.json", "tokenizer_class", "BertJapaneseTokenizer"];
+    assert_eq!(recorder.count(&parts), 1, "{:?}", recorder.lines());
+    copy.remove("tokenizer.json");
+    let error = error(&copy);
+    assert!(error.contains("tokenizer.json") && error.contains(parts[2]), "{error}");
+}
+
+#[test]
+fn a_vocabulary_that_the_class_cannot_use_is_refused() {
+    let copy = with_config(json!({"tokenizer_class": "XLMRobertaTokenizer"}));
+    let error = error(&copy);
+    let parts = ["tokenizer.json", "model", "XLMRobertaTokenizer", "Unigram", "tokenizer_class"];
+    assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+}
+
+#[test]
+fn fields_with_unusable_tokens_are_named() {
+    for (field, value) in [
+        ("cls_token", Value::Null),
+        ("sep_token", json!(3)),
+        ("mask_token", json!({"lstrip": true})),
+        ("added_tokens_decoder", json!({"x": {"content": "<e>"}})),
+        ("added_tokens_decoder", json!({"7": "<e>"})),
+        ("extra_special_tokens", json!("<e>")),
+        ("additional_special_tokens", json!([3])),
+        ("do_lower_case", json!("no")),
+    ] {
+        let error = error(&with_config(json!({ field: value })));
+        assert!(error.contains("tokenizer_config.json") && error.contains(field), "{error}");
+    }
+    let copy = Copy::of("ce_plain");
+    copy.write("added_tokens.json", "{\"<e>\": \"7\"}");
+    let error = error(&copy);
+    assert!(error.contains("added_tokens.json") && error.contains("<e>"), "{error}");
+}
+
+#[test]
+fn an_added_token_without_a_row_in_the_embedding_table_is_refused() {
+    let copy = Copy::of("ce_plain");
+    copy.write("added_tokens.json", "{\"<e>\": 500}");
+    let error = CrossEncoder::open_with(copy.path(), &options()).err().expect("an error");
+    let error = error.to_string();
+    assert!(error.contains("\"<e>\" has id 107") && error.contains("107 rows"), "{error}");
+}
+
+#[test]
+fn a_default_token_of_the_class_needs_a_row_only_where_a_text_has_it() {
+    // By default this class also has <s> and </s>, which are not in the vocabulary.
+    let copy = with_config(json!({"tokenizer_class": "MPNetTokenizer"}));
+    let model = CrossEncoder::open_with(copy.path(), &options()).expect("model");
+    model.predict(&[("the sea", "</ s>")]).expect("scores");
+    let error = model.predict(&[("the sea", "</s>")]).expect_err("an error").to_string();
+    assert!(error.contains("\"</s>\"") && error.contains("107 rows"), "{error}");
+    let folder = tempfile::tempdir().expect("temporary directory");
+    let path = folder.path().join("saved");
+    model.save(&path, None).expect("saved");
+    let again = CrossEncoder::open_with(&path, &options()).expect("model");
+    assert!(again.predict(&[("the sea", "</s>")]).is_err());
+}
+
+#[test]
+fn fields_that_nothing_here_reads_are_kept() {
+    let copy = with_config(json!({"chat_template": "{{ messages }}", "custom": [1, 2]}));
+    copy.write("chat_template.jinja", "{{ messages }}");
+    let before = read_json(&copy.file("tokenizer_config.json"));
+    let tokenizer = Tokenizer::load(copy.path()).expect("tokenizer");
+    let saved = tempfile::tempdir().expect("temporary directory");
+    tokenizer.save(saved.path()).expect("saved");
+    assert_eq!(read_json(&saved.path().join("tokenizer_config.json")), before);
+    let template = std::fs::read_to_string(saved.path().join("chat_template.jinja"));
+    assert_eq!(template.expect("file"), "{{ messages }}");
+}
+
+#[test]
+fn a_file_that_agrees_with_its_class_is_saved_unchanged() {
+    let copy = Copy::of("ce_plain");
+    let tokenizer = Tokenizer::load(copy.path()).expect("tokenizer");
+    let saved = tempfile::tempdir().expect("temporary directory");
+    tokenizer.save(saved.path()).expect("saved");
+    let read = |path| std::fs::read(path).expect("file");
+    let written = read(saved.path().join("tokenizer.json"));
+    assert_eq!(written, read(copy.file("tokenizer.json")));
+}
+
+#[test]
+fn a_saved_tokenizer_names_its_class_whatever_model_it_is_saved_with() {
+    let copy = Copy::of("ce_plain");
+    copy.write("tokenizer_config.json", "{}");
+    // The class of a BERT model converts to lower case, whatever `tokenizer.json` says.
+    let mut json = read_json(&copy.file("tokenizer.json"));
+    json["normalizer"]["lowercase"] = json!(false);
+    copy.write("tokenizer.json", &json.to_string());
+    let saved = tempfile::tempdir().expect("temporary directory");
+    Tokenizer::load(copy.path()).expect("tokenizer").save(saved.path()).expect("saved");
+    let config = saved.path().join("config.json");
+    std::fs::write(config, r#"{"model_type": "roberta"}"#).expect("written");
+    let again = Tokenizer::load(saved.path()).expect("tokenizer");
+    let encode = |text| again.encode(&[Input::pair(text, "a")]).expect("tokens").remove(0);
+    assert_eq!(encode("THE SEA"), encode("the sea"));
+    assert_eq!(encode("sea").type_ids.last(), Some(&1));
+}

@@ -123,11 +123,13 @@ pub const MODEL_DIRECTORY: DirectoryKind<'static> = DirectoryKind {
 
 /// Files that saving a model writes, here or in Python. Others would be lost when a model takes the
 /// place of a directory, so a directory with any other entry is not replaced.
-const MODEL_FILES: [&str; 20] = [
+const MODEL_FILES: [&str; 23] = [
     ".gitattributes",
     "README.md",
     "added_tokens.json",
+    "bpe.codes",
     "chat_template.jinja",
+    "chat_template.json",
     "config.json",
     "config_sentence_transformers.json",
     "generation_config.json",
@@ -139,6 +141,7 @@ const MODEL_FILES: [&str; 20] = [
     "sentencepiece.bpe.model",
     "special_tokens_map.json",
     "spiece.model",
+    "spm.model",
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",

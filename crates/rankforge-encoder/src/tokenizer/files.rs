@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 /// Name and content of a file.
 pub(crate) type NamedFile<'a> = (&'static str, Cow<'a, [u8]>);
 
-/// Files that are copied unchanged into a saved model: nothing here reads them, but other programs
-/// may.
+/// Files that are copied unchanged into a saved model. Other programs may read those that nothing
+/// here reads.
 pub(super) const COPIED: [&str; 12] = [
     "special_tokens_map.json",
     "added_tokens.json",

@@ -87,14 +87,20 @@ fn a_default_token_of_the_class_needs_a_row_only_where_a_text_has_it() {
 #[test]
 fn fields_that_nothing_here_reads_are_kept() {
     let copy = with_config(json!({"chat_template": "{{ messages }}", "custom": [1, 2]}));
-    copy.write("chat_template.jinja", "{{ messages }}");
+    let others = ["chat_template.jinja", "chat_template.json", "bpe.codes", "spm.model"];
+    others.iter().for_each(|name| copy.write(name, "kept"));
     let before = read_json(&copy.file("tokenizer_config.json"));
-    let tokenizer = Tokenizer::load(copy.path()).expect("tokenizer");
-    let saved = tempfile::tempdir().expect("temporary directory");
-    tokenizer.save(saved.path()).expect("saved");
-    assert_eq!(read_json(&saved.path().join("tokenizer_config.json")), before);
-    let template = std::fs::read_to_string(saved.path().join("chat_template.jinja"));
-    assert_eq!(template.expect("file"), "{{ messages }}");
+    let model = CrossEncoder::open_with(copy.path(), &options()).expect("model");
+    let folder = tempfile::tempdir().expect("temporary directory");
+    let path = folder.path().join("saved");
+    // The second model takes the place of the first, with all its files.
+    for _ in 0..2 {
+        model.save(&path, None).expect("saved");
+    }
+    assert_eq!(read_json(&path.join("tokenizer_config.json")), before);
+    for name in others {
+        assert_eq!(std::fs::read_to_string(path.join(name)).expect("file"), "kept");
+    }
 }
 
 #[test]

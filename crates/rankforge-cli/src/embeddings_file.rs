@@ -52,6 +52,11 @@ impl EmbeddingsWriter {
         Ok(EmbeddingsWriter { path: path.to_owned(), format, file, rows: 0, columns: None })
     }
 
+    /// Whether no rows were appended.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
     /// Appends rows.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 use crate::error::DataError;
-use crate::json_file::Objects;
-use crate::rows::quoted;
+use crate::json_objects::Objects;
+use crate::value::quoted;
 use indexmap::IndexMap;
 use indexmap::map::Entry;
 use rankforge_base::quoted_list;

@@ -18,7 +18,7 @@ pub enum DataError {
         /// What was expected and what was found.
         message: String,
     },
-    /// A row cannot be read from a parquet file, or cannot be written in the format of a file.
+    /// A row cannot be written in the format of a file.
     #[error("{}, row {row}: {message}", path.display())]
     Row {
         /// The file.
@@ -38,20 +38,6 @@ pub enum DataError {
         /// Names of the columns that there are.
         columns: Vec<String>,
     },
-    /// A file of a split has a column that the first file of the split lacks.
-    #[error(
-        "column `{column}`: in {} but not in the first file of the split, which has {}",
-        path.display(),
-        listed(column, columns)
-    )]
-    UnexpectedColumn {
-        /// Name of the column.
-        column: String,
-        /// The file that has it.
-        path: PathBuf,
-        /// Names of the columns of the first file.
-        columns: Vec<String>,
-    },
     /// The values of a column are not what was expected, or cannot be put together with others.
     #[error("column `{column}`: {message}")]
     Column {
@@ -69,9 +55,6 @@ impl DataError {
             DataError::File(error) => error.hint(),
             DataError::MissingColumn { .. } => {
                 Some("name a column that the data have, or rename the column there".to_owned())
-            }
-            DataError::UnexpectedColumn { .. } => {
-                Some("to ignore other columns, select the columns to read".to_owned())
             }
             DataError::Line { .. } | DataError::Row { .. } | DataError::Column { .. } => None,
         }
@@ -101,13 +84,6 @@ impl DataError {
     pub(crate) fn missing_column(column: &str, place: &str, available: &[&str]) -> DataError {
         let (column, place) = (column.to_owned(), place.to_owned());
         DataError::MissingColumn { column, place, columns: owned(available) }
-    }
-
-    /// The file `path` has `column`, which the first file of its split lacks; that one has the
-    /// columns `expected`.
-    pub(crate) fn unexpected_column(column: &str, path: &Path, expected: &[&str]) -> DataError {
-        let (column, path) = (column.to_owned(), path.to_owned());
-        DataError::UnexpectedColumn { column, path, columns: owned(expected) }
     }
 }
 

@@ -1,328 +1,297 @@
-//! JSON files: one object per line, or one list of objects. Objects are read one at a time.
+//! Rows of JSON files. Only the chosen keys become values; what stands at the others is skipped.
 
+use crate::chunk::Chunk;
 use crate::error::DataError;
-use crate::rows::{Rows, Value, quoted};
-use crate::selection::Selection;
-use rankforge_base::quoted_list;
-use serde_json::{Map, Value as Json};
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use crate::json_objects::Objects;
+use crate::value::{LARGE_INTEGER, Value};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+use std::path::Path;
 
-/// Iterator over the objects of a file. Ends after the first error.
-pub(crate) struct Objects {
-    path: PathBuf,
-    input: BufReader<File>,
-    /// Number of the next line, from 1.
-    line: u64,
-    state: ReadState,
-    /// Text of the current object.
-    buffer: Vec<u8>,
-}
+/// Maximum number of columns that the first object of a file lacks: each takes memory in every row.
+const MOST_LATER_COLUMNS: usize = 100;
 
-/// An object and the line that it starts on, from 1.
-type Line = (u64, Map<String, Json>);
-
-#[derive(Clone, Copy, PartialEq)]
-enum ReadState {
-    /// One object per line.
-    Lines,
-    /// In a list, before its first object.
-    ListStart,
-    /// In a list, after an object.
-    List,
-    /// Nothing left to read, or an error.
-    End,
-}
-
-impl Objects {
-    pub(crate) fn open(path: &Path) -> Result<Objects, DataError> {
-        let input = File::open(path).map_err(|error| DataError::io(path, error))?;
-        let mut objects = Objects {
-            path: path.to_owned(),
-            input: BufReader::with_capacity(1 << 16, input),
-            line: 1,
-            state: ReadState::Lines,
-            buffer: Vec::new(),
-        };
-        objects.skip_byte_order_mark()?;
-        if objects.skip_white_space()? == Some(b'[') {
-            objects.input.consume(1);
-            objects.state = ReadState::ListStart;
-        }
-        Ok(objects)
-    }
-
-    fn skip_byte_order_mark(&mut self) -> Result<(), DataError> {
-        let start = self.input.fill_buf().map_err(|error| DataError::io(&self.path, error))?;
-        if start.starts_with(b"\xEF\xBB\xBF") {
-            self.input.consume(3);
-        }
-        Ok(())
-    }
-
-    /// The next byte, which stays in the input; `None` at the end of the file.
-    fn peek(&mut self) -> Result<Option<u8>, DataError> {
-        let bytes = self.input.fill_buf().map_err(|error| DataError::io(&self.path, error))?;
-        Ok(bytes.first().copied())
-    }
-
-    /// Skips white space and then peeks.
-    fn skip_white_space(&mut self) -> Result<Option<u8>, DataError> {
-        while let Some(byte) = self.peek()? {
-            if !byte.is_ascii_whitespace() {
-                return Ok(Some(byte));
-            }
-            self.line += u64::from(byte == b'\n');
-            self.input.consume(1);
-        }
-        Ok(None)
-    }
-
-    /// The object of the next line that is not blank.
-    fn next_line(&mut self) -> Option<Result<Line, DataError>> {
-        loop {
-            self.buffer.clear();
-            match self.input.read_until(b'\n', &mut self.buffer) {
-                Err(error) => return Some(Err(DataError::io(&self.path, error))),
-                Ok(0) => return None,
-                Ok(_) => {}
-            }
-            let line = self.line;
-            self.line += 1;
-            if !self.buffer.trim_ascii().is_empty() {
-                return Some(self.parse(line).map(|object| (line, object)));
-            }
-        }
-    }
-
-    /// The next object of a list.
-    fn next_in_list(&mut self) -> Result<Option<Line>, DataError> {
-        let mut byte = self.skip_white_space()?;
-        if self.state == ReadState::List && byte == Some(b',') {
-            self.input.consume(1);
-            byte = self.skip_white_space()?;
-        } else if byte == Some(b']') {
-            self.input.consume(1);
-            self.state = ReadState::End;
-            return match self.skip_white_space()? {
-                None => Ok(None),
-                Some(_) => Err(self.error_here("expected the end of the file after the list")),
-            };
-        } else if self.state == ReadState::List && byte.is_some() {
-            return Err(self.error_here("expected `,` or `]` after an object of the list"));
-        }
-        self.state = ReadState::List;
-        match byte {
-            Some(b'{') => {
-                let line = self.line;
-                self.read_balanced()?;
-                Ok(Some((line, self.parse(line)?)))
-            }
-            Some(_) => Err(self.error_here("expected an object (`{`) in the list")),
-            None => {
-                Err(self
-                    .error_here("the list is not closed: expected `]`, got the end of the file"))
-            }
-        }
-    }
-
-    /// Reads from `{` to the matching `}` into the buffer.
-    fn read_balanced(&mut self) -> Result<(), DataError> {
-        self.buffer.clear();
-        let start = self.line;
-        let mut depth = 0_usize;
-        let (mut in_string, mut escaped) = (false, false);
-        while let Some(byte) = self.peek()? {
-            self.input.consume(1);
-            self.buffer.push(byte);
-            self.line += u64::from(byte == b'\n');
-            if in_string {
-                in_string = escaped || byte != b'"';
-                escaped = !escaped && byte == b'\\';
-                continue;
-            }
-            match byte {
-                b'"' => in_string = true,
-                b'{' | b'[' => depth += 1,
-                b'}' | b']' => depth -= 1,
-                _ => {}
-            }
-            if depth == 0 {
-                return Ok(());
-            }
-        }
-        let message = "the object that starts here is not closed before the end of the file";
-        Err(DataError::line(&self.path, start, message))
-    }
-
-    /// The object in the buffer, which starts on `line`.
-    fn parse(&self, line: u64) -> Result<Map<String, Json>, DataError> {
-        let text = std::str::from_utf8(&self.buffer).map_err(|error| {
-            let message =
-                format!("invalid UTF-8 at byte {} of the object", error.valid_up_to() + 1);
-            DataError::line(&self.path, line, message)
-        })?;
-        match serde_json::from_str(text.trim_end()) {
-            Ok(Json::Object(object)) => Ok(object),
-            Ok(other) => {
-                let message = format!("expected an object, got {}", json_kind(&other));
-                Err(DataError::line(&self.path, line, message))
-            }
-            Err(error) => {
-                // The position that serde_json appends counts lines from the start of the object.
-                let description = error.to_string();
-                let description = description.split(" at line ").next().unwrap_or(&description);
-                let message = format!(
-                    "invalid JSON at column {}: {description} in {}",
-                    error.column(),
-                    quoted(text.trim())
-                );
-                Err(DataError::line(&self.path, line + error.line() as u64 - 1, message))
-            }
-        }
-    }
-
-    fn error_here(&self, message: &str) -> DataError {
-        DataError::line(&self.path, self.line, message)
-    }
-}
-
-impl Iterator for Objects {
-    type Item = Result<Line, DataError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let item = match self.state {
-            ReadState::Lines => self.next_line(),
-            ReadState::ListStart | ReadState::List => self.next_in_list().transpose(),
-            ReadState::End => None,
-        };
-        if !matches!(item, Some(Ok(_))) {
-            self.state = ReadState::End;
-        }
-        item
-    }
-}
-
-/// Reads the rows of a JSON file. The keys of the first object are the columns.
+/// Reads the rows of a JSON file.
 pub(crate) struct JsonFile {
     objects: Objects,
-    /// The first object, until it is returned: opening reads it for its keys.
-    first: Option<Line>,
-    selection: Selection,
+    /// Line of the first object, which is in the buffer of `objects` until it is returned.
+    first: Option<u64>,
+    /// Keys of the first object.
+    first_keys: Vec<String>,
+    columns: Columns,
 }
 
 impl JsonFile {
-    /// Opens a file; no `selection` selects all keys of the first object, and no others.
-    pub(crate) fn open(path: &Path, selection: Option<&Selection>) -> Result<JsonFile, DataError> {
+    /// Opens a file. `None` as `chosen` chooses all keys.
+    pub(crate) fn open(path: &Path, chosen: Option<&[String]>) -> Result<JsonFile, DataError> {
         let mut objects = Objects::open(path)?;
-        let first = objects.next().transpose()?;
-        let keys: Vec<&str> =
-            first.iter().flat_map(|(_, object)| object.keys().map(String::as_str)).collect();
-        if let (Some((line, _)), true) = (&first, keys.is_empty()) {
-            return Err(DataError::line(
-                path,
-                *line,
-                "expected an object with keys, got an empty object",
-            ));
-        }
-        let selection = match selection {
-            None => {
-                let columns = keys.iter().map(|&key| key.to_owned()).collect();
-                Selection { columns, exact: true }
-            }
-            Some(selection) => selection.clone(),
-        };
-        // Columns that the user selected must exist in the first object; the columns of an exact
-        // selection may be missing, which means null. An empty file is reported by the caller.
-        if !selection.exact && first.is_some() {
-            selection.check(path, &keys)?;
-        }
-        Ok(JsonFile { objects, first, selection })
-    }
-
-    /// Names of the selected columns.
-    pub(crate) fn columns(&self) -> &[String] {
-        &self.selection.columns
-    }
-
-    /// At most `max_rows` further rows; `None` at the end of the file.
-    pub(crate) fn next_rows(&mut self, max_rows: usize) -> Result<Option<Rows>, DataError> {
-        let mut columns: Vec<Vec<Value>> = vec![Vec::new(); self.selection.columns.len()];
-        let mut rows = 0;
-        while rows < max_rows {
-            let Some((line, object)) =
-                self.first.take().map(Ok).or_else(|| self.objects.next()).transpose()?
-            else {
-                break;
-            };
-            self.add_row(line, object, &mut columns)?;
-            rows += 1;
-        }
-        if rows == 0 {
-            return Ok(None);
-        }
-        Rows::new(self.selection.columns.iter().cloned().zip(columns).collect()).map(Some)
-    }
-
-    /// Appends the value of each selected key to its column; a missing key is null.
-    fn add_row(
-        &self,
-        line: u64,
-        mut object: Map<String, Json>,
-        columns: &mut [Vec<Value>],
-    ) -> Result<(), DataError> {
-        let path = &self.objects.path;
-        for (name, values) in self.selection.columns.iter().zip(columns) {
-            let value = object.get_mut(name).map_or(Json::Null, Json::take);
-            values.push(from_json(value).map_err(|message| {
-                DataError::line(path, line, format!("column `{name}`: {message}"))
-            })?);
-        }
-        if self.selection.exact {
-            let is_selected = |key: &str| self.selection.columns.iter().any(|name| name == key);
-            if let Some(key) = object.keys().find(|key| !is_selected(key)) {
-                let expected = quoted_list(self.selection.columns.iter().map(String::as_str));
-                let message = format!(
-                    "unexpected key `{key}`: the first row of the split has {expected}; to ignore \
-                     other keys, select the columns to read"
-                );
+        let first = objects.advance()?;
+        let mut first_keys = Vec::new();
+        if let Some(line) = first {
+            objects.parse(line, KeysSeed(&mut first_keys))?;
+            if first_keys.is_empty() && chosen.is_none() {
+                let message = "expected an object with keys, got an empty object";
                 return Err(DataError::line(path, line, message));
+            }
+        }
+        let names = chosen.unwrap_or(&first_keys).to_vec();
+        let most = chosen.is_none().then_some(names.len() + MOST_LATER_COLUMNS);
+        let columns = Columns { names, most, values: Vec::new(), rows: 0 };
+        Ok(JsonFile { objects, first, first_keys, columns })
+    }
+
+    /// Whether there is no object.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Keys of the first object.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.first_keys
+    }
+
+    /// At most `max_rows` further rows; `None` at the end of the file. A key that an object lacks
+    /// is null.
+    pub(crate) fn next_rows(&mut self, max_rows: usize) -> Result<Option<Chunk>, DataError> {
+        let columns = &mut self.columns;
+        columns.rows = 0;
+        columns.values = vec![Vec::new(); columns.names.len()];
+        while columns.rows < max_rows {
+            let first = self.first.take().map(Some);
+            let Some(line) = first.map_or_else(|| self.objects.advance(), Ok)? else { break };
+            self.objects.parse(line, RowSeed(columns))?;
+        }
+        let values = std::mem::take(&mut columns.values);
+        let named = columns.names.iter().cloned().zip(values).collect();
+        Ok((columns.rows > 0).then_some(Chunk { rows: columns.rows, columns: named }))
+    }
+}
+
+/// Removes from `missing` the keys of the first `max_rows` objects of a file, and collects all keys
+/// in `known`; stops when nothing is missing. Returns the number of objects that were read.
+pub(crate) fn find_keys(
+    path: &Path,
+    max_rows: usize,
+    missing: &mut Vec<String>,
+    known: &mut Vec<String>,
+) -> Result<usize, DataError> {
+    let mut objects = Objects::open(path)?;
+    let (mut keys, mut rows) = (Vec::new(), 0);
+    while rows < max_rows && !missing.is_empty() {
+        let Some(line) = objects.advance()? else { break };
+        objects.parse(line, KeysSeed(&mut keys))?;
+        for key in keys.drain(..) {
+            missing.retain(|name| *name != key);
+            if known.len() < MOST_LATER_COLUMNS && !known.contains(&key) {
+                known.push(key);
+            }
+        }
+        rows += 1;
+    }
+    Ok(rows)
+}
+
+/// The columns of a chunk that is being read.
+struct Columns {
+    names: Vec<String>,
+    /// When any key is a column: the maximum number of columns.
+    most: Option<usize>,
+    values: Vec<Vec<Value>>,
+    /// Number of rows that are complete.
+    rows: usize,
+}
+
+impl Columns {
+    /// The index of the column of a key; `None` if it is not one. `guess` is where it may be: most
+    /// objects have the same keys in the same order.
+    fn index_of(&self, key: &str, guess: usize) -> Option<usize> {
+        if self.names.get(guess).is_some_and(|name| name == key) {
+            return Some(guess);
+        }
+        self.names.iter().position(|name| name == key)
+    }
+
+    /// Sets the value of the row that is being read. A key that an object repeats has its last
+    /// value, as in Python.
+    fn set(&mut self, index: usize, value: Value) {
+        let values = &mut self.values[index];
+        values.resize(self.rows, Value::Null);
+        values.push(value);
+    }
+
+    fn end_row(&mut self) {
+        self.rows += 1;
+        self.values.iter_mut().for_each(|values| values.resize(self.rows, Value::Null));
+    }
+}
+
+/// Reads an object into the next row of the columns.
+struct RowSeed<'c>(&'c mut Columns);
+
+impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for RowSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let columns = self.0;
+        let mut guess = 0;
+        while let Some(key) = map.next_key_seed(KeySeed { columns, guess })? {
+            let index = match (key, columns.most) {
+                (Key::Column(index), _) => index,
+                (Key::Other(_), None) => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                (Key::Other(name), Some(most)) if columns.names.len() < most => {
+                    columns.names.push(name);
+                    columns.values.push(Vec::new());
+                    columns.names.len() - 1
+                }
+                (Key::Other(name), Some(_)) => {
+                    return Err(A::Error::custom(format!(
+                        "key `{name}` is one of more than {MOST_LATER_COLUMNS} that the first \
+                         object lacks; select the columns to read"
+                    )));
+                }
+            };
+            columns.set(index, map.next_value_seed(CellSeed)?);
+            guess = index + 1;
+        }
+        columns.end_row();
+        Ok(())
+    }
+}
+
+/// What a key of an object is.
+enum Key {
+    /// The column of this index.
+    Column(usize),
+    /// Not a column.
+    Other(String),
+}
+
+/// Looks a key up among the columns.
+struct KeySeed<'c> {
+    columns: &'c Columns,
+    guess: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
+    type Value = Key;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for KeySeed<'_> {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Key, E> {
+        Ok(match self.columns.index_of(key, self.guess) {
+            Some(index) => Key::Column(index),
+            // The name is needed only where it becomes a column.
+            None if self.columns.most.is_none() => Key::Other(String::new()),
+            None => Key::Other(key.to_owned()),
+        })
+    }
+}
+
+/// Collects the keys of an object.
+struct KeysSeed<'k>(&'k mut Vec<String>);
+
+impl<'de> DeserializeSeed<'de> for KeysSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for KeysSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some((key, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+            if !self.0.contains(&key) {
+                self.0.push(key);
             }
         }
         Ok(())
     }
 }
 
-/// The cell of a JSON value; `Err` says why there is none.
-fn from_json(json: Json) -> Result<Value, String> {
-    Ok(match json {
-        Json::Null => Value::Null,
-        Json::Bool(truth) => Value::Boolean(truth),
-        Json::String(text) => Value::Text(text),
-        Json::Array(values) => {
-            Value::List(values.into_iter().map(from_json).collect::<Result<_, String>>()?)
-        }
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(integer), _) => Value::Integer(integer),
-            (None, Some(float)) if !number.is_u64() => Value::Float(float),
-            _ => return Err(format!("expected a signed 64-bit integer, got {number}")),
-        },
-        Json::Object(_) => {
-            let message = "expected text, a number, a boolean or a list of these, got an object; \
-                           to skip this column, select the columns to read";
-            return Err(message.to_owned());
-        }
-    })
+/// Reads any JSON value as a cell.
+struct CellSeed;
+
+impl<'de> DeserializeSeed<'de> for CellSeed {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
 }
 
-fn json_kind(json: &Json) -> &'static str {
-    match json {
-        Json::Null => "null",
-        Json::Bool(_) => "a boolean",
-        Json::Number(_) => "a number",
-        Json::String(_) => "a string",
-        Json::Array(_) => "a list",
-        Json::Object(_) => "an object",
+impl<'de> Visitor<'de> for CellSeed {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, truth: bool) -> Result<Value, E> {
+        Ok(Value::Boolean(truth))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::Integer(number))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(i64::try_from(number).map_or(Value::Unreadable(LARGE_INTEGER), Value::Integer))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(Value::Float(number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = items.next_element_seed(CellSeed)? {
+            values.push(value);
+        }
+        Ok(Value::list(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Value::Unreadable("object"))
     }
 }

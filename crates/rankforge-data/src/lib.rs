@@ -6,22 +6,25 @@
 #![forbid(unsafe_code)]
 
 mod beir;
+mod chunk;
 mod csv_file;
 mod error;
 mod json_file;
+mod json_objects;
 mod parquet_columns;
 mod parquet_file;
 mod reader;
 mod rows;
-mod selection;
 mod source;
 mod splits;
+mod value;
 mod writer;
 
 pub use beir::{Beir, load_beir};
 pub use error::DataError;
 pub use reader::{Location, RowReader, load_rows, load_texts};
-pub use rows::{Rows, Value};
+pub use rows::Rows;
 pub use source::RowSource;
 pub use splits::splits;
+pub use value::Value;
 pub use writer::RowWriter;

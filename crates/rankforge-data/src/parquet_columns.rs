@@ -1,7 +1,8 @@
 //! Columns of rows as Arrow arrays, for writing parquet files.
 
 use crate::error::DataError;
-use crate::rows::{Rows, Value};
+use crate::rows::Rows;
+use crate::value::Value;
 use arrow_array::ArrayRef;
 use arrow_array::builder::{
     BooleanBuilder, Float64Builder, Int64Builder, ListBuilder, StringBuilder,
@@ -37,7 +38,7 @@ pub(crate) fn schema(rows: &Rows) -> Result<Schema, DataError> {
 fn widened(current: Option<DataType>, value: &Value) -> Result<Option<DataType>, String> {
     let new = match value {
         Value::Null => return Ok(current),
-        Value::Text(_) => DataType::Utf8,
+        Value::Text(_) | Value::Untyped(_) => DataType::Utf8,
         Value::Integer(_) => DataType::Int64,
         Value::Float(_) => DataType::Float64,
         Value::Boolean(_) => DataType::Boolean,
@@ -56,6 +57,7 @@ fn widened(current: Option<DataType>, value: &Value) -> Result<Option<DataType>,
             }
             list_of(item.unwrap_or(DataType::Null))
         }
+        Value::Unreadable(_) => return Err(format!("{} cannot be written", value.describe())),
     };
     match (current, new) {
         (None, new) => Ok(Some(new)),
@@ -164,10 +166,7 @@ fn unexpected(expected: &str, value: &Value) -> String {
 }
 
 fn as_text(value: &Value) -> Result<&str, &'static str> {
-    match value {
-        Value::Text(text) => Ok(text),
-        _ => Err("text"),
-    }
+    value.as_text().ok_or("text")
 }
 
 fn as_integer(value: &Value) -> Result<i64, &'static str> {

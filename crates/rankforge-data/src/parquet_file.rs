@@ -1,15 +1,16 @@
-//! Parquet files with columns of text, integers, floats, booleans or lists of these.
+//! Parquet files. Columns of text, integers, floats, booleans or lists of these have values; the
+//! cells of others, such as structs and timestamps, are unreadable.
 
+use crate::chunk::Chunk;
 use crate::error::DataError;
-use crate::rows::{Rows, Value};
-use crate::selection::Selection;
+use crate::value::{LARGE_INTEGER, Value};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef};
-use arrow_schema::DataType;
+use arrow_schema::{DataType, FieldRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -21,17 +22,20 @@ use std::path::{Path, PathBuf};
 pub(crate) struct ParquetFile {
     path: PathBuf,
     batches: ParquetRecordBatchReader,
-    /// Names of the selected columns.
-    columns: Vec<String>,
+    /// Names of all columns.
+    names: Vec<String>,
+    /// The chosen columns that the file has.
+    chosen: Vec<FieldRef>,
     /// Number of rows that were returned so far.
     rows_before: u64,
 }
 
 impl ParquetFile {
-    /// Opens a file; no `selection` selects all columns. Chunks have at most `max_rows` rows.
+    /// Opens a file. `None` as `chosen` chooses all columns; columns that it lacks are left out.
+    /// Chunks have at most `max_rows` rows.
     pub(crate) fn open(
         path: &Path,
-        selection: Option<&Selection>,
+        chosen: Option<&[String]>,
         max_rows: usize,
     ) -> Result<ParquetFile, DataError> {
         let unreadable =
@@ -43,114 +47,113 @@ impl ParquetFile {
         let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
             .map_err(unreadable)?;
         let fields = builder.schema().fields().clone();
-        let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+        let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
         let is_repeated = |&index: &usize| names[..index].contains(&names[index]);
         if let Some(index) = (1..names.len()).find(is_repeated) {
             let message = format!("two columns are named `{}`", names[index]);
             return Err(DataError::file(path, message));
         }
-        let columns: Vec<String> = match selection {
-            None => names.iter().map(|&name| name.to_owned()).collect(),
-            Some(selection) => {
-                selection.check(path, &names)?;
-                selection.columns.clone()
-            }
+        let field = |name| fields.iter().find(|field| field.name() == name).cloned();
+        let chosen: Vec<FieldRef> = chosen.unwrap_or(&names).iter().filter_map(field).collect();
+        let is_read = |field: &FieldRef| {
+            chosen.contains(field) && unreadable_type(field.data_type()).is_none()
         };
-        let mut indices = Vec::new();
-        for (index, field) in fields.iter().enumerate() {
-            if !columns.contains(field.name()) {
-                continue;
-            }
-            indices.push(index);
-            if !is_supported(field.data_type()) {
-                let message = format!(
-                    "column `{}`: expected text, numbers, booleans or lists of these, got {}; to \
-                     skip this column, select the columns to read",
-                    field.name(),
-                    field.data_type()
-                );
-                return Err(DataError::file(path, message));
-            }
-        }
+        let indices = (0..fields.len()).filter(|&index| is_read(&fields[index]));
         let mask = ProjectionMask::roots(builder.parquet_schema(), indices);
         let batches =
             builder.with_projection(mask).with_batch_size(max_rows).build().map_err(unreadable)?;
-        Ok(ParquetFile { path: path.to_owned(), batches, columns, rows_before: 0 })
+        Ok(ParquetFile { path: path.to_owned(), batches, names, chosen, rows_before: 0 })
     }
 
-    /// Names of the selected columns.
-    pub(crate) fn columns(&self) -> &[String] {
-        &self.columns
+    /// Names of all columns.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// The next chunk; `None` at the end of the file.
-    pub(crate) fn next_rows(&mut self) -> Result<Option<Rows>, DataError> {
+    pub(crate) fn next_rows(&mut self) -> Result<Option<Chunk>, DataError> {
         let Some(batch) = self.batches.next() else { return Ok(None) };
         let batch = batch.map_err(|error| {
             let message = format!("cannot be read after row {}: {error}", self.rows_before);
             DataError::file(&self.path, message)
         })?;
-        let column = |name: &String| {
-            let array =
-                batch.column_by_name(name).expect("the projection contains every selected column");
-            let values = values(array).map_err(|(row, message)| {
-                let row = self.rows_before + row as u64 + 1;
-                DataError::row(&self.path, row, format!("column `{name}`: {message}"))
-            })?;
-            Ok((name.clone(), values))
+        let rows = batch.num_rows();
+        self.rows_before += rows as u64;
+        let column = |field: &FieldRef| {
+            let values = match unreadable_type(field.data_type()) {
+                Some(name) => vec![Value::Unreadable(name); rows],
+                None => values(
+                    batch
+                        .column_by_name(field.name())
+                        .expect("the projection contains every column that is read"),
+                ),
+            };
+            (field.name().clone(), values)
         };
-        let columns = self.columns.iter().map(column).collect::<Result<_, DataError>>()?;
-        self.rows_before += batch.num_rows() as u64;
-        Rows::new(columns).map(Some)
+        Ok(Some(Chunk { rows, columns: self.chosen.iter().map(column).collect() }))
     }
 }
 
-/// Whether [`values`] handles arrays of this type.
-fn is_supported(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::List(item) | DataType::LargeList(item) => is_supported(item.data_type()),
+/// The name of a type whose arrays [`values`] does not handle.
+fn unreadable_type(data_type: &DataType) -> Option<&'static str> {
+    Some(match data_type {
         DataType::Null
         | DataType::Boolean
         | DataType::Utf8
         | DataType::LargeUtf8
-        | DataType::Utf8View => true,
-        other => other.is_integer() || other.is_floating(),
-    }
+        | DataType::Utf8View => return None,
+        DataType::List(item) | DataType::LargeList(item) => {
+            match unreadable_type(item.data_type())? {
+                "struct" => "list of structs",
+                "timestamp" => "list of timestamps",
+                "date" => "list of dates",
+                "binary" => "list of binaries",
+                _ => "list of other types",
+            }
+        }
+        DataType::Struct(_) => "struct",
+        DataType::Map(..) => "map",
+        DataType::Timestamp(..) => "timestamp",
+        DataType::Date32 | DataType::Date64 => "date",
+        DataType::Time32(_) | DataType::Time64(_) => "time",
+        DataType::Duration(_) | DataType::Interval(_) => "duration",
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => "binary",
+        other if other.is_decimal() => "decimal",
+        other if other.is_integer() || other.is_floating() => return None,
+        _ => "another type",
+    })
 }
 
-/// The cells of an array. `Err` is a row (from 0) whose value no cell can hold, and why.
-fn values(array: &ArrayRef) -> Result<Vec<Value>, (usize, String)> {
+/// The cells of an array.
+fn values(array: &ArrayRef) -> Vec<Value> {
+    fn cells<T>(
+        cells: impl Iterator<Item = Option<T>>,
+        value: impl Fn(T) -> Value + Copy,
+    ) -> Vec<Value> {
+        cells.map(|cell| cell.map_or(Value::Null, value)).collect()
+    }
     fn integers<T: ArrowPrimitiveType>(array: &ArrayRef) -> Vec<Value>
     where
         i64: From<T::Native>,
     {
-        let cell =
-            |cell: Option<T::Native>| cell.map_or(Value::Null, |it| Value::Integer(it.into()));
-        array.as_primitive::<T>().iter().map(cell).collect()
+        cells(array.as_primitive::<T>().iter(), |cell| Value::Integer(cell.into()))
     }
     fn floats<T: ArrowPrimitiveType>(array: &ArrayRef) -> Vec<Value>
     where
         f64: From<T::Native>,
     {
-        let cell = |cell: Option<T::Native>| cell.map_or(Value::Null, |it| Value::Float(it.into()));
-        array.as_primitive::<T>().iter().map(cell).collect()
+        cells(array.as_primitive::<T>().iter(), |cell| Value::Float(cell.into()))
     }
-    fn text(cell: Option<&str>) -> Value {
-        cell.map_or(Value::Null, |it| Value::Text(it.to_owned()))
-    }
-    fn lists(items: impl Iterator<Item = Option<ArrayRef>>) -> Result<Vec<Value>, (usize, String)> {
-        let cell = |(row, cell): (usize, Option<ArrayRef>)| match cell {
-            None => Ok(Value::Null),
-            Some(items) => values(&items).map(Value::List).map_err(|(_, message)| (row, message)),
-        };
-        items.enumerate().map(cell).collect()
-    }
-    Ok(match array.data_type() {
+    let text = |cell: &str| Value::Text(cell.to_owned());
+    let list = |items: ArrayRef| Value::list(values(&items));
+    let large =
+        |cell: u64| i64::try_from(cell).map_or(Value::Unreadable(LARGE_INTEGER), Value::Integer);
+    match array.data_type() {
         DataType::Null => vec![Value::Null; array.len()],
-        DataType::Boolean => {
-            let cell = |cell: Option<bool>| cell.map_or(Value::Null, Value::Boolean);
-            array.as_boolean().iter().map(cell).collect()
-        }
+        DataType::Boolean => cells(array.as_boolean().iter(), Value::Boolean),
         DataType::Int8 => integers::<Int8Type>(array),
         DataType::Int16 => integers::<Int16Type>(array),
         DataType::Int32 => integers::<Int32Type>(array),
@@ -158,29 +161,15 @@ fn values(array: &ArrayRef) -> Result<Vec<Value>, (usize, String)> {
         DataType::UInt8 => integers::<UInt8Type>(array),
         DataType::UInt16 => integers::<UInt16Type>(array),
         DataType::UInt32 => integers::<UInt32Type>(array),
-        DataType::UInt64 => {
-            let cell = |(row, cell): (usize, Option<u64>)| match cell.map(i64::try_from) {
-                None => Ok(Value::Null),
-                Some(Ok(number)) => Ok(Value::Integer(number)),
-                Some(Err(_)) => {
-                    Err((row, "expected a signed 64-bit integer, got a larger one".to_owned()))
-                }
-            };
-            array
-                .as_primitive::<UInt64Type>()
-                .iter()
-                .enumerate()
-                .map(cell)
-                .collect::<Result<_, _>>()?
-        }
+        DataType::UInt64 => cells(array.as_primitive::<UInt64Type>().iter(), large),
         DataType::Float16 => floats::<Float16Type>(array),
         DataType::Float32 => floats::<Float32Type>(array),
         DataType::Float64 => floats::<Float64Type>(array),
-        DataType::Utf8 => array.as_string::<i32>().iter().map(text).collect(),
-        DataType::LargeUtf8 => array.as_string::<i64>().iter().map(text).collect(),
-        DataType::Utf8View => array.as_string_view().iter().map(text).collect(),
-        DataType::List(_) => lists(array.as_list::<i32>().iter())?,
-        DataType::LargeList(_) => lists(array.as_list::<i64>().iter())?,
-        other => unreachable!("a column of type {other} was refused when the file was opened"),
-    })
+        DataType::Utf8 => cells(array.as_string::<i32>().iter(), text),
+        DataType::LargeUtf8 => cells(array.as_string::<i64>().iter(), text),
+        DataType::Utf8View => cells(array.as_string_view().iter(), text),
+        DataType::List(_) => cells(array.as_list::<i32>().iter(), list),
+        DataType::LargeList(_) => cells(array.as_list::<i64>().iter(), list),
+        other => unreachable!("a column of type {other} is not read"),
+    }
 }

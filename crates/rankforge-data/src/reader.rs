@@ -1,11 +1,12 @@
-use crate::csv_file::{self, CsvFile};
+use crate::chunk::Chunk;
+use crate::csv_file::CsvFile;
 use crate::error::DataError;
-use crate::json_file::JsonFile;
+use crate::json_file::{JsonFile, find_keys};
 use crate::parquet_file::ParquetFile;
 use crate::rows::Rows;
-use crate::selection::Selection;
 use crate::splits::{Format, split_files};
-use indexmap::IndexMap;
+use crate::value::Value;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Which rows and columns to read, and from where.
@@ -16,7 +17,7 @@ pub struct Location {
     /// Name of a split of the directory, see [`splits`](crate::splits()). `None` reads the split
     /// `train`, or the only split.
     pub split: Option<String>,
-    /// Columns to read, in this order; `None` reads all in the order of the file.
+    /// Columns to read, in this order; `None` reads all in the order in which they appear.
     pub columns: Option<Vec<String>>,
     /// Maximum number of rows to read; `None` reads all.
     pub limit: Option<usize>,
@@ -33,19 +34,22 @@ impl Location {
 ///
 /// The formats, by extension:
 /// - `.jsonl`, `.json`, `.ndjson`: one object per line, or one list of objects. The keys of the
-///   first object are the columns. A key that is missing in a later object is null.
-/// - `.csv`, `.tsv`: a header row, then one row per record, separated by commas or tabs. A column
-///   whose every cell is an integer or empty holds integers; one whose every cell is a number or
-///   empty holds floats; any other holds text. An empty cell is null.
+///   objects are the columns.
+/// - `.csv`, `.tsv`: a header row, then one row per record, separated by commas or tabs. All cells
+///   are [`Value::Untyped`].
 /// - `.parquet`: columns of text, integers, floats, booleans or lists of these.
 ///
-/// All files of a split must have the same columns. The iterator ends after an error.
+/// A column of some files or objects is a column of all: null where it is not. Without
+/// [`Location::columns`], a later chunk may therefore have more columns than an earlier one, after
+/// those of the earlier one ([`Rows::append_chunk`]). A value of any other type is
+/// [`Value::Unreadable`]. The iterator ends after an error.
 pub struct RowReader {
     files: std::vec::IntoIter<PathBuf>,
     current: Option<Source>,
-    selection: Selection,
-    /// Types of the columns of csv files.
-    kinds: IndexMap<String, csv_file::Kind>,
+    /// The columns so far.
+    columns: Vec<String>,
+    /// Whether the caller chose the columns, so that there are no others.
+    chosen: bool,
     chunk_rows: usize,
     /// Number of rows to read before the limit is reached.
     remaining: usize,
@@ -56,60 +60,85 @@ impl RowReader {
     ///
     /// # Errors
     /// A missing file, an unknown extension, an unknown split (the message lists those that exist),
-    /// a missing column, or a malformed csv file.
+    /// a chosen column that no row has, or a file that is malformed before its first row.
     ///
     /// # Panics
     /// When `chunk_rows` is 0.
     pub fn open(location: &Location, chunk_rows: usize) -> Result<RowReader, DataError> {
         assert!(chunk_rows > 0, "a chunk must hold at least one row");
         let files = split_files(&location.path, location.split.as_deref())?;
-        let kinds = match Format::of(&files[0]) {
-            Some(Format::Csv) => csv_file::infer(&files)?,
-            _ => IndexMap::new(),
+        let mut reader = RowReader {
+            files: files.clone().into_iter(),
+            current: None,
+            columns: location.columns.clone().unwrap_or_default(),
+            chosen: location.columns.is_some(),
+            chunk_rows,
+            remaining: location.limit.unwrap_or(usize::MAX),
         };
-        let selected = location
-            .columns
-            .as_ref()
-            .map(|columns| Selection { columns: columns.clone(), exact: false });
-        if let Some(selected) = &selected {
-            selected.check_names()?;
+        if let Some(index) = repeated(&reader.columns) {
+            return Err(DataError::column(&reader.columns[index], "selected twice"));
         }
-        let mut files = files.into_iter();
-        let mut current = None;
-        let mut selection = selected.clone().unwrap_or_default();
-        // An empty JSON file has no columns, so the first file that has any determines them.
-        for path in files.by_ref() {
-            let source = Source::open(&path, selected.as_ref(), &kinds, chunk_rows)?;
-            if !source.columns().is_empty() {
-                let columns = source.columns().to_vec();
-                selection = Selection { columns, exact: selected.is_none() };
-                current = Some(source);
+        // An empty JSON file has no columns, so the first one that has a row determines them.
+        while let Some(path) = reader.files.next() {
+            let source = reader.open_file(&path)?;
+            if !source.is_empty() {
+                if reader.chosen {
+                    check_chosen(&location.path, &files, &source, &reader)?;
+                } else {
+                    reader.columns = source.names().to_vec();
+                }
+                reader.current = Some(source);
                 break;
             }
         }
-        let remaining = location.limit.unwrap_or(usize::MAX);
-        Ok(RowReader { files, current, selection, kinds, chunk_rows, remaining })
+        Ok(reader)
     }
 
-    /// The columns of every chunk, in order. Empty when all files are empty.
+    /// The columns of the chunks so far, and before the first chunk those of the first row. No
+    /// column is known when all files are empty and none was chosen.
     pub fn column_names(&self) -> Vec<&str> {
-        self.selection.columns.iter().map(String::as_str).collect()
+        self.columns.iter().map(String::as_str).collect()
+    }
+
+    fn open_file(&self, path: &Path) -> Result<Source, DataError> {
+        let chosen = self.chosen.then_some(&self.columns[..]);
+        Ok(match Format::of(path).expect("a split has only files of known formats") {
+            Format::Json => Source::Json(Box::new(JsonFile::open(path, chosen)?)),
+            Format::Csv => Source::Csv(Box::new(CsvFile::open(path, chosen)?)),
+            Format::Parquet => {
+                Source::Parquet(Box::new(ParquetFile::open(path, chosen, self.chunk_rows)?))
+            }
+        })
     }
 
     fn next_chunk(&mut self) -> Result<Option<Rows>, DataError> {
         while self.remaining > 0 {
             let Some(source) = &mut self.current else { return Ok(None) };
-            if let Some(mut rows) = source.next_rows(self.chunk_rows.min(self.remaining))? {
-                rows.truncate(self.remaining);
-                self.remaining -= rows.len();
-                return Ok(Some(rows));
+            if let Some(mut chunk) = source.next_rows(self.chunk_rows.min(self.remaining))? {
+                chunk.rows = chunk.rows.min(self.remaining);
+                self.remaining -= chunk.rows;
+                return self.rows(chunk).map(Some);
             }
-            let open = |path: PathBuf| {
-                Source::open(&path, Some(&self.selection), &self.kinds, self.chunk_rows)
-            };
-            self.current = self.files.next().map(open).transpose()?;
+            let next = self.files.next();
+            self.current = next.map(|path| self.open_file(&path)).transpose()?;
         }
         Ok(None)
+    }
+
+    /// The rows of a chunk, with all columns.
+    fn rows(&mut self, chunk: Chunk) -> Result<Rows, DataError> {
+        if !self.chosen {
+            let names = chunk.columns.iter().map(|(name, _)| name);
+            let new: Vec<_> = names.filter(|name| !self.columns.contains(name)).cloned().collect();
+            self.columns.extend(new);
+        }
+        let mut found: HashMap<String, Vec<Value>> = chunk.columns.into_iter().collect();
+        let column = |name: &String| {
+            let mut values = found.remove(name).unwrap_or_default();
+            values.resize(chunk.rows, Value::Null);
+            (name.clone(), values)
+        };
+        Rows::new(self.columns.iter().map(column).collect())
     }
 }
 
@@ -131,8 +160,8 @@ impl Iterator for RowReader {
 /// The errors of [`RowReader::open`], a malformed row, or no row at all.
 pub fn load_rows(location: &Location) -> Result<Rows, DataError> {
     let mut rows = Rows::default();
-    for chunk in RowReader::open(location, 8192)? {
-        rows.append(chunk?)?;
+    for chunk in RowReader::open(location, CHUNK)? {
+        rows.append_chunk(chunk?);
     }
     if rows.is_empty() {
         return Err(DataError::file(&location.path, "expected at least one row, got none"));
@@ -141,18 +170,69 @@ pub fn load_rows(location: &Location) -> Result<Rows, DataError> {
 }
 
 /// The texts of one column of a data set. Without `column`, the column `text`, or else the first.
+/// No other column is read where the first row has this one.
 ///
 /// # Errors
 /// The errors of [`load_rows`], a missing column, or a cell that is not text.
 pub fn load_texts(path: &Path, column: Option<&str>) -> Result<Vec<String>, DataError> {
-    let rows = load_rows(&Location::new(path))?;
+    let mut location = Location::new(path);
+    // A pipe cannot be opened twice.
+    let known = match column {
+        None if path.is_file() || path.is_dir() => {
+            let reader = RowReader::open(&location, 1)?;
+            reader.column_names().into_iter().find(|name| *name == "text").map(str::to_owned)
+        }
+        column => column.map(str::to_owned),
+    };
+    location.columns = known.clone().map(|name| vec![name]);
+    let rows = load_rows(&location)?;
     let names = rows.column_names();
     let text = names.iter().copied().find(|name| *name == "text");
-    let column = column
-        .or(text)
-        .or(names.first().copied())
-        .ok_or_else(|| DataError::file(path, "expected a column of texts, got no column"))?;
+    let column = known.as_deref().or(text).unwrap_or(names[0]);
     Ok(rows.texts(column)?.into_iter().map(str::to_owned).collect())
+}
+
+/// Number of rows that are read at a time.
+const CHUNK: usize = 8192;
+
+/// The index of a name that stands earlier, too.
+fn repeated(names: &[String]) -> Option<usize> {
+    (1..names.len()).find(|&index| names[..index].contains(&names[index]))
+}
+
+/// Checks that each chosen column is one of a row that `reader` will read. `first` is the first of
+/// `files` that is not empty: the others are looked at only if it does not show all the columns.
+fn check_chosen(
+    location: &Path,
+    files: &[PathBuf],
+    first: &Source,
+    reader: &RowReader,
+) -> Result<(), DataError> {
+    let mut known = first.names().to_vec();
+    let mut missing = reader.columns.clone();
+    missing.retain(|name| !known.contains(name));
+    let mut rows = 0;
+    for path in files {
+        // A pipe cannot be read twice.
+        if missing.is_empty() || rows >= reader.remaining || !path.is_file() {
+            break;
+        }
+        if Format::of(path) == Some(Format::Json) {
+            rows += find_keys(path, reader.remaining - rows, &mut missing, &mut known)?;
+        } else {
+            let names = reader.open_file(path)?.names().to_vec();
+            missing.retain(|name| !names.contains(name));
+            let new: Vec<String> = names.into_iter().filter(|name| !known.contains(name)).collect();
+            known.extend(new);
+        }
+    }
+    match missing.first() {
+        None => Ok(()),
+        Some(name) => {
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            Err(DataError::missing_column(name, &location.display().to_string(), &known))
+        }
+    }
 }
 
 /// An open file of any format.
@@ -163,30 +243,21 @@ enum Source {
 }
 
 impl Source {
-    fn open(
-        path: &Path,
-        selection: Option<&Selection>,
-        kinds: &IndexMap<String, csv_file::Kind>,
-        chunk_rows: usize,
-    ) -> Result<Source, DataError> {
-        Ok(match Format::of(path).expect("a split has only files of known formats") {
-            Format::Json => Source::Json(Box::new(JsonFile::open(path, selection)?)),
-            Format::Csv => Source::Csv(Box::new(CsvFile::open(path, selection, kinds)?)),
-            Format::Parquet => {
-                Source::Parquet(Box::new(ParquetFile::open(path, selection, chunk_rows)?))
-            }
-        })
-    }
-
-    fn columns(&self) -> &[String] {
+    /// Names of the columns: those of the header or the schema, or the keys of the first object.
+    fn names(&self) -> &[String] {
         match self {
-            Source::Json(file) => file.columns(),
-            Source::Csv(file) => file.columns(),
-            Source::Parquet(file) => file.columns(),
+            Source::Json(file) => file.names(),
+            Source::Csv(file) => file.names(),
+            Source::Parquet(file) => file.names(),
         }
     }
 
-    fn next_rows(&mut self, max_rows: usize) -> Result<Option<Rows>, DataError> {
+    /// Whether there is no row to learn the columns from.
+    fn is_empty(&self) -> bool {
+        matches!(self, Source::Json(file) if file.is_empty())
+    }
+
+    fn next_rows(&mut self, max_rows: usize) -> Result<Option<Chunk>, DataError> {
         match self {
             Source::Json(file) => file.next_rows(max_rows),
             Source::Csv(file) => file.next_rows(max_rows),

@@ -1,58 +1,6 @@
 use crate::error::DataError;
+use crate::value::Value;
 use rankforge_base::quoted_list;
-
-/// The value of one cell of a table.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    /// A missing value.
-    Null,
-    /// A text.
-    Text(String),
-    /// An integer.
-    Integer(i64),
-    /// A floating-point number.
-    Float(f64),
-    /// A boolean.
-    Boolean(bool),
-    /// A list of values, of the same or different types.
-    List(Vec<Value>),
-}
-
-impl Value {
-    /// The name of the value's type, for messages: `null`, `text`, `integer`, `float`, `boolean` or
-    /// `list`.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Value::Null => "null",
-            Value::Text(_) => "text",
-            Value::Integer(_) => "integer",
-            Value::Float(_) => "float",
-            Value::Boolean(_) => "boolean",
-            Value::List(_) => "list",
-        }
-    }
-
-    /// The type and the (shortened) value, for messages: `integer 7`, `text "What is..."`.
-    pub fn describe(&self) -> String {
-        match self {
-            Value::Null => "null".to_owned(),
-            Value::Text(text) => format!("text {}", quoted(text)),
-            Value::Integer(number) => format!("integer {number}"),
-            Value::Float(number) => format!("float {number}"),
-            Value::Boolean(boolean) => format!("boolean {boolean}"),
-            Value::List(values) => format!("a list of length {}", values.len()),
-        }
-    }
-}
-
-/// The first 40 characters of a text in quotes, for messages.
-pub(crate) fn quoted(text: &str) -> String {
-    let mut start: String = text.chars().take(40).collect();
-    if start.len() < text.len() {
-        start.push_str("...");
-    }
-    format!("{start:?}")
-}
 
 /// A table in memory: named columns of equal length, in a fixed order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -112,10 +60,7 @@ impl Rows {
     /// # Errors
     /// When no column has this name, or when a value is not text; the message counts rows from 1.
     pub fn texts(&self, name: &str) -> Result<Vec<&str>, DataError> {
-        self.converted(name, "text", |value| match value {
-            Value::Text(text) => Some(text.as_str()),
-            _ => None,
-        })
+        self.converted(name, "text", Value::as_text)
     }
 
     /// The values of a column of numbers, one per row. False and true are 0 and 1.
@@ -124,12 +69,7 @@ impl Rows {
     /// When no column has this name, or when a value is not a finite number; the message counts
     /// rows from 1.
     pub fn numbers(&self, name: &str) -> Result<Vec<f64>, DataError> {
-        self.converted(name, "a finite number", |value| match value {
-            Value::Integer(number) => Some(*number as f64),
-            Value::Float(number) if number.is_finite() => Some(*number),
-            Value::Boolean(boolean) => Some(f64::from(u8::from(*boolean))),
-            _ => None,
-        })
+        self.converted(name, "a finite number", Value::as_number)
     }
 
     /// A table of the rows at these indices, in this order; an index may occur more than once.
@@ -185,6 +125,27 @@ impl Rows {
         Ok(())
     }
 
+    /// Appends the next chunk of a [`RowReader`](crate::RowReader), which has the columns of the
+    /// chunks before it and maybe others; these are null in the earlier rows.
+    ///
+    /// # Panics
+    /// When the chunk lacks a column of the earlier ones.
+    pub fn append_chunk(&mut self, chunk: Rows) {
+        let rows = self.len();
+        let names = self.column_names();
+        assert!(chunk.column_names().starts_with(&names), "the chunk is not of the same reader");
+        for (index, (name, values)) in chunk.columns.into_iter().enumerate() {
+            match self.columns.get_mut(index) {
+                Some((_, earlier)) => earlier.extend(values),
+                None => {
+                    let mut all = vec![Value::Null; rows];
+                    all.extend(values);
+                    self.columns.push((name, all));
+                }
+            }
+        }
+    }
+
     /// All columns as pairs (name, values), in order.
     pub fn into_columns(self) -> Vec<(String, Vec<Value>)> {
         self.columns
@@ -193,13 +154,6 @@ impl Rows {
     /// All columns as pairs (name, values), in order.
     pub fn columns(&self) -> &[(String, Vec<Value>)] {
         &self.columns
-    }
-
-    /// Drops all but the first `rows` rows.
-    pub(crate) fn truncate(&mut self, rows: usize) {
-        for (_, values) in &mut self.columns {
-            values.truncate(rows);
-        }
     }
 
     /// The converted values of a column; `convert` is `None` for a value that is not `expected`.

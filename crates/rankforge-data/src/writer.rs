@@ -1,8 +1,9 @@
 use crate::csv_file::delimiter;
 use crate::error::DataError;
 use crate::parquet_columns::{schema, to_array};
-use crate::rows::{Rows, Value};
+use crate::rows::Rows;
 use crate::splits::Format;
+use crate::value::Value;
 use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema};
 use parquet::arrow::ArrowWriter;
@@ -67,6 +68,23 @@ impl RowWriter {
         Ok(RowWriter { path: path.to_owned(), file: atomic, output, columns: None, rows: 0 })
     }
 
+    /// Begins the file with the columns of `example`, and in parquet with their types; none of its
+    /// rows is written. Without this call the first chunk is the example, so it is for files that
+    /// may have no row.
+    ///
+    /// # Errors
+    /// As [`RowWriter::write`].
+    ///
+    /// # Panics
+    /// When the file has begun before.
+    pub fn begin(&mut self, example: &Rows) -> Result<(), DataError> {
+        assert!(self.columns.is_none(), "{} has begun", self.path.display());
+        self.start(example)?;
+        let names = example.column_names();
+        self.columns = Some(names.into_iter().map(str::to_owned).collect());
+        Ok(())
+    }
+
     /// Appends a chunk of rows. All chunks must have the same columns.
     ///
     /// # Errors
@@ -76,10 +94,7 @@ impl RowWriter {
     pub fn write(&mut self, rows: &Rows) -> Result<(), DataError> {
         let names = rows.column_names();
         match &self.columns {
-            None => {
-                self.start(rows)?;
-                self.columns = Some(names.iter().map(|&name| name.to_owned()).collect());
-            }
+            None => self.begin(rows)?,
             Some(columns) if *columns != names => {
                 let message = format!(
                     "expected rows with the columns {}, as in the first chunk, got rows with {}",
@@ -124,7 +139,8 @@ impl RowWriter {
                 output.into_inner().map_err(|error| parquet_error(&path, error))?;
             }
             Output::Csv(_) | Output::ParquetStart(_) => {
-                let message = "no rows were written, so the file has no columns";
+                let message = "the input has no rows and names no columns, so this file would have \
+                               none; select the columns, or write a .jsonl file";
                 return Err(DataError::file(&path, message));
             }
         }
@@ -198,7 +214,7 @@ fn write_json(
 fn push_json(value: &Value, line: &mut Vec<u8>) -> Result<(), String> {
     let written = match value {
         // Most values are texts; these need no copy.
-        Value::Text(text) => serde_json::to_writer(line, text),
+        Value::Text(text) | Value::Untyped(text) => serde_json::to_writer(line, text),
         other => serde_json::to_writer(line, &to_json(other)?),
     };
     written.map_err(|error| error.to_string())
@@ -207,13 +223,14 @@ fn push_json(value: &Value, line: &mut Vec<u8>) -> Result<(), String> {
 fn to_json(value: &Value) -> Result<Json, String> {
     Ok(match value {
         Value::Null => Json::Null,
-        Value::Text(text) => Json::String(text.clone()),
+        Value::Text(text) | Value::Untyped(text) => Json::String(text.clone()),
         Value::Integer(number) => Json::from(*number),
         Value::Float(number) => serde_json::Number::from_f64(*number)
             .map(Json::Number)
             .ok_or_else(|| format!("JSON cannot represent {number}: expected a finite number"))?,
         Value::Boolean(boolean) => Json::Bool(*boolean),
         Value::List(values) => Json::Array(values.iter().map(to_json).collect::<Result<_, _>>()?),
+        Value::Unreadable(_) => return Err(format!("{} cannot be written", value.describe())),
     })
 }
 
@@ -228,17 +245,20 @@ fn write_csv(
         for (name, values) in rows.columns() {
             cells.push(match &values[row] {
                 Value::Null => String::new(),
-                Value::Text(text) => text.clone(),
+                Value::Text(text) | Value::Untyped(text) => text.clone(),
                 Value::Integer(number) => number.to_string(),
                 // The debug format is the shortest text that parses to the same float, and always
                 // has a point or an exponent: 1.0, 1e300.
                 Value::Float(number) if number.is_finite() => format!("{number:?}"),
                 Value::Boolean(boolean) => boolean.to_string(),
                 other => {
-                    let message = format!(
-                        "column `{name}`: csv cannot represent {}; write a .jsonl or .parquet file",
-                        other.describe()
-                    );
+                    let others = match other {
+                        Value::List(_) => "; write a .jsonl or .parquet file",
+                        Value::Float(_) => "; write a .parquet file",
+                        _ => "",
+                    };
+                    let value = other.describe();
+                    let message = format!("column `{name}`: csv cannot represent {value}{others}");
                     return Err(DataError::row(path, rows_before + row as u64 + 1, message));
                 }
             });
@@ -249,9 +269,10 @@ fn write_csv(
 }
 
 fn csv_error(path: &Path, error: csv::Error) -> DataError {
+    let description = error.to_string();
     match error.into_kind() {
         csv::ErrorKind::Io(source) => DataError::io(path, source),
-        other => DataError::file(path, format!("cannot be written as csv: {other:?}")),
+        _ => DataError::file(path, format!("cannot be written as csv: {description}")),
     }
 }
 

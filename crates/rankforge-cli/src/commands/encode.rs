@@ -120,6 +120,9 @@ pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
         let texts = rows.texts(&args.column)?;
         writer.write(&encode(&model, args.encode_as, &texts, &options)?)?;
     }
+    if writer.is_empty() {
+        writer.write(&encode(&model, args.encode_as, &[], &options)?)?;
+    }
     graceful.check()?;
     let (rows, columns) = writer.finish()?;
     let path = args.output.display();

@@ -20,6 +20,7 @@ const CHUNK: usize = 8192;
 /// output activation, layout of the files, instruction set and threads of this machine, and how
 /// matrix products are computed in each precision. For a data set: splits, rows, and for each
 /// column its kind, number of missing values, range of values or of lengths, and first value.
+/// Columns of objects, timestamps and other types that no command reads are listed as not readable.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -143,23 +144,53 @@ fn layout(path: &Path) -> &'static str {
     }
 }
 
-/// Statistics of a column. `least`, `sum` and `most` are of the quantity named by
-/// [`Column::measure`].
+/// Statistics of a column.
 #[derive(Debug, Default)]
 struct Column {
     kind: Option<&'static str>,
+    /// Whether the values have no form that can be read.
+    unreadable: bool,
     missing: u64,
+    /// Of numbers and booleans as they are, of the characters of texts and the elements of lists.
+    values: Range,
+    /// Of the characters of csv cells, which are texts unless all of them are numbers.
+    cells: Range,
+    example: String,
+}
+
+/// Least, sum, most and number of some values.
+#[derive(Clone, Copy, Debug, Default)]
+struct Range {
     least: f64,
     sum: f64,
     most: f64,
     count: u64,
-    example: String,
+}
+
+impl Range {
+    fn add(&mut self, value: f64) {
+        if self.count == 0 {
+            (self.least, self.most) = (value, value);
+        }
+        self.least = self.least.min(value);
+        self.most = self.most.max(value);
+        self.sum += value;
+        self.count += 1;
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum / (self.count.max(1) as f64)
+    }
 }
 
 impl Column {
     fn add(&mut self, value: &Value) {
+        if let Value::Untyped(cell) = value {
+            self.add_cell(cell);
+            return;
+        }
         let (kind, size) = match value {
-            Value::Null => {
+            Value::Null | Value::Untyped(_) => {
                 self.missing += 1;
                 return;
             }
@@ -168,31 +199,63 @@ impl Column {
             Value::Float(number) => ("number", *number),
             Value::Boolean(value) => ("boolean", f64::from(u8::from(*value))),
             Value::List(values) => ("list", values.len() as f64),
+            Value::Unreadable(name) => (*name, 0.0),
         };
+        self.unreadable |= matches!(value, Value::Unreadable(_));
         match (self.kind, kind) {
             (None, _) => {
                 self.kind = Some(kind);
                 self.example = shortened(&formatted(value), 60);
-                (self.least, self.most) = (size, size);
             }
             (Some("integer"), "number") | (Some("number"), "integer") => self.kind = Some("number"),
             (Some(earlier), kind) if earlier != kind => self.kind = Some("mixed"),
             _ => {}
         }
-        self.least = self.least.min(size);
-        self.most = self.most.max(size);
-        self.sum += size;
-        self.count += 1;
+        self.values.add(size);
+    }
+
+    /// A cell of a csv file. One that is no number makes all of them texts.
+    fn add_cell(&mut self, cell: &str) {
+        let (kind, number) = match Value::Untyped(cell.to_owned()).narrowed() {
+            Value::Null => {
+                self.missing += 1;
+                return;
+            }
+            Value::Integer(number) => ("integer", number as f64),
+            Value::Float(number) => ("number", number),
+            _ => ("text", 0.0),
+        };
+        if self.kind.is_none() {
+            self.example = shortened(cell, 60);
+        }
+        let order = [None, Some("integer"), Some("number"), Some("text")];
+        let rank = |kind| order.iter().position(|other| *other == kind);
+        if rank(Some(kind)) > rank(self.kind) {
+            self.kind = Some(kind);
+        }
+        self.values.add(number);
+        self.cells.add(cell.chars().count() as f64);
+    }
+
+    /// The range of the quantity named by [`Column::measure`].
+    fn range(&self) -> Range {
+        match self.kind {
+            Some("text") if self.cells.count > 0 => self.cells,
+            _ if self.unreadable => Range::default(),
+            _ => self.values,
+        }
     }
 
     fn json(&self) -> Json {
+        let range = self.range();
         json!({
             "kind": self.kind,
+            "readable": !self.unreadable,
             "missing": self.missing,
             "measure": self.measure(),
-            "min": self.least,
-            "mean": self.mean(),
-            "max": self.most,
+            "min": range.least,
+            "mean": range.mean(),
+            "max": range.most,
             "example": self.example,
         })
     }
@@ -200,6 +263,7 @@ impl Column {
     /// The quantity that `min`, `mean` and `max` describe.
     fn measure(&self) -> &'static str {
         match self.kind {
+            _ if self.unreadable => "",
             Some("text") => "characters",
             Some("list") => "elements",
             Some("mixed") | None => "",
@@ -207,15 +271,17 @@ impl Column {
         }
     }
 
-    fn mean(&self) -> f64 {
-        self.sum / (self.count.max(1) as f64)
+    /// The kind, for the table.
+    fn shown_kind(&self) -> String {
+        let kind = self.kind.unwrap_or("empty");
+        if self.unreadable { format!("{kind} (not readable)") } else { kind.to_owned() }
     }
 }
 
 fn formatted(value: &Value) -> String {
     match value {
-        Value::Null => String::new(),
-        Value::Text(text) => text.clone(),
+        Value::Null | Value::Unreadable(_) => String::new(),
+        Value::Text(text) | Value::Untyped(text) => text.clone(),
         Value::Integer(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
         Value::Boolean(value) => value.to_string(),
@@ -234,14 +300,19 @@ fn dataset_info(path: &Path, console: &Console) -> anyhow::Result<()> {
         console.progress.begin(&format!("Reading {split}"), None, "rows");
         let mut columns: IndexMap<String, Column> = IndexMap::new();
         let mut rows = 0_u64;
-        for chunk in RowReader::open(&location, CHUNK)? {
+        let mut reader = RowReader::open(&location, CHUNK)?;
+        let names = reader.column_names().into_iter();
+        columns.extend(names.map(|name| (name.to_owned(), Column::default())));
+        for chunk in reader.by_ref() {
             let chunk = chunk?;
-            rows += chunk.len() as u64;
             console.progress.advance(chunk.len() as u64);
             for (name, values) in chunk.columns() {
-                let column = columns.entry(name.clone()).or_default();
+                // A column that appears late is missing in the rows before.
+                let late = || Column { missing: rows, ..Column::default() };
+                let column = columns.entry(name.clone()).or_insert_with(late);
                 values.iter().for_each(|value| column.add(value));
             }
+            rows += chunk.len() as u64;
         }
         console.progress.end();
         text.push_str(&describe(&split, files.len(), rows, &columns));
@@ -264,13 +335,14 @@ fn describe(split: &str, files: usize, rows: u64, columns: &IndexMap<String, Col
             let text = format!("{value:.2}");
             text.trim_end_matches('0').trim_end_matches('.').to_owned()
         };
+        let range = column.range();
         table.row([
             name.clone(),
-            column.kind.unwrap_or("empty").to_owned(),
+            column.shown_kind(),
             thousands(column.missing),
-            number(column.least),
-            number(column.mean()),
-            number(column.most),
+            number(range.least),
+            number(range.mean()),
+            number(range.most),
             column.measure().to_owned(),
             column.example.clone(),
         ]);

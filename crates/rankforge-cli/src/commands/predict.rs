@@ -6,7 +6,7 @@ use crate::failure::CliError;
 use crate::inference::{RerankerArgs, printable};
 use crate::interrupt::Graceful;
 use crate::table::thousands;
-use rankforge::data::{RowReader, RowWriter, Rows, Value};
+use rankforge::data::{Location, RowReader, RowWriter, Rows, Value};
 use rankforge::encoder::{CrossEncoder, Outputs, PredictOptions};
 use std::path::PathBuf;
 
@@ -67,9 +67,9 @@ pub(crate) fn run(args: &PredictArgs, console: &Console) -> anyhow::Result<()> {
     let graceful = Graceful::begin();
     let mut writer = args.output.as_deref().map(RowWriter::create).transpose()?;
     let mut count = 0;
-    // Reads one row to learn the names of the columns, then only the two columns that are scored.
+    // Reads rows to learn the names of the columns, then only the two columns that are scored.
     if location.columns.is_none() {
-        location.columns = Some(first_two_columns(&location)?);
+        location.columns = first_two_columns(&location)?;
     }
     for chunk in RowReader::open(&location, CHUNK)? {
         graceful.check()?;
@@ -79,6 +79,9 @@ pub(crate) fn run(args: &PredictArgs, console: &Console) -> anyhow::Result<()> {
             Some(writer) => writer.write(&scored)?,
             None => console.print(&json_lines(&scored)?)?,
         }
+    }
+    if let (Some(writer), Some(columns), 0) = (&mut writer, &location.columns, count) {
+        writer.begin(&example(columns, model.num_labels())?)?;
     }
     graceful.check()?;
     if let (Some(writer), Some(output)) = (writer, &args.output) {
@@ -91,22 +94,34 @@ pub(crate) fn run(args: &PredictArgs, console: &Console) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The names of the first two columns.
+/// The names of the first two columns; `None` if there is no row to name them.
 ///
 /// # Errors
 /// If the data set cannot be read or has fewer columns.
-fn first_two_columns(location: &rankforge::data::Location) -> anyhow::Result<Vec<String>> {
-    let first = RowReader::open(location, 1)?.next().transpose()?.unwrap_or_default();
-    let names: Vec<String> = first.column_names().into_iter().map(str::to_owned).collect();
-    if names.len() < 2 {
-        return Err(CliError::input(format!(
-            "{}: expected at least two columns, got {}",
-            location.path.display(),
-            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-        ))
-        .into());
+fn first_two_columns(location: &Location) -> anyhow::Result<Option<Vec<String>>> {
+    let mut reader = RowReader::open(location, CHUNK)?;
+    while reader.column_names().len() < 2
+        && let Some(chunk) = reader.next()
+    {
+        chunk?;
     }
-    Ok(names.into_iter().take(2).collect())
+    match reader.column_names()[..] {
+        [] => Ok(None),
+        [first, second, ..] => Ok(Some(vec![first.to_owned(), second.to_owned()])),
+        [only] => {
+            let path = location.path.display();
+            let message = format!("{path}: expected at least two columns, got only `{only}`");
+            Err(CliError::input(message).into())
+        }
+    }
+}
+
+/// A row with the columns and types of the output.
+fn example(columns: &[String], labels: usize) -> anyhow::Result<Rows> {
+    let text = |name: &String| (name.clone(), vec![Value::Text(String::new())]);
+    let outputs = Outputs { rows: 1, columns: labels, values: vec![0.0; labels] };
+    let scores = score_column(&outputs);
+    Ok(Rows::new(columns.iter().map(text).chain([scores]).collect())?)
 }
 
 /// The rows with a column of scores appended.
@@ -146,8 +161,8 @@ fn json_lines(rows: &Rows) -> anyhow::Result<String> {
 /// A cell as JSON.
 fn json(value: &Value) -> serde_json::Value {
     match value {
-        Value::Null => serde_json::Value::Null,
-        Value::Text(text) => text.as_str().into(),
+        Value::Null | Value::Unreadable(_) => serde_json::Value::Null,
+        Value::Text(text) | Value::Untyped(text) => text.as_str().into(),
         Value::Integer(number) => (*number).into(),
         Value::Float(number) => (*number).into(),
         Value::Boolean(value) => (*value).into(),

@@ -1,5 +1,6 @@
 //! Integration tests of rankforge-cli.
 
+mod data_sets;
 mod edges;
 mod errors;
 mod help;

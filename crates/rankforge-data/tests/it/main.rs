@@ -4,6 +4,7 @@ mod beir;
 mod collection;
 mod malformed;
 mod read;
+mod round_trip;
 mod rows;
 mod write;
 

@@ -1,5 +1,5 @@
 use crate::{Folder, assert_refused, at, fixture, load};
-use rankforge_data::{Location, RowReader, load_rows, splits};
+use rankforge_data::{Location, RowReader, RowWriter, Value, load_rows, splits};
 
 #[test]
 fn malformed_json_rows_are_errors_with_their_line() {
@@ -9,13 +9,6 @@ fn malformed_json_rows_are_errors_with_their_line() {
         ("list.jsonl", "{\"a\": 1}\n[1]\n", &["line 2", "expected an object", "a list"]),
         ("word.jsonl", "hello\n", &["line 1", "hello"]),
         ("bare.jsonl", "{}\n{\"a\": 1}\n", &["line 1", "empty"]),
-        ("key.jsonl", "{\"a\": 1}\n{\"a\": 1, \"b\": 2}\n", &["line 2", "`b`", "`a`"]),
-        ("deep.jsonl", "{\"a\": {\"b\": 1}}\n", &["line 1", "`a`", "an object"]),
-        (
-            "big.jsonl",
-            "{\"a\": 18446744073709551615}\n",
-            &["line 1", "`a`", "18446744073709551615"],
-        ),
         ("open.json", "[{\"a\": 1},\n{\"a\": 2}\n", &["line 3", "end of the file"]),
         ("half.json", "[{\"a\": 1},\n{\"a\": \"x", &["line 2", "not closed"]),
         ("comma.json", "[{\"a\": 1}\n{\"a\": 2}]", &["line 2", "expected `,` or `]`"]),
@@ -116,21 +109,34 @@ fn the_error_for_a_missing_column_suggests_the_nearest_name() {
 }
 
 #[test]
-fn files_of_a_split_with_different_columns_are_refused() {
-    for (extension, first, second) in
-        [("jsonl", "{\"a\": 1}\n", "{\"a\": 1, \"b\": 2}\n"), ("csv", "a\n1\n", "a,b\n1,2\n")]
-    {
-        let folder = Folder::new();
-        folder.file(&format!("train_0.{extension}"), first);
-        folder.file(&format!("train_1.{extension}"), second);
-        assert_refused(load(folder.path()), &["`b`", &format!("train_1.{extension}")]);
+fn a_value_that_cannot_be_read_is_refused_where_it_is_used() {
+    let folder = Folder::new();
+    let json = "{\"a\": {\"b\": 1}, \"n\": 18446744073709551615, \"l\": [1, [{}]], \"t\": \"x\"}\n";
+    let rows = load(&folder.file("a.jsonl", json)).unwrap();
+    assert_eq!(rows.texts("t").unwrap(), ["x"]);
+    let parts = ["`a`", "row 1", "expected text", "a value of type object"];
+    assert_refused(rows.texts("a"), &parts);
+    assert_refused(rows.numbers("n"), &["`n`", "row 1", "integer above 9223372036854775807"]);
+    assert_refused(rows.texts("l"), &["`l`", "row 1", "list of other types"]);
+    for name in ["b.jsonl", "b.csv", "b.parquet"] {
+        let mut writer = RowWriter::create(&folder.path().join(name)).unwrap();
+        let written = writer.write(&rows.select_columns(&["t", "a"]).unwrap());
+        assert_refused(written, &["`a`", "a value of type object"]);
     }
+    let rows = load(&fixture("kinds.parquet")).unwrap();
+    assert_eq!(rows.column("when").unwrap(), vec![Value::Unreadable("timestamp"); 5]);
+    assert_refused(rows.texts("when"), &["`when`", "row 1", "a value of type timestamp"]);
 }
 
 #[test]
-fn parquet_columns_of_unsupported_types_are_refused() {
-    let parts = ["kinds.parquet", "`when`", "Timestamp", "select the columns to read"];
-    assert_refused(load(&fixture("kinds.parquet")), &parts);
+fn the_columns_that_the_first_row_lacks_are_limited() {
+    let folder = Folder::new();
+    let rows: String = (0..200).map(|key| format!("{{\"k{key}\": 1}}\n")).collect();
+    let path = folder.file("keys.jsonl", rows);
+    let parts = ["keys.jsonl, line 102", "`k101`", "more than 100", "select the columns to read"];
+    assert_refused(load(&path), &parts);
+    let columns = Some(vec!["k199".to_owned()]);
+    assert_eq!(load_rows(&Location { columns, ..at(&path) }).unwrap().len(), 200);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-use crate::{Folder, at, fixture, load, text};
-use rankforge_data::{Location, RowReader, Value, load_rows, splits};
+use crate::{Folder, assert_refused, at, fixture, load, text};
+use rankforge_data::{Location, RowReader, RowWriter, Rows, Value, load_rows, load_texts, splits};
 
 #[test]
 fn json_lines_keep_types_and_column_order_and_missing_keys_are_null() {
@@ -27,22 +27,34 @@ fn a_json_list_and_json_lines_of_the_same_objects_read_the_same() {
 }
 
 #[test]
-fn csv_columns_are_numbers_only_when_every_cell_is_one() {
+fn the_role_of_a_csv_column_decides_whether_its_cells_are_texts_or_numbers() {
     let folder = Folder::new();
-    let content = "\u{feff}query,label,score,year,id,empty,big\r\n\
-                   \"one, \"\"two\"\"\nthree\",1,0.5,1984,007,,99999999999999999999\r\n\
-                   1984,0,-2e3,,012,,1\r\n\
-                   nan,,7,2001,013,,2\r\n";
+    let content = "\u{feff}query,label,score,year,id,empty,big,truth\r\n\
+                   \"one, \"\"two\"\"\nthree\",1,0.5,1984,007,,99999999999999999999,true\r\n\
+                   1984,0,-2e3,1.50,012,,1,False\r\n\
+                   nan,, 7,2001,013,,2,0\r\n";
     let rows = load(&folder.file("a.csv", content)).unwrap();
     assert_eq!(rows.texts("query").unwrap(), ["one, \"two\"\nthree", "1984", "nan"]);
-    let (one, zero) = (Value::Integer(1), Value::Integer(0));
-    assert_eq!(rows.column("label").unwrap(), [one, zero, Value::Null]);
+    assert_eq!(rows.texts("year").unwrap(), ["1984", "1.50", "2001"]);
+    assert_eq!(rows.numbers("year").unwrap(), [1984.0, 1.5, 2001.0]);
     assert_eq!(rows.numbers("score").unwrap(), [0.5, -2000.0, 7.0]);
-    assert_eq!(rows.column("score").unwrap()[2], Value::Float(7.0));
-    assert_eq!(rows.column("year").unwrap()[1], Value::Null);
     assert_eq!(rows.texts("id").unwrap(), ["007", "012", "013"]);
-    assert_eq!(rows.column("empty").unwrap(), [Value::Null, Value::Null, Value::Null]);
+    assert_eq!(rows.texts("empty").unwrap(), ["", "", ""]);
     assert_eq!(rows.texts("big").unwrap()[0], "99999999999999999999");
+    assert_eq!(rows.numbers("truth").unwrap(), [1.0, 0.0, 0.0]);
+    assert!(rows.column("empty").unwrap()[0].is_missing());
+    let parts = ["`label`", "row 3", "a finite number", "an empty cell"];
+    assert_refused(rows.numbers("label"), &parts);
+    assert_refused(rows.numbers("query"), &["`query`", "row 1", "text \"one, "]);
+    let narrowed = |name| {
+        let values = rows.column(name).unwrap().iter().cloned();
+        values.map(Value::narrowed).collect::<Vec<_>>()
+    };
+    assert_eq!(narrowed("label"), [Value::Integer(1), Value::Integer(0), Value::Null]);
+    assert_eq!(narrowed("score"), [Value::Float(0.5), Value::Float(-2000.0), text(" 7")]);
+    assert_eq!(narrowed("id"), [text("007"), text("012"), text("013")]);
+    assert_eq!(narrowed("query")[1..], [Value::Integer(1984), text("nan")]);
+    assert_eq!(narrowed("big")[0], text("99999999999999999999"));
 }
 
 #[test]
@@ -54,13 +66,118 @@ fn a_tsv_label_column_of_zeros_and_ones_is_numeric() {
 }
 
 #[test]
-fn csv_column_types_are_inferred_over_all_files_of_a_split() {
+fn a_column_is_missing_only_if_no_row_has_it() {
     let folder = Folder::new();
-    folder.file("train-00000-of-00002.csv", "q,id\nx,1\n");
-    folder.file("train-00001-of-00002.csv", "id,q\nabc,2\n");
+    let lines = "{\"a\": \"x\"}\n{\"b\": \"y\", \"c\": {}}\n{\"a\": \"z\"}\n";
+    let list = "[{\"a\": \"x\"},\n {\"b\": \"y\", \"c\": {}}, {\"a\": \"z\"}]";
+    let null = Value::Null;
+    for (name, content) in [("a.jsonl", lines), ("a.json", list)] {
+        let path = folder.file(name, content);
+        let rows = load(&path).unwrap();
+        assert_eq!(rows.column_names(), ["a", "b", "c"]);
+        let chosen = |names: &[&str], limit| {
+            let columns = Some(names.iter().map(|&name| name.to_owned()).collect());
+            load_rows(&Location { columns, limit, ..at(&path) })
+        };
+        let rows = chosen(&["b", "a"], None).unwrap();
+        assert_eq!(rows.column("b").unwrap(), [null.clone(), text("y"), null.clone()]);
+        assert_eq!(rows.column("a").unwrap(), [text("x"), null.clone(), text("z")]);
+        assert_refused(rows.texts("b"), &["`b`", "row 1", "expected text, got null"]);
+        let parts = ["`d`", name, "`a`, `b` and `c`"];
+        assert_refused(chosen(&["d"], None), &parts);
+        assert_refused(chosen(&["b"], Some(1)), &["`b`", name, "which has `a`"]);
+        // Chunks have the columns that were met.
+        let reader = RowReader::open(&at(&path), 1).unwrap();
+        let names: Vec<usize> = reader.map(|chunk| chunk.unwrap().column_names().len()).collect();
+        assert_eq!(names, [1, 3, 3]);
+    }
+    let path = folder.file("empty.jsonl", "{}\n{\"a\": 1}\n");
+    let columns = Some(vec!["a".to_owned()]);
+    let rows = load_rows(&Location { columns, ..at(&path) }).unwrap();
+    assert_eq!(rows.column("a").unwrap(), [null, Value::Integer(1)]);
+}
+
+#[test]
+fn a_file_of_a_split_may_lack_columns_of_the_others() {
+    for (extension, first, second) in [
+        ("jsonl", "{\"a\": \"x\"}\n", "{\"b\": \"y\", \"a\": \"z\"}\n{\"b\": \"w\"}\n"),
+        ("csv", "a\nx\n", "b,a\ny,z\nw,\n"),
+    ] {
+        let folder = Folder::new();
+        folder.file(&format!("train_0.{extension}"), first);
+        folder.file(&format!("train_1.{extension}"), second);
+        let rows = load(folder.path()).unwrap();
+        assert_eq!(rows.column_names(), ["a", "b"], "{extension}");
+        let shown = |rows: &Rows, name: &str| -> Vec<Option<String>> {
+            let text = |value: &Value| value.as_text().map(str::to_owned);
+            rows.column(name)
+                .unwrap()
+                .iter()
+                .map(text)
+                .map(|text| text.filter(|it| !it.is_empty()))
+                .collect()
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(shown(&rows, "a"), [some("x"), some("z"), None], "{extension}");
+        assert_eq!(shown(&rows, "b"), [None, some("y"), some("w")], "{extension}");
+        let chosen = |name: &str| {
+            let columns = Some(vec![name.to_owned()]);
+            load_rows(&Location { columns, ..at(folder.path()) })
+        };
+        assert_eq!(shown(&chosen("b").unwrap(), "b"), [None, some("y"), some("w")], "{extension}");
+        assert_refused(chosen("c"), &["`c`", "`a` and `b`"]);
+    }
+    let folder = Folder::new();
+    for (name, column) in [("train_0", "a"), ("train_1", "b")] {
+        let rows = Rows::new(vec![(column.to_owned(), vec![text("x")])]).unwrap();
+        let path = folder.path().join(format!("{name}.parquet"));
+        let mut writer = RowWriter::create(&path).unwrap();
+        writer.write(&rows).unwrap();
+        writer.finish().unwrap();
+    }
     let rows = load(folder.path()).unwrap();
-    assert_eq!(rows.texts("id").unwrap(), ["1", "abc"]);
-    assert_eq!(rows.texts("q").unwrap(), ["x", "2"]);
+    assert_eq!(rows.column("a").unwrap(), [text("x"), Value::Null]);
+    let columns = Some(vec!["b".to_owned()]);
+    let rows = load_rows(&Location { columns, ..at(folder.path()) }).unwrap();
+    assert_eq!(rows.column("b").unwrap(), [Value::Null, text("x")]);
+}
+
+#[test]
+fn only_the_chosen_column_of_texts_is_read() {
+    let folder = Folder::new();
+    let content = "{\"_id\": \"1\", \"text\": \"x\", \"metadata\": {}}\n\
+                   {\"_id\": \"2\", \"text\": \"y\", \"metadata\": {\"deep\": [{}]}}\n";
+    let path = folder.file("corpus.jsonl", content);
+    assert_eq!(load_texts(&path, None).unwrap(), ["x", "y"]);
+    assert_eq!(load_texts(&path, Some("_id")).unwrap(), ["1", "2"]);
+    let late = folder.file("late.jsonl", "{\"a\": \"1\"}\n{\"a\": \"2\", \"text\": \"y\"}\n");
+    assert_refused(load_texts(&late, None), &["`text`", "row 1", "got null"]);
+    let first = folder.file("first.jsonl", "{\"a\": \"1\", \"b\": {}}\n");
+    assert_eq!(load_texts(&first, None).unwrap(), ["1"]);
+    // A column that is not chosen is not parsed, however deep it is.
+    let deep = format!("{{\"a\": 1, \"b\": {}1{}}}\n", "[".repeat(9999), "]".repeat(9999));
+    let columns = Some(vec!["a".to_owned()]);
+    let path = folder.file("deep.jsonl", deep);
+    assert_eq!(load_rows(&Location { columns, ..at(&path) }).unwrap().numbers("a").unwrap(), [1.0]);
+}
+
+#[test]
+fn a_data_set_of_no_rows_has_the_columns_that_are_known() {
+    let folder = Folder::new();
+    let names = |path: &std::path::Path, columns: Option<&[&str]>| -> Vec<String> {
+        let columns = columns.map(|names| names.iter().map(|&name| name.to_owned()).collect());
+        let mut reader = RowReader::open(&Location { columns, ..at(path) }, 8).unwrap();
+        assert!(reader.next().is_none());
+        reader.column_names().into_iter().map(str::to_owned).collect()
+    };
+    let csv = folder.file("a.csv", "a,b\n");
+    assert_eq!(names(&csv, None), ["a", "b"]);
+    assert_eq!(names(&csv, Some(&["b"])), ["b"]);
+    let json = folder.file("a.jsonl", "");
+    assert!(names(&json, None).is_empty());
+    assert_eq!(names(&json, Some(&["b"])), ["b"]);
+    let columns = Some(vec!["c".to_owned()]);
+    assert_refused(RowReader::open(&Location { columns, ..at(&csv) }, 8).map(|_| ()), &["`c`"]);
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub fn reranking_samples(rows: &Rows) -> Result<Vec<RerankingSample>, Error> {
     let (query, positive) = (rows.column("query")?, rows.column("positive")?);
     let (negative, documents) = (optional("negative")?, optional("documents")?);
     let given = |column: Option<&'_ [Value]>, row: usize| -> Option<Value> {
-        column.map(|values| values[row].clone()).filter(|value| *value != Value::Null)
+        column.map(|values| values[row].clone()).filter(|value| !value.is_missing())
     };
     let mut samples = Vec::with_capacity(rows.len());
     for row in 0..rows.len() {
@@ -58,11 +58,10 @@ pub fn reranking_samples(rows: &Rows) -> Result<Vec<RerankingSample>, Error> {
                 return Err(Error::cell(READER, row, "", expected, got));
             }
         };
-        let Value::Text(query) = &query[row] else {
-            return Err(wrong(row, "query", "a text", &query[row]));
-        };
+        let query =
+            query[row].as_text().ok_or_else(|| wrong(row, "query", "a text", &query[row]))?;
         let positive = several(&positive[row], "positive", row)?;
-        samples.push(RerankingSample { query: query.clone(), positive, candidates });
+        samples.push(RerankingSample { query: query.to_owned(), positive, candidates });
     }
     Ok(samples)
 }
@@ -71,15 +70,11 @@ pub fn reranking_samples(rows: &Rows) -> Result<Vec<RerankingSample>, Error> {
 fn several(value: &Value, column: &str, row: usize) -> Result<Vec<String>, Error> {
     let refused = || wrong(row, column, "a text or a list of texts", value);
     match value {
-        Value::Text(text) => Ok(vec![text.clone()]),
         Value::List(values) => values
             .iter()
-            .map(|value| match value {
-                Value::Text(text) => Ok(text.clone()),
-                _ => Err(refused()),
-            })
+            .map(|value| value.as_text().map(str::to_owned).ok_or_else(refused))
             .collect(),
-        _ => Err(refused()),
+        value => Ok(vec![value.as_text().ok_or_else(refused)?.to_owned()]),
     }
 }
 

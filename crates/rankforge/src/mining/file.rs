@@ -1,5 +1,5 @@
 use crate::error::Error;
-use crate::mining::miner::HardNegativeMiner;
+use crate::mining::miner::{HardNegativeMiner, Piece};
 use crate::mining::outcome::Summary;
 use rankforge_base::Stop;
 use rankforge_data::{RowWriter, Rows};
@@ -31,23 +31,27 @@ impl HardNegativeMiner<'_> {
     ) -> Result<MinedFile, Error> {
         let (mut target, mut columns) = (None, Vec::new());
         let stopped = || Error::Stopped { path: output.to_owned() };
-        let write = |piece: Rows| -> Result<(), Error> {
-            if target.is_none() {
-                // Not before: while nothing is written, a signal handler may end the process.
-                target = Some((stop.guard(), RowWriter::create(output)?));
-                columns = piece.column_names().into_iter().map(str::to_owned).collect();
-            }
-            let (guard, writer) = target.as_mut().expect("opened above");
-            if guard.is_requested() {
-                return Err(stopped());
-            }
-            if !piece.is_empty() {
-                writer.write(&piece)?;
+        let write = |piece: Piece| -> Result<(), Error> {
+            match piece {
+                Piece::Example(rows) => {
+                    // Not before: while nothing is written, a signal handler may end the process.
+                    let (guard, mut writer) = (stop.guard(), RowWriter::create(output)?);
+                    writer.begin(&rows)?;
+                    columns = rows.column_names().into_iter().map(str::to_owned).collect();
+                    target = Some((guard, writer));
+                }
+                Piece::Rows(rows) => {
+                    let (guard, writer) = target.as_mut().expect("the example came first");
+                    if guard.is_requested() {
+                        return Err(stopped());
+                    }
+                    writer.write(&rows)?;
+                }
             }
             Ok(())
         };
-        let (summary, lines) = self.mine_to(pairs, write)?;
-        let (guard, writer) = target.expect("there are pairs, so there is a piece");
+        let (summary, lines) = self.mine_pieces(pairs, write)?;
+        let (guard, writer) = target.expect("the example came first");
         if guard.is_requested() {
             return Err(stopped());
         }

@@ -17,6 +17,14 @@ use std::sync::Arc;
 /// Anchors whose rows are written at a time.
 const PIECE: usize = 1024;
 
+/// What mining hands over.
+pub(super) enum Piece {
+    /// First of all: rows that are not mined, but have the columns and types of those that are.
+    Example(Rows),
+    /// Mined rows.
+    Rows(Rows),
+}
+
 /// Adds hard negatives to a table of (anchor, positive) pairs: [`HardNegativeMiner::mine`] with
 /// nothing but a dual encoder and options.
 ///
@@ -85,6 +93,18 @@ impl<'a> HardNegativeMiner<'a> {
         rows: &Rows,
         mut write: impl FnMut(Rows) -> Result<(), E>,
     ) -> Result<(Summary, Vec<String>), E> {
+        self.mine_pieces(rows, |piece| match piece {
+            Piece::Example(_) => Ok(()),
+            Piece::Rows(rows) => write(rows),
+        })
+    }
+
+    /// [`HardNegativeMiner::mine_to`] that passes an example of the rows before the first piece.
+    pub(super) fn mine_pieces<E: From<Error>>(
+        &self,
+        rows: &Rows,
+        mut write: impl FnMut(Piece) -> Result<(), E>,
+    ) -> Result<(Summary, Vec<String>), E> {
         let HardNegativeMiner { options, reporter, .. } = self;
         let mut log = Log { lines: Vec::new(), reporter: &**reporter, verbose: options.verbose };
         options.validate()?;
@@ -98,12 +118,13 @@ impl<'a> HardNegativeMiner<'a> {
             search::search(&pairs, &embedded, rescorer.as_ref(), &settings, &**reporter)?;
         drop(embedded);
         log.say("Negative candidates mined, preparing dataset...".to_owned());
+        write(Piece::Example(rows::example(&pairs, &settings)?))?;
         let mut written = 0;
         for start in (0..found.len()).step_by(PIECE) {
             let queries = start..(start + PIECE).min(found.len());
             let piece = rows::emit(&pairs, queries, &found, &settings)?;
             written += piece.len();
-            write(piece)?;
+            write(Piece::Rows(piece))?;
         }
         let scores = rows::scores(&pairs, &found, &settings);
         let summary = report::summarize(&pairs, &scores, written, &dropped, &settings);

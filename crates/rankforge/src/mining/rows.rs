@@ -4,6 +4,7 @@ use crate::mining::pairs::Pairs;
 use crate::mining::search::{Found, FoundFor};
 use crate::mining::settings::Settings;
 use rankforge_data::{Rows, Value};
+use rankforge_kernels::ops::Neighbour;
 use std::ops::Range;
 
 /// What the statistics are computed from.
@@ -25,7 +26,23 @@ pub(super) fn emit(
     found: &Found,
     settings: &Settings,
 ) -> Result<Rows, Error> {
-    let found = queries.map(|query| (query, found.of(query)));
+    rows(pairs, queries.map(|query| (query, found.of(query))), settings)
+}
+
+/// Rows with the columns and types of those of [`emit`], which may be none: the first text of the
+/// corpus as each negative of the first query.
+pub(super) fn example(pairs: &Pairs<'_>, settings: &Settings) -> Result<Rows, Error> {
+    let positives = vec![0.0; pairs.positives[0].len()];
+    let negatives = vec![Neighbour { index: 0, score: 0.0 }; settings.num_negatives];
+    let found = FoundFor { positives: &positives, negatives: &negatives };
+    rows(pairs, [(0, found)].into_iter(), settings)
+}
+
+fn rows<'a>(
+    pairs: &Pairs<'_>,
+    found: impl Iterator<Item = (usize, FoundFor<'a>)>,
+    settings: &Settings,
+) -> Result<Rows, Error> {
     Ok(Rows::new(match settings.output_format {
         OutputFormat::LabeledPair => labeled_pairs(pairs, found, settings),
         _ => one_row_for_each_positive(pairs, found, settings),

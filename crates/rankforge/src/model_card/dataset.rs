@@ -42,7 +42,7 @@ pub(super) fn describe(
     tokenizer: &Tokenizer,
 ) -> Result<Description, Error> {
     let first: Vec<usize> = (0..set.rows.len().min(STATISTICS_ROWS)).collect();
-    let rows = &set.rows.read(&first)?;
+    let rows = &typed(set.rows.read(&first)?, set.columns)?;
     let columns: Vec<String> =
         rows.column_names().iter().map(|name| format!("<code>{}</code>", html(name))).collect();
     let called = name.and_then(|name| name.name.as_ref().or(name.id.as_ref()));
@@ -61,6 +61,27 @@ pub(super) fn describe(
         loss: set.loss.name().to_owned(),
         loss_config: pretty(&set.loss.config()),
     })
+}
+
+/// The rows with a type for each column of a csv file: text columns hold texts, and others numbers
+/// where all their cells are.
+fn typed(rows: Rows, texts: Option<&[String]>) -> Result<Rows, Error> {
+    let column = |(name, values): (String, Vec<Value>)| {
+        let is_text = match texts {
+            Some(texts) => texts.contains(&name),
+            None => !LABEL_COLUMNS.contains(&name.as_str()),
+        };
+        let text = |value| match value {
+            Value::Untyped(cell) => Value::Text(cell),
+            value => value,
+        };
+        let narrowed: Vec<Value> = values.iter().cloned().map(Value::narrowed).collect();
+        if is_text || narrowed.iter().any(|value| matches!(value, Value::Text(_))) {
+            return (name, values.into_iter().map(text).collect());
+        }
+        (name, narrowed)
+    };
+    Ok(Rows::new(rows.into_columns().into_iter().map(column).collect())?)
 }
 
 /// A link to the data set, at its revision when there is one.
@@ -205,7 +226,8 @@ fn sample(value: &Value) -> String {
 fn plain(value: &Value) -> String {
     match value {
         Value::Null => "None".to_owned(),
-        Value::Text(text) => text.clone(),
+        Value::Text(text) | Value::Untyped(text) => text.clone(),
+        Value::Unreadable(name) => format!("({name})"),
         Value::Integer(number) => number.to_string(),
         Value::Float(number) => format!("{number:?}"),
         Value::Boolean(truth) => truth.to_string(),

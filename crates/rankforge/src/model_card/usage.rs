@@ -119,8 +119,5 @@ fn pairs_of<'a>(
 }
 
 fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::Text(text) => Some(text),
-        _ => None,
-    }
+    value.as_text()
 }

@@ -193,7 +193,7 @@ fn choose(
 fn check_cell(value: &Value, is_label: bool, list: bool) -> Result<(), String> {
     let fits = |value: &Value| match (is_label, value) {
         (true, value) => number(value).is_some(),
-        (false, value) => matches!(value, Value::Text(_)),
+        (false, value) => value.as_text().is_some(),
     };
     let fine = match value {
         Value::List(items) => list && items.iter().all(fits),
@@ -208,7 +208,7 @@ fn check_cell(value: &Value, is_label: bool, list: bool) -> Result<(), String> {
 
 fn cell(value: Value) -> Cell {
     let text = |value: Value| match value {
-        Value::Text(text) => text,
+        Value::Text(text) | Value::Untyped(text) => text,
         other => unreachable!("{} in a column of texts that was checked", other.describe()),
     };
     match value {
@@ -231,10 +231,5 @@ fn labels(values: &[Value]) -> Labels {
 
 /// A label, if it is finite as the `f32` that losses receive.
 fn number(value: &Value) -> Option<f64> {
-    match value {
-        Value::Integer(number) => Some(*number as f64),
-        Value::Float(number) => Some(*number).filter(|number| (*number as f32).is_finite()),
-        Value::Boolean(truth) => Some(f64::from(u8::from(*truth))),
-        _ => None,
-    }
+    value.as_number().filter(|number| (*number as f32).is_finite())
 }

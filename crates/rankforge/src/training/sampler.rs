@@ -207,7 +207,7 @@ impl RowValues {
 /// The content of a text cell as one string; a list of texts is one value.
 fn value_text(value: &Value) -> String {
     match value {
-        Value::Text(text) => text.clone(),
+        Value::Text(text) | Value::Untyped(text) => text.clone(),
         Value::List(items) => {
             // Quoted, so that ["a, b"] and ["a", "b"] differ.
             let items: Vec<String> =

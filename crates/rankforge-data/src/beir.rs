@@ -5,6 +5,8 @@ use indexmap::IndexMap;
 use indexmap::map::Entry;
 use rankforge_base::quoted_list;
 use serde_json::{Map, Value as Json};
+use std::collections::HashSet;
+use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -20,18 +22,69 @@ pub struct Beir {
     /// Query id to text, in the order of the file; only queries with a relevant document.
     pub queries: IndexMap<String, String>,
     /// Query id to pairs (document id, relevance), with relevance > 0, in the order of `queries`.
+    /// A document that `corpus` lacks stays here: it is relevant, and no search finds it.
     pub relevant: IndexMap<String, Vec<(String, f64)>>,
+    /// The judgements above 0 that name what is not in the collection.
+    pub unknown: UnknownJudgements,
+}
+
+/// Numbers of judgements above 0 that name a document or a query that is not in its file, and of
+/// these documents and queries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnknownJudgements {
+    /// Judgements of documents that are not in `corpus.jsonl`.
+    pub document_judgements: usize,
+    /// Documents that are not in `corpus.jsonl`.
+    pub documents: usize,
+    /// Judgements of queries that are not in `queries.jsonl`.
+    pub query_judgements: usize,
+    /// Queries that are not in `queries.jsonl`.
+    pub queries: usize,
+}
+
+impl UnknownJudgements {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.document_judgements + self.query_judgements == 0
+    }
+}
+
+/// What was found and what becomes of it.
+impl fmt::Display for UnknownJudgements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.documents > 0 {
+            write!(
+                f,
+                "documents named in the judgements but not in corpus.jsonl, which count as \
+                 relevant and not found: {} in {} judgements",
+                self.documents, self.document_judgements
+            )?;
+        }
+        if self.documents > 0 && self.queries > 0 {
+            f.write_str("; ")?;
+        }
+        if self.queries > 0 {
+            write!(
+                f,
+                "queries named in the judgements but not in queries.jsonl, which are left out: {} \
+                 in {} judgements",
+                self.queries, self.query_judgements
+            )?;
+        }
+        Ok(())
+    }
 }
 
 /// Reads a BEIR directory: `corpus.jsonl`, `queries.jsonl` and `qrels/SPLIT.tsv`.
 ///
 /// `split` defaults to `test`, the split that BEIR evaluates. Judgements of relevance 0 and below
-/// are checked like the others and then dropped.
+/// are checked like the others and then dropped. Judgements of queries that are not in
+/// `queries.jsonl` are left out; those of documents that are not in `corpus.jsonl` are kept. Both
+/// are counted in [`Beir::unknown`].
 ///
 /// # Errors
-/// A missing file; a malformed row (with file and line); a judgement of an unknown query or
-/// document; an id that is used twice, or two different judgements of one document; no judgement
-/// above 0.
+/// A missing file; a malformed row (with file and line); an id that is used twice, or two different
+/// judgements of one document; no judgement above 0 of a query in `queries.jsonl`.
 pub fn load_beir(folder: &Path, split: Option<&str>) -> Result<Beir, DataError> {
     let corpus = texts(&folder.join("corpus.jsonl"))?;
     let mut queries = texts(&folder.join("queries.jsonl"))?;
@@ -39,13 +92,41 @@ pub fn load_beir(folder: &Path, split: Option<&str>) -> Result<Beir, DataError> 
     if !path.exists() {
         return Err(no_such_split(folder, &path));
     }
-    let mut judged = judgements(&path, &corpus, &queries)?;
+    let mut judged = judgements(&path, &queries)?;
+    let unknown = take_unknown(&mut judged, &corpus, &queries);
+    if judged.is_empty() {
+        let expected = "expected at least one judgement above 0 of a query in queries.jsonl";
+        return Err(DataError::file(&path, format!("{expected}, got none")));
+    }
     queries.retain(|query, _| judged.contains_key(query));
     let relevant = queries
         .keys()
         .map(|query| (query.clone(), judged.swap_remove(query).unwrap_or_default()))
         .collect();
-    Ok(Beir { corpus, queries, relevant })
+    Ok(Beir { corpus, queries, relevant, unknown })
+}
+
+/// Removes the judgements of unknown queries, and counts these and those of unknown documents.
+fn take_unknown(
+    judged: &mut IndexMap<String, Vec<(String, f64)>>,
+    corpus: &IndexMap<String, String>,
+    queries: &IndexMap<String, String>,
+) -> UnknownJudgements {
+    let mut unknown = UnknownJudgements::default();
+    judged.retain(|query, documents| {
+        let known = queries.contains_key(query);
+        if !known {
+            unknown.queries += 1;
+            unknown.query_judgements += documents.len();
+        }
+        known
+    });
+    let documents = judged.values().flatten().map(|(document, _)| document);
+    let missing: Vec<&String> =
+        documents.filter(|document| !corpus.contains_key(*document)).collect();
+    unknown.document_judgements = missing.len();
+    unknown.documents = missing.into_iter().collect::<HashSet<_>>().len();
+    unknown
 }
 
 /// Id to text of the objects of `corpus.jsonl` or `queries.jsonl`.
@@ -100,7 +181,6 @@ fn text<'a>(
 /// Query id to (document id, relevance), for the judgements with relevance > 0.
 fn judgements(
     path: &Path,
-    corpus: &IndexMap<String, String>,
     queries: &IndexMap<String, String>,
 ) -> Result<IndexMap<String, Vec<(String, f64)>>, DataError> {
     let file = File::open(path).map_err(|error| DataError::io(path, error))?;
@@ -129,12 +209,6 @@ fn judgements(
             _ if index == 0 && !queries.contains_key(query) => continue,
             _ => return Err(row_error(format!("expected a finite score, got {}", quoted(score)))),
         };
-        if !queries.contains_key(query) {
-            return Err(row_error(format!("query {} is not in queries.jsonl", quoted(query))));
-        }
-        if !corpus.contains_key(document) {
-            return Err(row_error(format!("document {} is not in corpus.jsonl", quoted(document))));
-        }
         let judged = relevant.entry(query.to_owned()).or_default();
         if let Some(earlier) = judged.insert(document.to_owned(), relevance)
             && earlier != relevance
@@ -151,9 +225,6 @@ fn judgements(
         documents.retain(|_, score| *score > 0.0);
     }
     relevant.retain(|_, documents| !documents.is_empty());
-    if relevant.is_empty() {
-        return Err(DataError::file(path, "expected at least one judgement above 0, got none"));
-    }
     Ok(relevant
         .into_iter()
         .map(|(query, documents)| (query, documents.into_iter().collect()))

@@ -20,7 +20,7 @@ mod splits;
 mod value;
 mod writer;
 
-pub use beir::{Beir, load_beir};
+pub use beir::{Beir, UnknownJudgements, load_beir};
 pub use error::DataError;
 pub use reader::{Location, RowReader, load_rows, load_texts};
 pub use rows::Rows;

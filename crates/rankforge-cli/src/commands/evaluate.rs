@@ -77,7 +77,12 @@ Examples:
     ///
     /// The data set is a file of samples with the columns query, positive, and negative or
     /// documents; or a BEIR directory (corpus.jsonl, queries.jsonl, qrels), whose documents a dual
-    /// encoder retrieves for each query.
+    /// encoder retrieves for each query. Documents with the id of the query are left out.
+    ///
+    /// The evaluator knows relevant and other texts, as that of sentence-transformers does. For a
+    /// BEIR directory a second table has the figures of BEIR: measured against all relevant
+    /// documents of the collection, with the grade of a document as its gain in NDCG. Documents of
+    /// equal scores keep the order of the corpus, or after reranking that of the first stage.
     #[command(after_help = "\
 Examples:
   rankforge evaluate reranking --model models/reranker --dataset samples.jsonl --at-k 10
@@ -220,9 +225,15 @@ fn report_reranking(
     console: &Console,
 ) -> anyhow::Result<()> {
     let text = || {
-        let mut text = side_by_side(name, metrics);
+        let mut text = "Relevance is binary, as in sentence-transformers' \
+                        CrossEncoderRerankingEvaluator:\n"
+            .to_owned();
+        text.push_str(&side_by_side(name, metrics));
         if let Some((before, after)) = retrieval {
-            text.push_str("\nMeasured against all relevant documents of the collection:\n");
+            text.push_str(
+                "\nMeasured against all relevant documents of the collection, as in BEIR: the gain \
+                 of NDCG\nis the grade of a document.\n",
+            );
             let mut table = Table::new(&["metric", "first stage", "reranked", "gain"]);
             for (key, base) in &before.0 {
                 add_row(&mut table, key, *base, after.get(key).unwrap_or(f64::NAN));
@@ -232,10 +243,13 @@ fn report_reranking(
         text
     };
     let json = match retrieval {
-        None => json!({ "metrics": metrics }),
-        Some((before, after)) => {
-            json!({ "metrics": metrics, "first_stage": before, "reranked": after })
-        }
+        None => json!({ "metrics": metrics, "relevance": { "metrics": "binary" } }),
+        Some((before, after)) => json!({
+            "metrics": metrics,
+            "first_stage": before,
+            "reranked": after,
+            "relevance": { "metrics": "binary", "first_stage": "graded", "reranked": "graded" },
+        }),
     };
     console.result(text, &json)
 }

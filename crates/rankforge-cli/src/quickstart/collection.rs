@@ -113,6 +113,7 @@ impl Collection {
             corpus,
             queries: questions().map(query).collect(),
             relevant: questions().map(relevant).collect(),
+            ..Beir::default()
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Data sets as users have them: without rows, with numbers as texts, with values that no command
-//! reads, and with keys that come late.
+//! reads, with keys that come late, and BEIR collections that are not quite complete.
 
 use crate::support::{PAIRS, TestDir};
+use serde_json::Value;
 use std::path::Path;
 
 #[test]
@@ -174,4 +175,31 @@ fn a_key_that_the_first_row_lacks_is_a_column() {
     dir.succeed(&[&encode[..], &["--column", "a"]].concat());
     let error = dir.fail(1, &[&encode[..], &["--column", "c"]].concat());
     assert!(error.contains("`c`: not in late.jsonl, which has `a` and `b`"), "{error}");
+}
+
+#[test]
+fn a_beir_collection_need_not_be_complete() {
+    let dir = TestDir::new();
+    dir.encoder();
+    dir.dual_encoder();
+    dir.beir();
+    let evaluate = ["evaluate", "reranking", "--model", "bert", "--dataset", "beir"];
+    let evaluate =
+        [&evaluate[..], &["--first-stage", "static", "--depth", "12", "--json"]].concat();
+    let recall = |dir: &TestDir| dir.json(&evaluate)["first_stage"]["recall@12"].as_f64().unwrap();
+    assert_eq!(recall(&dir), 1.0);
+    // Half of what is relevant for a query is missing, and a query is unknown.
+    let judgements = format!("{}q0\tgone\t1\nlost\td0\t1\n", dir.read("beir/qrels/test.tsv"));
+    dir.write("beir/qrels/test.tsv", &judgements);
+    assert!((recall(&dir) - 11.5 / 12.0).abs() < 1e-12);
+    let done = dir.succeed(&evaluate);
+    let warnings: Vec<&str> =
+        done.stderr.lines().filter(|line| line.starts_with("warning: beir")).collect();
+    assert_eq!(warnings.len(), 1, "{}", done.stderr);
+    assert!(warnings[0].contains("1 in 1 judgements; queries named"), "{}", warnings[0]);
+    let relevance: Value = dir.json(&evaluate)["relevance"].clone();
+    assert_eq!(
+        (&relevance["metrics"], &relevance["first_stage"]),
+        (&"binary".into(), &"graded".into())
+    );
 }

@@ -42,6 +42,25 @@ fn titles_are_joined_to_texts_and_queries_without_a_relevant_document_dropped() 
 }
 
 #[test]
+fn judgements_of_unknown_documents_stay_and_those_of_unknown_queries_are_left_out() {
+    let folder = collection();
+    let judgements = "q1\td1\t1\nq1\tgone\t2\nq2\tgone\t1\nq2\tlost\t0\nq8\td1\t1\nq9\td1\t1\nq9\t\
+                      gone\t1\nq9\td2\t0\n";
+    folder.file("qrels/test.tsv", judgements);
+    let beir = load_beir(folder.path(), None).unwrap();
+    assert_eq!(beir.relevant["q1"], [("d1".to_owned(), 1.0), ("gone".to_owned(), 2.0)]);
+    assert_eq!(beir.relevant["q2"], [("gone".to_owned(), 1.0)]);
+    assert_eq!(beir.relevant.len(), 2);
+    assert_eq!(
+        beir.unknown.to_string(),
+        "documents named in the judgements but not in corpus.jsonl, which count as relevant and \
+         not found: 1 in 2 judgements; queries named in the judgements but not in queries.jsonl, \
+         which are left out: 2 in 3 judgements"
+    );
+    assert!(load_beir(folder.path(), Some("train")).unwrap().unknown.is_empty());
+}
+
+#[test]
 fn the_header_of_judgements_is_optional() {
     let beir = load_beir(collection().path(), Some("train")).unwrap();
     assert_eq!(beir.relevant.len(), 1);
@@ -51,12 +70,7 @@ fn the_header_of_judgements_is_optional() {
 #[test]
 fn errors_in_a_beir_directory_name_file_and_line() {
     for (file, content, parts) in [
-        (
-            "qrels/test.tsv",
-            "q1\td1\t1\nq9\td1\t1\n",
-            &["test.tsv", "line 2", "\"q9\"", "queries.jsonl"][..],
-        ),
-        ("qrels/test.tsv", "q1\td9\t1\n", &["test.tsv", "line 1", "\"d9\"", "corpus.jsonl"]),
+        ("qrels/test.tsv", "q9\td1\t1\n", &["test.tsv", "above 0 of a query in queries.jsonl"][..]),
         ("qrels/test.tsv", "h\tc\ts\nq1\td1\n", &["line 2", "separated by tabs", "2 cells"]),
         ("qrels/test.tsv", "q1\td1\tyes\n", &["line 1", "finite score", "\"yes\""]),
         (

@@ -4,10 +4,10 @@ use crate::evaluation::samples::{Candidates, RerankingSample};
 use crate::finite_scores::finite_scores;
 use crate::metrics::Metrics;
 use crate::retrieval::Retriever;
+use indexmap::IndexMap;
 use rankforge_base::Reporter;
 use rankforge_data::Beir;
 use rankforge_encoder::{Embed, EncodeOptions, Score};
-use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What a dual encoder retrieved from a collection, ready for a reranker.
@@ -18,9 +18,17 @@ pub struct FirstStage {
     pub samples: Vec<RerankingSample>,
     /// Metrics of the ranking over all queries, measured against all relevant documents of the
     /// collection: `ndcg@k`, `mrr@k`, `map@depth`, `recall@depth`, `accuracy@1`.
+    ///
+    /// They are those of BEIR, which trec_eval computes: the gain of NDCG is the grade of a
+    /// document, the others count every grade above 0 as relevant, and what no ranking can find, as
+    /// the corpus lacks it, counts as missed. In one point they differ: documents of equal scores
+    /// keep the order of the corpus, or after reranking that of the first stage, where trec_eval
+    /// sorts them by id, descending.
     pub metrics: Metrics,
-    relevant: Vec<Vec<bool>>,
-    totals: Vec<usize>,
+    /// Of each query: grades of the documents retrieved, best first, 0 for those not relevant.
+    grades: Vec<Vec<f64>>,
+    /// Of each query: grades of all relevant documents, in descending order.
+    judged: Vec<Vec<f64>>,
     depth: usize,
     at_k: usize,
 }
@@ -43,11 +51,15 @@ impl Default for FirstStageOptions {
 }
 
 /// Ranks the corpus of a collection for each of its queries by a dual encoder and keeps the best
-/// documents. Any relevance above 0 counts as relevant.
+/// documents.
+///
+/// A document with the id of the query is the query itself and is left out, as BEIR does
+/// (`ignore_identical_ids`). The evaluators of sentence-transformers know texts only and leave
+/// nothing out; nor do ranking and mining.
 ///
 /// # Errors
-/// A `depth` or `at_k` of 0, a collection without queries or documents, a judgment of a document
-/// that is not in it, or a text that the encoder cannot read.
+/// A `depth` or `at_k` of 0, a collection without queries or documents, or a text that the encoder
+/// cannot read.
 pub fn samples_from_first_stage(
     beir: &Beir,
     encoder: &dyn Embed,
@@ -66,47 +78,51 @@ pub fn samples_from_first_stage(
     let documents: Vec<&str> = beir.corpus.values().map(String::as_str).collect();
     let retriever = Retriever::new(encoder, &documents, &options.encode)?;
     let queries: Vec<&str> = beir.queries.values().map(String::as_str).collect();
-    let retrieved = retriever.search(&queries, depth, &options.encode)?;
-    let (mut samples, mut relevant, mut totals) = (Vec::new(), Vec::new(), Vec::new());
+    // One more where a query may find itself.
+    let spare = usize::from(beir.queries.keys().any(|id| beir.corpus.contains_key(id)));
+    let retrieved = retriever.search(&queries, depth.saturating_add(spare), &options.encode)?;
+    let (mut samples, mut grades, mut judged) = (Vec::new(), Vec::new(), Vec::new());
     for ((id, query), found) in beir.queries.iter().zip(&retrieved) {
-        let judged = beir.relevant.get(id).map_or(&[][..], Vec::as_slice);
-        let ids: HashSet<&str> = judged.iter().map(|(document, _)| document.as_str()).collect();
-        let found = found.iter().map(|neighbour| {
-            let row = neighbour.index as usize;
-            let (document, text) = beir.corpus.get_index(row).expect("a row of the corpus");
-            (ids.contains(document.as_str()), text.clone())
+        let relevant = relevant(beir, id);
+        let documents = found.iter().map(|neighbour| {
+            beir.corpus.get_index(neighbour.index as usize).expect("a row of the corpus")
         });
-        let (flags, texts): (Vec<bool>, Vec<String>) = found.unzip();
+        let documents: Vec<_> = documents.filter(|(other, _)| *other != id).take(depth).collect();
+        let grade = |(document, _): &(&String, _)| relevant.get(document.as_str()).copied();
+        grades.push(documents.iter().map(|found| grade(found).unwrap_or(0.0)).collect());
         samples.push(RerankingSample {
             query: query.clone(),
-            positive: relevant_texts(beir, id, judged)?,
-            candidates: Candidates::Documents(texts),
+            positive: texts(beir, id, &relevant),
+            candidates: Candidates::Documents(
+                documents.into_iter().map(|(_, text)| text.clone()).collect(),
+            ),
         });
-        totals.push(ids.len());
-        relevant.push(flags);
+        let mut all: Vec<f64> = relevant.into_values().collect();
+        all.sort_by(|a, b| b.total_cmp(a));
+        judged.push(all);
     }
-    let metrics = measure(&relevant, &totals, at_k, depth);
-    Ok(FirstStage { samples, metrics, relevant, totals, depth, at_k })
+    let metrics = measure(&grades, &judged, at_k, depth);
+    Ok(FirstStage { samples, metrics, grades, judged, depth, at_k })
 }
 
-/// The texts of the documents that are relevant for a query, without repetition.
-fn relevant_texts<T>(
-    beir: &Beir,
-    query: &str,
-    judged: &[(String, T)],
-) -> Result<Vec<String>, Error> {
-    let mut texts: Vec<String> = Vec::with_capacity(judged.len());
-    for (document, _) in judged {
-        let text = beir.corpus.get(document).ok_or_else(|| {
-            let expected = "judgments of documents that are in the corpus";
-            let got = format!("{document:?} for query {query:?}");
-            Error::rows("retrieval collection", expected, got)
-        })?;
+/// Id to grade of the documents that are relevant for a query, in the order of the judgements.
+fn relevant<'a>(beir: &'a Beir, query: &str) -> IndexMap<&'a str, f64> {
+    let judged = beir.relevant.get(query).into_iter().flatten();
+    let relevant = judged.filter(|(_, grade)| *grade > 0.0);
+    relevant.map(|(document, grade)| (document.as_str(), *grade)).collect()
+}
+
+/// The texts of relevant documents, without repetition. Those that the corpus lacks have none, and
+/// the query itself is not among them.
+fn texts(beir: &Beir, query: &str, relevant: &IndexMap<&str, f64>) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::with_capacity(relevant.len());
+    let others = relevant.keys().filter(|document| **document != query);
+    for text in others.filter_map(|document| beir.corpus.get(*document)) {
         if !texts.contains(text) {
             texts.push(text.clone());
         }
     }
-    Ok(texts)
+    texts
 }
 
 impl FirstStage {
@@ -128,31 +144,31 @@ impl FirstStage {
         }
         let scores = finite_scores(model, &pairs, batch_size, reporter)?;
         let mut offset = 0;
-        let reranked: Vec<Vec<bool>> = self
-            .relevant
+        let reranked: Vec<Vec<f64>> = self
+            .grades
             .iter()
-            .map(|flags| {
-                offset += flags.len();
-                let order = order(&scores[offset - flags.len()..offset], false);
-                order.into_iter().map(|index| flags[index]).collect()
+            .map(|grades| {
+                offset += grades.len();
+                let order = order(&scores[offset - grades.len()..offset], false);
+                order.into_iter().map(|index| grades[index]).collect()
             })
             .collect();
-        Ok(measure(&reranked, &self.totals, self.at_k, self.depth))
+        Ok(measure(&reranked, &self.judged, self.at_k, self.depth))
     }
 }
 
-fn measure(relevant: &[Vec<bool>], totals: &[usize], at_k: usize, depth: usize) -> Metrics {
-    let queries = relevant.len() as f64;
+fn measure(grades: &[Vec<f64>], judged: &[Vec<f64>], at_k: usize, depth: usize) -> Metrics {
+    let queries = grades.len() as f64;
     let mut sum = RankingMetrics::default();
     let (mut recall, mut accuracy) = (0.0, 0.0);
-    for (flags, total) in relevant.iter().zip(totals) {
-        let metrics = retrieval_metrics(flags, *total, at_k);
+    for (grades, judged) in grades.iter().zip(judged) {
+        let metrics = retrieval_metrics(grades, judged, at_k);
         sum.map += metrics.map;
         sum.mrr += metrics.mrr;
         sum.ndcg += metrics.ndcg;
-        let found = flags.iter().filter(|flag| **flag).count();
-        recall += found as f64 / (*total).max(1) as f64;
-        accuracy += f64::from(u8::from(flags.first() == Some(&true)));
+        let found = grades.iter().filter(|grade| **grade > 0.0).count();
+        recall += found as f64 / judged.len().max(1) as f64;
+        accuracy += f64::from(u8::from(grades.first().is_some_and(|grade| *grade > 0.0)));
     }
     let mut metrics = Metrics::new();
     metrics.insert(format!("ndcg@{at_k}"), sum.ndcg / queries);

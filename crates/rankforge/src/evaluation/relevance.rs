@@ -1,4 +1,5 @@
-//! Metrics of one query's ranking with binary relevance.
+//! Metrics of one query's ranking: with binary relevance, as sentence-transformers computes them,
+//! and with graded relevance, as BEIR does.
 
 /// Metrics of one query.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -16,9 +17,11 @@ fn discount(rank: usize) -> f64 {
     1.0 / (1.0 + rank as f64).log2()
 }
 
-/// Gain of a ranking whose first `relevant` documents are the relevant ones, up to rank `k`.
-fn ideal_gain(relevant: usize, k: usize) -> f64 {
-    (1..=relevant.min(k)).map(discount).sum()
+/// Gain of a ranking of documents with these grades, up to rank `k`: `sum of grade / log2(1 +
+/// rank)`.
+fn gain(grades: &[f64], k: usize) -> f64 {
+    let ranked = grades.iter().take(k).enumerate().filter(|(_, grade)| **grade > 0.0);
+    ranked.map(|(place, grade)| grade * discount(place + 1)).sum()
 }
 
 /// Indices by descending score. Among equal scores the earlier index comes first, or the later one
@@ -61,21 +64,29 @@ pub(super) fn metrics(relevant: &[bool], scores: &[f32], k: usize) -> RankingMet
         hits += group_hits;
         precision += group_hits as f64 / total as f64 * (hits as f64 / seen as f64);
     }
-    RankingMetrics { map: precision, mrr, ndcg: gain / ideal_gain(total, k) }
+    let ideal: f64 = (1..=total.min(k)).map(discount).sum();
+    RankingMetrics { map: precision, mrr, ndcg: gain / ideal }
 }
 
-/// Metrics of the first documents of a ranking: MRR and NDCG up to rank `k`, average precision over
-/// all of them. The ideal ranking has all `total` relevant documents of the collection.
-pub(super) fn retrieval_metrics(relevant: &[bool], total: usize, k: usize) -> RankingMetrics {
-    if total == 0 {
+/// Metrics of the first documents of a ranking, as trec_eval computes `ndcg_cut`, `recip_rank` and
+/// `map_cut`: NDCG and MRR up to rank `k`, average precision over all of `grades`.
+///
+/// `grades` are those of the documents in the order of the ranking, 0 where a document is not
+/// judged; `judged` are those of all relevant documents of the query, best first, whether they were
+/// found or not. The gain of a document is its grade; MRR and average precision count every grade
+/// above 0 as relevant.
+pub(super) fn retrieval_metrics(grades: &[f64], judged: &[f64], k: usize) -> RankingMetrics {
+    if judged.is_empty() {
         return RankingMetrics::default();
     }
-    let hits =
-        || relevant.iter().enumerate().filter(|(_, flag)| **flag).map(|(place, _)| place + 1);
+    let is_hit = |(_, grade): &(usize, &f64)| **grade > 0.0;
+    let hits = || grades.iter().enumerate().filter(is_hit).map(|(place, _)| place + 1);
     let mrr = hits().next().filter(|rank| *rank <= k).map_or(0.0, |rank| 1.0 / rank as f64);
-    let gain: f64 = hits().filter(|rank| *rank <= k).map(discount).sum();
     let precision: f64 =
         hits().enumerate().map(|(before, rank)| (before + 1) as f64 / rank as f64).sum();
-    let most = total.min(relevant.len()).max(1);
-    RankingMetrics { map: precision / most as f64, mrr, ndcg: gain / ideal_gain(total, k) }
+    RankingMetrics {
+        map: precision / judged.len() as f64,
+        mrr,
+        ndcg: gain(grades, k) / gain(judged, k),
+    }
 }

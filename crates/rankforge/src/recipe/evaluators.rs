@@ -217,6 +217,10 @@ impl RerankingSection {
             return Err(Error::argument("columns", expected, columns.join(", ")));
         }
         let mut beir = load_beir(&self.path, self.split.as_deref())?;
+        if !beir.unknown.is_empty() {
+            let message = format!("{}: {}", self.path.display(), beir.unknown);
+            options.reporter.warning(&message);
+        }
         if let Some(limit) = self.limit {
             beir.queries.truncate(limit.get());
         }

@@ -69,7 +69,7 @@ impl DirectoryKind<'_> {
             None => Ok(()),
             Some(foreign) => {
                 let message = format!(
-                    "the directory holds {:?}, which would be lost, so it is not replaced by {}; \
+                    "the directory holds \"{}\", which would be lost, so it is not replaced by {}; \
                      choose another directory",
                     foreign.name, self.name
                 );

@@ -79,7 +79,7 @@ impl Model {
         }
         let twice = (1..targets.len()).find(|&index| targets[..index].contains(&targets[index]));
         if let Some(index) = twice {
-            let got = format!("{:?} twice", targets[index]);
+            let got = format!("`{}` twice", targets[index].layer());
             return Err(EncoderError::argument("targets", "each layer at most once", got));
         }
         if self.architecture().encoder.blocks.is_empty() {

@@ -51,7 +51,7 @@ pub enum EncoderError {
     },
     /// The model has no prompt of this name.
     #[error(
-        "the model has no prompt named {name:?}; it has {}",
+        "the model has no prompt named \"{name}\"; it has {}",
         quoted_list(known.iter().map(String::as_str))
     )]
     Prompt {

@@ -204,7 +204,7 @@ fn load_modular(
     let outputs = output_name(&modules, path)?;
     if outputs != SCORES {
         let message = format!(
-            "expected a last Dense module with module_output_name {SCORES:?}, got {outputs:?}"
+            "expected a last Dense module with module_output_name \"{SCORES}\", got \"{outputs}\""
         );
         return Err(json::file_error(path, message));
     }
@@ -245,8 +245,8 @@ fn output_name(modules: &[Module], path: &Path) -> Result<String, EncoderError> 
         if input != current {
             let class = module.class();
             let message = format!(
-                "module {class}: expected module_input_name {current:?}, the output of the module \
-                 before, got {input:?}"
+                "module {class}: expected module_input_name \"{current}\", the output of the \
+                 module before, got \"{input}\""
             );
             return Err(json::file_error(path, message));
         }

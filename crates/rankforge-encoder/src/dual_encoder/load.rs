@@ -153,7 +153,7 @@ fn apply(
         None => Similarity::Cosine,
         Some(name) => similarity_from_name(name).unwrap_or_else(|| {
             options.reporter.warning(&format!(
-                "{}: similarity_fn_name {name:?} is not cosine, dot, euclidean or manhattan; \
+                "{}: similarity_fn_name \"{name}\" is not cosine, dot, euclidean or manhattan; \
                  using cosine",
                 settings.path.display()
             ));

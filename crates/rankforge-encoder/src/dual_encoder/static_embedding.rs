@@ -16,6 +16,7 @@ use crate::stages::HeadStage;
 use crate::tokenizer::Tokenizer;
 use crate::weights::{Names, Weights};
 use indexmap::IndexMap;
+use rankforge_base::quoted_list;
 use rankforge_kernels::ParameterId;
 use rankforge_kernels::ops::{Pooling, Similarity};
 use serde_json::Value;
@@ -156,9 +157,8 @@ impl<'a> Tensors<'a> {
             return Ok(Tensors { table, mapping: None, scales: None });
         }
         let Some(table) = names.get(MODEL2VEC_TABLE) else {
-            let got = weights.names();
-            let message =
-                format!("expected a tensor {TABLE:?} or {MODEL2VEC_TABLE:?}, got {got:?}");
+            let got = quoted_list(weights.names());
+            let message = format!("expected a tensor `{TABLE}` or `{MODEL2VEC_TABLE}`, got {got}");
             return Err(json::file_error(weights.source(), message));
         };
         Ok(Tensors { table, mapping: names.get("mapping"), scales: names.get("weights") })
@@ -273,8 +273,8 @@ pub(super) fn check_embeds(modules: &[Module], path: &Path) -> Result<(), Encode
         {
             let (input, output) = (&dense.input_name, &dense.output_name);
             let message = format!(
-                "module Dense: expected module_input_name and module_output_name {EMBEDDING:?}, \
-                 got {input:?} and {output:?}"
+                "module Dense: expected module_input_name and module_output_name \
+                 \"{EMBEDDING}\", got \"{input}\" and \"{output}\""
             );
             return Err(json::file_error(path, message));
         }

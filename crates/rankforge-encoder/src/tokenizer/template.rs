@@ -27,7 +27,7 @@ fn check_template(processing: &TemplateProcessing) -> Result<(), String> {
                 Piece::SpecialToken { id, .. }
                     if !processing.get_special_tokens().0.contains_key(&id) =>
                 {
-                    let message = format!("the template `{name}` names {id:?}");
+                    let message = format!("the template `{name}` names \"{id}\"");
                     return Err(format!("{message}, which is not one of its special_tokens"));
                 }
                 _ => {}

@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for Activation {
             "Sigmoid" => Ok(Activation::Sigmoid),
             "Tanh" => Ok(Activation::Tanh),
             _ => Err(de::Error::custom(format!(
-                "unknown activation {name:?}: expected Identity, Sigmoid or Tanh"
+                "unknown activation \"{name}\": expected Identity, Sigmoid or Tanh"
             ))),
         }
     }

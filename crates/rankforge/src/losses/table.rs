@@ -66,7 +66,7 @@ pub(crate) fn build(
             if let Some(meant) = nearest(name, known) {
                 expected.push_str(&format!(" (did you mean {meant}?)"));
             }
-            Err(Error::argument("loss", expected, format!("{name:?}")))
+            Err(Error::argument("loss", expected, format!("\"{name}\"")))
         }
     }
 }

@@ -83,7 +83,7 @@ fn columns(
         };
         if let Some(wanted) = wanted {
             reporter.warning(&format!(
-                "{field}: there is no column {wanted:?} among {}; using {name:?} instead",
+                "{field}: there is no column \"{wanted}\" among {}; using \"{name}\" instead",
                 names.join(", ")
             ));
         }
@@ -92,8 +92,8 @@ fn columns(
     let anchor = choose("anchor_column_name", &options.anchor_column_name, 0)?;
     let positive = choose("positive_column_name", &options.positive_column_name, 1)?;
     if anchor == positive {
-        let expected = format!("a column other than that of the anchors, {anchor:?}");
-        return Err(Error::argument("positive_column_name", expected, format!("{positive:?}")));
+        let expected = format!("a column other than that of the anchors, \"{anchor}\"");
+        return Err(Error::argument("positive_column_name", expected, format!("\"{positive}\"")));
     }
     Ok((anchor, positive))
 }

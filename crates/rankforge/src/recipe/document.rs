@@ -26,7 +26,7 @@ impl FromStr for Override {
         let malformed = || {
             format!(
                 "expected section.field=value, for example arguments.learning_rate=2e-5, \
-                 got {text:?}"
+                 got \"{text}\""
             )
         };
         let (key, value) = text.split_once('=').ok_or_else(malformed)?;
@@ -135,7 +135,7 @@ impl Document {
 
     /// The error for a name at `at` that is none of the known ones.
     pub(super) fn unknown_name(&self, at: &str, name: &str, known: &[&str]) -> Error {
-        self.suggest(at, &format!("`{at}` cannot be {name:?}"), name, known)
+        self.suggest(at, &format!("`{at}` cannot be \"{name}\""), name, known)
     }
 
     /// The error for a field that its section does not have.
@@ -160,7 +160,7 @@ impl Document {
             return self.unknown_field(section, unknown, known);
         }
         if message.starts_with("unknown variant") {
-            let what = format!("`{path}` cannot be {:?}", names[0]);
+            let what = format!("`{path}` cannot be \"{}\"", names[0]);
             return self.suggest(path, &what, names[0], known);
         }
         if path.is_empty() {

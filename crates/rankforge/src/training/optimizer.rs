@@ -143,7 +143,7 @@ impl Optimizer {
                     .map_err(|error| file_error(format!("tensor `{prefix}{name}`: {error}")))?;
                 if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
                     return Err(file_error(format!(
-                        "tensor `{prefix}{name}`: expected F32 {shape:?}, got {:?} {:?}",
+                        "tensor `{prefix}{name}`: expected F32 {shape:?}, got {} {:?}",
                         tensor.dtype(),
                         tensor.shape()
                     ))

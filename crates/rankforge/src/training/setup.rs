@@ -174,7 +174,7 @@ pub(super) fn preparers(
     for (index, TrainingSet { name, .. }) in sets.iter().enumerate() {
         if sets[..index].iter().any(|earlier| earlier.name == *name) {
             let expected = "a name of its own for each set";
-            return Err(Error::rows(what, expected, format!("two sets named {name:?}")));
+            return Err(Error::rows(what, expected, format!("two sets named \"{name}\"")));
         }
     }
     let default = model.parts().prompt(None, None)?.map(|prompt| prompt.text().to_owned());

@@ -4,9 +4,9 @@ use crate::console::Console;
 use crate::failure::CliError;
 use rankforge::base::Reporter;
 use rankforge::encoder::{
-    CrossEncoder, LoadOptions, Model, OutputActivation, PredictOptions, TextModel,
+    CrossEncoder, EncoderError, LoadOptions, Model, OutputActivation, PredictOptions, TextModel,
 };
-use rankforge::{Precision, UnknownPrecision};
+use rankforge::{Error, Precision, UnknownPrecision};
 use std::path::PathBuf;
 
 /// Batching, truncation, prompts and precision.
@@ -157,6 +157,17 @@ pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
         Ok(count) if count > 0 => Ok(count),
         _ => Err("expected a whole number of at least 1".to_owned()),
+    }
+}
+
+/// The error for a chunk of the input, as one for the input; the chunk stands after `rows` rows.
+pub(crate) fn after_rows(error: Error, rows: usize) -> Error {
+    match error {
+        Error::Data(error) => Error::Data(error.after_rows(rows)),
+        Error::Encoder(EncoderError::NotFinite { input, value, precision }) => {
+            Error::Encoder(EncoderError::NotFinite { input: input + rows, value, precision })
+        }
+        error => error,
     }
 }
 

@@ -38,7 +38,19 @@ pub enum DataError {
         /// Names of the columns that there are.
         columns: Vec<String>,
     },
-    /// The values of a column are not what was expected, or cannot be put together with others.
+    /// A value is not what the role of its column asks for.
+    #[error("column `{column}`: row {row}: expected {expected}, got {got}")]
+    Cell {
+        /// Name of the column.
+        column: String,
+        /// Number of the row, from 1.
+        row: usize,
+        /// What would be accepted.
+        expected: String,
+        /// What was found.
+        got: String,
+    },
+    /// The values of a column cannot be put together with others.
     #[error("column `{column}`: {message}")]
     Column {
         /// Name of the column.
@@ -56,7 +68,10 @@ impl DataError {
             DataError::MissingColumn { .. } => {
                 Some("name a column that the data have, or rename the column there".to_owned())
             }
-            DataError::Line { .. } | DataError::Row { .. } | DataError::Column { .. } => None,
+            DataError::Line { .. }
+            | DataError::Row { .. }
+            | DataError::Cell { .. }
+            | DataError::Column { .. } => None,
         }
     }
 
@@ -66,6 +81,14 @@ impl DataError {
 
     pub(crate) fn file(path: &Path, message: impl Into<String>) -> DataError {
         FileError::content(path, message).into()
+    }
+
+    /// The error for a chunk of a table, as one for the table; the chunk stands after `rows` rows.
+    pub fn after_rows(mut self, rows: usize) -> DataError {
+        if let DataError::Cell { row, .. } = &mut self {
+            *row += rows;
+        }
+        self
     }
 
     pub(crate) fn line(path: &Path, line: u64, message: impl Into<String>) -> DataError {

@@ -165,9 +165,8 @@ impl Rows {
     ) -> Result<Vec<T>, DataError> {
         let converted = |(row, value): (usize, &'a Value)| {
             convert(value).ok_or_else(|| {
-                let got = value.describe();
-                let message = format!("row {}: expected {expected}, got {got}", row + 1);
-                DataError::column(name, message)
+                let (column, expected) = (name.to_owned(), expected.to_owned());
+                DataError::Cell { column, row: row + 1, expected, got: value.describe() }
             })
         };
         self.column(name)?.iter().enumerate().map(converted).collect()

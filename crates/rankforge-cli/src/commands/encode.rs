@@ -3,9 +3,10 @@
 use crate::console::Console;
 use crate::dataset::SelectionArgs;
 use crate::embeddings_file::EmbeddingsWriter;
-use crate::inference::{InferenceArgs, at_least_one};
+use crate::inference::{InferenceArgs, after_rows, at_least_one};
 use crate::interrupt::Graceful;
 use crate::table::thousands;
+use rankforge::Error;
 use rankforge::data::RowReader;
 use rankforge::encoder::{
     DualEncoder, EncodeOptions, EncoderError, LoadOptions, Outputs, Side, TextModel,
@@ -114,11 +115,16 @@ pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
         truncate_dim: args.truncate_dim,
         reporter: console.progress.clone(),
     };
+    let mut count = 0;
     for chunk in reader {
         graceful.check()?;
         let rows = chunk?;
-        let texts = rows.texts(&args.column)?;
-        writer.write(&encode(&model, args.encode_as, &texts, &options)?)?;
+        let embed = || -> Result<Outputs, Error> {
+            let texts = rows.texts(&args.column)?;
+            Ok(encode(&model, args.encode_as, &texts, &options)?)
+        };
+        writer.write(&embed().map_err(|error| after_rows(error, count))?)?;
+        count += rows.len();
     }
     if writer.is_empty() {
         writer.write(&encode(&model, args.encode_as, &[], &options)?)?;

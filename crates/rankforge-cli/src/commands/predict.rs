@@ -3,9 +3,10 @@
 use crate::console::Console;
 use crate::dataset::{SelectionArgs, roles};
 use crate::failure::CliError;
-use crate::inference::{RerankerArgs, printable};
+use crate::inference::{RerankerArgs, after_rows, printable};
 use crate::interrupt::Graceful;
 use crate::table::thousands;
+use rankforge::Error;
 use rankforge::data::{Location, RowReader, RowWriter, Rows, Value};
 use rankforge::encoder::{CrossEncoder, Outputs, PredictOptions};
 use std::path::PathBuf;
@@ -73,7 +74,7 @@ pub(crate) fn run(args: &PredictArgs, console: &Console) -> anyhow::Result<()> {
     }
     for chunk in RowReader::open(&location, CHUNK)? {
         graceful.check()?;
-        let scored = score(&model, chunk?, &options)?;
+        let scored = score(&model, chunk?, &options).map_err(|error| after_rows(error, count))?;
         count += scored.len();
         match &mut writer {
             Some(writer) => writer.write(&scored)?,
@@ -125,7 +126,7 @@ fn example(columns: &[String], labels: usize) -> anyhow::Result<Rows> {
 }
 
 /// The rows with a column of scores appended.
-fn score(model: &CrossEncoder, rows: Rows, options: &PredictOptions) -> anyhow::Result<Rows> {
+fn score(model: &CrossEncoder, rows: Rows, options: &PredictOptions) -> Result<Rows, Error> {
     let names = rows.column_names();
     let (first, second) = (rows.texts(names[0])?, rows.texts(names[1])?);
     let pairs: Vec<(&str, &str)> = first.into_iter().zip(second).collect();

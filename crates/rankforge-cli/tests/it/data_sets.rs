@@ -178,6 +178,24 @@ fn a_key_that_the_first_row_lacks_is_a_column() {
 }
 
 #[test]
+fn rows_are_counted_from_the_start_of_the_input() {
+    let dir = TestDir::new();
+    dir.encoder();
+    dir.dual_encoder();
+    let row = |row| {
+        if row == 8200 { "{\"a\": 1, \"b\": \"y\"}\n" } else { "{\"a\": \"x\", \"b\": \"y\"}\n" }
+    };
+    dir.write("long.jsonl", &(1..=8200).map(row).collect::<String>());
+    let expected = "column `a`: row 8200: expected text, got integer 1\n";
+    let encode = ["encode", "--model", "static", "--input", "long.jsonl", "--output", "a.npy"];
+    let error = dir.fail(1, &[&encode[..], &["--column", "a"]].concat());
+    assert!(error.ends_with(expected), "{error}");
+    let predict = ["predict", "--model", "bert", "--input", "long.jsonl", "--output", "a.csv"];
+    let error = dir.fail(1, &predict);
+    assert!(error.ends_with(expected), "{error}");
+}
+
+#[test]
 fn a_beir_collection_need_not_be_complete() {
     let dir = TestDir::new();
     dir.encoder();

@@ -60,6 +60,9 @@ fn assert_refused<T>(result: Result<T, DataError>, parts: &[&str]) {
     for part in parts {
         assert!(message.contains(part), "expected {part:?} in: {message}");
     }
+    for part in ["Some(", "None", "Text(", "List(", "Integer(", "Untyped(", "Utf8", "Timestamp("] {
+        assert!(!message.contains(part), "Rust's debug text {part:?} in: {message}");
+    }
 }
 
 fn text(text: &str) -> Value {

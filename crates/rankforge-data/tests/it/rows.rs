@@ -56,8 +56,12 @@ fn only_a_column_that_is_missing_has_a_hint_to_name_another() {
     assert_eq!((column.as_str(), place.as_str()), ("labels", "the data"));
     assert_eq!(columns, ["query", "label"]);
     let cell = rows.texts("label").unwrap_err();
-    assert!(matches!(cell, DataError::Column { .. }), "{cell:?}");
+    assert!(matches!(cell, DataError::Cell { row: 1, .. }), "{cell:?}");
     assert_eq!(cell.hint(), None);
+    assert_eq!(
+        cell.after_rows(7).to_string(),
+        "column `label`: row 8: expected text, got integer 1"
+    );
 }
 
 #[test]

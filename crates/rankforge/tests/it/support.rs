@@ -144,6 +144,12 @@ impl Reporter for Recorder {
 pub(crate) fn message<T>(result: Result<T, rankforge::Error>) -> String {
     match result {
         Ok(_) => panic!("no error"),
-        Err(error) => error.to_string(),
+        Err(error) => {
+            let message = error.to_string();
+            for part in ["Some(", "Text(", "List(", "Integer(", "Untyped("] {
+                assert!(!message.contains(part), "Rust's debug text {part:?} in: {message}");
+            }
+            message
+        }
     }
 }

@@ -161,7 +161,8 @@ impl SetDefinition {
     }
 }
 
-/// The SHA-256 of the texts and labels of a set, in hexadecimal.
+/// The SHA-256 of the texts and labels of a set, in hexadecimal. It does not depend on the format
+/// of the file that they come from.
 ///
 /// # Errors
 /// A row that cannot be read.
@@ -169,33 +170,30 @@ fn content(dataset: &Dataset) -> Result<String, Error> {
     let mut hash = Sha256::new();
     dataset.for_each_piece(|_, rows| {
         for index in dataset.used_columns() {
-            rows.columns()[index].1.iter().for_each(|value| add(&mut hash, value));
+            let is_label = !dataset.text_columns().contains(&index);
+            rows.columns()[index].1.iter().for_each(|value| add(&mut hash, value, is_label));
         }
         Ok(())
     })?;
     Ok(hexadecimal(&hash.finalize()))
 }
 
-/// Adds a cell to a hash. A number has the same hash in every form that files give it.
-fn add(hash: &mut Sha256, value: &Value) {
-    let mut add_number = |value: f64| {
-        hash.update(b"n");
-        hash.update(value.to_bits().to_le_bytes());
-    };
+/// Adds a cell, which has the type of its role, to a hash.
+fn add(hash: &mut Sha256, value: &Value, is_label: bool) {
     match value {
-        Value::Null => hash.update(b"0"),
-        Value::Integer(integer) => add_number(*integer as f64),
-        Value::Float(float) => add_number(*float),
-        Value::Boolean(boolean) => add_number(f64::from(u8::from(*boolean))),
-        Value::Text(text) => {
-            hash.update(b"t");
+        Value::List(values) => {
+            hash.update(b"list");
+            hash.update((values.len() as u64).to_le_bytes());
+            values.iter().for_each(|value| add(hash, value, is_label));
+        }
+        value if is_label => {
+            let number = value.as_number().expect("labels are checked");
+            hash.update(number.to_le_bytes());
+        }
+        value => {
+            let text = value.as_text().expect("texts are checked");
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(text);
-        }
-        Value::List(values) => {
-            hash.update(b"l");
-            hash.update((values.len() as u64).to_le_bytes());
-            values.iter().for_each(|value| add(hash, value));
         }
     }
 }

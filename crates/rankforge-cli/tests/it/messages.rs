@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 /// Where `{:?}` stands outside assertions and tests, and why: file, part of the line.
-const ALLOWED: [(&str, &str); 19] = [
+const ALLOWED: [(&str, &str); 20] = [
     // Shapes, as `[768, 384]`.
     ("rankforge-encoder/src/checkpoint.rs", "got {got:?}"),
     ("rankforge-encoder/src/dual_encoder/static_embedding.rs", "got {shape:?}"),
+    ("rankforge-encoder/src/dual_encoder/static_embedding.rs", "got {got:?}"),
     ("rankforge-encoder/src/error.rs", "of shape {shape:?}"),
-    ("rankforge-encoder/src/weights.rs", "of shape {:?}"),
+    ("rankforge-encoder/src/weights/header.rs", "of shape {:?}"),
     ("rankforge/src/training/optimizer.rs", "expected F32 {shape:?}"),
     // Floats that are read back: the shortest text of their value.
     ("rankforge-data/src/writer.rs", "{number:?}"),
@@ -22,7 +23,7 @@ const ALLOWED: [(&str, &str); 19] = [
     ("rankforge/src/model_card/architecture.rs", "{gate:?}"),
     ("rankforge/src/model_card/architecture.rs", "{mode:?}"),
     // Keys that nobody reads.
-    ("rankforge-encoder/src/dual_encoder/encoder.rs", "hash.update("),
+    ("rankforge-encoder/src/parts.rs", "hash.update("),
     ("rankforge/src/mining/cache.rs", "hash.update("),
     ("rankforge/src/recipe/mined_cache.rs", "{activation:?}"),
     ("rankforge/src/training/sampler.rs", "value_text(item)"),

@@ -205,7 +205,7 @@ fn read_dense(config: &Value, path: &Path, reporter: &dyn Reporter) -> Result<De
 fn read_normalize(config: &Value, path: &Path) -> Result<Module, EncoderError> {
     for field in ["module_input_name", "module_output_name"] {
         if json::optional_str(config, field, path)?.is_some_and(|name| name != EMBEDDING) {
-            let expected = format!("{EMBEDDING:?}");
+            let expected = format!("\"{EMBEDDING}\"");
             return Err(json::field_error(path, field, &expected, config.get(field)));
         }
     }

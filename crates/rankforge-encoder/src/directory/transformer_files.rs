@@ -138,7 +138,7 @@ pub(crate) fn check_vocabulary(
     if ids > rows {
         let message = match tokenizer.added_token_from(rows) {
             Some((token, id)) => format!(
-                "the added token {token:?} has id {id}, but the model's embedding table has {rows} \
+                "the added token \"{token}\" has id {id}, but the model's embedding table has {rows} \
                  rows: the tokenizer is of another model, or the table was not resized for the \
                  token (resize_token_embeddings in Python)"
             ),

@@ -38,7 +38,7 @@ impl Tokenizer {
             Some(&id) => {
                 let token = self.inner.id_to_token(id).unwrap_or_default();
                 let message = format!(
-                    "the token {token:?} has id {id}, but the model's embedding table has {rows} \
+                    "the token \"{token}\" has id {id}, but the model's embedding table has {rows} \
                      rows"
                 );
                 Err(EncoderError::Tokenizer { message })

@@ -77,7 +77,7 @@ fn merges(path: &Path) -> Result<Vec<[String; 2]>, EncoderError> {
         }
         let parts: Vec<&str> = line.split(' ').collect();
         let [first, second] = parts[..] else {
-            let message = format!("line {}: expected two tokens, got {line:?}", index + 1);
+            let message = format!("line {}: expected two tokens, got \"{line}\"", index + 1);
             return Err(json::file_error(path, message));
         };
         merges.push([first.to_owned(), second.to_owned()]);

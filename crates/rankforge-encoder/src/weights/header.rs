@@ -194,7 +194,7 @@ fn byte_range(info: &TensorInfo, data_length: u64) -> Result<(u64, u64), String>
             Ok((start, end))
         }
         _ => Err(format!(
-            "expected {:?} elements of shape {:?}, got {} bytes",
+            "expected {} elements of shape {:?}, got {} bytes",
             info.dtype,
             info.shape,
             end - start

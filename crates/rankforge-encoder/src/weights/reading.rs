@@ -163,7 +163,7 @@ impl Weights {
 impl Tensor {
     /// The error for a tensor of another number type than expected.
     fn unexpected_type(&self, name: &str, expected: &str) -> EncoderError {
-        let message = format!("tensor {name}: expected {expected}, got {:?}", self.dtype);
+        let message = format!("tensor {name}: expected {expected}, got {}", self.dtype);
         json::file_error(&self.file, message)
     }
 }

@@ -1,6 +1,7 @@
 //! Evaluation during a run, and the checkpoints that depend on it.
 
 use crate::batches::{WHOLE, prepared};
+use crate::support::{Recorder, message};
 use crate::testing::{
     bits, eval_set, labeled_pairs, logged_values, loss, names, tiny_bert, trainer,
 };
@@ -9,6 +10,7 @@ use rankforge::evaluation::{EvaluationContext, Evaluator};
 use rankforge::training::{GradientCache, TrainerState};
 use rankforge::{Error, Metrics};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An evaluator that returns prescribed values, one for each evaluation.
@@ -173,4 +175,80 @@ fn save_strategy_best_writes_a_checkpoint_for_each_new_best_metric() {
     let kept = names(folder.path());
     assert_eq!(kept[..2], ["checkpoint-2", "checkpoint-6"]);
     assert_eq!(kept[2], "eval");
+}
+
+#[test]
+fn a_misspelt_best_metric_is_refused_before_the_first_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |metric: Option<&str>, expected: &str| {
+        let options = json!({"eval_strategy": "epoch", "save_strategy": "best"});
+        let mut trainer = trainer(folder.path(), options);
+        trainer.evaluators.push(prescribed(&[0.5]));
+        trainer.eval_sets.push(eval_set(&trainer, labeled_pairs(8)));
+        trainer.eval_sets[0].name = "nq".to_owned();
+        trainer.arguments.metric_for_best_model = metric.map(str::to_owned);
+        let message = message(trainer.train());
+        assert!(!folder.path().join("eval").exists(), "there was an evaluation");
+        assert!(message.starts_with("metric_for_best_model: expected one of "), "{message}");
+        assert!(message.contains("eval_nq_loss, eval_dev_score"), "{message}");
+        assert!(message.ends_with(expected), "{message}");
+    };
+    refused(Some("dev_scores"), "got eval_dev_scores; did you mean eval_dev_score?");
+    refused(Some("ndcg@10"), "got eval_ndcg@10");
+    // Only named sets have a loss here.
+    refused(None, "got eval_loss, the default");
+}
+
+#[test]
+fn what_has_no_effect_without_evaluation_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |options: Value, expected: &str| {
+        let mut trainer = trainer(folder.path(), options);
+        trainer.eval_sets.push(eval_set(&trainer, labeled_pairs(8)));
+        let recorder = Arc::new(Recorder::default());
+        trainer.reporter = recorder.clone();
+        trainer.train().unwrap();
+        assert!(recorder.warned(expected), "{:?}", recorder.warnings());
+    };
+    told(
+        json!({"max_steps": 1, "metric_for_best_model": "loss"}),
+        "the evaluation data and metric_for_best_model will not be used, as eval_strategy is no",
+    );
+    told(
+        json!({"max_steps": 1, "eval_strategy": "steps", "eval_steps": 1, "eval_delay": 2}),
+        "eval_delay = 2 is beyond the end of the run, 1",
+    );
+}
+
+#[test]
+fn evaluators_list_every_metric_that_they_return() {
+    use rankforge::evaluation::{
+        Candidates, CrossEncoderCorrelationEvaluator, CrossEncoderRerankingEvaluator,
+        RerankingSample, SequentialEvaluator,
+    };
+    let text = |text: &str| text.to_owned();
+    let sample =
+        |candidates| RerankingSample { query: text("a"), positive: vec![text("b")], candidates };
+    let negative = sample(Candidates::Negative(vec![text("c")]));
+    let documents = sample(Candidates::Documents(vec![text("b"), text("c")]));
+    let pairs = vec![(text("a"), text("b")), (text("a"), text("c"))];
+    let reranking = |sample, name| CrossEncoderRerankingEvaluator::new(vec![sample], name).unwrap();
+    let correlation = CrossEncoderCorrelationEvaluator::new(pairs, vec![0.0, 1.0], "sts").unwrap();
+    let evaluators: Vec<Box<dyn Evaluator<CrossEncoder>>> = vec![
+        Box::new(reranking(negative, "")),
+        Box::new(reranking(documents, "nq")),
+        Box::new(correlation),
+    ];
+    let all = SequentialEvaluator::new(evaluators).unwrap();
+    let model = tiny_bert(0.0, 1);
+    let check = |evaluator: &dyn Evaluator<CrossEncoder>| {
+        let metrics = evaluator.evaluate(&model, &EvaluationContext::default()).unwrap();
+        let mut found: Vec<String> = metrics.0.keys().cloned().collect();
+        let mut listed = evaluator.metric_names();
+        found.sort();
+        listed.sort();
+        assert_eq!(listed, found);
+    };
+    all.evaluators().iter().for_each(|evaluator| check(&**evaluator));
+    check(&all);
 }

@@ -102,7 +102,8 @@ impl DirectoryKind<'_> {
 ///
 /// `fill` gets an empty temporary directory beside `path` and writes the files. They are then
 /// synced to the disk, and the temporary directory is renamed to `path`. An earlier directory of
-/// the same kind is deleted. Missing parent directories are created.
+/// the same kind is deleted. Missing parent directories are created. If `path` is a symbolic link to
+/// a directory, that directory is replaced.
 ///
 /// # Errors
 /// The error of [`DirectoryKind::check_replaceable`], the error of `fill`, or a failed write or
@@ -113,6 +114,9 @@ pub fn replace_directory<E: From<FileError>>(
     fill: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     kind.check_replaceable(path)?;
+    let target = path.is_symlink().then(|| fs::canonicalize(path)).transpose();
+    let target = target.map_err(FileError::io(path))?;
+    let path = target.as_deref().unwrap_or(path);
     let parent = parent_of(path);
     fs::create_dir_all(parent).map_err(FileError::io(parent))?;
     kind.remove_abandoned(parent);

@@ -126,6 +126,22 @@ fn a_directory_is_not_removed_while_it_is_written() {
 
 #[cfg(unix)]
 #[test]
+fn the_directory_that_a_link_points_to_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let (target, link) = (folder.path().join("target"), folder.path().join("link"));
+    replace_directory(&target, &KIND, |new| fill(new, "one")).unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    replace_directory(&link, &KIND, |new| fill(new, "two")).unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(fs::read_to_string(target.join("marker")).unwrap(), "two");
+    // A link to nothing is not taken for a new directory.
+    fs::remove_dir_all(&target).unwrap();
+    replace_directory(&link, &KIND, |new| fill(new, "three")).unwrap_err();
+    assert!(link.is_symlink());
+}
+
+#[cfg(unix)]
+#[test]
 fn a_directory_is_claimed_by_one_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let claim = claim_directory(folder.path()).unwrap();

@@ -11,13 +11,14 @@ use crate::quickstart::training::{NEGATIVES, Setting, train_first_stage, train_r
 use crate::table::{Table, shortened, thousands};
 use anyhow::Context;
 use rankforge::Metrics;
-use rankforge::base::{Reporter, write_atomically};
+use rankforge::base::{DirectoryKind, Reporter, write_atomically};
 use rankforge::data::{Beir, RowWriter, Rows};
 use rankforge::encoder::{
     CrossEncoder, DualEncoder, EncodeOptions, LoadOptions, PredictOptions, Ranked, train_word_piece,
 };
 use rankforge::evaluation::{Candidates, FirstStage, FirstStageOptions, samples_from_first_stage};
 use rankforge::mining::{HardNegativeMiner, MiningOptions, OutputFormat};
+use rankforge::training::check_destination;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -228,6 +229,20 @@ impl Reporter for Stages {
     }
 }
 
+/// How a directory of an earlier quickstart is recognised, whose files may be replaced.
+const QUICKSTART: DirectoryKind<'static> = DirectoryKind {
+    name: "a directory of the quickstart",
+    recognises: &|entries| entries.iter().any(|entry| entry.name == "held-out"),
+    owns: &|entry| {
+        let folders = ["first-stage", "untrained-reranker", "reranker", "runs", "held-out"];
+        match entry.is_directory {
+            true => folders.contains(&entry.name.as_str()),
+            false => entry.name == "pairs.jsonl",
+        }
+    },
+    temporary_prefix: ".quickstart-",
+};
+
 /// The paths of all that the quickstart writes.
 struct Paths {
     root: PathBuf,
@@ -241,7 +256,12 @@ struct Paths {
 
 impl Paths {
     /// The paths below `root`; creates the directory of the held-out questions.
+    ///
+    /// # Errors
+    /// If `root` holds files that no quickstart writes, or cannot be written.
     fn create(root: &Path) -> anyhow::Result<Paths> {
+        let absolute = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+        QUICKSTART.check_replaceable(&absolute)?;
         let paths = Paths {
             root: root.to_owned(),
             first_stage: root.join("first-stage"),
@@ -251,6 +271,9 @@ impl Paths {
             held_out: root.join("held-out"),
             pairs: root.join("pairs.jsonl"),
         };
+        for model in [&paths.first_stage, &paths.untrained, &paths.reranker] {
+            check_destination(model)?;
+        }
         std::fs::create_dir_all(paths.held_out.join("qrels"))
             .with_context(|| format!("cannot create {}", root.display()))?;
         Ok(paths)

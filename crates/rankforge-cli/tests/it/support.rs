@@ -51,7 +51,9 @@ impl TestDir {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
+    /// Writes a file and the directories that it is in.
     pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
         std::fs::write(self.path(name), text).unwrap();
     }
 

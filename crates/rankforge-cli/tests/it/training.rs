@@ -69,6 +69,24 @@ fn a_recipe_trains_a_model_that_other_commands_can_open() {
 }
 
 #[test]
+fn a_run_that_would_resume_with_other_mined_rows_is_refused_and_keeps_its_own() {
+    let dir = setup();
+    dir.succeed(&["train", "r.toml", "--quiet"]);
+    let mined = dir.read("run/mined/train.jsonl");
+    let resume = ["train", "r.toml", "--quiet", "--resume=run/checkpoint-9"];
+    let other = ["--set", "mining.num_negatives=1"];
+    let error = dir.fail(1, &[&resume[..], &other].concat());
+    assert!(error.contains("mining: expected what gives the rows in run/mined"), "{error}");
+    assert_eq!(dir.read("run/mined/train.jsonl"), mined);
+    assert_eq!(dir.list("run/mined"), ["train.jsonl", "train.key.json"]);
+    // Files that were only touched give the same rows.
+    dir.write("samples.jsonl", &dir.read("samples.jsonl"));
+    dir.write("pairs.jsonl", &dir.read("pairs.jsonl"));
+    dir.succeed(&resume);
+    assert_eq!(dir.read("run/mined/train.jsonl"), mined);
+}
+
+#[test]
 fn log_and_model_card_name_the_half_precision() {
     let dir = setup();
     let short = ["train", "r.toml", "--set", "arguments.num_train_epochs=1"];

@@ -3,6 +3,28 @@
 use crate::support::{TestDir, finished};
 
 #[test]
+fn the_quickstart_replaces_nothing_that_it_did_not_write() {
+    let dir = TestDir::new();
+    let run = |folder: &str| {
+        let arguments = ["quickstart", "--output", folder, "--num-train-epochs", "1", "--quiet"];
+        dir.fail(1, &arguments)
+    };
+    dir.write("mine/pairs.jsonl", "mine");
+    let error = run("mine");
+    assert!(error.contains("mine: the directory exists and is not"), "{error}");
+    dir.write("old/held-out/corpus.jsonl", "");
+    dir.write("old/notes.txt", "mine");
+    let error = run("old");
+    assert!(error.contains("holds \"notes.txt\", which would be lost"), "{error}");
+    std::fs::remove_file(dir.path("old/notes.txt")).unwrap();
+    dir.write("old/reranker/own.txt", "mine");
+    let error = run("old");
+    assert!(error.contains("reranker: the directory exists and is not a model"), "{error}");
+    assert_eq!(dir.list("mine"), ["pairs.jsonl"]);
+    assert_eq!(dir.list("old"), ["held-out", "reranker"]);
+}
+
+#[test]
 fn a_command_line_without_a_command_shows_the_help() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rankforge"));
     let done = finished(command.output().unwrap());

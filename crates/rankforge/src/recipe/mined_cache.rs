@@ -15,15 +15,16 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 /// The mined rows of `dataset`: those that an earlier run left in `rows_file`, or new ones, which
-/// are written there.
+/// are written there. If `keep` is set, new ones must be those of the earlier run, which resumes.
 ///
 /// # Errors
-/// Models, rows or options that cannot be used, a file that cannot be read or written, or a request
-/// to stop.
+/// Models, rows or options that cannot be used, a file that cannot be read or written, a request to
+/// stop, or other rows than those that must be kept.
 pub(super) fn mined_rows(
     dataset: &DatasetSection,
     mining: &MiningSection,
     rows_file: &Path,
+    keep: bool,
     options: &LoadOptions,
     stop: &Stop,
 ) -> Result<Rows, Error> {
@@ -36,9 +37,20 @@ pub(super) fn mined_rows(
         std::fs::create_dir_all(folder).map_err(FileError::io(folder))?;
         let pairs = load_rows(&dataset.location())?;
         let models = mining.sources.open(options)?;
-        remove(&key_file)?;
         let miner = models.miner(mining.options.clone(), options.reporter.clone());
-        let mined = miner.mine_to_file(&pairs, rows_file, stop)?;
+        let new_file = rows_file.with_extension("new.jsonl");
+        let mined = miner.mine_to_file(&pairs, &new_file, stop)?;
+        if keep && rows_file.is_file() && read(rows_file)? != read(&new_file)? {
+            remove(&new_file)?;
+            let expected = format!(
+                "what gives the rows in {}, with which the run began, as a resumed run must not \
+                 change them; start a new run instead",
+                rows_file.display()
+            );
+            return Err(Error::argument("mining", expected, "other options, models or data"));
+        }
+        remove(&key_file)?;
+        std::fs::rename(&new_file, rows_file).map_err(FileError::io(rows_file))?;
         let text = serde_json::to_string_pretty(&key).expect("plain data is JSON");
         write_atomically(&key_file, text.as_bytes())?;
         let (rows, path) = (mined.summary.rows, rows_file.display());
@@ -105,6 +117,10 @@ fn stamp(path: &Path, files: &mut Vec<Json>) -> Result<(), FileError> {
 /// The key of earlier rows; without a readable one they are mined again.
 fn read_key(path: &Path) -> Option<Json> {
     serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    std::fs::read(path).map_err(FileError::io(path))
 }
 
 fn remove(path: &Path) -> Result<(), FileError> {

@@ -155,6 +155,37 @@ pub(super) fn checkpoint_step(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_prefix("checkpoint-")?.parse().ok()
 }
 
+/// Warnings about the checkpoints after `step` that are incomplete, so that no run resumes from
+/// them.
+///
+/// # Errors
+/// A directory that cannot be read.
+pub(super) fn incomplete_after(output_dir: &Path, step: u64) -> Result<Vec<String>, Error> {
+    let later = checkpoints(output_dir)?.into_iter().filter(|(other, _)| *other > step);
+    let told = |(_, path): (u64, PathBuf)| {
+        let file = missing_file(&path)?;
+        Some(format!("{} is incomplete, {file} is missing: not resumed from", path.display()))
+    };
+    Ok(later.filter_map(told).collect())
+}
+
+/// The error for a path that is no checkpoint: names those that are in it or beside it.
+fn no_checkpoint(path: &Path) -> Result<FileError, Error> {
+    let folder = match path.is_dir() {
+        true => path,
+        false => path.parent().unwrap_or(path),
+    };
+    let got = if path.exists() { "something else" } else { "nothing" };
+    let known = checkpoints(folder)?;
+    let known = match known.last() {
+        None => String::new(),
+        Some((_, newest)) => {
+            format!("; the newest in {} is {}", folder.display(), newest.display())
+        }
+    };
+    Ok(FileError::content(path, format!("expected a checkpoint, got {got}{known}")))
+}
+
 /// Reads `run.json` of a checkpoint.
 ///
 /// # Errors
@@ -193,6 +224,10 @@ impl Checkpoint {
     /// # Errors
     /// A missing or malformed file.
     pub fn read(path: &Path) -> Result<Checkpoint, Error> {
+        // A directory with checkpoints is that of a run.
+        if !path.is_dir() || !checkpoints(path)?.is_empty() {
+            return Err(no_checkpoint(path)?.into());
+        }
         let missing = |file: &str| {
             FileError::content(path, format!("expected a complete checkpoint, {file} is missing"))
         };

@@ -8,7 +8,7 @@ use rankforge_base::hexadecimal;
 use rankforge_data::Value;
 use rankforge_encoder::TextModel;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -31,7 +31,7 @@ pub struct SetDefinition {
     /// Name; empty for a set without a name.
     pub name: String,
     /// Name and settings of its loss.
-    pub loss: serde_json::Value,
+    pub loss: Json,
     /// Its text columns, in the order in which the loss reads them.
     pub columns: Vec<String>,
     /// The prompt of each text column.
@@ -82,9 +82,9 @@ impl RunDefinition {
                 "" => String::new(),
                 name => format!(" of `{name}`"),
             };
-            if then.loss != now.loss {
-                let expected = format!("{} as in {}{NEW_RUN}", then.loss, path.display());
-                return Err(Error::argument(format!("loss{of_set}"), expected, &now.loss));
+            if let Some((field, expected, got)) = changed_loss(&then.loss, &now.loss) {
+                let expected = format!("{expected} as in {}{NEW_RUN}", path.display());
+                return Err(Error::argument(format!("{field}{of_set}"), expected, got));
             }
             let Some(what) = then.changed_data(now) else { continue };
             if !other_data {
@@ -159,6 +159,18 @@ impl SetDefinition {
             (self.content != now.content).then_some("texts and labels")
         }
     }
+}
+
+/// The field of a loss that is another now, its value then, and its value now.
+fn changed_loss(then: &Json, now: &Json) -> Option<(String, Json, Json)> {
+    if then["name"] != now["name"] {
+        return Some(("loss".to_owned(), then["name"].clone(), now["name"].clone()));
+    }
+    let fields = [then, now].into_iter().filter_map(|loss| loss["config"].as_object());
+    let mut fields = fields.flat_map(serde_json::Map::keys);
+    let field = fields.find(|field| then["config"].get(field) != now["config"].get(field))?;
+    let of = |loss: &Json| loss["config"].get(field).cloned().unwrap_or_default();
+    Some((format!("loss.{field}"), of(then), of(now)))
 }
 
 /// The SHA-256 of the texts and labels of a set, in hexadecimal. It does not depend on the format

@@ -9,7 +9,7 @@ use crate::trainer_state::{LogRecord, TrainerState};
 use crate::training::callbacks::Callback;
 use crate::training::checkpoint::{self, Checkpoint, RunFile, Snapshot};
 use crate::training::definition::RunDefinition;
-use crate::training::earlier_runs::{SetAside, set_aside};
+use crate::training::earlier_runs::set_aside;
 use crate::training::gradient_cache::GradientCache;
 use crate::training::loss_scaler::LossScaler;
 use crate::training::optimizer::Optimizer;
@@ -160,7 +160,13 @@ impl<'a, M: TextModel> Run<'a, M> {
         let Parts { arguments, train_sets, reporter, .. } = self.setup.parts;
         let output_dir = &arguments.output_dir;
         let found = match &arguments.resume_from_checkpoint {
-            Some(ResumeFrom::Newest(true)) => Checkpoint::newest(output_dir)?,
+            Some(ResumeFrom::Newest(true)) => {
+                let newest = Checkpoint::newest(output_dir)?;
+                for text in checkpoint::incomplete_after(output_dir, newest.state.global_step)? {
+                    reporter.warning(&text);
+                }
+                newest
+            }
             Some(ResumeFrom::Path(path)) => Checkpoint::read(path)?,
             None | Some(ResumeFrom::Newest(false)) => return Ok(()),
         };
@@ -215,13 +221,8 @@ impl<'a, M: TextModel> Run<'a, M> {
         let output_dir = &self.setup.parts.arguments.output_dir;
         let resumed = self.last_checkpoint.as_deref();
         let resumed = resumed.map(|path| (self.state.global_step, path));
-        if let Some(SetAside { count, directory }) = set_aside(output_dir, resumed)? {
-            let checkpoints = if count == 1 { "1 checkpoint" } else { "the checkpoints" };
-            self.setup.parts.reporter.warning(&format!(
-                "{} held checkpoints that are not of this run: moved {checkpoints} to {}",
-                output_dir.display(),
-                directory.display()
-            ));
+        if let Some(moved) = set_aside(output_dir, resumed)? {
+            self.setup.parts.reporter.warning(&moved);
         }
         checkpoint::CHECKPOINT.remove_abandoned(output_dir);
         MODEL_DIRECTORY.remove_abandoned(output_dir);

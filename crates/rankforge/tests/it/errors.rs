@@ -251,10 +251,7 @@ fn an_unusable_loss_checkpoint_or_prompt_is_named() {
     );
     let mut run = trainer(folder.path(), json!({"max_steps": 1}));
     run.arguments.resume_from_checkpoint = Some(ResumeFrom::Path("no/such/checkpoint".into()));
-    assert_eq!(
-        message(run.train()),
-        "no/such/checkpoint: expected a complete checkpoint, optimizer.safetensors is missing"
-    );
+    assert_eq!(message(run.train()), "no/such/checkpoint: expected a checkpoint, got nothing");
     let mut run = trainer(folder.path(), json!({"prompts": {"quary": "the "}}));
     assert_eq!(
         message(run.train()),

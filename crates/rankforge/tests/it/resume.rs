@@ -190,6 +190,24 @@ fn incomplete_and_temporary_checkpoints_are_ignored() {
     assert_eq!(newest.state.global_step, 4);
     let message = Checkpoint::read(&copied).unwrap_err().to_string();
     assert!(message.contains("optimizer.safetensors is missing"), "{message}");
+    // The newest that is complete is resumed from, and the others are named.
+    let recorder = Arc::new(Recorder::default());
+    let mut resumed = trainer(folder.path(), json!({"max_steps": 4}));
+    resumed.reporter = recorder.clone();
+    resumed.arguments.resume_from_checkpoint = Some(ResumeFrom::Newest(true));
+    resumed.train().unwrap();
+    assert!(recorder.warned("checkpoint-99 is incomplete, optimizer.safetensors is missing"));
+    // A folder of checkpoints, and a checkpoint that does not exist, are none.
+    for (path, got) in [(folder.path().to_owned(), "something else"), (copied, "nothing")] {
+        let message = Checkpoint::read(&path).unwrap_err().to_string();
+        let newest = folder.path().join("checkpoint-4");
+        let expected = format!(
+            "expected a checkpoint, got {got}; the newest in {} is {}",
+            folder.path().display(),
+            newest.display()
+        );
+        assert!(message.ends_with(&expected), "{message}");
+    }
 }
 
 #[test]

@@ -110,6 +110,7 @@ fn a_second_run_moves_the_checkpoints_of_the_first_and_resumes_from_its_own() {
     saving(folder.path(), 8).train().unwrap();
     std::fs::write(folder.path().join("checkpoint-6/mine.txt"), "mine").unwrap();
     std::fs::write(folder.path().join("checkpoint-12"), "a file in the way").unwrap();
+    std::fs::create_dir(folder.path().join("final")).unwrap();
     let second = || {
         let mut trainer = saving(folder.path(), 7);
         trainer.arguments.learning_rate = 2e-3;
@@ -121,8 +122,16 @@ fn a_second_run_moves_the_checkpoints_of_the_first_and_resumes_from_its_own() {
     let error = interrupted.train().unwrap_err();
     assert!(matches!(error, Error::Interrupted { step: 3, .. }), "{error}");
     let earlier = folder.path().join("earlier-run-1");
-    assert!(recorder.warned(&format!("moved the checkpoints to {}", earlier.display())));
-    let moved = ["checkpoint-12", "checkpoint-2", "checkpoint-4", "checkpoint-6", "checkpoint-8"];
+    assert!(recorder.warned(&format!("moved them to {}; `final` is of", earlier.display())));
+    let moved = [
+        "checkpoint-12",
+        "checkpoint-2",
+        "checkpoint-4",
+        "checkpoint-6",
+        "checkpoint-8",
+        "trainer_state.json",
+        "training.svg",
+    ];
     assert_eq!(names(&earlier), moved);
     assert_eq!(std::fs::read(earlier.join("checkpoint-6/mine.txt")).unwrap(), b"mine");
 
@@ -147,7 +156,9 @@ fn resuming_from_an_earlier_checkpoint_moves_the_later_ones() {
     let checkpoint = folder.path().join("eval/../checkpoint-4");
     std::fs::create_dir(folder.path().join("eval")).unwrap();
     again.arguments.resume_from_checkpoint = Some(ResumeFrom::Path(checkpoint));
+    let recorder = recorded(&mut again);
     again.train().unwrap();
+    assert!(recorder.warned("held checkpoints of later steps than 4, from which it resumes"));
     assert_eq!(names(&folder.path().join("earlier-run-1")), ["checkpoint-6", "checkpoint-8"]);
     // A run of another folder goes on here: no checkpoint here is its own.
     let other = tempfile::tempdir().unwrap();
@@ -156,8 +167,10 @@ fn resuming_from_an_earlier_checkpoint_moves_the_later_ones() {
     elsewhere.arguments.resume_from_checkpoint =
         Some(ResumeFrom::Path(other.path().join("checkpoint-4")));
     elsewhere.train().unwrap();
-    let moved = ["checkpoint-2", "checkpoint-4", "checkpoint-6", "checkpoint-8"];
-    assert_eq!(names(&folder.path().join("earlier-run-2")), moved);
+    let moved = names(&folder.path().join("earlier-run-2"));
+    let found: Vec<&String> = moved.iter().filter(|name| name.contains("checkpoint")).collect();
+    assert_eq!(found, ["checkpoint-2", "checkpoint-4", "checkpoint-6", "checkpoint-8"]);
+    assert!(moved.contains(&"eval".to_owned()), "{moved:?}");
 }
 
 #[test]
@@ -181,9 +194,11 @@ fn another_loss_model_or_other_data_are_another_run() {
         assert!(message.starts_with(&format!("{field}: expected ")), "{message}");
         assert!(message.contains("start a new run instead"), "{message}");
     };
-    refused("loss", &|trainer| {
+    refused("loss.pos_weight", &|trainer| {
         trainer.train_sets[0].loss = loss("BinaryCrossEntropyLoss", json!({"pos_weight": 2.0}));
     });
+    let other_loss = || loss("MultipleNegativesRankingLoss", json!({}));
+    refused("loss", &|trainer| trainer.train_sets[0].loss = other_loss());
     refused("model", &|trainer| trainer.model = tiny_bert(0.1, 2));
     refused("model", &|trainer| {
         trainer.model.parts_mut().tokenizer.set_max_length(Some(23));

@@ -1,6 +1,6 @@
 use crate::directory::{parent_of, sync_directory};
 use crate::file_error::FileError;
-use crate::temporary::{ATTEMPTS, own_file, remove_abandoned};
+use crate::temporary::{ATTEMPTS, own_file, remove_abandoned, without_temporary_name};
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -39,6 +39,10 @@ impl AtomicFile {
             ));
         }
         let parent = parent_of(path);
+        if !parent.exists() {
+            let message = format!("the directory {} does not exist", parent.display());
+            return Err(FileError::content(path, message));
+        }
         let (prefix, suffix) = TEMPORARY;
         remove_abandoned(parent, |name| name.starts_with(prefix) && name.ends_with(suffix));
         let mut builder = tempfile::Builder::new();
@@ -58,7 +62,7 @@ impl AtomicFile {
             }
             Err(io::Error::other("other processes removed every temporary file"))
         };
-        let file = owned().map_err(FileError::io(path))?;
+        let file = owned().map_err(|error| FileError::io(path)(without_temporary_name(error)))?;
         Ok(AtomicFile { path: path.to_owned(), file: BufWriter::with_capacity(BUFFER_BYTES, file) })
     }
 

@@ -1,5 +1,7 @@
 use crate::file_error::FileError;
-use crate::temporary::{ATTEMPTS, NEW, OLD, own_directory, remove_abandoned};
+use crate::temporary::{
+    ATTEMPTS, NEW, OLD, own_directory, remove_abandoned, without_temporary_name,
+};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Component, Path};
@@ -120,7 +122,9 @@ pub fn replace_directory<E: From<FileError>>(
     let parent = parent_of(path);
     fs::create_dir_all(parent).map_err(FileError::io(parent))?;
     kind.remove_abandoned(parent);
-    let (temporary, _owner) = kind.temporary(parent).map_err(FileError::io(path))?;
+    let owned = kind.temporary(parent);
+    let (temporary, _owner) =
+        owned.map_err(|error| FileError::io(path)(without_temporary_name(error)))?;
     // The temporary directory has mode 0o700, so `path` becomes an ordinary directory inside it.
     let filled = temporary.path().join(NEW);
     fs::create_dir(&filled).map_err(FileError::io(path))?;

@@ -22,6 +22,14 @@ pub(crate) const OLD: &str = "old";
 /// took it for an abandoned one between its creation and its lock.
 pub(crate) const ATTEMPTS: usize = 16;
 
+/// An error of tempfile without what it appends: ` at path "..."`, the temporary name.
+pub(crate) fn without_temporary_name(error: io::Error) -> io::Error {
+    match error.to_string().split_once(" at path \"") {
+        Some((message, _)) => io::Error::new(error.kind(), message.to_owned()),
+        None => error,
+    }
+}
+
 /// Locks a temporary file that was just created. `false` when another process has removed it.
 pub(crate) fn own_file(file: &File) -> io::Result<bool> {
     // Without a lock, nobody else can lock the file either, so nobody removes it.

@@ -56,10 +56,21 @@ fn a_written_file_has_the_permissions_of_an_ordinary_new_file() {
 }
 
 #[test]
+fn the_error_for_a_parent_that_is_a_file_has_no_temporary_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let parent = folder.path().join("file");
+    fs::write(&parent, "").unwrap();
+    let error = write_atomically(&parent.join("x"), b"").unwrap_err().to_string();
+    assert!(error.contains("file/x: ") && !error.contains(".rankforge-"), "{error}");
+}
+
+#[test]
 fn errors_name_the_file_and_carry_a_hint() {
     let error = write_atomically(Path::new("no/such/folder/x"), b"").unwrap_err();
-    assert!(error.to_string().starts_with("no/such/folder/x: "), "{error}");
-    assert!(error.hint().is_some_and(|hint| hint.contains("relative")), "{error:?}");
+    let expected = "no/such/folder/x: the directory no/such/folder does not exist";
+    assert_eq!(error.to_string(), expected);
+    let missing = FileError::io(Path::new("x"))(std::io::ErrorKind::NotFound.into());
+    assert!(missing.hint().is_some_and(|hint| hint.contains("relative")), "{missing:?}");
     let error = FileError::content(Path::new("x.json"), "expected an object, got a list");
     assert_eq!(error.to_string(), "x.json: expected an object, got a list");
     assert_eq!((error.path(), error.hint()), (Path::new("x.json"), None));

@@ -26,6 +26,8 @@ pub struct Beir {
     pub relevant: IndexMap<String, Vec<(String, f64)>>,
     /// The judgements above 0 that name what is not in the collection.
     pub unknown: UnknownJudgements,
+    /// Number of documents without `text`, which is read as empty, as BEIR does.
+    pub without_text: usize,
 }
 
 /// Numbers of judgements above 0 that name a document or a query that is not in its file, and of
@@ -55,8 +57,9 @@ impl fmt::Display for UnknownJudgements {
         if self.documents > 0 {
             write!(
                 f,
-                "documents named in the judgements but not in corpus.jsonl, which count as \
-                 relevant and not found: {} in {} judgements",
+                "documents named in the judgements but not in corpus.jsonl, which the figures of \
+                 BEIR count as relevant and not found, and those of sentence-transformers' \
+                 evaluator leave out: {} in {} judgements",
                 self.documents, self.document_judgements
             )?;
         }
@@ -86,8 +89,13 @@ impl fmt::Display for UnknownJudgements {
 /// A missing file; a malformed row (with file and line); an id that is used twice, or two different
 /// judgements of one document; no judgement above 0 of a query in `queries.jsonl`.
 pub fn load_beir(folder: &Path, split: Option<&str>) -> Result<Beir, DataError> {
-    let corpus = texts(&folder.join("corpus.jsonl"))?;
-    let mut queries = texts(&folder.join("queries.jsonl"))?;
+    let path = folder.join("corpus.jsonl");
+    let (corpus, without_text) = texts(&path, true)?;
+    if corpus.values().all(|text| text.is_empty()) {
+        let expected = "expected a key `text` or `title` with a text in at least one line";
+        return Err(DataError::file(&path, format!("{expected}, got none")));
+    }
+    let (mut queries, _) = texts(&folder.join("queries.jsonl"), false)?;
     let path = folder.join("qrels").join(format!("{}.tsv", split.unwrap_or("test")));
     if !path.exists() {
         return Err(no_such_split(folder, &path));
@@ -103,7 +111,7 @@ pub fn load_beir(folder: &Path, split: Option<&str>) -> Result<Beir, DataError> 
         .keys()
         .map(|query| (query.clone(), judged.swap_remove(query).unwrap_or_default()))
         .collect();
-    Ok(Beir { corpus, queries, relevant, unknown })
+    Ok(Beir { corpus, queries, relevant, unknown, without_text })
 }
 
 /// Removes the judgements of unknown queries, and counts these and those of unknown documents.
@@ -129,16 +137,23 @@ fn take_unknown(
     unknown
 }
 
-/// Id to text of the objects of `corpus.jsonl` or `queries.jsonl`.
-fn texts(path: &Path) -> Result<IndexMap<String, String>, DataError> {
-    let mut texts = IndexMap::new();
+/// Id to text of the objects of `corpus.jsonl` or `queries.jsonl`, and the number of those without
+/// text. Only documents (`may_lack_text`) can have none.
+fn texts(path: &Path, may_lack_text: bool) -> Result<(IndexMap<String, String>, usize), DataError> {
+    let (mut texts, mut without_text) = (IndexMap::new(), 0);
     for object in Objects::open(path)? {
         let (line, object) = object?;
         let id = match object.get("_id") {
             Some(Json::Number(number)) if number.is_i64() => number.to_string(),
             _ => text(path, line, &object, "_id")?.to_owned(),
         };
-        let body = text(path, line, &object, "text")?;
+        let body = match object.get("text") {
+            None | Some(Json::Null) if may_lack_text => {
+                without_text += 1;
+                ""
+            }
+            _ => text(path, line, &object, "text")?,
+        };
         let title = match object.get("title") {
             None | Some(Json::Null) => "",
             Some(_) => text(path, line, &object, "title")?,
@@ -155,7 +170,7 @@ fn texts(path: &Path) -> Result<IndexMap<String, String>, DataError> {
     if texts.is_empty() {
         return Err(DataError::file(path, "expected at least one row, got none"));
     }
-    Ok(texts)
+    Ok((texts, without_text))
 }
 
 /// The string at `key` of an object.
@@ -198,8 +213,9 @@ fn judgements(
         let cells: Vec<&str> = line.split('\t').collect();
         let [query, document, score] = cells[..] else {
             return Err(row_error(format!(
-                "expected query-id, corpus-id and score separated by tabs, got {} cells in {}",
+                "expected query-id, corpus-id and score separated by tabs, got {} {} in {}",
                 cells.len(),
+                if cells.len() == 1 { "cell" } else { "cells" },
                 quoted(line)
             )));
         };
@@ -236,7 +252,7 @@ fn no_such_split(folder: &Path, path: &Path) -> DataError {
     let mut existing: Vec<String> = std::fs::read_dir(folder.join("qrels"))
         .into_iter()
         .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
         .filter(|name| name.ends_with(".tsv"))
         .collect();
     existing.sort();

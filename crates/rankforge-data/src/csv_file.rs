@@ -9,7 +9,7 @@ use crate::error::DataError;
 use crate::value::Value;
 use csv::{ErrorKind, StringRecord};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// Reads the rows of one file.
@@ -33,6 +33,9 @@ impl CsvFile {
             .from_path(path)
             .map_err(|error| csv_error(path, error))?;
         let names = header(path, &mut reader)?;
+        if names.iter().any(|name| name.contains('\n')) {
+            check_quotes(path, (0, 1))?;
+        }
         let chosen = match chosen {
             None => (0..names.len()).collect(),
             Some(chosen) => {
@@ -55,8 +58,8 @@ impl CsvFile {
         let mut rows = 0;
         while rows < max_rows {
             let read = self.reader.read_record(&mut self.record);
-            if !read.map_err(|error| csv_error(&self.path, error))? {
-                check_last_quote(&self.path, self.last)?;
+            if !read.map_err(|error| row_error(&self.path, error))? {
+                check_quotes(&self.path, self.last)?;
                 break;
             }
             if let Some(position) = self.record.position() {
@@ -92,11 +95,12 @@ fn header(path: &Path, reader: &mut csv::Reader<File>) -> Result<Vec<String>, Da
     }
 }
 
-/// Checks that the last record, which starts at byte and line `start`, closes its quotes.
+/// Checks that all quotes are closed from the record on that starts at byte and line `start`.
 ///
 /// The csv crate accepts a quote that is still open at the end of the file, and so reads all lines
 /// after it as one cell.
-fn check_last_quote(path: &Path, (start, line): (u64, u64)) -> Result<(), DataError> {
+fn check_quotes(path: &Path, (start, mut line): (u64, u64)) -> Result<(), DataError> {
+    #[derive(PartialEq)]
     enum QuoteState {
         FieldStart,
         Field,
@@ -110,11 +114,15 @@ fn check_last_quote(path: &Path, (start, line): (u64, u64)) -> Result<(), DataEr
     let io = |error| DataError::io(path, error);
     let mut file = File::open(path).map_err(io)?;
     file.seek(SeekFrom::Start(start)).map_err(io)?;
-    let mut record = Vec::new();
-    file.read_to_end(&mut record).map_err(io)?;
     let ends_field = |byte: u8| byte == delimiter(path) || byte == b'\n' || byte == b'\r';
     let mut state = QuoteState::FieldStart;
-    for byte in record {
+    let mut quote_line = line;
+    for byte in BufReader::new(file).bytes() {
+        let byte = byte.map_err(io)?;
+        if state == QuoteState::FieldStart && byte == b'"' {
+            quote_line = line;
+        }
+        line += u64::from(byte == b'\n');
         state = match state {
             QuoteState::FieldStart if byte == b'"' => QuoteState::Quoted,
             QuoteState::Quoted if byte == b'"' => QuoteState::QuoteInQuoted,
@@ -126,10 +134,21 @@ fn check_last_quote(path: &Path, (start, line): (u64, u64)) -> Result<(), DataEr
     }
     match state {
         QuoteState::Quoted => {
-            Err(DataError::line(path, line, "a quote in this row is never closed"))
+            let message = "the quote (\") that opens a cell in this line is never closed";
+            Err(DataError::line(path, quote_line, message))
         }
         _ => Ok(()),
     }
+}
+
+/// The error for a row; if cells are missing because a quote is never closed, that of the quote.
+fn row_error(path: &Path, error: csv::Error) -> DataError {
+    if let ErrorKind::UnequalLengths { pos: Some(start), .. } = error.kind()
+        && let Err(open_quote) = check_quotes(path, (start.byte(), start.line()))
+    {
+        return open_quote;
+    }
+    csv_error(path, error)
 }
 
 fn csv_error(path: &Path, error: csv::Error) -> DataError {

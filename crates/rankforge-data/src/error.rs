@@ -8,6 +8,17 @@ pub enum DataError {
     /// A file or directory cannot be read or written, or its content is not what was expected.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A data set is neither a directory nor a file whose extension names its format.
+    #[error(
+        "{}: unknown extension: expected .jsonl, .json, .ndjson, .csv, .tsv or .parquet",
+        path.display()
+    )]
+    UnknownExtension {
+        /// The file.
+        path: PathBuf,
+        /// Whether it is a regular file, and not a pipe or device.
+        is_file: bool,
+    },
     /// A line of a text file is malformed.
     #[error("{}, line {line}: {message}", path.display())]
     Line {
@@ -39,11 +50,17 @@ pub enum DataError {
         columns: Vec<String>,
     },
     /// A value is not what the role of its column asks for.
-    #[error("column `{column}`: row {row}: expected {expected}, got {got}")]
+    #[error(
+        "{}row {row}, column `{column}`: expected {expected}, got {got}",
+        path.as_ref().map_or_else(String::new, |path| format!("{}, ", path.display()))
+    )]
     Cell {
+        /// The file or directory that the rows were read from.
+        path: Option<PathBuf>,
         /// Name of the column.
         column: String,
-        /// Number of the row, from 1.
+        /// Number of the row, from 1. Headers and blank lines do not count; the rows of a directory
+        /// are those of all files of the split.
         row: usize,
         /// What would be accepted.
         expected: String,
@@ -68,6 +85,14 @@ impl DataError {
             DataError::MissingColumn { .. } => {
                 Some("name a column that the data have, or rename the column there".to_owned())
             }
+            DataError::UnknownExtension { is_file, .. } => Some(
+                if *is_file {
+                    "rename the file so that its extension names its format"
+                } else {
+                    "write what the pipe holds to a file whose extension names its format"
+                }
+                .to_owned(),
+            ),
             DataError::Line { .. }
             | DataError::Row { .. }
             | DataError::Cell { .. }

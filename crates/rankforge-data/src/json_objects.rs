@@ -1,7 +1,7 @@
 //! The objects of a JSON file: one per line, or one list of them. They are read one at a time.
 
 use crate::error::DataError;
-use crate::value::quoted;
+use crate::value::first_characters;
 use serde::de::DeserializeSeed;
 use serde_json::{Deserializer, Map, Value as Json};
 use std::fs::File;
@@ -212,9 +212,9 @@ fn parse<'a, S: DeserializeSeed<'a>>(
         let description = error.to_string();
         let description = description.split(" at line ").next().unwrap_or(&description);
         let message = format!(
-            "invalid JSON at column {}: {description} in {}",
+            "invalid JSON at column {}: {description} in `{}`",
             error.column(),
-            quoted(text.trim_start())
+            first_characters(text.trim_start())
         );
         DataError::line(path, line + error.line() as u64 - 1, message)
     };

@@ -25,6 +25,6 @@ pub use error::DataError;
 pub use reader::{Location, RowReader, load_rows, load_texts};
 pub use rows::Rows;
 pub use source::RowSource;
-pub use splits::splits;
+pub use splits::{has_known_extension, splits};
 pub use value::Value;
 pub use writer::RowWriter;

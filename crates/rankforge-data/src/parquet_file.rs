@@ -15,7 +15,9 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use std::any::Any;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// Reads the rows of one file.
@@ -34,6 +36,20 @@ impl ParquetFile {
     /// Opens a file. `None` as `chosen` chooses all columns; columns that it lacks are left out.
     /// Chunks have at most `max_rows` rows.
     pub(crate) fn open(
+        path: &Path,
+        chosen: Option<&[String]>,
+        max_rows: usize,
+    ) -> Result<ParquetFile, DataError> {
+        catch_unwind(|| ParquetFile::open_unguarded(path, chosen, max_rows)).unwrap_or_else(
+            |panic| {
+                let message = format!("damaged: cannot be read as parquet: {}", reason(&*panic));
+                Err(DataError::file(path, message))
+            },
+        )
+    }
+
+    /// [`ParquetFile::open`], which panics on some damaged files.
+    fn open_unguarded(
         path: &Path,
         chosen: Option<&[String]>,
         max_rows: usize,
@@ -72,13 +88,23 @@ impl ParquetFile {
 
     /// The next chunk; `None` at the end of the file.
     pub(crate) fn next_rows(&mut self) -> Result<Option<Chunk>, DataError> {
+        // After a panic, nothing more is read from this file.
+        let rows = catch_unwind(AssertUnwindSafe(|| self.next_rows_unguarded()));
+        rows.unwrap_or_else(|panic| {
+            let (before, reason) = (self.rows_before, reason(&*panic));
+            let message = format!("damaged: cannot be read after row {before}: {reason}");
+            Err(DataError::file(&self.path, message))
+        })
+    }
+
+    /// [`ParquetFile::next_rows`], which panics on some damaged files.
+    fn next_rows_unguarded(&mut self) -> Result<Option<Chunk>, DataError> {
         let Some(batch) = self.batches.next() else { return Ok(None) };
         let batch = batch.map_err(|error| {
             let message = format!("cannot be read after row {}: {error}", self.rows_before);
             DataError::file(&self.path, message)
         })?;
         let rows = batch.num_rows();
-        self.rows_before += rows as u64;
         let column = |field: &FieldRef| {
             let values = match unreadable_type(field.data_type()) {
                 Some(name) => vec![Value::Unreadable(name); rows],
@@ -90,8 +116,21 @@ impl ParquetFile {
             };
             (field.name().clone(), values)
         };
-        Ok(Some(Chunk { rows, columns: self.chosen.iter().map(column).collect() }))
+        let columns = self.chosen.iter().map(column).collect();
+        self.rows_before += rows as u64;
+        Ok(Some(Chunk { rows, columns }))
     }
+}
+
+/// The first line of a panic's message. The libraries check some lengths of a file only by
+/// assertions.
+fn reason(panic: &(dyn Any + Send)) -> &str {
+    let message: &str = match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+        (Some(message), _) => message,
+        (None, Some(message)) => message,
+        (None, None) => "",
+    };
+    message.lines().next().unwrap_or("no reason given")
 }
 
 /// The name of a type whose arrays [`values`] does not handle.

@@ -8,6 +8,7 @@ use crate::splits::{Format, split_files};
 use crate::value::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Which rows and columns to read, and from where.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,6 +45,8 @@ impl Location {
 /// those of the earlier one ([`Rows::append_chunk`]). A value of any other type is
 /// [`Value::Unreadable`]. The iterator ends after an error.
 pub struct RowReader {
+    /// What was opened, for messages about rows.
+    source: Arc<Path>,
     files: std::vec::IntoIter<PathBuf>,
     current: Option<Source>,
     /// The columns so far.
@@ -68,6 +71,7 @@ impl RowReader {
         assert!(chunk_rows > 0, "a chunk must hold at least one row");
         let files = split_files(&location.path, location.split.as_deref())?;
         let mut reader = RowReader {
+            source: location.path.as_path().into(),
             files: files.clone().into_iter(),
             current: None,
             columns: location.columns.clone().unwrap_or_default(),
@@ -138,7 +142,7 @@ impl RowReader {
             values.resize(chunk.rows, Value::Null);
             (name.clone(), values)
         };
-        Rows::new(self.columns.iter().map(column).collect())
+        Ok(Rows::new(self.columns.iter().map(column).collect())?.read_from(&self.source))
     }
 }
 

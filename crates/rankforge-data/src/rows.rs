@@ -1,11 +1,23 @@
 use crate::error::DataError;
 use crate::value::Value;
 use rankforge_base::quoted_list;
+use std::path::Path;
+use std::sync::Arc;
 
 /// A table in memory: named columns of equal length, in a fixed order.
-#[derive(Clone, Debug, Default, PartialEq)]
+///
+/// Tables are equal when their columns are, wherever they were read.
+#[derive(Clone, Debug, Default)]
 pub struct Rows {
     columns: Vec<(String, Vec<Value>)>,
+    /// The file or directory that the rows were read from, for messages.
+    source: Option<Arc<Path>>,
+}
+
+impl PartialEq for Rows {
+    fn eq(&self, other: &Rows) -> bool {
+        self.columns == other.columns
+    }
 }
 
 impl Rows {
@@ -26,7 +38,17 @@ impl Rows {
                 return Err(DataError::column(name, message));
             }
         }
-        Ok(Rows { columns })
+        Ok(Rows { columns, source: None })
+    }
+
+    /// The same rows, as read from a file or directory.
+    pub(crate) fn read_from(self, source: &Arc<Path>) -> Rows {
+        Rows { source: Some(source.clone()), ..self }
+    }
+
+    /// The file or directory that the rows were read from, where they were.
+    pub fn source(&self) -> Option<&Path> {
+        self.source.as_deref()
     }
 
     /// Number of rows.
@@ -84,6 +106,7 @@ impl Rows {
                 .iter()
                 .map(|(name, values)| (name.clone(), pick(values)))
                 .collect(),
+            source: self.source.clone(),
         }
     }
 
@@ -93,7 +116,8 @@ impl Rows {
     /// When a column does not exist, or is named twice.
     pub fn select_columns(&self, names: &[&str]) -> Result<Rows, DataError> {
         let pick = |&name: &&str| Ok((name.to_owned(), self.column(name)?.to_vec()));
-        Rows::new(names.iter().map(pick).collect::<Result<_, DataError>>()?)
+        let rows = Rows::new(names.iter().map(pick).collect::<Result<_, DataError>>()?)?;
+        Ok(Rows { source: self.source.clone(), ..rows })
     }
 
     /// Appends the rows of a table with the same columns in the same order. A table without columns
@@ -119,6 +143,9 @@ impl Rows {
             );
             return Err(DataError::column(differing.unwrap_or(&expected[0]), message));
         }
+        if self.source != other.source {
+            self.source = None;
+        }
         for ((_, values), (_, more)) in self.columns.iter_mut().zip(other.columns) {
             values.extend(more);
         }
@@ -131,6 +158,9 @@ impl Rows {
     /// # Panics
     /// When the chunk lacks a column of the earlier ones.
     pub fn append_chunk(&mut self, chunk: Rows) {
+        if self.columns.is_empty() {
+            self.source.clone_from(&chunk.source);
+        }
         let rows = self.len();
         let names = self.column_names();
         assert!(chunk.column_names().starts_with(&names), "the chunk is not of the same reader");
@@ -166,7 +196,8 @@ impl Rows {
         let converted = |(row, value): (usize, &'a Value)| {
             convert(value).ok_or_else(|| {
                 let (column, expected) = (name.to_owned(), expected.to_owned());
-                DataError::Cell { column, row: row + 1, expected, got: value.describe() }
+                let path = self.source().map(Path::to_owned);
+                DataError::Cell { path, column, row: row + 1, expected, got: value.describe() }
             })
         };
         self.column(name)?.iter().enumerate().map(converted).collect()

@@ -1,5 +1,6 @@
 use crate::error::DataError;
 use crate::rows::Rows;
+use std::path::Path;
 
 /// A table whose rows can be read by index, in memory or elsewhere. Training draws its batches from
 /// one.
@@ -10,6 +11,12 @@ pub trait RowSource: Send + Sync {
     /// Whether there is no row.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The file or directory that the rows were read from, for messages; `None` where there is
+    /// none.
+    fn source(&self) -> Option<&Path> {
+        None
     }
 
     /// Column names, in order.
@@ -29,6 +36,10 @@ pub trait RowSource: Send + Sync {
 impl RowSource for Rows {
     fn len(&self) -> usize {
         Rows::len(self)
+    }
+
+    fn source(&self) -> Option<&Path> {
+        Rows::source(self)
     }
 
     fn column_names(&self) -> Vec<String> {

@@ -24,6 +24,14 @@ impl Format {
     }
 }
 
+/// Whether the extension of a path names a format of data sets.
+pub fn has_known_extension(path: &Path) -> bool {
+    Format::of(path).is_some()
+}
+
+/// Files of the `datasets` library that are not data.
+const DESCRIPTIONS: [&str; 3] = ["dataset_info.json", "dataset_infos.json", "state.json"];
+
 /// The splits of a directory as pairs (name, files), sorted by name. A file is one split named
 /// `train`.
 ///
@@ -36,16 +44,17 @@ impl Format {
 ///   `datasets` library writes: `dataset_info.json`, `dataset_infos.json` and `state.json`.
 ///
 /// # Errors
-/// When the path does not exist, has an unknown extension, or contains no data file.
+/// When the path does not exist, has an unknown extension, or contains no data file; when a data
+/// file or a subdirectory of them would be a split by its name, and the name is not UTF-8.
 pub fn splits(path: &Path) -> Result<Vec<(String, Vec<PathBuf>)>, DataError> {
     let metadata = std::fs::metadata(path).map_err(|error| DataError::io(path, error))?;
     if !metadata.is_dir() {
         return match Format::of(path) {
             Some(_) => Ok(vec![("train".to_owned(), vec![path.to_owned()])]),
-            None => Err(DataError::file(
-                path,
-                "unknown extension: expected .jsonl, .json, .ndjson, .csv, .tsv or .parquet",
-            )),
+            None => Err(DataError::UnknownExtension {
+                path: path.to_owned(),
+                is_file: metadata.is_file(),
+            }),
         };
     }
     let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
@@ -111,26 +120,43 @@ fn collect(
 ) -> Result<(), DataError> {
     let io = |error| DataError::io(folder, error);
     for entry in std::fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        if name.starts_with('.') {
+        let entry = entry.map_err(io)?;
+        let (path, name) = (entry.path(), entry.file_name());
+        if name.as_encoded_bytes().starts_with(b".") {
             continue;
         }
         if path.is_dir() {
-            match split {
-                Some(_) => {}
-                None if name == "data" => collect(&path, None, found)?,
-                None => collect(&path, Some(name), found)?,
+            match (split, name.to_str()) {
+                (Some(_), _) => {}
+                (None, Some("data")) => collect(&path, None, found)?,
+                (None, Some(name)) => collect(&path, Some(name), found)?,
+                (None, None) => refuse_data_files(&path)?,
             }
             continue;
         }
-        let description = matches!(name, "dataset_info.json" | "dataset_infos.json" | "state.json");
-        if !description && Format::of(&path).is_some() {
-            let split = split.map_or_else(|| split_name(name), str::to_owned);
+        let is_description = DESCRIPTIONS.iter().any(|description| name == *description);
+        if !is_description && Format::of(&path).is_some() {
+            let split = match split {
+                Some(split) => split.to_owned(),
+                None => split_name(name.to_str().ok_or_else(|| no_split_name(&path))?),
+            };
             found.entry(split).or_default().push(path);
         }
     }
     Ok(())
+}
+
+/// Checks that a subdirectory whose name cannot be that of a split has no data files.
+fn refuse_data_files(folder: &Path) -> Result<(), DataError> {
+    let mut found = BTreeMap::new();
+    collect(folder, Some(""), &mut found)?;
+    if found.is_empty() { Ok(()) } else { Err(no_split_name(folder)) }
+}
+
+fn no_split_name(path: &Path) -> DataError {
+    let message = "its name is not valid UTF-8, so that it cannot be the name of a split; rename \
+                   it, or move it out of the data set";
+    DataError::file(path, message)
 }
 
 /// A file's name without its extension and shard number: `train` for `train.jsonl`, `train_03.csv`

@@ -29,7 +29,7 @@ impl Value {
     /// The type and the (shortened) value, for messages: `integer 7`, `text "What is..."`.
     pub fn describe(&self) -> String {
         match self {
-            Value::Null => "null".to_owned(),
+            Value::Null => "null, or no such column in this row".to_owned(),
             Value::Untyped(cell) if cell.is_empty() => "an empty cell".to_owned(),
             Value::Text(text) | Value::Untyped(text) => format!("text {}", quoted(text)),
             Value::Integer(number) => format!("integer {number}"),
@@ -113,9 +113,15 @@ impl Value {
 
 /// The first 40 characters of a text in quotes, for messages.
 pub(crate) fn quoted(text: &str) -> String {
+    let start = first_characters(text);
+    format!("{start:?}")
+}
+
+/// The first 40 characters of a text, as they are.
+pub(crate) fn first_characters(text: &str) -> String {
     let mut start: String = text.chars().take(40).collect();
     if start.len() < text.len() {
         start.push_str("...");
     }
-    format!("{start:?}")
+    start
 }

@@ -3,7 +3,7 @@ use rankforge_data::DataError;
 use rankforge_encoder::EncoderError;
 use rankforge_kernels::DeviceError;
 use std::fmt::{self, Display};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What can go wrong with training, mining and evaluation.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +148,14 @@ impl Display for RowPlace {
             write!(f, ", column `{column}`")?;
         }
         Ok(())
+    }
+}
+
+/// The name of what reads rows, and the file or directory that they are from, where there is one.
+pub(crate) fn read_from(reader: &str, source: Option<&Path>) -> String {
+    match source {
+        Some(path) => format!("{reader} in {}", path.display()),
+        None => reader.to_owned(),
     }
 }
 

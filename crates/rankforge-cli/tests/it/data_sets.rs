@@ -135,7 +135,8 @@ fn a_column_that_nobody_chose_may_hold_anything() {
         dir.succeed(&[&mine[..], &["--corpus", "corpus.jsonl"], column].concat());
     }
     let error = dir.fail(1, &[&rank[..], &["--column", "metadata"]].concat());
-    let expected = "error: column `metadata`: row 1: expected text, got a value of type object\n";
+    let expected = "error: corpus.jsonl, row 1, column `metadata`: expected text, got a value of \
+                    type object\n";
     assert_eq!(error, expected);
     let table = dir.succeed(&["info", "corpus.jsonl"]).stdout;
     assert!(table.contains("object (not readable)"), "{table}");
@@ -168,7 +169,8 @@ fn a_key_that_the_first_row_lacks_is_a_column() {
     let predict = ["predict", "--model", "bert", "--input", "late.jsonl"];
     for more in [&[][..], &["--columns", "a,b"]] {
         let error = dir.fail(1, &[&predict[..], more].concat());
-        let expected = "error: column `b`: row 1: expected text, got null\n";
+        let expected = "error: late.jsonl, row 1, column `b`: expected text, got null, or no such \
+                        column in this row\n";
         assert!(error.ends_with(expected), "{error}");
     }
     let encode = ["encode", "--model", "static", "--input", "late.jsonl", "--output", "a.npy"];
@@ -186,7 +188,7 @@ fn rows_are_counted_from_the_start_of_the_input() {
         if row == 8200 { "{\"a\": 1, \"b\": \"y\"}\n" } else { "{\"a\": \"x\", \"b\": \"y\"}\n" }
     };
     dir.write("long.jsonl", &(1..=8200).map(row).collect::<String>());
-    let expected = "column `a`: row 8200: expected text, got integer 1\n";
+    let expected = "error: long.jsonl, row 8200, column `a`: expected text, got integer 1\n";
     let encode = ["encode", "--model", "static", "--input", "long.jsonl", "--output", "a.npy"];
     let error = dir.fail(1, &[&encode[..], &["--column", "a"]].concat());
     assert!(error.ends_with(expected), "{error}");

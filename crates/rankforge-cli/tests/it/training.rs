@@ -169,7 +169,7 @@ fn labels_out_of_range_are_refused_before_the_first_step() {
          [arguments]\noutput_dir = \"bad\"\n",
     );
     let error = dir.fail(1, &["train", "bad.toml"]);
-    let expected = "training data for BinaryCrossEntropyLoss, row 34, column `label`: \
+    let expected = "training data in bad.jsonl for BinaryCrossEntropyLoss, row 34, column `label`: \
                     expected a label from 0 to 1, got 3";
     assert!(error.contains(expected), "{error}");
     assert!(!dir.path("bad/final").exists());

@@ -53,8 +53,9 @@ fn judgements_of_unknown_documents_stay_and_those_of_unknown_queries_are_left_ou
     assert_eq!(beir.relevant.len(), 2);
     assert_eq!(
         beir.unknown.to_string(),
-        "documents named in the judgements but not in corpus.jsonl, which count as relevant and \
-         not found: 1 in 2 judgements; queries named in the judgements but not in queries.jsonl, \
+        "documents named in the judgements but not in corpus.jsonl, which the figures of BEIR \
+         count as relevant and not found, and those of sentence-transformers' evaluator leave out: \
+         1 in 2 judgements; queries named in the judgements but not in queries.jsonl, \
          which are left out: 2 in 3 judgements"
     );
     assert!(load_beir(folder.path(), Some("train")).unwrap().unknown.is_empty());
@@ -87,7 +88,12 @@ fn errors_in_a_beir_directory_name_file_and_line() {
         (
             "corpus.jsonl",
             "{\"_id\": \"d1\", \"txt\": \"a\"}\n",
-            &["corpus.jsonl", "line 1", "`text`", "`txt`"],
+            &["corpus.jsonl", "`text` or `title`", "got none"],
+        ),
+        (
+            "queries.jsonl",
+            "{\"_id\": \"q1\", \"txt\": \"a\"}\n",
+            &["queries.jsonl", "line 1", "`text`", "`txt`"],
         ),
         (
             "queries.jsonl",
@@ -100,6 +106,18 @@ fn errors_in_a_beir_directory_name_file_and_line() {
         folder.file(file, content);
         assert_refused(load_beir(folder.path(), None), parts);
     }
+}
+
+#[test]
+fn a_document_without_text_has_an_empty_one() {
+    let folder = collection();
+    let texts = "{\"_id\": \"d1\", \"title\": \"Title\"}\n{\"_id\": \"d2\", \"text\": null}\n\
+                 {\"_id\": \"3\", \"title\": \"Title\", \"text\": \"\"}\n";
+    folder.file("corpus.jsonl", texts);
+    let beir = load_beir(folder.path(), None).unwrap();
+    assert_eq!((&*beir.corpus["d1"], &*beir.corpus["d2"]), (&*beir.corpus["3"], ""));
+    assert_eq!(beir.without_text, 2);
+    assert_eq!(load_beir(collection().path(), None).unwrap().without_text, 0);
 }
 
 #[test]

@@ -8,6 +8,7 @@ fn malformed_json_rows_are_errors_with_their_line() {
         ("short.jsonl", "{\"a\": 1}\n\n{\"a\": \n", &["short.jsonl", "line 3", "JSON"][..]),
         ("list.jsonl", "{\"a\": 1}\n[1]\n", &["line 2", "expected an object", "a list"]),
         ("word.jsonl", "hello\n", &["line 1", "hello"]),
+        ("escape.jsonl", "{\"a\": \"b\\n\"", &["line 1", "in `{\"a\": \"b\\n\"`"]),
         ("bare.jsonl", "{}\n{\"a\": 1}\n", &["line 1", "empty"]),
         ("open.json", "[{\"a\": 1},\n{\"a\": 2}\n", &["line 3", "end of the file"]),
         ("half.json", "[{\"a\": 1},\n{\"a\": \"x", &["line 2", "not closed"]),
@@ -43,6 +44,9 @@ fn malformed_csv_rows_are_errors_with_their_line() {
         ("short.csv", "a,b\n1,2\n3\n", &["short.csv", "line 3", "expected 2 cells", "got 1"][..]),
         ("long.csv", "a,b\n1,2,3\n", &["line 2", "expected 2 cells", "got 3"]),
         ("quote.csv", "a,b\n1,2\n3,\"open\n5,6\n", &["line 3", "never closed"]),
+        ("first.csv", "a,b\n1,2\n\"open,3\n5,6\n", &["line 3", "quote", "never closed"]),
+        ("second.csv", "a,b\n\"1\n1\",\"open\n5,6\n", &["line 3", "quote", "never closed"]),
+        ("name.csv", "a,\"b\n1,2\n", &["line 1", "quote", "never closed"]),
         ("twice.csv", "a,b,a\n1,2,3\n", &["line 1", "`a`", "twice"]),
         ("empty.csv", "", &["empty.csv", "header"]),
         ("header.csv", "a,b\n", &["header.csv", "at least one row"]),
@@ -63,6 +67,40 @@ fn empty_and_missing_files_are_refused() {
     let empty = Folder::new();
     empty.file("README.md", "x");
     assert_refused(splits(empty.path()), &["no data files in this directory"]);
+}
+
+#[test]
+fn an_unknown_extension_says_what_can_be_done() {
+    let folder = Folder::new();
+    let error = load(&folder.file("a.dat", "x")).unwrap_err();
+    assert!(error.hint().is_some_and(|hint| hint.starts_with("rename the file")), "{error}");
+    let error = load(std::path::Path::new("/dev/null")).unwrap_err();
+    assert!(error.hint().is_some_and(|hint| hint.contains("pipe holds to a file")), "{error}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_data_file_whose_name_is_not_utf8_is_refused_where_it_names_a_split() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let folder = Folder::new();
+    let name = |bytes: &'static [u8]| OsStr::from_bytes(bytes);
+    let row = "{\"a\": \"x\"}\n";
+    folder.file("train-0.jsonl", row);
+    std::fs::create_dir(folder.path().join(name(b"notes-\xff"))).unwrap();
+    std::fs::write(folder.path().join(name(b"notes-\xff.txt")), "").unwrap();
+    assert_eq!(load(folder.path()).unwrap().len(), 1);
+    std::fs::write(folder.path().join(name(b"train-\xff.jsonl")), row).unwrap();
+    let parts = ["train-\u{fffd}.jsonl", "not valid UTF-8", "rename it"];
+    assert_refused(load(folder.path()), &parts);
+    std::fs::remove_file(folder.path().join(name(b"train-\xff.jsonl"))).unwrap();
+    std::fs::write(folder.path().join(name(b"notes-\xff/0.jsonl")), row).unwrap();
+    assert_refused(load(folder.path()), &["notes-\u{fffd}: ", "not valid UTF-8"]);
+    // A file in the folder of a split needs no name.
+    folder.file("named/train/0.jsonl", row);
+    let named = folder.path().join("named");
+    std::fs::write(named.join("train").join(name(b"\xff.jsonl")), row).unwrap();
+    assert_eq!(load(&named).unwrap().len(), 2);
 }
 
 #[test]
@@ -149,6 +187,26 @@ fn a_parquet_file_truncated_at_any_length_is_refused() {
     }
     assert!(load(&folder.file("whole.parquet", &whole)).is_ok());
     assert_refused(load(&folder.file("text.parquet", "a,b\n1,2\n")), &["text.parquet", "parquet"]);
+}
+
+#[test]
+fn a_parquet_file_with_any_damaged_byte_is_read_or_refused() {
+    let folder = Folder::new();
+    let whole = std::fs::read(fixture("snappy.parquet")).unwrap();
+    let mut caught = 0;
+    for index in 0..whole.len() {
+        for flipped in [0x01, 0x80] {
+            let mut bytes = whole.clone();
+            bytes[index] ^= flipped;
+            let path = folder.file("damaged.parquet", &bytes);
+            if let Err(error) = load(&path) {
+                let message = error.to_string();
+                assert!(message.contains("damaged.parquet"), "byte {index}: {message}");
+                caught += usize::from(message.contains(": damaged: cannot be read"));
+            }
+        }
+    }
+    assert!(caught > 0, "no byte makes the libraries panic");
 }
 
 #[test]

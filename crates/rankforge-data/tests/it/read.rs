@@ -82,7 +82,12 @@ fn a_column_is_missing_only_if_no_row_has_it() {
         let rows = chosen(&["b", "a"], None).unwrap();
         assert_eq!(rows.column("b").unwrap(), [null.clone(), text("y"), null.clone()]);
         assert_eq!(rows.column("a").unwrap(), [text("x"), null.clone(), text("z")]);
-        assert_refused(rows.texts("b"), &["`b`", "row 1", "expected text, got null"]);
+        let expected = "row 1, column `b`: expected text, got null, or no such column in this row";
+        let expected = format!("{}, {expected}", path.display());
+        assert_eq!(rows.texts("b").unwrap_err().to_string(), expected);
+        let parts = [name, "row 1, column `b`"];
+        assert_refused(rows.select(&[0]).texts("b"), &parts);
+        assert_refused(rows.select_columns(&["b"]).unwrap().texts("b"), &parts);
         let parts = ["`d`", name, "`a`, `b` and `c`"];
         assert_refused(chosen(&["d"], None), &parts);
         assert_refused(chosen(&["b"], Some(1)), &["`b`", name, "which has `a`"]);

@@ -60,7 +60,7 @@ fn only_a_column_that_is_missing_has_a_hint_to_name_another() {
     assert_eq!(cell.hint(), None);
     assert_eq!(
         cell.after_rows(7).to_string(),
-        "column `label`: row 8: expected text, got integer 1"
+        "row 8, column `label`: expected text, got integer 1"
     );
 }
 

@@ -1,4 +1,4 @@
-use crate::error::Error;
+use crate::error::{Error, read_from};
 use rankforge_base::quoted_list;
 use rankforge_data::{Rows, Value};
 
@@ -42,6 +42,12 @@ pub fn reranking_samples(rows: &Rows) -> Result<Vec<RerankingSample>, Error> {
             return Err(Error::rows(READER, expected, quoted_list(names.iter().copied())));
         }
     }
+    let cell_error = |row, column: &str, expected: &str, got: &str| {
+        Error::cell(read_from(READER, rows.source()), row, column, expected, got)
+    };
+    let texts = |value: &Value, column: &str, row| {
+        several(value).map_err(|expected| cell_error(row, column, expected, &value.describe()))
+    };
     let (query, positive) = (rows.column("query")?, rows.column("positive")?);
     let (negative, documents) = (optional("negative")?, optional("documents")?);
     let given = |column: Option<&'_ [Value]>, row: usize| -> Option<Value> {
@@ -50,34 +56,29 @@ pub fn reranking_samples(rows: &Rows) -> Result<Vec<RerankingSample>, Error> {
     let mut samples = Vec::with_capacity(rows.len());
     for row in 0..rows.len() {
         let candidates = match (given(negative, row), given(documents, row)) {
-            (Some(texts), None) => Candidates::Negative(several(&texts, "negative", row)?),
-            (None, Some(texts)) => Candidates::Documents(several(&texts, "documents", row)?),
+            (Some(value), None) => Candidates::Negative(texts(&value, "negative", row)?),
+            (None, Some(value)) => Candidates::Documents(texts(&value, "documents", row)?),
             (first, _) => {
                 let got = if first.is_some() { "both" } else { "neither" };
                 let expected = "exactly one of `negative` and `documents`";
-                return Err(Error::cell(READER, row, "", expected, got));
+                return Err(cell_error(row, "", expected, got));
             }
         };
-        let query =
-            query[row].as_text().ok_or_else(|| wrong(row, "query", "a text", &query[row]))?;
-        let positive = several(&positive[row], "positive", row)?;
+        let query = query[row]
+            .as_text()
+            .ok_or_else(|| cell_error(row, "query", "a text", &query[row].describe()))?;
+        let positive = texts(&positive[row], "positive", row)?;
         samples.push(RerankingSample { query: query.to_owned(), positive, candidates });
     }
     Ok(samples)
 }
 
-/// One text or a list of texts.
-fn several(value: &Value, column: &str, row: usize) -> Result<Vec<String>, Error> {
-    let refused = || wrong(row, column, "a text or a list of texts", value);
+/// One text or a list of texts. The error is what is expected.
+fn several(value: &Value) -> Result<Vec<String>, &'static str> {
+    let text =
+        |value: &Value| value.as_text().map(str::to_owned).ok_or("a text or a list of texts");
     match value {
-        Value::List(values) => values
-            .iter()
-            .map(|value| value.as_text().map(str::to_owned).ok_or_else(refused))
-            .collect(),
-        value => Ok(vec![value.as_text().ok_or_else(refused)?.to_owned()]),
+        Value::List(values) => values.iter().map(text).collect(),
+        value => Ok(vec![text(value)?]),
     }
-}
-
-fn wrong(row: usize, column: &str, expected: &str, got: &Value) -> Error {
-    Error::cell(READER, row, column, expected, got.describe())
 }

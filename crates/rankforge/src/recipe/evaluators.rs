@@ -6,7 +6,7 @@ use crate::evaluation::{
     FirstStageOptions, reranking_samples, samples_from_first_stage,
 };
 use crate::recipe::document::Document;
-use rankforge_base::FileError;
+use rankforge_base::{FileError, quoted_list};
 use rankforge_data::{Location, load_beir, load_rows};
 use rankforge_encoder::{CrossEncoder, DualEncoder, EncodeOptions, LoadOptions};
 use serde::Deserialize;
@@ -82,7 +82,7 @@ pub struct CorrelationSection {
     /// Split of a folder.
     #[serde(default)]
     pub split: Option<String>,
-    /// The columns of the first text, the second text and the score.
+    /// The columns of the first text, the second text and the score; else the first three.
     #[serde(default)]
     pub columns: Option<Vec<String>>,
     /// The first rows only.
@@ -108,11 +108,10 @@ impl CorrelationSection {
         let location = location(&self.path, &self.split, &self.columns, self.limit);
         let rows = load_rows(&location)?;
         let names = rows.column_names();
-        let [first, second, score] = names[..] else {
+        let [first, second, score, ..] = names[..] else {
             let place = self.path.display().to_string();
-            let expected = "three columns in this order: first text, second text, score (choose \
-                            them with `columns`)";
-            return Err(Error::rows(place, expected, names.join(", ")));
+            let expected = "three columns in this order: first text, second text, score";
+            return Err(Error::rows(place, expected, quoted_list(names.iter().copied())));
         };
         let name = self.name.as_deref().unwrap_or(NO_NAME);
         let columns = [first, second, score];
@@ -219,6 +218,14 @@ impl RerankingSection {
         let mut beir = load_beir(&self.path, self.split.as_deref())?;
         if !beir.unknown.is_empty() {
             let message = format!("{}: {}", self.path.display(), beir.unknown);
+            options.reporter.warning(&message);
+        }
+        if beir.without_text > 0 {
+            let message = format!(
+                "{}: documents without `text` in corpus.jsonl, which is read as empty: {}",
+                self.path.display(),
+                beir.without_text
+            );
             options.reporter.warning(&message);
         }
         if let Some(limit) = self.limit {

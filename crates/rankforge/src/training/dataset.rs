@@ -1,4 +1,4 @@
-use crate::error::Error;
+use crate::error::{Error, read_from};
 use crate::label_columns::LABEL_COLUMNS;
 use crate::losses::{Cell, Column, Examples, LABEL_ROLE, Labels};
 use rankforge_base::quoted_list;
@@ -84,7 +84,8 @@ impl Dataset {
     /// the label column.
     pub(super) fn locate(&self, error: Error, rows: &[usize]) -> Error {
         let Error::Rows { mut place, expected, got } = error else { return error };
-        place.reader = format!("{} for {}", self.what, place.reader);
+        let what = read_from(&self.what, self.rows.source());
+        place.reader = format!("{what} for {}", place.reader);
         let index = place.row.and_then(|row| row.checked_sub(1));
         place.row = index.and_then(|index| rows.get(index)).map(|row| row + 1);
         if let (Some(column), Some(label)) = (&mut place.column, self.label)
@@ -154,6 +155,7 @@ impl Dataset {
                 let is_label = Some(index) == self.label;
                 for (row, value) in values.iter().enumerate() {
                     check_cell(value, is_label, lists[index]).map_err(|expected| {
+                        let what = read_from(what, self.rows.source());
                         Error::cell(what, start + row, name, expected, value.describe())
                     })?;
                 }

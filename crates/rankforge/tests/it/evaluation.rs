@@ -145,5 +145,5 @@ fn a_correlation_evaluator_reads_the_columns_of_a_table() {
     let model = scorer(|text, _| text.parse::<f32>().unwrap());
     assert!((outside(&evaluator, &model).get("pearson").unwrap() - 1.0).abs() < 1e-12);
     let wrong = CrossEncoderCorrelationEvaluator::from_rows(&rows, ["first", "gold", "gold"], "");
-    assert_eq!(message(wrong), "column `gold`: row 1: expected text, got integer 0");
+    assert_eq!(message(wrong), "row 1, column `gold`: expected text, got integer 0");
 }

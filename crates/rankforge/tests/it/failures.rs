@@ -109,7 +109,8 @@ fn errors_for_invalid_rows_name_row_and_column() {
             ("answer", vec![text("a"), Value::Null]),
             ("label", labels(Value::Integer(1))),
         ]),
-        "training data, row 2, column `answer`: expected a text, got null"
+        "training data, row 2, column `answer`: expected a text, got null, or no such \
+         column in this row"
     );
     assert_eq!(
         refused(vec![

@@ -243,7 +243,7 @@ fn tables_that_cannot_be_mined_are_refused() {
     let got = refused(table(vec![("query", vec![text("q")])]));
     assert_eq!(got, "mining: expected at least two columns, anchor and positive, got `query`");
     let got = refused(table(vec![("query", vec![text("q")]), ("answer", vec![Value::Integer(3)])]));
-    assert_eq!(got, "column `answer`: row 1: expected text, got integer 3");
+    assert_eq!(got, "row 1, column `answer`: expected text, got integer 3");
 }
 
 #[test]

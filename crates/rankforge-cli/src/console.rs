@@ -1,12 +1,12 @@
 //! What every command gets: the device, progress reporting and standard output.
 
 use crate::progress::Progress;
-use crate::terminal::escaped;
+use crate::terminal::{escaped, escaped_json};
 use anyhow::Context;
 use rankforge::encoder::LoadOptions;
 use rankforge::{Device, Isa, Workers};
 use std::env::VarError;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 /// The flags that every command has.
@@ -96,7 +96,19 @@ impl Console {
     pub(crate) fn print_json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
         let mut text = serde_json::to_string_pretty(value)?;
         text.push('\n');
-        self.print(&text)
+        self.print_json_text(&text)
+    }
+
+    /// Writes JSON text to standard output; to a terminal, without characters that control it.
+    ///
+    /// # Errors
+    /// If standard output is closed.
+    pub(crate) fn print_json_text(&self, json: &str) -> anyhow::Result<()> {
+        if std::io::stdout().is_terminal() {
+            self.print(&escaped_json(json))
+        } else {
+            self.print(json)
+        }
     }
 
     /// Writes a result to standard output: as JSON with `--json`, else as text.

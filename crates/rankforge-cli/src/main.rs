@@ -9,6 +9,7 @@ mod failure;
 mod inference;
 mod interrupt;
 mod log_lines;
+mod panics;
 mod progress;
 mod quickstart;
 mod table;
@@ -72,6 +73,7 @@ enum Command {
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     let console = Console::new(&command_line.global);
+    panics::silence_readers();
     match interrupt::install().and_then(|()| run(&command_line.command, &console)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -2,6 +2,22 @@
 
 use std::borrow::Cow;
 
+/// JSON with the same characters as JSON's own escapes, such as `\u001b`: the same value.
+pub(crate) fn escaped_json(json: &str) -> Cow<'_, str> {
+    if !json.contains(is_unsafe) {
+        return Cow::Borrowed(json);
+    }
+    let mut safe = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_unsafe(character) {
+            safe.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            safe.push(character);
+        }
+    }
+    Cow::Owned(safe)
+}
+
 /// The text with control characters other than line breaks and tabs as escapes, such as `\u{1b}`.
 ///
 /// Texts of data sets, file names and column names come from others. In a terminal, their escape
@@ -31,6 +47,16 @@ fn is_unsafe(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn escaped_json_has_the_same_value() {
+        let value = serde_json::json!({ "a\u{202e}": "b\u{85}\u{1b}\n\u{2066}c" });
+        let json = serde_json::to_string(&value).unwrap() + "\n";
+        let safe = escaped_json(&json);
+        assert_eq!(safe, "{\"a\\u202e\":\"b\\u0085\\u001b\\n\\u2066c\"}\n");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
+        assert!(matches!(escaped_json("{\"a\": \"\u{e4}\"}\n"), Cow::Borrowed(_)));
+    }
 
     #[test]
     fn control_characters_are_escaped_and_all_other_text_is_kept() {

@@ -5,6 +5,7 @@ use crate::dataset::{DatasetArgs, roles};
 use crate::failure::CliError;
 use crate::inference::{ActivationName, PrecisionArgs, at_least_one};
 use crate::table::Table;
+use rankforge::data::DataError;
 use rankforge::encoder::{CrossEncoder, EncoderError, LoadOptions, TextModel};
 use rankforge::evaluation::{CachedScores, EvaluationContext, Evaluator, FirstStage};
 use rankforge::recipe::{CorrelationSection, RerankingSection};
@@ -64,8 +65,8 @@ pub(crate) struct EvaluateArgs {
 enum EvaluatorCommand {
     /// Pearson and Spearman correlation of the scores with gold scores
     ///
-    /// The data set has three columns in this order: two texts and their gold score. Where it has
-    /// more, or in another order, --columns names the three.
+    /// The first three columns of the data set are two texts and their gold score, or those that
+    /// --columns names.
     #[command(after_help = "\
 Examples:
   rankforge evaluate correlation --model models/stsb --dataset data/stsb/validation.jsonl \\
@@ -150,7 +151,8 @@ pub(crate) fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> 
     };
     match &args.evaluator {
         EvaluatorCommand::Correlation(data) => {
-            let evaluator = correlation(args, data)?.evaluator()?;
+            let built = correlation(args, data)?.evaluator();
+            let evaluator = built.map_err(|error| with_columns_hint(error, &data.dataset))?;
             let metrics = evaluator.evaluate(&open()?, &context)?;
             console.result(|| metrics_table(&metrics), &metrics)
         }
@@ -187,6 +189,18 @@ fn correlation(args: &EvaluateArgs, data: &CorrelationArgs) -> anyhow::Result<Co
         batch_size: args.batch_size.and_then(NonZeroUsize::new),
         write_csv: None,
     })
+}
+
+/// The error with a hint to name the columns, if the first three were read and do not fit.
+fn with_columns_hint(error: Error, data: &DatasetArgs) -> anyhow::Error {
+    let is_about_columns =
+        matches!(error, Error::Rows { .. } | Error::Data(DataError::Cell { .. }));
+    if data.selection.columns.is_some() || !is_about_columns {
+        return error.into();
+    }
+    let hint = "--columns A,B,SCORE names the columns of both texts and of their score; without \
+                it they are the first three";
+    CliError::input(error.to_string()).hint(hint).into()
 }
 
 /// The evaluator that the flags describe.

@@ -78,7 +78,7 @@ pub(crate) fn run(args: &PredictArgs, console: &Console) -> anyhow::Result<()> {
         count += scored.len();
         match &mut writer {
             Some(writer) => writer.write(&scored)?,
-            None => console.print(&json_lines(&scored)?)?,
+            None => console.print_json_text(&json_lines(&scored)?)?,
         }
     }
     if let (Some(writer), Some(columns), 0) = (&mut writer, &location.columns, count) {

@@ -5,9 +5,10 @@ use crate::failure::CliError;
 use crate::inference::{RerankerArgs, at_least_one, printable};
 use crate::table::{Table, shortened};
 use anyhow::Context;
-use rankforge::data::load_texts;
+use rankforge::data::{has_known_extension, load_texts};
 use serde_json::json;
-use std::io::Read;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// Maximum number of characters of a document in the table.
@@ -15,8 +16,8 @@ const SHOWN: usize = 100;
 
 /// Rank documents for a query with a reranker
 ///
-/// Documents are the lines of a .txt file, of a file without extension or of a pipe; or a column of
-/// a .jsonl, .csv, .tsv or .parquet file. Prints the best documents with their scores and their
+/// Documents are a column of a .jsonl, .csv, .tsv or .parquet file, or else the lines of any other
+/// file or of a pipe. Prints the best documents with their scores and their
 /// positions in the input (corpus_id, from 0). The table shortens the texts; --json prints them in
 /// full.
 #[derive(Debug, clap::Args)]
@@ -32,7 +33,7 @@ pub(crate) struct RankArgs {
     #[arg(long, value_name = "TEXT")]
     query: String,
 
-    /// Documents: a .txt, .jsonl, .csv, .tsv or .parquet file, or - for standard input
+    /// Documents: a .jsonl, .csv, .tsv, .parquet or text file, or - for standard input
     #[arg(long, value_name = "FILE")]
     documents: PathBuf,
 
@@ -80,26 +81,52 @@ pub(crate) fn run(args: &RankArgs, console: &Console) -> anyhow::Result<()> {
     console.result(text, &results)
 }
 
-/// Whether a path holds lines of text: a .txt file, a file without extension, or a pipe, whose
+/// Extensions of compressed files, whose bytes are not lines of text.
+const COMPRESSED: [&str; 9] = ["gz", "tgz", "zst", "zip", "bz2", "xz", "lz4", "br", "7z"];
+
+/// Whether a path holds lines of text: a file whose extension names no format, or a pipe, whose
 /// extension means nothing (`/dev/stdin`, `<(...)`).
 fn holds_lines(path: &Path) -> bool {
-    match path.extension() {
-        Some(extension) if extension.eq_ignore_ascii_case("txt") => true,
-        Some(_) if path.is_file() => false,
-        _ => path.exists() && !path.is_dir(),
+    let is_table = path.is_file() && has_known_extension(path);
+    path.exists() && !path.is_dir() && !is_table
+}
+
+/// The lines of a text that are not blank. `name` is where it is from.
+///
+/// # Errors
+/// If the text cannot be read, or is not UTF-8; the error names the line.
+fn read_lines(input: impl Read, name: &str) -> anyhow::Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for (index, bytes) in BufReader::new(input).split(b'\n').enumerate() {
+        let bytes = bytes.with_context(|| format!("cannot read {name}"))?;
+        let line = std::str::from_utf8(&bytes).map_err(|error| {
+            let (line, byte) = (index + 1, error.valid_up_to() + 1);
+            CliError::input(format!("{name}, line {line}: invalid UTF-8 at byte {byte}"))
+                .hint("documents are lines of UTF-8 text, or a column of a data set")
+        })?;
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        if !line.trim().is_empty() {
+            lines.push(line.to_owned());
+        }
     }
+    Ok(lines)
 }
 
 /// The documents of a file or of standard input; blank lines of text are skipped.
 ///
 /// # Errors
-/// If they cannot be read, there is none, or a column is given for lines of text.
+/// If they cannot be read, there is none, the file is compressed, or a column is given for lines of
+/// text.
 fn read_documents(path: &Path, column: Option<&str>) -> anyhow::Result<Vec<String>> {
-    let lines = |text: String| -> Vec<String> {
-        text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
-    };
     let is_standard_input = path.as_os_str() == "-";
     let is_text = holds_lines(path);
+    let is_compressed = path.extension().is_some_and(|extension| {
+        COMPRESSED.iter().any(|compressed| extension.eq_ignore_ascii_case(compressed))
+    });
+    if is_compressed && path.is_file() {
+        let message = format!("{}: compressed files are not read", path.display());
+        return Err(CliError::input(message).hint("decompress the file first").into());
+    }
     if column.is_some() && (is_standard_input || is_text) {
         return Err(CliError::usage(
             "--column cannot be used with lines of text, which have no columns",
@@ -107,13 +134,11 @@ fn read_documents(path: &Path, column: Option<&str>) -> anyhow::Result<Vec<Strin
         .into());
     }
     let documents = if is_standard_input {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
-        lines(text)
+        read_lines(std::io::stdin().lock(), "standard input")?
     } else if is_text {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the documents in {}", path.display()))?;
-        lines(text)
+        let name = path.display().to_string();
+        let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
+        read_lines(file, &name)?
     } else {
         load_texts(path, column)?
     };

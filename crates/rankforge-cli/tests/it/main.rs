@@ -5,6 +5,7 @@ mod edges;
 mod errors;
 mod help;
 mod imports;
+mod input_files;
 mod messages;
 mod outputs;
 mod pipeline;

@@ -65,7 +65,7 @@ impl TransformerFiles {
         json::check_object(&config, &path)?;
         let task = prepare(&mut config, &path)?;
         let architecture = Architecture::from_config(&config, &path, &task)?;
-        check_vocabulary(&tokenizer, architecture.encoder.vocab_size, &path)?;
+        tokenizer.check_table(architecture.encoder.vocab_size, &path)?;
         tokenizer.set_rows(architecture.encoder.vocab_size);
         let (segment, segments) =
             (tokenizer.largest_segment(), architecture.encoder.type_vocab_size);
@@ -122,34 +122,6 @@ fn config_path(folder: &Path) -> Result<PathBuf, EncoderError> {
         return Err(json::file_error(folder, message));
     }
     Ok(path)
-}
-
-/// Checks that the embedding table of `rows` rows has a row for every id of the tokenizer. `path`
-/// is the file that determines `rows`.
-///
-/// # Errors
-/// When it has not.
-pub(crate) fn check_vocabulary(
-    tokenizer: &Tokenizer,
-    rows: usize,
-    path: &Path,
-) -> Result<(), EncoderError> {
-    let ids = tokenizer.named_size();
-    if ids > rows {
-        let message = match tokenizer.added_token_from(rows) {
-            Some((token, id)) => format!(
-                "the added token \"{token}\" has id {id}, but the model's embedding table has {rows} \
-                 rows: the tokenizer is of another model, or the table was not resized for the \
-                 token (resize_token_embeddings in Python)"
-            ),
-            None => format!(
-                "the tokenizer has {ids} ids, but the model's embedding table has {rows} rows: the \
-                 tokenizer is of another model"
-            ),
-        };
-        return Err(json::file_error(path, message));
-    }
-    Ok(())
 }
 
 /// The field of `config.json` with the number of positions.

@@ -3,7 +3,6 @@
 use crate::architecture::Architecture;
 use crate::directory::modules::ModuleEntry;
 use crate::directory::parameters::{load_model, push_modules};
-use crate::directory::transformer_files::check_vocabulary;
 use crate::dual_encoder::encoder::DualEncoder;
 use crate::error::EncoderError;
 use crate::json;
@@ -110,7 +109,8 @@ fn load_table(
     };
     let rows = values.as_ref().map_or(rows, |values| values.len() / width);
     let mut tokenizer = Tokenizer::load_static(folder)?;
-    check_vocabulary(&tokenizer, rows, weights.path(tensors.table))?;
+    tokenizer.check_table(rows, weights.path(tensors.table))?;
+    tokenizer.set_rows(rows);
     set_max_length(&mut tokenizer, options)?;
     let mut architecture = architecture(rows, width);
     let mut folders: Vec<(String, PathBuf)> = Vec::new();

@@ -23,17 +23,16 @@ pub struct Tokenizer {
     /// Where long texts may be cut before they are tokenised.
     cuts: Option<CutRule>,
     /// The templates for a single text and for a pair.
-    templates: [Template; 2],
-    files: Arc<TokenizerFiles>,
+    pub(super) templates: [Template; 2],
+    pub(super) files: Arc<TokenizerFiles>,
     max_length: Option<usize>,
     /// Whether truncation removes tokens from the start of a text instead of its end.
     truncates_left: bool,
     /// Whether special tokens are added. Static embedding models have none.
     special_tokens: bool,
     pub(super) vocab_size: usize,
-    /// Number of rows that an embedding table needs for all tokens that are in a vocabulary or
-    /// named by a file; further ones are defaults of the class.
-    pub(super) named_size: usize,
+    /// Ids of tokens that an embedding table may have no row for.
+    pub(super) optional_ids: Vec<u32>,
     /// The number of rows of the embedding table where that is less than `vocab_size`.
     pub(super) rows: Option<usize>,
 }
@@ -258,20 +257,19 @@ impl Tokenizer {
         inner.with_truncation(None).expect("removing the truncation cannot fail");
         inner.set_encode_special_tokens(files.splits_special_tokens());
         let templates = templates(&inner, true).map_err(|message| files.invalid(message))?;
-        let (vocab_size, named_size) = read::sizes(&inner, &templates, tokens.as_ref());
         let max_length = files.max_length()?;
         let words = WordEncoder::new(&inner).map(Arc::new);
         Ok(Tokenizer {
             cuts: CutRule::new(&inner, words.as_deref()),
             words,
+            vocab_size: read::size(&inner, &templates),
+            optional_ids: read::optional_ids(&inner, &templates, tokens.as_ref()),
             templates,
             truncates_left: files.truncates_left(),
             inner: Arc::new(inner),
             files: Arc::new(files),
             max_length,
             special_tokens: true,
-            vocab_size,
-            named_size,
             rows: None,
         })
     }

@@ -11,6 +11,7 @@ mod files;
 mod read;
 mod template;
 mod text_tokens;
+mod token_source;
 mod token_spec;
 mod vocabulary;
 mod word_cache;

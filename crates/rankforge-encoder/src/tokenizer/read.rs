@@ -11,6 +11,7 @@ use crate::tokenizer::template::Template;
 use crate::tokenizer::vocabulary;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use tokenizers::Model as _;
 
 /// The files of a tokenizer, the tokenizer, and the tokens that the files name.
 pub(super) struct ReadTokenizer {
@@ -198,19 +199,29 @@ impl TokenizerFiles {
     }
 }
 
-/// Number of rows that an embedding table needs for all tokens, and for all but those that are
-/// only defaults of the class.
-pub(super) fn sizes(
+/// Number of rows that an embedding table needs for all tokens: the largest id plus 1.
+pub(super) fn size(tokenizer: &tokenizers::Tokenizer, templates: &[Template]) -> usize {
+    let added = tokenizer.get_added_vocabulary().get_added_tokens_decoder().keys().copied();
+    let ids = added.chain(tokenizer.get_vocab(false).into_values());
+    let ids = ids.chain(templates.iter().flat_map(Template::ids));
+    ids.max().map_or(0, |id| id as usize + 1)
+}
+
+/// Ids of tokens that an embedding table may have no row for: those that are only defaults of the
+/// class, and the empty token, such as that of an empty line in `vocab.txt`, which no text has. An
+/// id that is added to every text is none of them.
+pub(super) fn optional_ids(
     tokenizer: &tokenizers::Tokenizer,
     templates: &[Template],
     tokens: Option<&NamedTokens>,
-) -> (usize, usize) {
+) -> Vec<u32> {
     let added = tokenizer.get_added_vocabulary().get_added_tokens_decoder();
-    let is_named = |content: &str| tokens.is_none_or(|tokens| !tokens.is_default(content));
-    let named = added.iter().filter(|(_, token)| is_named(&token.content));
-    let named = named.map(|(id, _)| *id).chain(tokenizer.get_vocab(false).into_values());
-    let special = templates.iter().filter_map(Template::largest_id);
-    let size = |id: u32| id as usize + 1;
-    let named_size = named.chain(special).max().map_or(0, size);
-    (added.keys().max().map_or(0, |id| size(*id)).max(named_size), named_size)
+    let is_default = |content: &str| tokens.is_some_and(|tokens| tokens.is_default(content));
+    let defaults = added.iter().filter(|(id, token)| {
+        is_default(&token.content) && tokenizer.get_model().id_to_token(**id).is_none()
+    });
+    let optional = defaults.map(|(id, _)| *id).chain(tokenizer.get_model().token_to_id(""));
+    optional
+        .filter(|id| !templates.iter().any(|template| template.ids().any(|own| own == *id)))
+        .collect()
 }

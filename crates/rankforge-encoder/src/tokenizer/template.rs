@@ -95,9 +95,9 @@ impl Template {
         self.special.iter().map(Vec::len).sum()
     }
 
-    /// The largest id of a special token.
-    pub(super) fn largest_id(&self) -> Option<u32> {
-        self.special.iter().flatten().map(|(id, _)| *id).max()
+    /// The ids of the special tokens.
+    pub(super) fn ids(&self) -> impl Iterator<Item = u32> {
+        self.special.iter().flatten().map(|(id, _)| *id)
     }
 
     /// The largest segment id of a special token or a text.

@@ -63,10 +63,52 @@ fn fields_with_unusable_tokens_are_named() {
 #[test]
 fn an_added_token_without_a_row_in_the_embedding_table_is_refused() {
     let copy = Copy::of("ce_plain");
+    let refused = |text: &str| {
+        let error = CrossEncoder::open_with(copy.path(), &options()).err().expect("an error");
+        let error = error.to_string();
+        let start = format!("{}: the token ", copy.file(text.split(' ').next().unwrap()).display());
+        let rest = text.split_once(' ').expect("file and token").1;
+        assert!(error.starts_with(&format!("{start}{rest}, but ")), "{error}");
+        assert!(error.contains("107 rows") && error.contains("config.json"), "{error}");
+    };
     copy.write("added_tokens.json", "{\"<e>\": 500}");
+    refused("added_tokens.json \"<e>\" has id 500 there and is loaded as 107");
+    copy.write("added_tokens.json", "{}");
+    copy.write("special_tokens_map.json", "{\"additional_special_tokens\": [\"<f>\"]}");
+    refused("special_tokens_map.json \"<f>\" has id 107");
+    copy.write("special_tokens_map.json", "{}");
+    copy.set("tokenizer_config.json", "mask_token", json!({"content": "<m>"}));
+    refused("tokenizer_config.json \"<m>\" has id 107");
+    copy.set("tokenizer_config.json", "added_tokens_decoder", json!({"300": {"content": "<g>"}}));
+    copy.set("tokenizer_config.json", "mask_token", json!("[MASK]"));
+    refused("tokenizer_config.json \"<g>\" has id 300 there and is loaded as 107");
+    copy.write("tokenizer_config.json", "{}");
+    let mut json = read_json(&copy.file("tokenizer.json"));
+    json["model"]["vocab"]["word"] = json!(108);
+    copy.write("tokenizer.json", &json.to_string());
+    refused("tokenizer.json \"word\" has id 108");
+}
+
+#[test]
+fn an_empty_line_of_a_vocabulary_needs_no_row_in_the_embedding_table() {
+    let copy = Copy::of("ce_plain");
+    let before = CrossEncoder::open_with(copy.path(), &options()).expect("model");
+    let vocabulary = read_json(&copy.file("tokenizer.json"))["model"]["vocab"].clone();
+    let vocabulary = vocabulary.as_object().expect("vocabulary");
+    let mut lines: Vec<&str> = vocabulary.keys().map(String::as_str).collect();
+    lines.sort_by_key(|token| vocabulary[*token].as_u64());
+    copy.remove("tokenizer.json");
+    for end in ["\n\n", "\n\n\n", "\r\n \n"] {
+        copy.write("vocab.txt", &(lines.join("\n") + end));
+        let model = CrossEncoder::open_with(copy.path(), &options()).expect("model");
+        let pairs = [("the sea", "the shore"), ("", "a")];
+        assert_eq!(model.predict(&pairs).expect("scores"), before.predict(&pairs).expect("scores"));
+    }
+    copy.write("vocab.txt", &(lines.join("\n") + "\n\nword\n"));
     let error = CrossEncoder::open_with(copy.path(), &options()).err().expect("an error");
     let error = error.to_string();
-    assert!(error.contains("\"<e>\" has id 107") && error.contains("107 rows"), "{error}");
+    let path = copy.file("vocab.txt").display().to_string();
+    assert!(error.starts_with(&format!("{path}: the token \"word\" has id 108, but")), "{error}");
 }
 
 #[test]

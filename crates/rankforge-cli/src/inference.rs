@@ -164,8 +164,9 @@ pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
 pub(crate) fn after_rows(error: Error, rows: usize) -> Error {
     match error {
         Error::Data(error) => Error::Data(error.after_rows(rows)),
-        Error::Encoder(EncoderError::NotFinite { input, value, precision }) => {
-            Error::Encoder(EncoderError::NotFinite { input: input + rows, value, precision })
+        Error::Encoder(EncoderError::NotFinite { model, input, value, precision }) => {
+            let input = input + rows;
+            Error::Encoder(EncoderError::NotFinite { model, input, value, precision })
         }
         error => error,
     }

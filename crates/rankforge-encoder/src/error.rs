@@ -24,8 +24,9 @@ pub enum EncoderError {
     },
     /// A checkpoint lacks tensors of the model.
     #[error(
-        "{}: {} of the {expected} tensors of {part} are missing: {}",
-        path.display(), missing.len(), first_names(missing)
+        "{}: {} of the {expected} tensors of {part} {} missing: {}",
+        path.display(), missing.len(), if missing.len() == 1 { "is" } else { "are" },
+        first_names(missing)
     )]
     MissingTensors {
         /// The file, or the index of the shards.
@@ -36,7 +37,8 @@ pub enum EncoderError {
         expected: usize,
         /// Names of those that the checkpoint lacks.
         missing: Vec<String>,
-        /// Names of the tensors of the checkpoint that the model does not use.
+        /// Names of the tensors of the checkpoint that the model does not use and that may be those
+        /// that are missing.
         unused: Vec<String>,
     },
     /// An option has an unusable value.
@@ -67,8 +69,10 @@ pub enum EncoderError {
         message: String,
     },
     /// The model computed an output that is infinite or NaN.
-    #[error("expected finite outputs, but the model gives {value} for input {}", input + 1)]
+    #[error("{model}: expected finite outputs, but the model gives {value} for input {}", input + 1)]
     NotFinite {
+        /// Name or path of the model.
+        model: String,
         /// Index of the input, from 0.
         input: usize,
         /// The output.
@@ -115,6 +119,11 @@ impl EncoderError {
                 let hint = "values beyond 65,504 overflow in fp16; use bf16 or fp32";
                 Some(hint.to_owned())
             }
+            EncoderError::NotFinite { .. } => Some(
+                "the model's weights may be NaN, infinite or very large, as after a training that \
+                 diverged; use another checkpoint"
+                    .to_owned(),
+            ),
             EncoderError::MissingTensors { unused, .. } if unused.is_empty() => Some(
                 "the checkpoint is incomplete, or its config describes a larger model".to_owned(),
             ),
@@ -127,7 +136,6 @@ impl EncoderError {
             | EncoderError::Argument { .. }
             | EncoderError::Prompt { .. }
             | EncoderError::Tokenizer { .. }
-            | EncoderError::NotFinite { .. }
             | EncoderError::Memory { .. }
             | EncoderError::Device(_) => None,
         }

@@ -82,8 +82,9 @@ impl Inference<'_> {
         match outputs.iter().find(|value| !value.is_finite()) {
             None => Ok(()),
             Some(&value) => {
+                let model = self.parts.base_model.clone();
                 let precision = self.parts.model.precision();
-                Err(EncoderError::NotFinite { input, value, precision })
+                Err(EncoderError::NotFinite { model, input, value, precision })
             }
         }
     }

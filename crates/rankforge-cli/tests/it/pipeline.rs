@@ -176,8 +176,12 @@ fn embeddings_that_are_not_finite_are_refused() {
     for (precision, has_hint) in [("fp32", false), ("fp16", true)] {
         let output = ["--output", "x.npy", "--precision", precision];
         let error = dir.fail(1, &[&encode[..], &output].concat());
-        assert!(error.contains("expected finite outputs, but the model gives NaN"), "{error}");
+        assert!(
+            error.contains("bert: expected finite outputs, but the model gives NaN"),
+            "{error}"
+        );
         assert_eq!(error.contains("use bf16"), has_hint, "{error}");
+        assert_eq!(error.contains("use another checkpoint"), !has_hint, "{error}");
     }
     assert_eq!(dir.list("."), ["bert", "pairs.jsonl"]);
 }

@@ -76,13 +76,30 @@ impl Missing<'_> {
         if missing.is_empty() {
             return Ok(());
         }
+        let expected = self.expected(chosen);
         Err(EncoderError::MissingTensors {
             path: self.weights.source().to_owned(),
             part: part.to_owned(),
-            expected: self.expected(chosen),
+            expected,
+            unused: self.candidates(&missing, expected),
             missing,
-            unused: self.report.unused.clone(),
         })
+    }
+
+    /// The tensors that are not used and that may be some of `missing` under other names: not those
+    /// of other heads, once it is known what the tensors of the transformer are called.
+    fn candidates(&self, missing: &[String], expected: usize) -> Vec<String> {
+        let unused = self.report.unused.iter();
+        if missing.len() == expected || !self.module.is_empty() {
+            return unused.cloned().collect();
+        }
+        let own: HashSet<String> =
+            self.tensors(|_| true).map(|name| root(self.architecture, name)).collect();
+        let is_candidate = |name: &&String| {
+            own.contains(&root(self.architecture, name))
+                || missing.iter().any(|missing| name.ends_with(missing.as_str()))
+        };
+        unused.filter(is_candidate).cloned().collect()
     }
 
     /// The names of the missing tensors of the parameters that `chosen` chooses.

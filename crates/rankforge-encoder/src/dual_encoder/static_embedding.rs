@@ -120,6 +120,12 @@ fn load_table(
     let modules = push_modules(path, &mut architecture, entries, &mut folders, &*options.reporter)?;
     check_embeds(&modules, path)?;
     let mut model = load_model(architecture, &folders, options)?;
+    if let Some(kind) = weights.other_type(tensors.table) {
+        options.reporter.message(&format!(
+            "{}: the table is of type {kind}; its values are taken as they are, as model2vec does",
+            weights.path(tensors.table).display()
+        ));
+    }
     if let Some(values) = values {
         model.parameters_mut().view_mut(ParameterId(0)).write(&values);
     }

@@ -123,6 +123,12 @@ impl Weights {
         }
     }
 
+    /// The number type of a tensor that does not hold floating-point numbers.
+    pub(crate) fn other_type(&self, name: &str) -> Option<String> {
+        let dtype = self.tensors.get(name)?.dtype;
+        (!is_float(dtype)).then(|| dtype.to_string())
+    }
+
     /// Reads a tensor as a matrix of `columns` columns, in blocks of whole rows. Calls `receive`
     /// with the index of a block's first row and the block's elements.
     ///

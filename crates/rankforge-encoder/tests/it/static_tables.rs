@@ -1,10 +1,11 @@
 //! The tables of static models: every number type, and the tensors of model2vec.
 
-use crate::common::{Copy, bits, options};
+use crate::common::{Copy, Recorder, bits, options, recorded};
 use rankforge_encoder::{DualEncoder, TextModel};
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize_to_file};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Number of token ids, and width of the table.
 const IDS: usize = 107;
@@ -58,7 +59,12 @@ fn tables_of_every_number_type_are_read_by_value() {
             let copy = with_tensors(layout, &[(name, dtype, vec![IDS, WIDTH], bytes)]);
             let expected: Vec<u32> =
                 values.iter().map(|&value| f32::from(value).to_bits()).collect();
-            assert_eq!(bits(open(copy.path()).model()), expected, "{layout} {dtype:?}");
+            let recorder = Arc::new(Recorder::default());
+            let model = DualEncoder::open_with(copy.path(), &recorded(&recorder)).expect("model");
+            assert_eq!(bits(model.model()), expected, "{layout} {dtype:?}");
+            let told = recorder.count(&["message", &format!("table is of type {dtype};")]);
+            let is_float = [Dtype::F64, Dtype::F32, Dtype::F16, Dtype::BF16].contains(&dtype);
+            assert_eq!(told, usize::from(!is_float), "{layout} {dtype}");
         }
     }
 }

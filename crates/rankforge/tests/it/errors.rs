@@ -21,9 +21,16 @@ fn errors_of_other_crates_keep_their_messages_and_hints() {
     assert!(matches!(error, Error::Encoder(_)));
     assert!(error.to_string().starts_with("no/such/model"), "{error}");
     let precision = Precision::Float16;
-    let error = Error::from(EncoderError::NotFinite { input: 3, value: f32::INFINITY, precision });
-    assert_eq!(error.to_string(), "expected finite outputs, but the model gives inf for input 4");
+    let not_finite = |precision| {
+        let (model, value) = ("m".to_owned(), f32::INFINITY);
+        Error::from(EncoderError::NotFinite { model, input: 3, value, precision })
+    };
+    let error = not_finite(precision);
+    let expected = "m: expected finite outputs, but the model gives inf for input 4";
+    assert_eq!(error.to_string(), expected);
     assert!(error.hint().unwrap().contains("use bf16 or fp32"), "{:?}", error.hint());
+    let hint = not_finite(Precision::Float32).hint().unwrap();
+    assert!(hint.contains("another checkpoint"), "{hint}");
 
     let error = Error::from(pairs(1).column("answers").unwrap_err());
     assert!(matches!(error, Error::Data(_)));

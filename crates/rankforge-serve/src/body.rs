@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, Request, State};
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -63,11 +63,16 @@ pub(crate) async fn guard_body(
     let body = std::mem::take(request.body_mut());
     let ended = axum::body::HttpBody::is_end_stream(&body);
     // Such a client waits for the answer before it sends the body.
-    let expected = request.headers().get(EXPECT).map(HeaderValue::as_bytes);
-    let waits = expected.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
+    let expected = request.headers().get(EXPECT).cloned();
+    let waits = expected
+        .as_ref()
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let incoming = Incoming(Arc::new(Mutex::new(Rest { body, ended })));
     request.extensions_mut().insert(incoming.clone());
-    let mut response = next.run(request).await;
+    let mut response = match &expected {
+        Some(expected) if !waits => unknown_expectation(expected),
+        _ => next.run(request).await,
+    };
     if incoming.0.lock().await.ended {
         return response;
     }
@@ -118,6 +123,13 @@ impl<T: DeserializeOwned> FromRequest<Service> for Body<T> {
             Err(rejection) => Err(Refusal::body(rejection.status(), rejection.body_text())),
         }
     }
+}
+
+/// Status 417: the request asks for what HTTP does not define.
+fn unknown_expectation(expected: &HeaderValue) -> Response {
+    let got = String::from_utf8_lossy(expected.as_bytes());
+    let message = format!("expected `Expect: 100-continue` or no such header, got \"{got}\"");
+    Refusal::body(StatusCode::EXPECTATION_FAILED, message).into_response()
 }
 
 fn too_large(limit: usize) -> Refusal {

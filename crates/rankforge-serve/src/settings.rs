@@ -68,8 +68,11 @@ impl Default for Server {
 }
 
 impl Server {
-    /// Refuses limits of 0 and limits that contradict each other.
-    pub(crate) fn check(&self) -> Result<(), ServeError> {
+    /// Checks the settings, as [`Server::run`] does first.
+    ///
+    /// # Errors
+    /// A limit that is out of range, or limits that contradict each other.
+    pub fn check(&self) -> Result<(), ServeError> {
         for (field, value) in [
             ("max_concurrent_requests", self.max_concurrent_requests),
             ("max_batch_tokens", self.max_batch_tokens),

@@ -1,11 +1,12 @@
 //! `rankforge serve`: serves a model over HTTP.
 
 use crate::console::Console;
+use crate::failure::CliError;
 use crate::inference::{PrecisionArgs, at_least_one};
 use crate::interrupt::Graceful;
 use rankforge::base::Reporter;
 use rankforge::encoder::{CrossEncoder, DualEncoder, LoadOptions, ModelKind, TextModel};
-use rankforge_serve::{ServedModel, Server, Stop};
+use rankforge_serve::{ServeError, ServedModel, Server, Stop};
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -108,6 +109,23 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// If the model cannot be opened, a setting is out of range, or the address cannot be bound.
 pub(crate) fn run(args: &ServeArgs, console: &Console) -> anyhow::Result<()> {
+    let defaults = Server::default();
+    let name = args.served_model_name.clone();
+    let server = Server {
+        address: SocketAddr::new(args.hostname, args.port),
+        model_id: name.unwrap_or_else(|| args.model.display().to_string()),
+        max_concurrent_requests: args.max_concurrent_requests,
+        max_batch_tokens: args.max_batch_tokens,
+        max_batch_requests: args.max_batch_requests,
+        max_client_batch_size: args.max_client_batch_size,
+        auto_truncate: args.auto_truncate,
+        payload_limit: args.payload_limit,
+        tokenization_workers: args.tokenization_workers.unwrap_or(defaults.tokenization_workers),
+        max_connections: args.max_connections,
+        client_timeout: args.client_timeout,
+        grace_period: args.grace_period,
+    };
+    server.check().map_err(as_flag)?;
     let options = LoadOptions {
         max_length: args.max_length,
         precision: args.precision.precision,
@@ -126,22 +144,6 @@ pub(crate) fn run(args: &ServeArgs, console: &Console) -> anyhow::Result<()> {
             encoder.into()
         }
     };
-    let defaults = Server::default();
-    let name = args.served_model_name.clone();
-    let server = Server {
-        address: SocketAddr::new(args.hostname, args.port),
-        model_id: name.unwrap_or_else(|| args.model.display().to_string()),
-        max_concurrent_requests: args.max_concurrent_requests,
-        max_batch_tokens: args.max_batch_tokens,
-        max_batch_requests: args.max_batch_requests,
-        max_client_batch_size: args.max_client_batch_size,
-        auto_truncate: args.auto_truncate,
-        payload_limit: args.payload_limit,
-        tokenization_workers: args.tokenization_workers.unwrap_or(defaults.tokenization_workers),
-        max_connections: args.max_connections,
-        client_timeout: args.client_timeout,
-        grace_period: args.grace_period,
-    };
     let stop = Stop::default();
     let stop_on_signal = stop.clone();
     let _graceful = Graceful::begin_with(move || stop_on_signal.stop());
@@ -154,4 +156,15 @@ pub(crate) fn run(args: &ServeArgs, console: &Console) -> anyhow::Result<()> {
         }
     })?;
     printed
+}
+
+/// The error for a setting that is out of range, as one for its flag.
+fn as_flag(error: ServeError) -> anyhow::Error {
+    match error {
+        ServeError::Setting { field, expected, got } => {
+            let flag = field.replace('_', "-");
+            CliError::usage(format!("--{flag}: expected {expected}, got {got}")).into()
+        }
+        error => error.into(),
+    }
 }

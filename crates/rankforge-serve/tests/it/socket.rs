@@ -197,6 +197,18 @@ fn a_body_that_waits_for_permission_is_not_requested_in_vain() {
 }
 
 #[test]
+fn an_unknown_expectation_is_refused() {
+    let server = Running::start(local(), cross_encoder(1));
+    let whole = rerank(&TEXTS[..2]).replace("\r\n\r\n", "\r\nexpect: a-miracle\r\n\r\n");
+    for request in [&whole, "GET /health HTTP/1.1\r\nhost: a\r\nexpect: a-miracle\r\n\r\n"] {
+        let (head, body) = ask(&server.connect(), request);
+        assert!(head.starts_with("HTTP/1.1 417"), "{head}");
+        assert!(body.contains("a-miracle") && body.contains("Validation"), "{body}");
+    }
+    server.stop();
+}
+
+#[test]
 fn clients_that_send_too_slowly_are_disconnected() {
     let server = Server { client_timeout: Duration::from_millis(300), ..local() };
     let server = Running::start(server, cross_encoder(1));

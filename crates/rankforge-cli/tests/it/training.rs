@@ -209,6 +209,22 @@ fn a_run_that_could_not_be_saved_is_refused_before_it_starts() {
 }
 
 #[test]
+fn an_argument_that_the_run_refuses_is_named_with_its_place() {
+    let dir = setup();
+    let seed = "seed = 7\n";
+    let line = RECIPE.split(seed).next().unwrap().lines().count() + 2;
+    let metric = format!("{seed}metric_for_best_model = \"ndgc\"\n");
+    dir.write("m.toml", &RECIPE.replace(seed, &metric));
+    let field = "`arguments.metric_for_best_model`: expected one of the metrics";
+    let error = dir.fail(1, &["train", "m.toml", "--quiet"]);
+    assert!(error.contains(&format!("m.toml, line {line}: {field}")), "{error}");
+    let set = "arguments.metric_for_best_model=tiny_ndgc@10";
+    let error = dir.fail(1, &["train", "m.toml", "--set", set, "--quiet"]);
+    assert!(error.contains(&format!("override {set}: {field}")), "{error}");
+    assert!(error.contains("got tiny_ndgc@10; did you mean tiny_ndcg@10?"), "{error}");
+}
+
+#[test]
 fn resuming_without_a_checkpoint_is_refused() {
     let dir = setup();
     let error = dir.fail(1, &["train", "r.toml", "--resume", "--quiet"]);

@@ -3,6 +3,7 @@
 
 use crate::arguments::training_arguments::TrainingArguments;
 use crate::error::Error;
+use crate::value_types::wrong_type;
 use rankforge_base::nearest;
 use serde_json::{Map, Value, json};
 
@@ -264,15 +265,12 @@ fn deserialize(known: Map<String, Value>) -> Result<TrainingArguments, Error> {
 /// The type that serde expected, in words.
 fn expected_by(error: &serde_json::Error) -> String {
     let message = error.to_string();
+    if let Some((expected, _)) = wrong_type(&message) {
+        return expected;
+    }
     let Some((_, expected)) = message.split_once(", expected ") else { return message };
     // serde_json adds a line and a column, although there is no text.
-    let expected = expected.split(" at line ").next().unwrap_or(expected);
-    match expected {
-        "f64" | "f32" => "a number".to_owned(),
-        "u64" | "usize" | "i64" => "a whole number".to_owned(),
-        "a boolean" => "true or false".to_owned(),
-        other => other.to_owned(),
-    }
+    expected.split(" at line ").next().unwrap_or(expected).to_owned()
 }
 
 fn is_default(value: &Value, default: &str) -> bool {

@@ -30,6 +30,7 @@ pub use cross_encoder::{
 pub use dual_encoder::{DUAL_ENCODER_LOSSES, dual_encoder_loss};
 pub use examples::{Cell, Column, Examples, LABEL_ROLE, Labels, Targets};
 pub use loss::{Draw, Loss, LossBatch, LossOutput, Plan};
+pub(crate) use settings::SETTINGS;
 pub use settings::Settings;
 pub use table::{LossEntry, names};
 

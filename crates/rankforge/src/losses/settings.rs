@@ -1,6 +1,7 @@
 //! Settings of losses, which serde deserializes into the fields of the loss.
 
 use crate::error::Error;
+use crate::value_types::wrong_type;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -8,14 +9,27 @@ use serde_json::{Map, Value};
 /// Settings by name, as in a recipe.
 pub type Settings = Map<String, Value>;
 
+/// What is expected where the message of serde says what is wrong.
+pub(crate) const SETTINGS: &str = "settings that it has";
+
 /// Builds the loss called `name` from its settings.
 ///
 /// # Errors
 /// An unknown setting (the error lists the known ones), or an invalid value.
 pub(super) fn settings<L: DeserializeOwned>(name: &str, options: &Settings) -> Result<L, Error> {
-    // serde's message names the field and the expected type.
-    serde_json::from_value(Value::Object(options.clone()))
-        .map_err(|error| Error::argument(name, "settings that it has", error))
+    serde_path_to_error::deserialize(Value::Object(options.clone())).map_err(|error| {
+        let path = error.path().to_string();
+        let message = error.into_inner().to_string();
+        // serde names an unknown field itself.
+        if path == "." || message.starts_with("unknown field") {
+            return Error::argument(name, SETTINGS, message);
+        }
+        let field = format!("{name}.{path}");
+        match wrong_type(&message) {
+            Some((expected, got)) => Error::argument(field, expected, got),
+            None => Error::argument(field, SETTINGS, message),
+        }
+    })
 }
 
 /// Deserializes an optional setting. `null`, or `"none"` in formats without null, gives `None`.

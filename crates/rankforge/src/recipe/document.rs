@@ -1,6 +1,7 @@
 //! A TOML file with the line of every field, and overrides of its fields.
 
 use crate::error::Error;
+use crate::value_types::in_words;
 use rankforge_base::{FileError, nearest};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -164,9 +165,9 @@ impl Document {
             return self.suggest(path, &what, names[0], known);
         }
         if path.is_empty() {
-            return Error::recipe(self.place(path), message);
+            return Error::recipe(self.place(path), in_words(message));
         }
-        self.refuse(path, message)
+        self.refuse(path, in_words(message))
     }
 
     fn suggest(&self, at: &str, what: &str, unknown: &str, known: &[&str]) -> Error {
@@ -179,11 +180,18 @@ impl Document {
         Error::Recipe { place: self.place(at), message, hint }
     }
 
+    /// Whether the file or an override gives a field.
+    pub(super) fn gives(&self, at: &str) -> bool {
+        self.places.contains_key(at)
+    }
+
     /// File and line of a field, of the nearest table around it, or the override that gave it.
     fn place(&self, at: &str) -> String {
         let mut at = at;
         loop {
-            match self.places.get(at) {
+            // A section that only an override has is where this gave its first field.
+            let first = || self.places.iter().find(|(place, _)| is_inside(place, at));
+            match self.places.get(at).or_else(|| first().map(|(_, place)| place)) {
                 Some(Place::Line(line)) => return format!("{}, line {line}", self.path.display()),
                 Some(Place::Override(text)) => return format!("override {text}"),
                 None => match at.rfind(['.', '[']) {
@@ -206,7 +214,9 @@ impl Document {
             })?;
         }
         table.insert(last.clone(), value.clone());
-        self.places.insert(keys.join("."), Place::Override(text.clone()));
+        let at = keys.join(".");
+        self.places.retain(|place, _| !is_inside(place, &at));
+        self.places.insert(at, Place::Override(text.clone()));
         Ok(())
     }
 }
@@ -236,6 +246,11 @@ fn record_value(
         }
         _ => {}
     }
+}
+
+/// Whether a place is inside the table or list at `at`.
+fn is_inside(place: &str, at: &str) -> bool {
+    !at.is_empty() && place.strip_prefix(at).is_some_and(|rest| rest.starts_with(['.', '[']))
 }
 
 fn join(at: &str, key: &str) -> String {

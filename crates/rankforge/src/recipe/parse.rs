@@ -2,7 +2,7 @@
 
 use crate::arguments::TrainingArguments;
 use crate::error::Error;
-use crate::losses::{CROSS_ENCODER_LOSSES, Loss, Settings, names};
+use crate::losses::{CROSS_ENCODER_LOSSES, Loss, SETTINGS, Settings, names};
 use crate::mining::MiningOptions;
 use crate::model_card::ModelCardData;
 use crate::recipe::document::{Document, Override};
@@ -33,6 +33,7 @@ pub struct Recipe {
     pub model_card: ModelCardData,
     /// What the user should know of renamed arguments and arguments without effect.
     pub warnings: Vec<String>,
+    pub(super) document: Document,
 }
 
 /// The sections as they stand in the file.
@@ -80,7 +81,7 @@ impl Recipe {
     /// # Errors
     /// A file that cannot be read, or as [`Recipe::parse`].
     pub fn read(path: impl AsRef<Path>, overrides: &[Override]) -> Result<Recipe, Error> {
-        Recipe::from_document(&Document::read(path.as_ref(), overrides)?)
+        Recipe::from_document(Document::read(path.as_ref(), overrides)?)
     }
 
     /// [`Recipe::read`] for text that was read from `path`, which errors name.
@@ -93,10 +94,11 @@ impl Recipe {
         text: &str,
         overrides: &[Override],
     ) -> Result<Recipe, Error> {
-        Recipe::from_document(&Document::parse(path.as_ref(), text, overrides)?)
+        Recipe::from_document(Document::parse(path.as_ref(), text, overrides)?)
     }
 
-    fn from_document(document: &Document) -> Result<Recipe, Error> {
+    fn from_document(whole: Document) -> Result<Recipe, Error> {
+        let document = &whole;
         let sections: Sections = document.read_as(document.table(), "")?;
         let (arguments, warnings) = read_arguments(document, sections.arguments)?;
         let mining = sections.mining.map(|table| read_mining(document, table)).transpose()?;
@@ -119,7 +121,22 @@ impl Recipe {
             arguments,
             model_card: sections.model_card,
             warnings,
+            document: whole,
         })
+    }
+}
+
+impl Document {
+    /// An error of a run about a training argument, with the place where the recipe gives it.
+    pub(super) fn locate(&self, error: Error) -> Error {
+        match &error {
+            // A caller may have set where to resume from.
+            Error::Argument { field, .. } if field == "resume_from_checkpoint" => error,
+            Error::Argument { field, .. } if self.gives(&format!("arguments.{field}")) => {
+                refused(self, "arguments", error)
+            }
+            _ => error,
+        }
     }
 }
 
@@ -173,12 +190,15 @@ fn read_loss(document: &Document, mut table: Table) -> Result<Box<dyn Loss>, Err
         return Err(document.unknown_name("loss.name", &name, &known));
     };
     entry.build(&to_json(document, "loss", table)?).map_err(|error| match error {
-        // A message of serde about the settings as a whole.
-        Error::Argument { field, got, .. } if field == name => document.explain("loss", &got),
         Error::Argument { field, expected, got } => {
             // A loss says whose setting it is.
-            let setting = field.strip_prefix(&format!("{name}.")).unwrap_or(&field);
-            document.refuse(&format!("loss.{setting}"), format!("expected {expected}, got {got}"))
+            let setting = field.strip_prefix(&name).unwrap_or(&field).trim_start_matches('.');
+            let at = if setting.is_empty() { "loss" } else { &format!("loss.{setting}") };
+            match expected == SETTINGS {
+                // A message of serde.
+                true => document.explain(at, &got),
+                false => document.refuse(at, format!("expected {expected}, got {got}")),
+            }
         }
         other => other,
     })
@@ -259,7 +279,27 @@ mod tests {
         for (text, start, rest) in [
             ("[loss]\nname = \"BinaryCrosEntropyLoss\"", "r.toml, line 4", "did you mean `Binary"),
             ("[loss]\npos_wieght = 2", "r.toml, line 4", "did you mean `pos_weight`?"),
-            ("[loss]\npos_weight = \"x\"", "r.toml, line 3", "\"x\""),
+            (
+                "[loss]\npos_weight = [1, 2]",
+                "r.toml, line 4: `loss.pos_weight`: expected a number, got a list",
+                "",
+            ),
+            ("[loss]\nname = 3", "r.toml, line 4: `loss.name`: expected the name of a loss", "3"),
+            (
+                "[arguments]\nseed = [1]",
+                "r.toml, line 4: `arguments.seed`: expected a whole number, got [1]",
+                "",
+            ),
+            (
+                "[mining]\nmodel = \"m\"\nnum_negatives = \"x\"",
+                "r.toml, line 5: `mining.num_negatives`: expected a whole number, got \"x\"",
+                "",
+            ),
+            (
+                "[model_card]\nlanguage = 3",
+                "r.toml, line 4: `model_card.language`: expected a list, got 3",
+                "",
+            ),
             ("[loss]\npos_weight = -2", "r.toml, line 4: `loss.pos_weight`", "got -2"),
             (
                 "[loss]\npos_weight = inf",
@@ -297,6 +337,25 @@ mod tests {
         ] {
             let message = refused(text);
             assert!(message.starts_with(start) && message.contains(rest), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_override_at_fault_is_named_also_where_the_recipe_lacks_its_section() {
+        let whole = "model.path = \"m\"\ndataset.path = \"d\"\ndataset.columns = [\"a\"]";
+        for (change, rest) in [
+            ("loss.pos_weight=[1,2]", "`loss.pos_weight`: expected a number, got a list"),
+            (
+                "loss.pos_wieght=1",
+                "unknown field `pos_wieght` in [loss]; did you mean `pos_weight`?",
+            ),
+            ("foo.bar=1", "unknown section `foo`"),
+            ("model_card.language=3", "`model_card.language`: expected a list, got 3"),
+            ("dataset.columns=[3]", "`dataset.columns[0]`: expected a text in quotes, got 3"),
+            ("mining.num_negatives=2", "`mining`: missing field `model`"),
+        ] {
+            let error = Recipe::parse("r.toml", whole, &[change.parse().unwrap()]).map(drop);
+            assert_eq!(error.unwrap_err().to_string(), format!("override {change}: {rest}"));
         }
     }
 }

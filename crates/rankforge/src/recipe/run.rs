@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::evaluation::Evaluator;
 use crate::model_card::{DatasetName, ModelCardData};
+use crate::recipe::document::Document;
 use crate::recipe::mined_cache::mined_rows;
 use crate::recipe::parse::Recipe;
 use crate::recipe::sections::DatasetSection;
@@ -19,6 +20,7 @@ pub struct RecipeRun {
     pub trainer: Trainer<CrossEncoder>,
     /// Directory of the trained model: `final` in the output directory.
     pub destination: PathBuf,
+    document: Document,
 }
 
 impl Recipe {
@@ -50,9 +52,9 @@ impl Recipe {
         trainer.card = card;
         trainer.stop = stop.clone();
         trainer.reporter = options.reporter.clone();
-        trainer.check_rows()?;
+        trainer.check_rows().map_err(|error| self.document.locate(error))?;
         describe(&trainer);
-        Ok(RecipeRun { trainer, destination })
+        Ok(RecipeRun { trainer, destination, document: self.document })
     }
 
     /// [`Recipe::prepare`] and [`RecipeRun::run`].
@@ -126,7 +128,7 @@ impl RecipeRun {
     pub fn run(&mut self) -> Result<TrainOutput, Error> {
         // A request that comes while the model is saved must not end the process.
         let _guard = self.trainer.stop.guard();
-        let output = self.trainer.train()?;
+        let output = self.trainer.train().map_err(|error| self.document.locate(error))?;
         self.trainer.save_model(&self.destination)?;
         Ok(output)
     }

@@ -18,7 +18,9 @@ impl<M: TextModel> Run<'_, M> {
         let Some(value) = metrics.get(&name) else {
             let known: Vec<&str> = metrics.0.keys().map(String::as_str).collect();
             let expected = format!("one of the metrics of the evaluation: {}", known.join(", "));
-            return Err(Error::argument("metric_for_best_model", expected, name));
+            let given = self.setup.parts.arguments.metric_for_best_model.as_ref();
+            let got = given.unwrap_or(&name);
+            return Err(Error::argument("metric_for_best_model", expected, got));
         };
         let better = self.is_better(value, self.state.best_metric);
         if better {

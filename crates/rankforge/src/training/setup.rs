@@ -238,8 +238,12 @@ fn check_best_metric<M>(parts: &Parts<'_, M>) -> Result<(), Error> {
     let got = match (&arguments.metric_for_best_model, nearest(&metric, known.iter().map(|s| &**s)))
     {
         (None, _) => format!("{metric}, the default"),
-        (Some(_), Some(name)) => format!("{metric}; did you mean {name}?"),
-        (Some(_), None) => metric,
+        (Some(given), Some(name)) => {
+            // The prefix is optional: the user keeps to one way of writing.
+            let prefix = if given == &metric { "" } else { "eval_" };
+            format!("{given}; did you mean {}?", name.strip_prefix(prefix).unwrap_or(name))
+        }
+        (Some(given), None) => given.clone(),
     };
     let expected = format!("one of the metrics of an evaluation ({})", known.join(", "));
     Err(Error::argument("metric_for_best_model", expected, got))

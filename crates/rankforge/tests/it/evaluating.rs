@@ -193,8 +193,9 @@ fn a_misspelt_best_metric_is_refused_before_the_first_step() {
         assert!(message.contains("eval_nq_loss, eval_dev_score"), "{message}");
         assert!(message.ends_with(expected), "{message}");
     };
-    refused(Some("dev_scores"), "got eval_dev_scores; did you mean eval_dev_score?");
-    refused(Some("ndcg@10"), "got eval_ndcg@10");
+    refused(Some("dev_scores"), "got dev_scores; did you mean dev_score?");
+    refused(Some("eval_dev_scores"), "got eval_dev_scores; did you mean eval_dev_score?");
+    refused(Some("ndcg@10"), "got ndcg@10");
     // Only named sets have a loss here.
     refused(None, "got eval_loss, the default");
 }

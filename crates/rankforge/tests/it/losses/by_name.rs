@@ -87,7 +87,7 @@ fn errors_name_unknown_losses_and_invalid_settings() {
         ("BinaryCrossEntropyLoss", json!({ "pos_weight": -1 }), "pos_weight"),
         ("BinaryCrossEntropyLoss", json!({ "activation_fn": "GELU" }), "Identity, Sigmoid or Tanh"),
         ("MultipleNegativesRankingLoss", json!({ "num_negatives": 0 }), "num_negatives"),
-        ("MultipleNegativesRankingLoss", json!({ "num_negatives": -2 }), "`-2`"),
+        ("MultipleNegativesRankingLoss", json!({ "num_negatives": -2 }), "got -2"),
         ("CachedMultipleNegativesRankingLoss", json!({ "mini_batch_size": 0 }), "mini_batch_size"),
         (
             "CachedMultipleNegativesRankingLoss",

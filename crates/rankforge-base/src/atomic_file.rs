@@ -19,6 +19,8 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// that path as it was. A temporary file whose process was killed is deleted by the next
 /// [`AtomicFile::create`] in the same directory.
 ///
+/// A symbolic link to a file stays one: the file that it points to is replaced.
+///
 /// On Unix it has the permissions of an ordinary new file: 0o666 minus the umask.
 #[derive(Debug)]
 pub struct AtomicFile {
@@ -30,14 +32,17 @@ impl AtomicFile {
     /// Creates the temporary file that [`AtomicFile::commit`] will rename to `path`.
     ///
     /// # Errors
-    /// When `path` is a directory, or when no file can be created in its parent directory.
+    /// When `path` is a directory, a device or a pipe, or when no file can be created in its parent
+    /// directory.
     pub fn create(path: &Path) -> Result<AtomicFile, FileError> {
-        if path.is_dir() {
-            return Err(FileError::content(
-                path,
-                "expected the path of a file to write, got a directory",
-            ));
+        if path.exists() && !path.is_file() {
+            let got = if path.is_dir() { "a directory" } else { "a device or a pipe" };
+            let message = format!("expected the path of a file to write, got {got}");
+            return Err(FileError::content(path, message));
         }
+        let target = (path.is_symlink() && path.exists()).then(|| path.canonicalize()).transpose();
+        let target = target.map_err(FileError::io(path))?;
+        let path = target.as_deref().unwrap_or(path);
         let parent = parent_of(path);
         if !parent.exists() {
             let message = format!("the directory {} does not exist", parent.display());

@@ -45,6 +45,22 @@ fn the_next_file_removes_what_killed_processes_left_and_nothing_else() {
 
 #[cfg(unix)]
 #[test]
+fn a_link_stays_a_link_and_a_device_a_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let (target, link) = (folder.path().join("target.txt"), folder.path().join("link.txt"));
+    fs::write(&target, "old").unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    write_atomically(&link, b"new").unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(fs::read_to_string(&target).unwrap(), "new");
+    let device = folder.path().join("device.txt");
+    std::os::unix::fs::symlink("/dev/null", &device).unwrap();
+    let message = write_atomically(&device, b"new").unwrap_err().to_string();
+    assert!(message.ends_with("got a device or a pipe"), "{message}");
+}
+
+#[cfg(unix)]
+#[test]
 fn a_written_file_has_the_permissions_of_an_ordinary_new_file() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();

@@ -69,7 +69,9 @@ pub enum EncoderError {
         message: String,
     },
     /// The model computed an output that is infinite or NaN.
-    #[error("{model}: expected finite outputs, but the model gives {value} for input {}", input + 1)]
+    #[error(
+        "{model}: expected finite outputs, but the model gives {value} for input {}", input + 1
+    )]
     NotFinite {
         /// Name or path of the model.
         model: String,

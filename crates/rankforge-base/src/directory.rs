@@ -104,8 +104,8 @@ impl DirectoryKind<'_> {
 ///
 /// `fill` gets an empty temporary directory beside `path` and writes the files. They are then
 /// synced to the disk, and the temporary directory is renamed to `path`. An earlier directory of
-/// the same kind is deleted. Missing parent directories are created. If `path` is a symbolic link to
-/// a directory, that directory is replaced.
+/// the same kind is deleted. Missing parent directories are created. If `path` is a symbolic link
+/// to a directory, that directory is replaced.
 ///
 /// # Errors
 /// The error of [`DirectoryKind::check_replaceable`], the error of `fill`, or a failed write or

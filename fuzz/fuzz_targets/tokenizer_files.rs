@@ -14,13 +14,8 @@ use std::path::Path;
 const FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "vocab.txt"];
 
 /// The files after the texts.
-const MORE_FILES: [&str; 5] = [
-    "config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-];
+const MORE_FILES: [&str; 5] =
+    ["config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt"];
 
 fuzz_target!(|data: &[u8]| {
     with_folder(data.len(), |folder| {

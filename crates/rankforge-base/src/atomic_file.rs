@@ -1,6 +1,6 @@
 use crate::directory::{parent_of, sync_directory};
 use crate::file_error::FileError;
-use crate::temporary::{ATTEMPTS, own_file, remove_abandoned, without_temporary_name};
+use crate::temporary::{create_owned, own_file, remove_abandoned};
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -58,16 +58,11 @@ impl AtomicFile {
             // tempfile's default is 0o600, readable by the owner only. The umask still applies.
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
-        let owned = || -> io::Result<NamedTempFile> {
-            for _ in 0..ATTEMPTS {
-                let file = builder.tempfile_in(parent)?;
-                if own_file(file.as_file())? {
-                    return Ok(file);
-                }
-            }
-            Err(io::Error::other("other processes removed every temporary file"))
-        };
-        let file = owned().map_err(|error| FileError::io(path)(without_temporary_name(error)))?;
+        let owned = create_owned(|| {
+            let file = builder.tempfile_in(parent)?;
+            Ok(own_file(file.as_file())?.then_some(file))
+        });
+        let file = owned.map_err(FileError::io(path))?;
         Ok(AtomicFile { path: path.to_owned(), file: BufWriter::with_capacity(BUFFER_BYTES, file) })
     }
 

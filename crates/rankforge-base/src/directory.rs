@@ -1,7 +1,5 @@
 use crate::file_error::FileError;
-use crate::temporary::{
-    ATTEMPTS, NEW, OLD, own_directory, remove_abandoned, without_temporary_name,
-};
+use crate::temporary::{NEW, OLD, create_owned, own_directory, remove_abandoned};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Component, Path};
@@ -89,14 +87,12 @@ impl DirectoryKind<'_> {
     /// Creates a temporary directory in `parent`. It belongs to this process as long as the file is
     /// open.
     fn temporary(&self, parent: &Path) -> io::Result<(TempDir, File)> {
-        for _ in 0..ATTEMPTS {
-            let temporary =
-                tempfile::Builder::new().prefix(self.temporary_prefix).tempdir_in(parent)?;
-            if let Some(owner) = own_directory(temporary.path())? {
-                return Ok((temporary, owner));
-            }
-        }
-        Err(io::Error::other("other processes removed every temporary directory"))
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(self.temporary_prefix);
+        create_owned(|| {
+            let temporary = builder.tempdir_in(parent)?;
+            Ok(own_directory(temporary.path())?.map(|owner| (temporary, owner)))
+        })
     }
 }
 
@@ -122,9 +118,7 @@ pub fn replace_directory<E: From<FileError>>(
     let parent = parent_of(path);
     fs::create_dir_all(parent).map_err(FileError::io(parent))?;
     kind.remove_abandoned(parent);
-    let owned = kind.temporary(parent);
-    let (temporary, _owner) =
-        owned.map_err(|error| FileError::io(path)(without_temporary_name(error)))?;
+    let (temporary, _owner) = kind.temporary(parent).map_err(FileError::io(path))?;
     // The temporary directory has mode 0o700, so `path` becomes an ordinary directory inside it.
     let filled = temporary.path().join(NEW);
     fs::create_dir(&filled).map_err(FileError::io(path))?;

@@ -20,10 +20,24 @@ pub(crate) const OLD: &str = "old";
 
 /// Number of times that a new temporary file or directory is created again, after another process
 /// took it for an abandoned one between its creation and its lock.
-pub(crate) const ATTEMPTS: usize = 16;
+const ATTEMPTS: usize = 16;
+
+/// Creates something temporary and locks it, again if `create` returns `None`, as another process
+/// has removed it in between.
+///
+/// # Errors
+/// The error of `create`, without the temporary name.
+pub(crate) fn create_owned<T>(create: impl Fn() -> io::Result<Option<T>>) -> io::Result<T> {
+    for _ in 0..ATTEMPTS {
+        if let Some(owned) = create().map_err(without_temporary_name)? {
+            return Ok(owned);
+        }
+    }
+    Err(io::Error::other("other processes removed everything temporary"))
+}
 
 /// An error of tempfile without what it appends: ` at path "..."`, the temporary name.
-pub(crate) fn without_temporary_name(error: io::Error) -> io::Error {
+fn without_temporary_name(error: io::Error) -> io::Error {
     match error.to_string().split_once(" at path \"") {
         Some((message, _)) => io::Error::new(error.kind(), message.to_owned()),
         None => error,

@@ -184,6 +184,11 @@ impl TrainingArguments {
         }
     }
 
+    /// Whether the run resumes from a checkpoint.
+    pub fn resumes(&self) -> bool {
+        !matches!(self.resume_from_checkpoint, None | Some(ResumeFrom::Newest(false)))
+    }
+
     /// The interval between evaluations: `eval_steps`, or `logging_steps` without it.
     pub fn eval_interval(&self) -> Steps {
         match self.eval_steps {

@@ -7,7 +7,7 @@ use crate::recipe::document::Document;
 use crate::recipe::mined_cache::mined_rows;
 use crate::recipe::parse::Recipe;
 use crate::recipe::sections::DatasetSection;
-use crate::training::{ResumeFrom, TrainOutput, Trainer, TrainingSet, check_destination};
+use crate::training::{TrainOutput, Trainer, TrainingSet, check_destination};
 use rankforge_base::Stop;
 use rankforge_data::{Rows, load_rows};
 use rankforge_encoder::{CrossEncoder, LoadOptions, TextModel};
@@ -81,11 +81,7 @@ impl Recipe {
     /// Training rows and evaluation rows, mined where the recipe says so.
     fn load_rows(&self, options: &LoadOptions, stop: &Stop) -> Result<(Rows, Option<Rows>), Error> {
         let folder = self.arguments.output_dir.join("mined");
-        let resumes = !matches!(
-            self.arguments.resume_from_checkpoint,
-            None | Some(ResumeFrom::Newest(false))
-        );
-        let keep = resumes && !self.arguments.ignore_data_skip;
+        let keep = self.arguments.resumes() && !self.arguments.ignore_data_skip;
         let load = |section: &DatasetSection, mined: bool, name: &str| match &self.mining {
             Some(mining) if mined => {
                 mined_rows(section, mining, &folder.join(name), keep, options, stop)

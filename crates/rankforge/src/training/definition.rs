@@ -6,7 +6,6 @@ use crate::training::dataset::Dataset;
 use crate::training::training_set::TrainingSet;
 use rankforge_base::hexadecimal;
 use rankforge_data::Value;
-use rankforge_encoder::TextModel;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
@@ -41,29 +40,6 @@ pub struct SetDefinition {
 }
 
 impl RunDefinition {
-    /// The definition of a run. `preparers` are those of the training sets and of the evaluation
-    /// sets.
-    ///
-    /// # Errors
-    /// A row that cannot be read, or a tokenizer that cannot be written.
-    pub(super) fn new<'a>(
-        model: &impl TextModel,
-        train_sets: &[TrainingSet],
-        eval_sets: &[TrainingSet],
-        preparers: (Vec<&'a Preparer>, Vec<&'a Preparer>),
-    ) -> Result<RunDefinition, Error> {
-        type Sets = Result<Vec<SetDefinition>, Error>;
-        let define = |sets: &[TrainingSet], preparers: Vec<&Preparer>| -> Sets {
-            let pairs = sets.iter().zip(preparers);
-            pairs.map(|(set, preparer)| SetDefinition::new(set, preparer)).collect()
-        };
-        Ok(RunDefinition {
-            model: model.parts().digest()?,
-            train_sets: define(train_sets, preparers.0)?,
-            eval_sets: define(eval_sets, preparers.1)?,
-        })
-    }
-
     /// Compares the run that is about to resume with `self`, that of the checkpoint at `path`.
     /// Returns warnings about differences that do not change what is trained; changed data is
     /// among them if `other_data` allows it.
@@ -138,7 +114,11 @@ impl RunDefinition {
 const NEW_RUN: &str = ", as a resumed run must not change it; start a new run instead";
 
 impl SetDefinition {
-    fn new(set: &TrainingSet, preparer: &Preparer) -> Result<SetDefinition, Error> {
+    /// The definition of a set. `preparer` is that of the set.
+    ///
+    /// # Errors
+    /// A row that cannot be read.
+    pub(super) fn new(set: &TrainingSet, preparer: &Preparer) -> Result<SetDefinition, Error> {
         let dataset = preparer.dataset();
         Ok(SetDefinition {
             name: set.name.clone(),

@@ -1,11 +1,11 @@
 //! The immutable inputs of a run, which are checked before its first step.
 
-use crate::arguments::{IntervalStrategy, ResumeFrom, SaveStrategy, TrainingArguments};
+use crate::arguments::{IntervalStrategy, SaveStrategy, TrainingArguments};
 use crate::error::Error;
 use crate::evaluation::{Evaluator, with_name};
 use crate::model_card::ModelCardData;
 use crate::training::batches::{Preparer, preparer};
-use crate::training::definition::RunDefinition;
+use crate::training::definition::{RunDefinition, SetDefinition};
 use crate::training::epoch::{EpochSampler, SetBatch};
 use crate::training::position::Position;
 use crate::training::schedule::{RunLength, Schedule};
@@ -116,9 +116,18 @@ impl<'a, M: TextModel> Setup<'a, M> {
     /// A row that cannot be read, or a tokenizer that cannot be written.
     pub(super) fn definition(&self, model: &M) -> Result<RunDefinition, Error> {
         let Parts { train_sets, eval_sets, .. } = self.parts;
-        let evaluation = self.evaluation.iter().map(|(preparer, _)| preparer).collect();
-        let preparers = (self.training.iter().collect(), evaluation);
-        RunDefinition::new(model, train_sets, eval_sets, preparers)
+        let define = |(set, preparer)| SetDefinition::new(set, preparer);
+        let training = train_sets.iter().zip(&self.training).map(define);
+        let evaluation = self.evaluation.iter().map(|(preparer, _)| preparer);
+        Ok(RunDefinition {
+            model: model.parts().digest()?,
+            train_sets: training.collect::<Result<_, Error>>()?,
+            eval_sets: eval_sets
+                .iter()
+                .zip(evaluation)
+                .map(define)
+                .collect::<Result<_, Error>>()?,
+        })
     }
 
     /// The position before the first step.
@@ -278,7 +287,7 @@ fn check_adapters(model: &impl TextModel, arguments: &TrainingArguments) -> Resu
         let expected = "no, as runs with adapters cannot be resumed yet";
         return Err(Error::argument("save_strategy", expected, "another strategy"));
     }
-    if !matches!(arguments.resume_from_checkpoint, None | Some(ResumeFrom::Newest(false))) {
+    if arguments.resumes() {
         let expected = "none, as runs with adapters cannot be resumed yet";
         return Err(Error::argument("resume_from_checkpoint", expected, "a checkpoint"));
     }

@@ -4,18 +4,7 @@ use std::borrow::Cow;
 
 /// JSON with the same characters as JSON's own escapes, such as `\u001b`: the same value.
 pub(crate) fn escaped_json(json: &str) -> Cow<'_, str> {
-    if !json.contains(is_unsafe) {
-        return Cow::Borrowed(json);
-    }
-    let mut safe = String::with_capacity(json.len());
-    for character in json.chars() {
-        if is_unsafe(character) {
-            safe.push_str(&format!("\\u{:04x}", u32::from(character)));
-        } else {
-            safe.push(character);
-        }
-    }
-    Cow::Owned(safe)
+    with_escapes(json, |character| format!("\\u{:04x}", u32::from(character)))
 }
 
 /// The text with control characters other than line breaks and tabs as escapes, such as `\u{1b}`.
@@ -24,13 +13,18 @@ pub(crate) fn escaped_json(json: &str) -> Cow<'_, str> {
 /// sequences could clear the screen, and the controls of writing direction could show a line in
 /// another order than it has.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    with_escapes(text, |character| character.escape_unicode().to_string())
+}
+
+/// The text with `escape` of each unsafe character in its place.
+fn with_escapes(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         if is_unsafe(character) {
-            safe.extend(character.escape_unicode());
+            safe.push_str(&escape(character));
         } else {
             safe.push(character);
         }

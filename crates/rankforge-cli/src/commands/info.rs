@@ -214,7 +214,7 @@ impl Column {
         self.values.add(size);
     }
 
-    /// A cell of a csv file. One that is no number makes all of them texts.
+    /// Adds a cell of a csv file. If any cell is not a number, the column is one of texts.
     fn add_cell(&mut self, cell: &str) {
         let (kind, number) = match Value::Untyped(cell.to_owned()).narrowed() {
             Value::Null => {

@@ -169,7 +169,8 @@ pub(super) fn incomplete_after(output_dir: &Path, step: u64) -> Result<Vec<Strin
     Ok(later.filter_map(told).collect())
 }
 
-/// The error for a path that is no checkpoint: names those that are in it or beside it.
+/// The error for a path that is not a checkpoint. It names the newest checkpoint in that directory,
+/// or in the directory around it.
 fn no_checkpoint(path: &Path) -> Result<FileError, Error> {
     let folder = match path.is_dir() {
         true => path,

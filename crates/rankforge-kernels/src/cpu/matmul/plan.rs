@@ -1,6 +1,7 @@
 //! How a large product is computed: which operand is packed, where words are read from, and how
 //! much at a time.
 
+use crate::cpu::caches::second_level;
 use crate::cpu::machine::Cpu;
 use crate::cpu::matmul::block::most_rows;
 use crate::cpu::matmul::format::Format;
@@ -20,8 +21,14 @@ const DEPTH_BLOCK: usize = 512;
 /// A multiple of every block's rows.
 pub(super) const TILE_ROWS: usize = 96;
 
-/// Columns of a tile: with a depth block, the packed panels stay in a 1 MiB L2 cache.
-pub(super) const TILE_COLUMNS: usize = 320;
+/// Most columns of a tile.
+const TILE_COLUMNS: usize = 320;
+
+/// Columns of a tile: with a depth block of words, the packed panels fill at most 5/8 of L2.
+pub(super) fn tile_columns() -> usize {
+    let bytes = second_level() / 8 * 5;
+    (bytes / (DEPTH_BLOCK * size_of::<f32>())).clamp(64, TILE_COLUMNS)
+}
 
 /// Rows whose distance in words is a multiple of this share cache sets.
 const ALIASING: usize = 1024;

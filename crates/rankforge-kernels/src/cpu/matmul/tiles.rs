@@ -2,7 +2,7 @@
 
 use crate::cpu::matmul::block::{Block, Multiply, MultiplyPairs};
 use crate::cpu::matmul::format::Format;
-use crate::cpu::matmul::plan::{OnFinished, PackedWords, Plan, TILE_COLUMNS, TILE_ROWS};
+use crate::cpu::matmul::plan::{OnFinished, PackedWords, Plan, TILE_ROWS, tile_columns};
 use crate::cpu::parallel::SharedRows;
 use crate::cpu::simd::{Kernel, Simd, dispatch};
 use std::ops::Range;
@@ -24,7 +24,7 @@ impl<'a> Tiles<'a> {
         out: &'a SharedRows<'a>,
         finish: OnFinished<'a>,
     ) -> Tiles<'a> {
-        let across = Cut::new(plan.panels, TILE_COLUMNS, plan.panel);
+        let across = Cut::new(plan.panels, tile_columns(), plan.panel);
         let down = Cut::new(plan.broadcast.1, TILE_ROWS, plan.most);
         Tiles { plan, packed, out, finish, across, down }
     }

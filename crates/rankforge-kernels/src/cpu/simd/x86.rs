@@ -54,6 +54,11 @@ impl Simd for Avx2 {
     type U = __m256i;
 
     #[inline(always)]
+    fn prefetch(address: *const f32) {
+        intrinsic!(_mm_prefetch::<_MM_HINT_T0>(address.cast()))
+    }
+
+    #[inline(always)]
     fn splat(value: f32) -> __m256 {
         intrinsic!(_mm256_set1_ps(value))
     }
@@ -216,6 +221,43 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn round_f16(a: __m256) -> __m256 {
         intrinsic!(_mm256_cvtph_ps(_mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a)))
+    }
+
+    #[inline(always)]
+    fn load_partial(source: &[f32], fill: f32) -> __m256 {
+        /// Lane masks: those of the first `n` lanes begin at `8 - n`.
+        const MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+        let masks = &MASKS[8 - source.len().min(8)..];
+        assert!(masks.len() >= 8);
+        intrinsic!({
+            let mask = _mm256_loadu_si256(masks.as_ptr().cast());
+            let lanes = _mm256_maskload_ps(source.as_ptr(), mask);
+            _mm256_blendv_ps(_mm256_set1_ps(fill), lanes, _mm256_castsi256_ps(mask))
+        })
+    }
+
+    #[inline(always)]
+    fn store_partial(value: __m256, target: &mut [f32]) {
+        // In parts of 4, 2 and 1: a masked store is microcode on several machines.
+        let length = target.len();
+        if length >= 8 {
+            return Self::store(value, target);
+        }
+        let (mut part, mut place) =
+            (intrinsic!(_mm256_castps256_ps128(value)), target.as_mut_ptr());
+        if length & 4 != 0 {
+            intrinsic!(_mm_storeu_ps(place, part));
+            part = intrinsic!(_mm256_extractf128_ps::<1>(value));
+            place = place.wrapping_add(4);
+        }
+        if length & 2 != 0 {
+            intrinsic!(_mm_storel_pd(place.cast(), _mm_castps_pd(part)));
+            part = intrinsic!(_mm_movehl_ps(part, part));
+            place = place.wrapping_add(2);
+        }
+        if length & 1 != 0 {
+            intrinsic!(_mm_store_ss(place, part));
+        }
     }
 
     #[inline(always)]

@@ -4,7 +4,8 @@ use crate::console::Console;
 use crate::failure::CliError;
 use rankforge::base::Reporter;
 use rankforge::encoder::{
-    CrossEncoder, EncoderError, LoadOptions, Model, OutputActivation, PredictOptions, TextModel,
+    CrossEncoder, EncoderError, LoadOptions, Model, OutputActivation, Packing, PredictOptions,
+    TextModel,
 };
 use rankforge::{Error, Precision, UnknownPrecision};
 use std::path::PathBuf;
@@ -121,6 +122,7 @@ impl RerankerArgs {
             max_length: self.inference.max_length,
             activation_fn: self.activation_fn.map(Into::into),
             precision: self.inference.precision.precision,
+            packing: Packing::Instead,
             ..console.load_options()?
         };
         let model = CrossEncoder::open_with(&self.model, &options)?;

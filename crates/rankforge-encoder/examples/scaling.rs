@@ -5,17 +5,20 @@
 //!         > docs/scaling.jsonl
 //!     target/benchmarks/venv/bin/python benchmarks/draw.py docs/scaling.jsonl docs/scaling.svg
 //!
-//! `MODEL` is part of a model's name and restricts the measurements to that model.
+//! `MODEL` is part of a model's name and restricts the measurements to that model. With `short` in
+//! its place, single texts of MiniLM are measured, and large batches beside them; `short ISA` does
+//! it on a lesser instruction set.
 #![expect(clippy::disallowed_methods, reason = "a program that measures time and prints")]
 
-use rankforge_encoder::kernels::{Arena, Device, Precision};
+use rankforge_encoder::kernels::{Arena, Device, Isa, Precision, Workers};
 use rankforge_encoder::{
-    Architecture, Batch, Mode, Model, Outputs, Tokens, TransformerTask, Workspace,
+    Architecture, Batch, Mode, Model, Outputs, Packing, Tokens, TransformerTask, Workspace,
 };
 use serde_json::{Value, json};
 use std::error::Error;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Tokens per batch in the first series of measurements, whose sequences have `LENGTH` tokens.
@@ -27,15 +30,21 @@ const LENGTH: usize = 64;
 const LENGTHS: [usize; 5] = [64, 256, 1024, 4096, 8192];
 const MAX_TOKENS: usize = 8192;
 
+/// Tokens of single texts.
+const SHORT: [usize; 6] = [16, 32, 64, 128, 256, 512];
+
 /// Seconds for which each measurement repeats its call; the fastest call counts.
-const SECONDS: f64 = 1.0;
+const SECONDS: f64 = 0.5;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let models = [("MiniLM-L6", mini_lm()), ("ModernBERT-base, 3 of 22 blocks", modern_bert())];
     let selected = std::env::args().nth(1).unwrap_or_default();
+    if selected == "short" {
+        let isa = std::env::args().nth(2).map(|name| name.parse()).transpose()?;
+        return short_texts(isa.unwrap_or(Isa::best()));
+    }
     for (name, config) in models.iter().filter(|(name, _)| name.contains(&selected)) {
-        let task = TransformerTask::SequenceClassification { num_labels: 1 };
-        let architecture = Architecture::from_config(config, Path::new("config.json"), &task)?;
+        let architecture = architecture(config)?;
         for threads in [1, 2] {
             let device = Device::cpu(Some(threads))?;
             let model = Model::new(&device, architecture.clone(), 1);
@@ -66,6 +75,34 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+/// Measures inference on single texts and on a batch of 8,192 tokens of them.
+fn short_texts(isa: Isa) -> Result<(), Box<dyn Error>> {
+    for threads in [1, 2] {
+        let device = Device::cpu_on(isa, &Workers::new(Some(threads))?)?;
+        let mut model = Model::new(&device, architecture(&mini_lm())?, 1);
+        model.pack(Packing::Instead);
+        let gradients = Arena::zeros(&device, Arc::default());
+        let mut bench = Bench { model, gradients, workspace: Workspace::new(&device) };
+        for length in SHORT {
+            let (single, many) = (bench.batch(length, length), bench.batch(MAX_TOKENS, length));
+            let many = bench.inference(&many) / (MAX_TOKENS / length) as f64;
+            let single = bench.inference(&single);
+            let mut out = std::io::stdout().lock();
+            let point = json!({
+                "isa": isa.to_string(), "threads": threads, "tokens": length,
+                "single_ms": single * 1e3, "in_a_batch_ms": many * 1e3, "ratio": single / many,
+            });
+            writeln!(out, "{point}")?;
+        }
+    }
+    Ok(())
+}
+
+fn architecture(config: &Value) -> Result<Architecture, Box<dyn Error>> {
+    let task = TransformerTask::SequenceClassification { num_labels: 1 };
+    Ok(Architecture::from_config(config, Path::new("config.json"), &task)?)
 }
 
 /// The architecture of all-MiniLM-L6, with more positions.
@@ -120,6 +157,13 @@ impl Bench {
         self.model.backward(&ones, batch, mode, &mut self.workspace, &mut self.gradients);
     }
 
+    /// Seconds of a pass without dropout.
+    fn inference(&mut self, batch: &Batch) -> f64 {
+        fastest(|| {
+            self.model.forward(batch, Mode::Inference, false, &mut self.workspace);
+        })
+    }
+
     /// Measures inference and a training pass, and prints both results.
     fn measure(
         &mut self,
@@ -129,9 +173,7 @@ impl Bench {
         x: usize,
     ) -> Result<(), Box<dyn Error>> {
         let batch = self.batch(tokens, length);
-        let inference = fastest(|| {
-            self.model.forward(&batch, Mode::Inference, false, &mut self.workspace);
-        });
+        let inference = self.inference(&batch);
         let training = fastest(|| self.train(&batch));
         let mut out = std::io::stdout().lock();
         for (pass, seconds) in [("inference", inference), ("forward and backward", training)] {

@@ -52,7 +52,7 @@ impl Adapter {
         x: View<'_>,
         out: ViewMut<'_>,
     ) {
-        let RoundedParameters { parameters, precision } = rounded;
+        let RoundedParameters { parameters, precision, .. } = rounded;
         let hidden = self.hidden(rounded, x);
         let up = parameters.view(self.up).slice_rows(outputs);
         ops::linear(hidden.view(), up, precision, Epilogue::default(), out);
@@ -66,7 +66,7 @@ impl Adapter {
         backward: AdapterBackward<'_>,
     ) {
         let AdapterBackward { outputs, d_out, x, d_x } = backward;
-        let RoundedParameters { parameters, precision } = rounded;
+        let RoundedParameters { parameters, precision, .. } = rounded;
         let hidden = self.hidden(rounded, x);
         let mut d_hidden = Buffer::zeros(x.device(), x.rows(), hidden.columns());
         let weight = parameters.view(self.up).slice_rows(outputs.clone());

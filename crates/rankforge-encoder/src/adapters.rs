@@ -65,8 +65,10 @@ impl Model {
     ///
     /// # Errors
     /// A rank of 0 or beyond the smaller width of a target, no target or one that is named twice,
-    /// an `alpha` that is not finite, a model without blocks, or one that has adapters.
+    /// an `alpha` that is not finite, a model without blocks, one that has adapters, or one without
+    /// matrices ([`Packing::Instead`](crate::Packing::Instead)).
     pub fn add_adapters(&mut self, options: &AdapterOptions) -> Result<(), EncoderError> {
+        self.expect_matrices()?;
         let AdapterOptions { rank, alpha, ref targets, seed } = *options;
         if rank == 0 {
             return Err(EncoderError::argument("rank", "at least 1", rank));

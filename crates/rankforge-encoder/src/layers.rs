@@ -5,7 +5,7 @@ use crate::rounded_parameters::RoundedParameters;
 use rankforge_kernels::ops::{
     self, Dropout, Epilogue, InputGradient, LayerNormBackward, Store, WeightGradient,
 };
-use rankforge_kernels::{Arena, ArenaLayout, Buffer, ParameterId, View, ViewMut};
+use rankforge_kernels::{Arena, ArenaLayout, Buffer, ParameterId, View, ViewMut, Weight};
 use std::ops::Range;
 
 /// A linear layer: the ids of its parameters in the arena.
@@ -82,8 +82,11 @@ impl Linear {
         epilogue: Epilogue<'_>,
         mut out: ViewMut<'_>,
     ) {
-        let RoundedParameters { parameters, precision } = rounded;
-        let weight = self.weight(parameters);
+        let RoundedParameters { parameters, packed, precision } = rounded;
+        let weight: Weight<'_> = match packed.and_then(|packed| packed.get(self.weight)) {
+            Some(packed) => packed.slice_rows(self.outputs(packed.rows())).into(),
+            None => self.weight(parameters).into(),
+        };
         // A fused bias has a row for each of its parts; the product takes a single row.
         let bias = self.bias.map(|bias| {
             let bias = parameters.view(bias);
@@ -92,7 +95,7 @@ impl Linear {
             bias.with_shape(1, weight.rows())
         });
         if let Some(adapter) = &self.adapter {
-            let outputs = self.outputs(parameters.view(self.weight).rows());
+            let outputs = self.outputs(parameters.layout().entry(self.weight).rows);
             adapter.forward(rounded, outputs, x, out.reborrow());
         }
         let accumulate = self.adapter.is_some();
@@ -128,7 +131,7 @@ impl Linear {
         gradients: &mut Arena,
         backward: LinearBackward<'_>,
     ) {
-        let RoundedParameters { parameters, precision } = rounded;
+        let RoundedParameters { parameters, precision, .. } = rounded;
         let LinearBackward { d_out, x, store, d_x } = backward;
         let input = InputGradient { weight: self.weight(parameters), store, d_x };
         let bias = self.bias.filter(|&bias| gradients.has(bias));

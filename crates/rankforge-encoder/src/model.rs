@@ -7,6 +7,7 @@ use crate::head::{self, HeadBackward, PoolSource};
 use crate::initialization::initial_values;
 use crate::memory::check_memory;
 use crate::outputs::Outputs;
+use crate::packed_weights::{PackedWeights, Packing};
 use crate::pass::{Mode, Pass, Readout};
 use crate::stage_parameters::{StageParameters, stage_parameters};
 use crate::transformer;
@@ -27,6 +28,8 @@ pub struct Model {
     transformer: TransformerLayers,
     head: Vec<StageParameters>,
     precision: Precision,
+    /// Weights of linear layers in `precision`; the arena may then lack their matrices.
+    packed: Option<PackedWeights>,
     /// The parameters that are trained: the layout of gradients and moments.
     trainable: Arc<ArenaLayout>,
     /// Scale of the adapters, where there are any.
@@ -81,27 +84,31 @@ impl Model {
     ///
     /// # Errors
     /// A tensor that cannot be read, or whose type or shape is not that of the architecture; the
-    /// error names both shapes. All of them are checked before the first is read.
+    /// error names both shapes. All of them are checked before the first is read. A model without
+    /// matrices ([`Packing::Instead`]) is refused.
     pub fn load(&mut self, module: &str, weights: &Weights) -> Result<LoadReport, EncoderError> {
+        self.expect_matrices()?;
         let tensors = ModuleTensors::find(&self.architecture, module, weights)?;
-        tensors.read(&mut self.parameters)?;
+        tensors.read(self.parameters_mut())?;
         Ok(tensors.report)
     }
 
     /// Reads tensors that were found for this architecture.
     ///
     /// # Errors
-    /// When their file cannot be read.
+    /// When their file cannot be read, or the model has no matrices.
     pub(crate) fn read(&mut self, tensors: &ModuleTensors<'_>) -> Result<(), EncoderError> {
-        tensors.read(&mut self.parameters)
+        self.expect_matrices()?;
+        tensors.read(self.parameters_mut())
     }
 
     /// Writes the tensors of `module` as f32 safetensors, to a temporary name, then renames.
     /// Adapters are merged into their weights.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the file cannot be written, or the model has no matrices ([`Packing::Instead`]).
     pub fn save(&self, module: &str, path: &Path) -> Result<(), EncoderError> {
+        self.expect_matrices()?;
         let parts: Vec<(ParameterId, &TensorPart)> = self
             .parts()
             .filter(|(_, _, part)| part.module == module)
@@ -140,9 +147,52 @@ impl Model {
     }
 
     /// Sets how the operands of linear layers and attention are rounded, from the next pass on. The
-    /// parameters stay in f32.
+    /// parameters stay in f32. Weights that were packed in another precision are so no more.
+    ///
+    /// # Panics
+    /// When they were packed in place of their matrices ([`Packing::Instead`]).
     pub fn set_precision(&mut self, precision: Precision) {
+        if precision != self.precision && self.packed.take().is_some() {
+            assert!(self.has_matrices(), "weights packed in {}, not {precision}", self.precision);
+        }
         self.precision = precision;
+    }
+
+    /// Packs the weights of all linear layers in the model's precision, as [`Packing`] says.
+    pub fn pack(&mut self, packing: Packing) {
+        if packing == Packing::None || !self.has_matrices() {
+            return;
+        }
+        let blocks = self.transformer.weights(self.architecture.encoder.hidden_size);
+        let head = self.head.iter().flat_map(StageParameters::linears);
+        let head = head.map(|linear| (linear.weight_id(), 0));
+        let packed = PackedWeights::pack(&self.parameters, blocks.chain(head), self.precision);
+        if packing == Packing::Instead {
+            let layout = self.parameters.layout().only(|id| packed.get(id).is_none());
+            self.parameters = self.parameters.only(Arc::new(layout));
+        }
+        self.packed = Some(packed);
+    }
+
+    /// Whether the model has the matrices of its linear layers, and not only their packed form.
+    pub fn has_matrices(&self) -> bool {
+        let layout = self.parameters.layout();
+        (0..layout.entries().len()).all(|id| layout.has(ParameterId(id)))
+    }
+
+    /// Checks that the model has the matrices of its linear layers.
+    ///
+    /// # Errors
+    /// When it was opened with [`Packing::Instead`].
+    pub fn expect_matrices(&self) -> Result<(), EncoderError> {
+        match self.has_matrices() {
+            true => Ok(()),
+            false => Err(EncoderError::argument(
+                "model",
+                "one with the matrices of its linear layers, to be trained, saved or hashed",
+                "one opened for inference alone (Packing::Instead)",
+            )),
+        }
     }
 
     /// The parameters.
@@ -162,8 +212,10 @@ impl Model {
     ///
     /// # Errors
     /// When only some of the tensors are chosen that are one matrix here, such as queries, keys and
-    /// values of an attention layer, or none at all.
+    /// values of an attention layer, or none at all; or a model without matrices
+    /// ([`Packing::Instead`]).
     pub fn set_trainable(&mut self, trained: impl Fn(&str) -> bool) -> Result<(), EncoderError> {
+        self.expect_matrices()?;
         let mut kept = Vec::new();
         for spec in &self.architecture.parameters {
             let names = || spec.parts.iter().map(TensorPart::full_name);
@@ -206,8 +258,11 @@ impl Model {
         linears.filter_map(|linear| Some((linear.weight_id(), linear.adapter()?)))
     }
 
-    /// The parameters, for the optimizer.
+    /// The parameters, for the optimizer. Packed weights are dropped, as they would not follow.
     pub fn parameters_mut(&mut self) -> &mut Arena {
+        if self.packed.is_some() && self.has_matrices() {
+            self.packed = None;
+        }
         &mut self.parameters
     }
 
@@ -231,15 +286,12 @@ impl Model {
         let pass = self.pass(batch, mode, readout.as_ref());
         workspace.kept = keep;
         let Workspace { encoder, head, .. } = workspace;
-        // Enters the thread pool once for the whole pass, not once for each operation.
-        self.device().run(|| {
-            let input = match transformer::table(&pass).filter(|_| !keep) {
-                Some(table) => PoolSource::Table(table),
-                None => PoolSource::Hidden(transformer::forward(&pass, keep, encoder)),
-            };
-            let outputs = head::forward(&pass, input, head);
-            Outputs { rows: outputs.rows(), columns: outputs.columns(), values: outputs.to_vec() }
-        })
+        let input = match transformer::table(&pass).filter(|_| !keep) {
+            Some(table) => PoolSource::Table(table),
+            None => PoolSource::Hidden(transformer::forward(&pass, keep, encoder)),
+        };
+        let outputs = head::forward(&pass, input, head);
+        Outputs { rows: outputs.rows(), columns: outputs.columns(), values: outputs.to_vec() }
     }
 
     /// Adds the gradients of the parameters that are trained to `gradients`, given that of the
@@ -262,12 +314,10 @@ impl Model {
         let readout = Readout::new(self.device(), &self.architecture.encoder, stages, batch);
         let pass = self.pass(batch, mode, readout.as_ref());
         let Workspace { encoder, head, d, .. } = workspace;
-        self.device().run(|| {
-            let hidden = transformer::output(&pass, encoder);
-            let backward = HeadBackward { d_outputs, hidden, d_hidden: &mut d.hidden };
-            head::backward(&pass, head, gradients, backward);
-            transformer::backward(&pass, encoder, d, gradients);
-        });
+        let hidden = transformer::output(&pass, encoder);
+        let backward = HeadBackward { d_outputs, hidden, d_hidden: &mut d.hidden };
+        head::backward(&pass, head, gradients, backward);
+        transformer::backward(&pass, encoder, d, gradients);
     }
 
     /// Hidden states after the embeddings and after each block, the last one after the final norm,
@@ -276,18 +326,16 @@ impl Model {
         let pass = self.pass(batch, Mode::Inference, None);
         let mut workspace = Workspace::new(self.device());
         let encoder = &mut workspace.encoder;
-        self.device().run(|| {
-            transformer::forward(&pass, true, encoder);
-            let blocks = self.architecture.encoder.blocks.len();
-            let inputs = encoder.hidden[..blocks].iter().map(|buffer| buffer.view());
-            let output = transformer::output(&pass, encoder);
-            let outputs = |view: View<'_>| Outputs {
-                rows: view.rows(),
-                columns: view.columns(),
-                values: view.to_vec(),
-            };
-            inputs.chain([output]).map(outputs).collect()
-        })
+        transformer::forward(&pass, true, encoder);
+        let blocks = self.architecture.encoder.blocks.len();
+        let inputs = encoder.hidden[..blocks].iter().map(|buffer| buffer.view());
+        let output = transformer::output(&pass, encoder);
+        let outputs = |view: View<'_>| Outputs {
+            rows: view.rows(),
+            columns: view.columns(),
+            values: view.to_vec(),
+        };
+        inputs.chain([output]).map(outputs).collect()
     }
 
     fn pass<'a>(&'a self, batch: &'a Batch, mode: Mode, readout: Option<&'a Readout>) -> Pass<'a> {
@@ -297,6 +345,7 @@ impl Model {
             stages: &self.architecture.head,
             head: &self.head,
             parameters: &self.parameters,
+            packed: self.packed.as_ref(),
             batch,
             mode,
             precision: self.precision,
@@ -330,7 +379,16 @@ impl Model {
         let trainable = Arc::new(layout);
         let parameters = Arena::zeros(device, trainable.clone());
         let precision = Precision::Float32;
-        Model { architecture, parameters, transformer, head, precision, trainable, adapter_scale }
+        Model {
+            architecture,
+            parameters,
+            transformer,
+            head,
+            precision,
+            packed: None,
+            trainable,
+            adapter_scale,
+        }
     }
 
     /// Every checkpoint tensor, with its matrix in the arena and its initialiser.

@@ -1,5 +1,6 @@
 use crate::error::EncoderError;
 use crate::output_activation::OutputActivation;
+use crate::packed_weights::Packing;
 use rankforge_base::{Reporter, silent};
 use rankforge_kernels::{Device, Precision};
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub struct LoadOptions {
     /// outputs stay `f32`. It has no effect on a model without such layers, see
     /// [`Architecture::has_linear_layers`](crate::Architecture::has_linear_layers).
     pub precision: Precision,
+    /// Whether the weights of linear layers are packed for inference.
+    pub packing: Packing,
     /// Receives warnings and messages about the files.
     pub reporter: Arc<dyn Reporter>,
 }
@@ -52,6 +55,7 @@ impl Default for LoadOptions {
             truncate_dim: None,
             seed: 42,
             precision: Precision::Float32,
+            packing: Packing::None,
             reporter: silent(),
         }
     }

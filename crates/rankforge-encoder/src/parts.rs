@@ -38,8 +38,10 @@ impl Parts {
     /// does not depend on the path of the model.
     ///
     /// # Errors
-    /// When the tokenizer cannot be serialized.
+    /// When the tokenizer cannot be serialized, or the model has no matrices
+    /// ([`Packing::Instead`](crate::Packing::Instead)).
     pub fn digest(&self) -> Result<String, EncoderError> {
+        self.model.expect_matrices()?;
         let mut hash = Sha256::new();
         hash.update(format!("{:?}", self.model.architecture()));
         for (name, text) in &self.prompts {

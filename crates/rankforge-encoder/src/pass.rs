@@ -2,6 +2,7 @@
 
 use crate::batch::Batch;
 use crate::config::EncoderConfig;
+use crate::packed_weights::PackedWeights;
 use crate::rounded_parameters::RoundedParameters;
 use crate::stage_parameters::StageParameters;
 use crate::stages::HeadStage;
@@ -36,6 +37,7 @@ pub(crate) struct Pass<'a> {
     pub(crate) stages: &'a [HeadStage],
     pub(crate) head: &'a [StageParameters],
     pub(crate) parameters: &'a Arena,
+    pub(crate) packed: Option<&'a PackedWeights>,
     pub(crate) batch: &'a Batch,
     pub(crate) mode: Mode,
     pub(crate) precision: Precision,
@@ -84,7 +86,8 @@ impl Readout {
 impl<'a> Pass<'a> {
     /// What linear layers read.
     pub(crate) fn rounded(&self) -> RoundedParameters<'a> {
-        RoundedParameters { parameters: self.parameters, precision: self.precision }
+        let Pass { parameters, packed, precision, .. } = *self;
+        RoundedParameters { parameters, packed, precision }
     }
 
     /// The readout, at the last block.

@@ -12,6 +12,13 @@ pub(crate) struct StageParameters {
     pub(crate) residual: Option<Linear>,
 }
 
+impl StageParameters {
+    /// The linear layers.
+    pub(crate) fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.linear.iter().chain(&self.residual)
+    }
+}
+
 /// Finds the parameters of `stages` in an arena laid out for them.
 pub(crate) fn stage_parameters(stages: &[HeadStage], layout: &ArenaLayout) -> Vec<StageParameters> {
     let find = |(index, stage): (usize, &HeadStage)| {

@@ -86,6 +86,17 @@ impl TransformerLayers {
         }
     }
 
+    /// The weights of linear layers, each with the first row of the last part that passes use.
+    pub(crate) fn weights(&self, hidden_size: usize) -> impl Iterator<Item = (ParameterId, usize)> {
+        let blocks = self.blocks.iter().flat_map(move |block| {
+            let [qkv, others @ ..] = block.linears();
+            // A readout takes queries, and keys and values, from two parts.
+            let others = others.map(|linear| (linear.weight_id(), 0));
+            [(qkv.weight_id(), hidden_size)].into_iter().chain(others)
+        });
+        self.projection.iter().map(|linear| (linear.weight_id(), 0)).chain(blocks)
+    }
+
     /// The lowest part that a backward pass has to reach, as parameters are trained there: 0 for
     /// the embeddings, `1 + i` for block `i`, one more than the last block for the final norm;
     /// `None` when nothing is trained.

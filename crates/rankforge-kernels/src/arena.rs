@@ -114,6 +114,9 @@ impl ArenaLayout {
     }
 }
 
+/// Elements that are copied at a time, through the host.
+const COPIED_TOGETHER: usize = 1 << 16;
+
 /// One flat allocation with named, shaped views: all parameters, all gradients, or one AdamW
 /// moment.
 #[derive(Clone)]
@@ -128,6 +131,25 @@ impl Arena {
     pub fn zeros(device: &Device, layout: Arc<ArenaLayout>) -> Arena {
         let storage = Storage::zeros(device, layout.len());
         Arena { device: device.clone(), layout, storage }
+    }
+
+    /// A copy that holds the matrices of `layout` alone, which is one by [`ArenaLayout::only`] of
+    /// this arena's.
+    ///
+    /// # Panics
+    /// When it has a matrix that this arena lacks.
+    pub fn only(&self, layout: Arc<ArenaLayout>) -> Arena {
+        let mut arena = Arena::zeros(&self.device, layout.clone());
+        for id in (0..layout.entries().len()).map(ParameterId).filter(|&id| layout.has(id)) {
+            let source = self.view(id);
+            let together = (COPIED_TOGETHER / source.columns().max(1)).max(1);
+            for start in (0..source.rows()).step_by(together) {
+                let rows = start..(start + together).min(source.rows());
+                let target = arena.view_mut(id).slice_rows(rows.clone());
+                target.write(&source.slice_rows(rows).to_vec());
+            }
+        }
+        arena
     }
 
     /// Names, shapes and places of the matrices.

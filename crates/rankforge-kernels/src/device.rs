@@ -72,7 +72,8 @@ impl Device {
         }
     }
 
-    /// The host threads: they tokenise and read files, and on the CPU device they compute.
+    /// The host threads: they tokenise and read files, and on the CPU device they help the calling
+    /// thread to compute.
     pub fn workers(&self) -> &Workers {
         match &self.0 {
             Kind::Cpu(cpu) => cpu.workers(),
@@ -94,15 +95,6 @@ impl Device {
         match &self.0 {
             Kind::Cpu(cpu) => matmul::product_path(cpu.isa(), precision),
             Kind::Reference(_) => format!("{precision} operands, f64 loops"),
-        }
-    }
-
-    /// Runs host code that submits many operations, where submitting them is cheapest: on the CPU
-    /// device, on one of the workers; elsewhere on the calling thread.
-    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        match &self.0 {
-            Kind::Cpu(cpu) => cpu.workers().run(work),
-            Kind::Reference(_) => work(),
         }
     }
 

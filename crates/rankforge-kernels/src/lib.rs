@@ -67,5 +67,5 @@ pub use precision::{Precision, UnknownPrecision};
 pub use ragged::Ragged;
 pub use settings::arithmetic::Arithmetic;
 pub use view::{View, ViewMut};
-pub use weight::{PackedWeight, Weight};
+pub use weight::{PackedRows, PackedWeight, Weight};
 pub use workers::Workers;

@@ -1,22 +1,23 @@
-use crate::cpu::matmul::{Operand, PackedPanels};
+use crate::cpu::matmul::{Operand, PackedPanels, PanelRows};
 use crate::cpu::matrix as cpu;
 use crate::device::{Device, Kind};
 use crate::precision::Precision;
-use crate::reference::linear::RoundedWeight;
+use crate::reference::linear::{RoundedRows, RoundedWeight};
 use crate::reference::matrix as reference;
 use crate::settings::linear::WeightOf;
 use crate::view::View;
 use std::fmt;
+use std::ops::Range;
 
 /// The weight of a linear layer: a matrix, or one that was packed before.
 ///
 /// An int8 weight (bytes with a scale for each row) will be a third variant.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub enum Weight<'a> {
     /// A matrix, `N x K`; each product packs it again.
     View(View<'a>),
     /// Packed once, for many products.
-    Packed(&'a PackedWeight),
+    Packed(PackedRows<'a>),
 }
 
 impl<'a> Weight<'a> {
@@ -24,7 +25,7 @@ impl<'a> Weight<'a> {
     pub fn rows(&self) -> usize {
         match self {
             Weight::View(view) => view.rows(),
-            Weight::Packed(packed) => packed.rows(),
+            Weight::Packed(packed) => packed.rows.len(),
         }
     }
 
@@ -32,21 +33,21 @@ impl<'a> Weight<'a> {
     pub fn columns(&self) -> usize {
         match self {
             Weight::View(view) => view.columns(),
-            Weight::Packed(packed) => packed.columns(),
+            Weight::Packed(packed) => packed.weight.columns,
         }
     }
 
     /// The weight as CPU kernels take it, for an operation on `device`.
     #[track_caller]
-    pub(crate) fn host(self, device: &Device) -> WeightOf<cpu::Matrix<'a>, &'a PackedPanels> {
+    pub(crate) fn host(self, device: &Device) -> WeightOf<cpu::Matrix<'a>, PanelRows<'a>> {
         match self {
             Weight::View(view) => WeightOf::Matrix(view.host(device)),
-            Weight::Packed(packed) => match &packed.packed {
+            Weight::Packed(PackedRows { weight, rows }) => match &weight.packed {
                 // Panels are as wide as the instruction set's vectors.
-                PackedFor::Cpu(panels) if packed.device.isa() == device.isa() => {
-                    WeightOf::Packed(panels)
+                PackedFor::Cpu(panels) if weight.device.isa() == device.isa() => {
+                    WeightOf::Packed(panels.slice_rows(rows))
                 }
-                _ => packed_elsewhere(packed, device),
+                _ => packed_elsewhere(weight, device),
             },
         }
     }
@@ -56,14 +57,14 @@ impl<'a> Weight<'a> {
     pub(crate) fn reference(
         self,
         device: &Device,
-    ) -> WeightOf<reference::Matrix<'a>, &'a RoundedWeight> {
+    ) -> WeightOf<reference::Matrix<'a>, RoundedRows<'a>> {
         match self {
             Weight::View(view) => WeightOf::Matrix(view.reference(device)),
-            Weight::Packed(packed) => match &packed.packed {
-                PackedFor::Reference(rounded) if packed.device.same(device) => {
-                    WeightOf::Packed(rounded)
+            Weight::Packed(PackedRows { weight, rows }) => match &weight.packed {
+                PackedFor::Reference(rounded) if weight.device.same(device) => {
+                    WeightOf::Packed(RoundedRows { weight: rounded, rows })
                 }
-                _ => packed_elsewhere(packed, device),
+                _ => packed_elsewhere(weight, device),
             },
         }
     }
@@ -84,7 +85,27 @@ impl<'a> From<View<'a>> for Weight<'a> {
 
 impl<'a> From<&'a PackedWeight> for Weight<'a> {
     fn from(packed: &'a PackedWeight) -> Weight<'a> {
-        Weight::Packed(packed)
+        Weight::Packed(packed.slice_rows(0..packed.rows))
+    }
+}
+
+impl<'a> From<PackedRows<'a>> for Weight<'a> {
+    fn from(rows: PackedRows<'a>) -> Weight<'a> {
+        Weight::Packed(rows)
+    }
+}
+
+/// Some rows of a [`PackedWeight`].
+#[derive(Clone, Debug)]
+pub struct PackedRows<'a> {
+    weight: &'a PackedWeight,
+    rows: Range<usize>,
+}
+
+impl PackedRows<'_> {
+    /// The precision they were rounded to.
+    pub fn precision(&self) -> Precision {
+        self.weight.precision
     }
 }
 
@@ -149,6 +170,27 @@ impl PackedWeight {
     /// Number of columns of the matrix, `K`.
     pub fn columns(&self) -> usize {
         self.columns
+    }
+
+    /// The rows in `rows`: a weight of their own.
+    ///
+    /// # Panics
+    /// When the matrix lacks them, or the first is not one where a part can begin.
+    #[track_caller]
+    pub fn slice_rows(&self, rows: Range<usize>) -> PackedRows<'_> {
+        let all = self.rows;
+        assert!(rows.start <= rows.end && rows.end <= all, "rows {rows:?} of a weight of {all}");
+        assert!(self.can_begin_at(rows.start), "rows {rows:?} begin within a panel");
+        PackedRows { weight: self, rows }
+    }
+
+    /// Whether a part of it can begin at a row: where a panel begins, at each multiple of 32 (16
+    /// without AVX-512).
+    pub fn can_begin_at(&self, row: usize) -> bool {
+        match &self.packed {
+            PackedFor::Cpu(panels) => panels.begins_panel(row),
+            PackedFor::Reference(_) => true,
+        }
     }
 
     /// Bytes of memory that it takes.

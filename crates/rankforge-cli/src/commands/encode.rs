@@ -9,7 +9,7 @@ use crate::table::thousands;
 use rankforge::Error;
 use rankforge::data::RowReader;
 use rankforge::encoder::{
-    DualEncoder, EncodeOptions, EncoderError, LoadOptions, Outputs, Side, TextModel,
+    DualEncoder, EncodeOptions, EncoderError, LoadOptions, Outputs, Packing, Side, TextModel,
 };
 use std::path::PathBuf;
 
@@ -101,6 +101,7 @@ pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
     let load = LoadOptions {
         max_length: args.inference.max_length,
         precision: args.inference.precision.precision,
+        packing: Packing::Instead,
         ..console.load_options()?
     };
     let model = DualEncoder::open_with(&args.model, &load)?;

@@ -6,7 +6,7 @@ use crate::failure::CliError;
 use crate::inference::{ActivationName, PrecisionArgs, at_least_one};
 use crate::table::Table;
 use rankforge::data::DataError;
-use rankforge::encoder::{CrossEncoder, EncoderError, LoadOptions, TextModel};
+use rankforge::encoder::{CrossEncoder, EncoderError, LoadOptions, Packing, TextModel};
 use rankforge::evaluation::{CachedScores, EvaluationContext, Evaluator, FirstStage};
 use rankforge::recipe::{CorrelationSection, RerankingSection};
 use rankforge::{Error, Metrics};
@@ -137,6 +137,7 @@ pub(crate) fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> 
         max_length: args.max_length,
         activation_fn: args.activation_fn.map(Into::into),
         precision: args.precision.precision,
+        packing: Packing::Instead,
         ..base.clone()
     };
     let open = || {

@@ -5,7 +5,7 @@ use crate::failure::CliError;
 use crate::inference::{PrecisionArgs, at_least_one};
 use crate::interrupt::Graceful;
 use rankforge::base::Reporter;
-use rankforge::encoder::{CrossEncoder, DualEncoder, LoadOptions, ModelKind, TextModel};
+use rankforge::encoder::{CrossEncoder, DualEncoder, LoadOptions, ModelKind, Packing, TextModel};
 use rankforge_serve::{ServeError, ServedModel, Server, Stop};
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -129,6 +129,7 @@ pub(crate) fn run(args: &ServeArgs, console: &Console) -> anyhow::Result<()> {
     let options = LoadOptions {
         max_length: args.max_length,
         precision: args.precision.precision,
+        packing: Packing::Instead,
         ..console.load_options()?
     };
     let model: ServedModel = match ModelKind::of_directory(&args.model)? {

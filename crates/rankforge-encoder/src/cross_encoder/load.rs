@@ -71,6 +71,7 @@ impl CrossEncoder {
         let (device, architecture) = (options.device()?, files.architecture.clone());
         let (mut model, _) = Model::from_weights(&device, architecture, options.seed, &[])?;
         model.set_precision(options.precision);
+        model.pack(options.packing);
         let base_model = files.config["model_type"].as_str().unwrap_or_default().to_owned();
         finish_classifier(files, model, base_model, options, Path::new("config.json"))
     }

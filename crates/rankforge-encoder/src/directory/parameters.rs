@@ -82,6 +82,7 @@ pub(crate) fn load_model(
         completeness::report(model.architecture(), weights, report, &*options.reporter);
     }
     model.set_precision(options.precision);
+    model.pack(options.packing);
     Ok(model)
 }
 

@@ -14,6 +14,7 @@ mod half_precision;
 mod layouts;
 mod load_parameters;
 mod malformed;
+mod packing;
 mod predict;
 mod reference_device;
 mod static_tables;

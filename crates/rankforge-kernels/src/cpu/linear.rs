@@ -1,7 +1,7 @@
 use crate::cpu::activation::{Function, WithFunction};
 use crate::cpu::dropout::Mask;
 use crate::cpu::machine::Cpu;
-use crate::cpu::matmul::{Operand, PackedPanels, Product, product, product_with_packed};
+use crate::cpu::matmul::{Operand, PanelRows, Product, product, product_with_packed};
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::SharedRows;
 use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, prefetch_elements, store_up_to};
@@ -17,7 +17,7 @@ mod backward;
 pub(crate) fn linear(
     cpu: &Cpu,
     x: Matrix<'_>,
-    weight: WeightOf<Matrix<'_>, &PackedPanels>,
+    weight: WeightOf<Matrix<'_>, PanelRows<'_>>,
     precision: Precision,
     epilogue: EpilogueOf<Matrix<'_>, MatrixMut<'_>>,
     out: MatrixMut<'_>,
@@ -52,7 +52,7 @@ pub(crate) fn linear(
             product(cpu, &operands, &out, &finish);
         }
         WeightOf::Packed(weight) => {
-            product_with_packed(cpu, left, weight, accumulate, &out, &finish);
+            product_with_packed(cpu, left, &weight, accumulate, &out, &finish);
         }
     }
 }

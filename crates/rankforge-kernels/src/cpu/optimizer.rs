@@ -1,6 +1,6 @@
 use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
-use crate::cpu::parallel::{for_row_blocks, on_workers};
+use crate::cpu::parallel::{SplitRows, for_blocks, for_row_blocks};
 use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
 use crate::settings::optimizer::AdamW;
 
@@ -27,24 +27,38 @@ pub(crate) fn adamw(
     });
 }
 
-pub(crate) fn sum_of_squares(cpu: &Cpu, x: Matrix<'_>) -> f64 {
-    let parallel = cpu.threads() > 1 && x.data.len() >= 4 * SUM_BLOCK;
-    on_workers(cpu, parallel, || tree_sum(cpu, parallel, x.data))
-}
-
 /// Elements summed in one task.
 const SUM_BLOCK: usize = 1 << 14;
 
-/// Sums blocks in a tree whose shape depends on the length only.
-fn tree_sum(cpu: &Cpu, parallel: bool, x: &[f32]) -> f64 {
-    if x.len() <= SUM_BLOCK {
-        return dispatch(cpu.isa(), SumOfSquares(x));
+pub(crate) fn sum_of_squares(cpu: &Cpu, x: Matrix<'_>) -> f64 {
+    let mut sums = vec![0.0; x.data.len().div_ceil(SUM_BLOCK)];
+    let operands = (x.flat(), Sums(&mut sums));
+    for_blocks(cpu, true, x.data.len(), SUM_BLOCK, operands, |_, (x, Sums(sums))| {
+        sums[0] = dispatch(cpu.isa(), SumOfSquares(x.data));
+    });
+    tree_sum(&sums)
+}
+
+/// One sum for each block of [`SUM_BLOCK`] rows.
+struct Sums<'a>(&'a mut [f64]);
+
+impl SplitRows for Sums<'_> {
+    fn split_rows(self, rows: usize) -> (Self, Self) {
+        let (first, second) = self.0.split_at_mut(rows.div_ceil(SUM_BLOCK));
+        (Sums(first), Sums(second))
     }
-    let (left, right) = x.split_at(x.len().div_ceil(SUM_BLOCK) / 2 * SUM_BLOCK);
-    let sum = |x| tree_sum(cpu, parallel, x);
-    let (left, right) =
-        if parallel { rayon::join(|| sum(left), || sum(right)) } else { (sum(left), sum(right)) };
-    left + right
+}
+
+/// The sum of `sums`, in a tree whose shape depends on their number only.
+fn tree_sum(sums: &[f64]) -> f64 {
+    match sums {
+        [] => 0.0,
+        [sum] => *sum,
+        _ => {
+            let (left, right) = sums.split_at(sums.len() / 2);
+            tree_sum(left) + tree_sum(right)
+        }
+    }
 }
 
 /// The factors of a step, computed in f64.

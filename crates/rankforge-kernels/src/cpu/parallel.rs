@@ -4,10 +4,10 @@
 use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::shape::elements;
-use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Operations on fewer elements run on the calling thread: waking another costs more.
 pub(crate) const INLINE_ELEMENTS: usize = 1 << 15;
@@ -72,12 +72,6 @@ split_tuple!(P1, P2, P3);
 split_tuple!(P1, P2, P3, P4);
 split_tuple!(P1, P2, P3, P4, P5);
 
-/// Runs `work` on the workers when it is `parallel`, and otherwise on the calling thread, which is
-/// faster for small work.
-pub(crate) fn on_workers<R: Send>(cpu: &Cpu, parallel: bool, work: impl FnOnce() -> R + Send) -> R {
-    if parallel { cpu.workers().run(work) } else { work() }
-}
-
 /// Calls `work(first row, operands)` for each block of `block` rows, on all threads when
 /// `parallel`.
 pub(crate) fn for_blocks<P: SplitRows>(
@@ -88,10 +82,22 @@ pub(crate) fn for_blocks<P: SplitRows>(
     operands: P,
     work: impl Fn(usize, P) + Sync,
 ) {
-    if parallel && rows > block && cpu.threads() > 1 {
-        cpu.workers().run(|| halve(0, rows, block, operands, &work));
-        return;
+    if !parallel || rows <= block || cpu.threads() == 1 {
+        return cut(rows, block, operands, work);
     }
+    // Each task takes its block out.
+    let mut blocks = Vec::with_capacity(rows.div_ceil(block));
+    cut(rows, block, operands, |first, operands| blocks.push(Mutex::new(Some((first, operands)))));
+    for_each(cpu, parallel, blocks.len(), |index| {
+        let block = blocks[index].lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((first, operands)) = block {
+            work(first, operands);
+        }
+    });
+}
+
+/// Calls `work(first row, operands)` for each block of `block` rows, in order.
+fn cut<P: SplitRows>(rows: usize, block: usize, operands: P, mut work: impl FnMut(usize, P)) {
     let (mut first, mut rest) = (0, operands);
     while rows - first > block {
         let (operands, tail) = rest.split_rows(block);
@@ -116,38 +122,14 @@ pub(crate) fn for_row_blocks<P: SplitRows>(
     for_blocks(cpu, rows * columns >= INLINE_ELEMENTS, rows, block, operands, work);
 }
 
-fn halve<P: SplitRows>(
-    first: usize,
-    rows: usize,
-    block: usize,
-    operands: P,
-    work: &(impl Fn(usize, P) + Sync),
-) {
-    if rows <= block {
-        return work(first, operands);
-    }
-    let half = rows.div_ceil(block) / 2 * block;
-    let (left, right) = operands.split_rows(half);
-    rayon::join(
-        || halve(first, half, block, left, work),
-        || halve(first + half, rows - half, block, right, work),
-    );
-}
-
 /// Calls `work` with each index below `count`, in order, on all threads when `parallel`. A thread
 /// that is free takes the next index, so threads end together where the costliest come first.
-pub(crate) fn for_each(
-    cpu: &Cpu,
-    parallel: bool,
-    count: usize,
-    work: impl Fn(usize) + Sync + Send,
-) {
-    let threads = cpu.threads().min(count);
-    if !parallel || threads < 2 {
+pub(crate) fn for_each(cpu: &Cpu, parallel: bool, count: usize, work: impl Fn(usize) + Sync) {
+    if !parallel || count < 2 || cpu.threads() < 2 {
         return (0..count).for_each(work);
     }
     let next = AtomicUsize::new(0);
-    let take = |_| {
+    cpu.workers().team().run(&|| {
         loop {
             let item = next.fetch_add(1, Ordering::Relaxed);
             if item >= count {
@@ -155,8 +137,7 @@ pub(crate) fn for_each(
             }
             work(item);
         }
-    };
-    cpu.workers().run(|| (0..threads).into_par_iter().with_max_len(1).for_each(take));
+    });
 }
 
 /// A matrix of which several threads write disjoint parts.
@@ -248,10 +229,8 @@ pub(crate) fn for_chunks(
     size: usize,
     work: impl Fn(usize, &mut [f32]) + Sync,
 ) {
-    if parallel && data.len() > size && cpu.threads() > 1 {
-        cpu.workers()
-            .run(|| data.par_chunks_mut(size).enumerate().for_each(|(i, chunk)| work(i, chunk)));
-    } else {
-        data.chunks_mut(size).enumerate().for_each(|(index, chunk)| work(index, chunk));
-    }
+    let rows = data.len();
+    for_blocks(cpu, parallel, rows, size, MatrixMut::new(rows, 1, data), |first, chunk| {
+        work(first / size, chunk.data);
+    });
 }

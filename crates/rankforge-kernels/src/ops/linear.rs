@@ -48,7 +48,7 @@ pub fn linear<'a>(
     let (rows, depth, columns) = (x.rows(), x.columns(), weight.rows());
     let inputs = weight.columns();
     assert!(inputs == depth, "weight is {columns} x {inputs}, expected {columns} x {depth}");
-    if let Weight::Packed(packed) = weight {
+    if let Weight::Packed(packed) = &weight {
         assert_eq!(
             packed.precision(),
             precision,

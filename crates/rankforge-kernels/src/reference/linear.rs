@@ -5,6 +5,7 @@ use crate::reference::matrix::{Matrix, MatrixMut};
 use crate::reference::memory::Memory;
 use crate::reference::rounding::operands;
 use crate::settings::linear::{EpilogueOf, InputGradientOf, StoreOf, WeightGradientOf, WeightOf};
+use std::ops::Range;
 
 /// A weight whose elements were rounded to a precision before.
 #[derive(Clone)]
@@ -30,20 +31,28 @@ impl RoundedWeight {
     }
 }
 
+/// Some rows of a [`RoundedWeight`].
+pub(crate) struct RoundedRows<'a> {
+    pub(crate) weight: &'a RoundedWeight,
+    pub(crate) rows: Range<usize>,
+}
+
 /// `out = dropout(activation((out +) Σₖ x[t, k] weight[n, k] + bias[n])) + residual[t, n]`, where
 /// both operands of the product are rounded to the precision; the sum with the bias is kept in
 /// `pre_activation`. The index of dropout is `t N + n`.
 pub(crate) fn linear(
     x: Matrix<'_>,
-    weight: WeightOf<Matrix<'_>, &RoundedWeight>,
+    weight: WeightOf<Matrix<'_>, RoundedRows<'_>>,
     precision: Precision,
     epilogue: EpilogueOf<Matrix<'_>, MatrixMut<'_>>,
     mut out: MatrixMut<'_>,
 ) {
     let weight = match weight {
         WeightOf::Matrix(weight) => operands(precision, weight),
-        WeightOf::Packed(RoundedWeight { rows, columns, elements }) => {
-            operands(precision, Matrix::new(*rows, *columns, elements.all()))
+        WeightOf::Packed(RoundedRows { weight, rows }) => {
+            let RoundedWeight { rows: all, columns, ref elements } = *weight;
+            let weight = operands(precision, Matrix::new(all, columns, elements.all()));
+            weight[rows.start * columns..rows.end * columns].to_vec()
         }
     };
     let (depth, x) = (x.columns, operands(precision, x));

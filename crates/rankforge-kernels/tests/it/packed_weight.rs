@@ -46,6 +46,41 @@ fn a_packed_weight_gives_the_bits_of_the_matrix_for_every_shape_and_precision() 
 }
 
 #[test]
+fn rows_of_a_packed_weight_give_the_bits_of_those_rows() {
+    let (rows, depth, columns) = (5, 70, 96);
+    let (x, weight) = (random(1, rows * depth), random(2, columns * depth));
+    for device in devices() {
+        let x = Buffer::upload(device, rows, depth, &x);
+        let weight = Buffer::upload(device, columns, depth, &weight);
+        for precision in Precision::ALL {
+            let packed = PackedWeight::pack(weight.view(), precision);
+            for part in [0..32, 32..90, 64..96, 96..96] {
+                let mut out = Buffer::zeros(device, rows, part.len());
+                let (sliced, epilogue) = (packed.slice_rows(part.clone()), Epilogue::default());
+                linear(x.view(), sliced, precision, epilogue, out.view_mut());
+                let mut expected = Buffer::zeros(device, rows, part.len());
+                let (sliced, epilogue) =
+                    (weight.view().slice_rows(part.clone()), Epilogue::default());
+                linear(x.view(), sliced, precision, epilogue, expected.view_mut());
+                let same = out.view().to_vec() == expected.view().to_vec();
+                assert!(same, "rows {part:?} in {precision} on {device:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_part_of_a_packed_weight_that_begins_within_a_panel_is_refused() {
+    for device in devices().iter().filter(|device| device.isa().is_some()) {
+        let packed = PackedWeight::pack(Buffer::zeros(device, 64, 8).view(), Precision::Float32);
+        assert!(packed.can_begin_at(0) && packed.can_begin_at(32) && !packed.can_begin_at(5));
+        let message =
+            refusal(|| assert!(packed.slice_rows(5..64).precision() == Precision::Float32));
+        assert_eq!(message, "rows 5..64 begin within a panel");
+    }
+}
+
+#[test]
 fn a_packed_weight_takes_the_memory_it_says() {
     for device in devices() {
         let weight = Buffer::zeros(device, 320, 768);

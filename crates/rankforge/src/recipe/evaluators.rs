@@ -8,7 +8,7 @@ use crate::evaluation::{
 use crate::recipe::document::Document;
 use rankforge_base::{FileError, quoted_list};
 use rankforge_data::{Location, load_beir, load_rows};
-use rankforge_encoder::{CrossEncoder, DualEncoder, EncodeOptions, LoadOptions};
+use rankforge_encoder::{CrossEncoder, DualEncoder, EncodeOptions, LoadOptions, Packing};
 use serde::Deserialize;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -237,7 +237,8 @@ impl RerankingSection {
             at_k: self.at_k.map_or(defaults.at_k, NonZeroUsize::get),
             encode: EncodeOptions { reporter: options.reporter.clone(), ..defaults.encode },
         };
-        let encoder = DualEncoder::open_with(model, options)?;
+        let options = LoadOptions { packing: Packing::Instead, ..options.clone() };
+        let encoder = DualEncoder::open_with(model, &options)?;
         samples_from_first_stage(&beir, &encoder, &retrieval)
     }
 }

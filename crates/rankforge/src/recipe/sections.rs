@@ -5,7 +5,9 @@ use crate::error::Error;
 use crate::mining::{HardNegativeMiner, MiningOptions};
 use rankforge_base::Reporter;
 use rankforge_data::{Location, load_texts};
-use rankforge_encoder::{CrossEncoder, DualEncoder, Embed, LoadOptions, OutputActivation, Score};
+use rankforge_encoder::{
+    CrossEncoder, DualEncoder, Embed, LoadOptions, OutputActivation, Packing, Score,
+};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -118,9 +120,12 @@ impl MiningSources {
     /// # Errors
     /// A path that cannot be used; says which of the three it is.
     pub fn open(&self, options: &LoadOptions) -> Result<MiningModels, Error> {
-        let encoder = DualEncoder::open_with(&self.model, options)
+        // Its matrices are hashed for the cache of embeddings.
+        let beside = LoadOptions { packing: Packing::Beside, ..options.clone() };
+        let encoder = DualEncoder::open_with(&self.model, &beside)
             .map_err(|error| Error::unusable("the dual encoder for mining", error))?;
-        let open = |path: &PathBuf| CrossEncoder::open_with(path, options);
+        let instead = LoadOptions { packing: Packing::Instead, ..options.clone() };
+        let open = |path: &PathBuf| CrossEncoder::open_with(path, &instead);
         let cross_encoder = self.cross_encoder.as_ref().map(open).transpose();
         let cross_encoder = cross_encoder
             .map_err(|error| Error::unusable("the cross-encoder for mining", error))?;

@@ -81,9 +81,11 @@ impl<M: TextModel> Trainer<M> {
     /// restored afterwards.
     ///
     /// # Errors
-    /// Arguments, rows or a checkpoint that cannot be used; a loss or gradient that is not finite
-    /// (in fp16, at any loss scale); a file that cannot be written; a run that was interrupted.
+    /// Arguments, rows, a model or a checkpoint that cannot be used; a loss or gradient that is not
+    /// finite (in fp16, at any loss scale); a file that cannot be written; a run that was
+    /// interrupted.
     pub fn train(&mut self) -> Result<TrainOutput, Error> {
+        self.model.model().expect_matrices()?;
         let before = self.model.model().precision();
         self.model.model_mut().set_precision(self.arguments.precision());
         let result = self.train_in_precision();

@@ -74,7 +74,12 @@ pub(crate) struct Block {
     pub(crate) columns: usize,
     /// Whether the sums are added to `out`.
     pub(crate) accumulate: bool,
+    /// What is read next, and prefetched: a cache line for each word. Null where nothing is.
+    pub(crate) ahead: *const f32,
 }
+
+/// Elements of a cache line.
+pub(crate) const LINE: usize = 16;
 
 impl Block {
     /// Computes `height` rows, at most [`most_rows`].
@@ -86,35 +91,38 @@ impl Block {
     pub(crate) unsafe fn of_height<S: Simd, C: Combine>(self, height: usize) {
         // SAFETY: the caller promises what `of_vectors` needs.
         unsafe {
-            if self.columns > S::LANES {
-                self.of_vectors::<S, C, 2>(height);
-            } else {
-                self.of_vectors::<S, C, 1>(height);
+            match (self.columns > S::LANES, self.ahead.is_null()) {
+                (true, true) => self.of_vectors::<S, C, 2, false>(height),
+                (true, false) => self.of_vectors::<S, C, 2, true>(height),
+                (false, _) => self.of_vectors::<S, C, 1, false>(height),
             }
         }
     }
 
-    /// [`Block::of_height`] for `VECTORS` vectors of columns.
+    /// [`Block::of_height`] for `VECTORS` vectors of columns; `AHEAD` when something is prefetched.
     ///
     /// # Safety
     /// As for [`Block::of_height`].
     #[inline(always)]
-    unsafe fn of_vectors<S: Simd, C: Combine, const VECTORS: usize>(self, height: usize) {
+    unsafe fn of_vectors<S: Simd, C: Combine, const VECTORS: usize, const AHEAD: bool>(
+        self,
+        height: usize,
+    ) {
         // SAFETY: the caller promises what `sum` needs, for as many rows as `height` says.
         unsafe {
             match height {
-                1 => self.sum::<S, C, 1, VECTORS>(),
-                2 => self.sum::<S, C, 2, VECTORS>(),
-                3 => self.sum::<S, C, 3, VECTORS>(),
-                4 => self.sum::<S, C, 4, VECTORS>(),
-                5 => self.sum::<S, C, 5, VECTORS>(),
-                6 => self.sum::<S, C, 6, VECTORS>(),
-                7 if S::LANES == 16 => self.sum::<S, C, 7, VECTORS>(),
-                8 if S::LANES == 16 => self.sum::<S, C, 8, VECTORS>(),
-                9 if S::LANES == 16 => self.sum::<S, C, 9, VECTORS>(),
-                10 if S::LANES == 16 => self.sum::<S, C, 10, VECTORS>(),
-                11 if S::LANES == 16 => self.sum::<S, C, 11, VECTORS>(),
-                12 if S::LANES == 16 => self.sum::<S, C, 12, VECTORS>(),
+                1 => self.sum::<S, C, 1, VECTORS, AHEAD>(),
+                2 => self.sum::<S, C, 2, VECTORS, AHEAD>(),
+                3 => self.sum::<S, C, 3, VECTORS, AHEAD>(),
+                4 => self.sum::<S, C, 4, VECTORS, AHEAD>(),
+                5 => self.sum::<S, C, 5, VECTORS, AHEAD>(),
+                6 => self.sum::<S, C, 6, VECTORS, AHEAD>(),
+                7 if S::LANES == 16 => self.sum::<S, C, 7, VECTORS, AHEAD>(),
+                8 if S::LANES == 16 => self.sum::<S, C, 8, VECTORS, AHEAD>(),
+                9 if S::LANES == 16 => self.sum::<S, C, 9, VECTORS, AHEAD>(),
+                10 if S::LANES == 16 => self.sum::<S, C, 10, VECTORS, AHEAD>(),
+                11 if S::LANES == 16 => self.sum::<S, C, 11, VECTORS, AHEAD>(),
+                12 if S::LANES == 16 => self.sum::<S, C, 12, VECTORS, AHEAD>(),
                 _ => unreachable!("a block of {height} rows"),
             }
         }
@@ -129,7 +137,15 @@ impl Block {
         clippy::needless_range_loop,
         reason = "with iterators the compiler keeps the last sum in memory, at half the speed"
     )]
-    unsafe fn sum<S: Simd, C: Combine, const ROWS: usize, const VECTORS: usize>(self) {
+    unsafe fn sum<
+        S: Simd,
+        C: Combine,
+        const ROWS: usize,
+        const VECTORS: usize,
+        const AHEAD: bool,
+    >(
+        self,
+    ) {
         let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
         // Prefetches the lines that are written at the end.
         for row in 0..ROWS {
@@ -139,8 +155,12 @@ impl Block {
         }
         // SAFETY: every address is inside the block that the caller promised.
         unsafe {
-            let (mut left, mut right) = (self.left, self.right);
+            let (mut left, mut right, mut ahead) = (self.left, self.right, self.ahead);
             for _ in 0..self.words {
+                if AHEAD {
+                    S::prefetch(ahead);
+                    ahead = ahead.wrapping_add(LINE);
+                }
                 let mut factors = [S::splat(0.0); VECTORS];
                 for (vector, factor) in factors.iter_mut().enumerate() {
                     *factor = load::<S>(right.add(vector * S::LANES));

@@ -12,7 +12,7 @@ use crate::cpu::matmul::panels::Groups;
 use crate::cpu::matmul::plan::{OnFinished, PackedWords, Plan, WordSource};
 use crate::cpu::matmul::product::product;
 use crate::cpu::matmul::tiles::Tiles;
-use crate::cpu::parallel::{SharedRows, for_each, on_workers};
+use crate::cpu::parallel::{SharedRows, for_each};
 use std::ops::Range;
 
 /// Most words of the operands of the weight's gradient that are packed at a time. Their depth, the
@@ -62,7 +62,7 @@ pub(crate) fn gradients(
         parallel: weight.parallel || input.as_ref().is_some_and(|input| input.plan.parallel),
         input,
     };
-    on_workers(cpu, gradients.parallel, || gradients.run(cpu));
+    gradients.run(cpu);
 }
 
 struct Input<'a> {

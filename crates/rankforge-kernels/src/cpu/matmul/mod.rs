@@ -23,5 +23,5 @@ mod tiles;
 pub(crate) use format::product_path;
 pub(crate) use gradients::{InputProduct, gradients};
 pub(crate) use operand::{Operand, Product};
-pub(crate) use panels::PackedPanels;
+pub(crate) use panels::{PackedPanels, PanelRows};
 pub(crate) use product::{product, product_with_packed};

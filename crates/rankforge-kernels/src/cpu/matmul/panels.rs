@@ -14,10 +14,19 @@ use std::ops::Range;
 /// The right operand of products, packed once: panels of the whole depth.
 #[derive(Clone)]
 pub(crate) struct PackedPanels {
+    format: Format,
+    /// Rows of a panel.
+    width: usize,
+    depth: usize,
+    words: Aligned,
+}
+
+/// Some rows of [`PackedPanels`].
+pub(crate) struct PanelRows<'a> {
     pub(super) format: Format,
     pub(super) rows: usize,
     pub(super) depth: usize,
-    pub(super) words: Aligned,
+    pub(super) words: &'a [f32],
 }
 
 impl PackedPanels {
@@ -40,7 +49,20 @@ impl PackedPanels {
             let parallel = rows * depth >= INLINE_ELEMENTS;
             for_each(cpu, parallel, groups.count(), |group| groups.pack(group));
         }
-        PackedPanels { format, rows, depth, words }
+        PackedPanels { format, width, depth, words }
+    }
+
+    /// The rows in `rows`, which begin at a panel.
+    pub(crate) fn slice_rows(&self, rows: Range<usize>) -> PanelRows<'_> {
+        let PackedPanels { format, width, depth, ref words, .. } = *self;
+        let row_words = depth.div_ceil(format.per_word());
+        let words = &words[rows.start * row_words..rows.end.next_multiple_of(width) * row_words];
+        PanelRows { format, rows: rows.len(), depth, words }
+    }
+
+    /// Whether a panel begins at `row`.
+    pub(crate) fn begins_panel(&self, row: usize) -> bool {
+        row.is_multiple_of(self.width)
     }
 
     /// Bytes of memory of the words.

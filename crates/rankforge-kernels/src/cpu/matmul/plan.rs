@@ -10,8 +10,12 @@ use crate::cpu::matmul::panels::{PanelKind, panel_rows};
 use crate::isa::Supported;
 use std::ops::Range;
 
-/// Products with fewer multiply-adds run on the calling thread.
-const INLINE_WORK: usize = 1 << 22;
+/// Products with fewer multiply-adds run on the calling thread: they take 2 us or less.
+const INLINE_WORK: usize = 1 << 18;
+
+/// Tiles that there are at least for each thread, where the output is large enough: threads then
+/// end together although one may have begun later.
+const TILES_PER_THREAD: usize = 4;
 
 /// Longest chain of words kept in registers: a block of the broadcast operand (12 x 512 words)
 /// fits a 32 KiB L1 cache.
@@ -78,6 +82,8 @@ pub(super) struct Plan<'a> {
     pub(super) swap: bool,
     pub(super) accumulate: bool,
     pub(super) parallel: bool,
+    /// Tiles that the output is cut into, if it has so many of a useful size.
+    pub(super) least_tiles: usize,
 }
 
 /// The packed words of a range of depths.
@@ -126,6 +132,7 @@ impl<'a> Plan<'a> {
     ) -> Plan<'a> {
         let panel = panel_rows(cpu.isa());
         let words = depth.div_ceil(format.per_word());
+        let parallel = cpu.threads() > 1 && panels * broadcast.1 * depth >= INLINE_WORK;
         Plan {
             isa: cpu.isa(),
             format,
@@ -138,7 +145,19 @@ impl<'a> Plan<'a> {
             block: words.div_ceil(words.div_ceil(DEPTH_BLOCK)),
             swap: false,
             accumulate: false,
-            parallel: cpu.threads() > 1 && panels * broadcast.1 * depth >= INLINE_WORK,
+            parallel,
+            least_tiles: if parallel { TILES_PER_THREAD * cpu.threads() } else { 1 },
+        }
+    }
+
+    /// Rows of the next block of the broadcast operand, of `rest` that are left of a tile. They are
+    /// nearly equal: a block of one row would wait for each addition.
+    #[inline(always)]
+    pub(super) fn height(&self, rest: usize) -> usize {
+        match self.source {
+            // Blocks are panels.
+            WordSource::Panels => self.most.min(rest),
+            _ => rest.div_ceil(rest.div_ceil(self.most)),
         }
     }
 

@@ -1,10 +1,10 @@
 use crate::cpu::machine::Cpu;
 use crate::cpu::matmul::operand::{Operand, Product};
 use crate::cpu::matmul::pack::PackRows;
-use crate::cpu::matmul::panels::{Groups, PackedPanels, panel_rows};
+use crate::cpu::matmul::panels::{Groups, PanelRows, panel_rows};
 use crate::cpu::matmul::plan::{OnFinished, PackedWords, Plan, WordSource};
 use crate::cpu::matmul::tiles::Tiles;
-use crate::cpu::parallel::{SharedRows, for_chunks, for_each, on_workers};
+use crate::cpu::parallel::{SharedRows, for_chunks, for_each};
 use crate::cpu::simd::dispatch;
 use std::ops::Range;
 
@@ -41,7 +41,7 @@ pub(crate) fn product(
 pub(crate) fn product_with_packed(
     cpu: &Cpu,
     left: Operand<'_>,
-    right: &PackedPanels,
+    right: &PanelRows<'_>,
     accumulate: bool,
     out: &SharedRows<'_>,
     finish: OnFinished<'_>,
@@ -57,7 +57,7 @@ pub(crate) fn product_with_packed(
     }
     let plan = Plan::new(cpu, right.format, depth, columns, (left, rows));
     let plan = Plan { accumulate, ..plan };
-    run(&plan, cpu, Panels::Packed(&right.words), out, finish);
+    run(&plan, cpu, Panels::Packed(right.words), out, finish);
 }
 
 /// The product of operands without depth: zeros.
@@ -78,18 +78,8 @@ pub(super) enum Panels<'a> {
     Packed(&'a [f32]),
 }
 
-/// Computes the product, on the workers where it is large enough.
+/// Computes the product, chunk by chunk of the depth.
 fn run(
-    plan: &Plan<'_>,
-    cpu: &Cpu,
-    panels: Panels<'_>,
-    out: &SharedRows<'_>,
-    finish: OnFinished<'_>,
-) {
-    on_workers(cpu, plan.parallel, || run_chunks(plan, cpu, panels, out, finish));
-}
-
-fn run_chunks(
     plan: &Plan<'_>,
     cpu: &Cpu,
     panels: Panels<'_>,

@@ -179,6 +179,7 @@ impl<C: Combine> Kernel for SmallProduct<'_, C> {
                         words: inner,
                         columns: (columns - column).min(width),
                         accumulate: self.accumulate,
+                        ahead: std::ptr::null(),
                     };
                     block.of_height::<S, C>(height);
                 }

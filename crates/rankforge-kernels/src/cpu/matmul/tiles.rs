@@ -1,6 +1,6 @@
 //! A tile of a product: the blocks it is made of, and how the output is cut into tiles.
 
-use crate::cpu::matmul::block::{Block, Multiply, MultiplyPairs};
+use crate::cpu::matmul::block::{Block, LINE, Multiply, MultiplyPairs};
 use crate::cpu::matmul::format::Format;
 use crate::cpu::matmul::plan::{OnFinished, PackedWords, Plan, TILE_ROWS, tile_columns};
 use crate::cpu::parallel::SharedRows;
@@ -24,8 +24,11 @@ impl<'a> Tiles<'a> {
         out: &'a SharedRows<'a>,
         finish: OnFinished<'a>,
     ) -> Tiles<'a> {
-        let across = Cut::new(plan.panels, tile_columns(), plan.panel);
         let down = Cut::new(plan.broadcast.1, TILE_ROWS, plan.most);
+        // Narrower tiles where rows are few.
+        let pieces = plan.least_tiles.div_ceil(down.pieces.max(1));
+        let columns = (plan.panels / pieces).clamp(2 * plan.panel, tile_columns());
+        let across = Cut::new(plan.panels, columns, plan.panel);
         Tiles { plan, packed, out, finish, across, down }
     }
 
@@ -57,48 +60,117 @@ impl Kernel for Tile<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let (plan, words) = (self.plan, self.packed.words);
-        for start in (0..words).step_by(plan.block) {
-            let count = plan.block.min(words - start);
-            let accumulate = plan.accumulate || self.packed.depths.start + start > 0;
-            let last = self.packed.depths.end == plan.depth && start + count == words;
-            for first in self.broadcast.clone().step_by(plan.most) {
-                let height = plan.most.min(self.broadcast.end - first);
-                let (left, row_stride, word_stride) =
-                    plan.broadcast_block(self.packed, first, start);
-                for lane in self.panels.clone().step_by(plan.panel) {
-                    let columns = plan.panel.min(self.panels.end - lane);
-                    let place = lane * self.packed.panel_words
-                        + (self.packed.panel_start + start) * plan.panel;
-                    let right = &self.packed.panels[place..];
-                    let block = Block {
-                        left,
-                        row_stride,
-                        word_stride,
-                        right: right.as_ptr(),
-                        right_stride: plan.panel,
-                        out: std::ptr::null_mut(),
-                        out_stride: self.out.columns,
-                        words: count,
-                        columns,
-                        accumulate,
-                    };
-                    // SAFETY: tiles of different tasks are disjoint parts of `out`, the operands
-                    // were checked against the shape, and packed ones have whole panels.
-                    unsafe { self.block::<S>(block, first, lane, height) };
-                }
-                if last {
-                    let (lanes, broadcast) = (self.panels.clone(), first..first + height);
-                    let (rows, columns) =
-                        if plan.swap { (lanes, broadcast) } else { (broadcast, lanes) };
-                    (self.finish)(rows, columns);
-                }
-            }
+        if self.broadcast.len() <= FEW_BLOCKS * self.plan.most {
+            self.by_panels::<S>();
+        } else {
+            self.by_rows::<S>();
         }
     }
 }
 
+/// Blocks of rows with which a tile is computed panel by panel.
+const FEW_BLOCKS: usize = 4;
+
 impl Tile<'_> {
+    /// Computes the rows block by block: a block stays in L1, the panels in L2.
+    #[inline(always)]
+    fn by_rows<S: Simd>(&self) {
+        let (plan, words) = (self.plan, self.packed.words);
+        for start in (0..words).step_by(plan.block) {
+            let count = plan.block.min(words - start);
+            let last = self.packed.depths.end == plan.depth && start + count == words;
+            let mut first = self.broadcast.start;
+            while first < self.broadcast.end {
+                let height = plan.height(self.broadcast.end - first);
+                for lane in self.panels.clone().step_by(plan.panel) {
+                    let rows = first..first + height;
+                    self.block_at::<S>(start..start + count, rows, lane, std::ptr::null());
+                }
+                if last {
+                    self.finish(first..first + height);
+                }
+                first += height;
+            }
+        }
+    }
+
+    /// Computes few rows panel by panel: each panel is read once from wherever it is, and the next
+    /// one is prefetched meanwhile.
+    #[inline(always)]
+    fn by_panels<S: Simd>(&self) {
+        let (plan, words) = (self.plan, self.packed.words);
+        for lane in self.panels.clone().step_by(plan.panel) {
+            for start in (0..words).step_by(plan.block) {
+                let count = plan.block.min(words - start);
+                let next = if start + count < words {
+                    (lane, start + count)
+                } else {
+                    (lane + plan.panel, 0)
+                };
+                let mut ahead = self.panel(next.0, next.1);
+                let mut first = self.broadcast.start;
+                while first < self.broadcast.end {
+                    let height = plan.height(self.broadcast.end - first);
+                    self.block_at::<S>(start..start + count, first..first + height, lane, ahead);
+                    ahead = ahead.wrapping_add(count * LINE);
+                    first += height;
+                }
+            }
+        }
+        if self.packed.depths.end == plan.depth {
+            self.finish(self.broadcast.clone());
+        }
+    }
+
+    /// Calls `finish` with some rows of the broadcast operand.
+    #[inline(always)]
+    fn finish(&self, broadcast: Range<usize>) {
+        let lanes = self.panels.clone();
+        let (rows, columns) = if self.plan.swap { (lanes, broadcast) } else { (broadcast, lanes) };
+        (self.finish)(rows, columns);
+    }
+
+    /// The address of word `start` of the panel of row `lane`, which may be beyond the last.
+    #[inline(always)]
+    fn panel(&self, lane: usize, start: usize) -> *const f32 {
+        let PackedWords { panels, panel_words, panel_start, .. } = *self.packed;
+        let place = lane * panel_words + (panel_start + start) * self.plan.panel;
+        panels.as_ptr().wrapping_add(place)
+    }
+
+    /// Computes the block of some words, of rows of the broadcast operand and of the panel of row
+    /// `lane`.
+    #[inline(always)]
+    fn block_at<S: Simd>(
+        &self,
+        words: Range<usize>,
+        rows: Range<usize>,
+        lane: usize,
+        ahead: *const f32,
+    ) {
+        let (plan, packed) = (self.plan, self.packed);
+        let columns = plan.panel.min(self.panels.end - lane);
+        let (left, row_stride, word_stride) = plan.broadcast_block(packed, rows.start, words.start);
+        let end = lane * packed.panel_words + (packed.panel_start + words.end) * plan.panel;
+        assert!(end <= packed.panels.len(), "word {end} of {} in panels", packed.panels.len());
+        let block = Block {
+            left,
+            row_stride,
+            word_stride,
+            right: self.panel(lane, words.start),
+            right_stride: plan.panel,
+            out: std::ptr::null_mut(),
+            out_stride: self.out.columns,
+            words: words.len(),
+            columns,
+            accumulate: plan.accumulate || packed.depths.start + words.start > 0,
+            ahead,
+        };
+        // SAFETY: tiles of different tasks are disjoint parts of `out`, the operands were checked
+        // against the shape, and packed ones have whole panels.
+        unsafe { self.block::<S>(block, rows.start, lane, rows.len()) };
+    }
+
     /// Computes a block of the output: that of row `first` of the broadcast operand and row `lane`
     /// of the panels.
     ///

@@ -75,12 +75,15 @@ impl<'a> ModuleTensors<'a> {
         Ok(ModuleTensors { weights, found, report: LoadReport { missing, unused } })
     }
 
-    /// Reads the tensors into `parameters`, which are those of the architecture.
+    /// Reads the tensors that `parameters` has memory for. They are those of the architecture.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub(crate) fn read(&self, parameters: &mut Arena) -> Result<(), EncoderError> {
         for tensor in &self.found {
+            if !parameters.has(tensor.id) {
+                continue;
+            }
             self.weights.read_blocks(tensor.name, tensor.columns, |first, values| {
                 let first = tensor.rows.start + first;
                 let rows = first..first + values.len() / tensor.columns;

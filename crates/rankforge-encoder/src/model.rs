@@ -4,10 +4,11 @@ use crate::batch::Batch;
 use crate::checkpoint::{LoadReport, ModuleTensors};
 use crate::error::EncoderError;
 use crate::head::{self, HeadBackward, PoolSource};
-use crate::initialization::initial_values;
+use crate::initialization::{initialize, parts};
 use crate::memory::check_memory;
+use crate::options::LoadOptions;
 use crate::outputs::Outputs;
-use crate::packed_weights::{PackedWeights, Packing};
+use crate::packed_weights::PackedWeights;
 use crate::pass::{Mode, Pass, Readout};
 use crate::stage_parameters::{StageParameters, stage_parameters};
 use crate::transformer;
@@ -19,6 +20,8 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+
+mod packing;
 
 /// An architecture with its parameters.
 #[derive(Clone)]
@@ -40,7 +43,7 @@ impl Model {
     /// A model with newly initialised parameters; `seed` determines them.
     pub fn new(device: &Device, architecture: Architecture, seed: u64) -> Model {
         let mut model = Model::zeros(device, architecture, 1.0);
-        model.initialize(seed, |_| true);
+        initialize(&model.architecture.parameters, &mut model.parameters, seed, |_| true);
         model
     }
 
@@ -56,26 +59,41 @@ impl Model {
         seed: u64,
         modules: &[(&str, &Weights)],
     ) -> Result<(Model, Vec<LoadReport>), EncoderError> {
+        let options = LoadOptions { seed, ..LoadOptions::new(device) };
+        Model::open(architecture, modules, &options)
+    }
+
+    /// [`Model::from_weights`] with a precision and packed weights.
+    ///
+    /// # Errors
+    /// As [`Model::from_weights`], or a device that cannot be opened.
+    pub(crate) fn open(
+        architecture: Architecture,
+        modules: &[(&str, &Weights)],
+        options: &LoadOptions,
+    ) -> Result<(Model, Vec<LoadReport>), EncoderError> {
         // All shapes are compared before memory is taken for the sizes that a config gives.
         let mut found = Vec::new();
         for &(module, weights) in modules {
             found.push(ModuleTensors::find(&architecture, module, weights)?);
         }
         check_memory(&architecture)?;
-        let mut model = Model::zeros(device, architecture, 1.0);
-        for tensors in &found {
-            tensors.read(&mut model.parameters)?;
-        }
-        let reports: Vec<LoadReport> = found.into_iter().map(|tensors| tensors.report).collect();
+        let mut model = Model::zeros(&options.device()?, architecture, 1.0);
+        model.precision = options.precision;
         let mut missing: HashSet<(&str, &str)> = HashSet::new();
-        for ((module, _), report) in modules.iter().zip(&reports) {
-            missing.extend(report.missing.iter().map(|name| (*module, name.as_str())));
+        for ((module, _), tensors) in modules.iter().zip(&found) {
+            missing.extend(tensors.report.missing.iter().map(|name| (*module, name.as_str())));
         }
-        model.initialize(seed, |part| {
+        let is_new = |part: &TensorPart| {
             let given = modules.iter().any(|(module, _)| *module == part.module);
             !given || missing.contains(&(part.module.as_str(), part.name.as_str()))
-        });
-        Ok((model, reports))
+        };
+        model.fill(options.packing, |specs, parameters| {
+            found.iter().try_for_each(|tensors| tensors.read(parameters))?;
+            initialize(specs, parameters, options.seed, is_new);
+            Ok(())
+        })?;
+        Ok((model, found.into_iter().map(|tensors| tensors.report).collect()))
     }
 
     /// Reads the tensors of `module` from `weights`, with or without the family's prefix and the
@@ -85,7 +103,7 @@ impl Model {
     /// # Errors
     /// A tensor that cannot be read, or whose type or shape is not that of the architecture; the
     /// error names both shapes. All of them are checked before the first is read. A model without
-    /// matrices ([`Packing::Instead`]) is refused.
+    /// matrices ([`Packing::Instead`](crate::Packing::Instead)) is refused.
     pub fn load(&mut self, module: &str, weights: &Weights) -> Result<LoadReport, EncoderError> {
         self.expect_matrices()?;
         let tensors = ModuleTensors::find(&self.architecture, module, weights)?;
@@ -106,7 +124,7 @@ impl Model {
     /// Adapters are merged into their weights.
     ///
     /// # Errors
-    /// When the file cannot be written, or the model has no matrices ([`Packing::Instead`]).
+    /// When the file cannot be written, or the model has no matrices ([`Packing::Instead`](crate::Packing::Instead)).
     pub fn save(&self, module: &str, path: &Path) -> Result<(), EncoderError> {
         self.expect_matrices()?;
         let parts: Vec<(ParameterId, &TensorPart)> = self
@@ -150,49 +168,12 @@ impl Model {
     /// parameters stay in f32. Weights that were packed in another precision are so no more.
     ///
     /// # Panics
-    /// When they were packed in place of their matrices ([`Packing::Instead`]).
+    /// When they were packed in place of their matrices ([`Packing::Instead`](crate::Packing::Instead)).
     pub fn set_precision(&mut self, precision: Precision) {
         if precision != self.precision && self.packed.take().is_some() {
             assert!(self.has_matrices(), "weights packed in {}, not {precision}", self.precision);
         }
         self.precision = precision;
-    }
-
-    /// Packs the weights of all linear layers in the model's precision, as [`Packing`] says.
-    pub fn pack(&mut self, packing: Packing) {
-        if packing == Packing::None || !self.has_matrices() {
-            return;
-        }
-        let blocks = self.transformer.weights(self.architecture.encoder.hidden_size);
-        let head = self.head.iter().flat_map(StageParameters::linears);
-        let head = head.map(|linear| (linear.weight_id(), 0));
-        let packed = PackedWeights::pack(&self.parameters, blocks.chain(head), self.precision);
-        if packing == Packing::Instead {
-            let layout = self.parameters.layout().only(|id| packed.get(id).is_none());
-            self.parameters = self.parameters.only(Arc::new(layout));
-        }
-        self.packed = Some(packed);
-    }
-
-    /// Whether the model has the matrices of its linear layers, and not only their packed form.
-    pub fn has_matrices(&self) -> bool {
-        let layout = self.parameters.layout();
-        (0..layout.entries().len()).all(|id| layout.has(ParameterId(id)))
-    }
-
-    /// Checks that the model has the matrices of its linear layers.
-    ///
-    /// # Errors
-    /// When it was opened with [`Packing::Instead`].
-    pub fn expect_matrices(&self) -> Result<(), EncoderError> {
-        match self.has_matrices() {
-            true => Ok(()),
-            false => Err(EncoderError::argument(
-                "model",
-                "one with the matrices of its linear layers, to be trained, saved or hashed",
-                "one opened for inference alone (Packing::Instead)",
-            )),
-        }
     }
 
     /// The parameters.
@@ -213,7 +194,7 @@ impl Model {
     /// # Errors
     /// When only some of the tensors are chosen that are one matrix here, such as queries, keys and
     /// values of an attention layer, or none at all; or a model without matrices
-    /// ([`Packing::Instead`]).
+    /// ([`Packing::Instead`](crate::Packing::Instead)).
     pub fn set_trainable(&mut self, trained: impl Fn(&str) -> bool) -> Result<(), EncoderError> {
         self.expect_matrices()?;
         let mut kept = Vec::new();
@@ -362,7 +343,8 @@ impl Model {
             model.parameters.view_mut(id).write(&self.parameters.view(id).to_vec());
         }
         let old: HashSet<String> = self.parts().map(|(.., part)| part.full_name()).collect();
-        model.initialize(seed, |part| !old.contains(&part.full_name()));
+        let is_new = |part: &TensorPart| !old.contains(&part.full_name());
+        initialize(&model.architecture.parameters, &mut model.parameters, seed, is_new);
         model.precision = self.precision;
         model
     }
@@ -393,25 +375,6 @@ impl Model {
 
     /// Every checkpoint tensor, with its matrix in the arena and its initialiser.
     fn parts(&self) -> impl Iterator<Item = (ParameterId, Initializer, &TensorPart)> {
-        self.architecture.parameters.iter().enumerate().flat_map(|(id, spec)| {
-            spec.parts.iter().map(move |part| (ParameterId(id), spec.initializer, part))
-        })
-    }
-
-    /// Samples the initial values of the parts that `wanted` chooses. Each has a random stream of
-    /// its own, so its values do not depend on which others are sampled.
-    fn initialize(&mut self, seed: u64, wanted: impl Fn(&TensorPart) -> bool) {
-        let draw = |(stream, (id, initializer, part)): (
-            usize,
-            (ParameterId, Initializer, &TensorPart),
-        )| {
-            wanted(part).then(|| (id, part.rows.clone(), stream as u64, initializer))
-        };
-        let draws: Vec<_> = self.parts().enumerate().filter_map(draw).collect();
-        for (id, rows, stream, initializer) in draws {
-            let view = self.parameters.view_mut(id).slice_rows(rows);
-            let count = view.rows() * view.columns();
-            view.write(&initial_values(initializer, count, seed, stream));
-        }
+        parts(&self.architecture.parameters)
     }
 }

@@ -1,6 +1,6 @@
 //! The weights of linear layers, packed once for all passes.
 
-use rankforge_kernels::{Arena, PackedWeight, ParameterId, Precision};
+use rankforge_kernels::{Arena, PackedWeight, ParameterId};
 use std::sync::Arc;
 
 /// Whether weights of linear layers are packed when a model is opened. Passes give the same bits
@@ -23,25 +23,17 @@ pub enum Packing {
 pub(crate) struct PackedWeights(Vec<Option<Arc<PackedWeight>>>);
 
 impl PackedWeights {
-    /// Packs the weights `ids`, each given with the first row of its last part, 0 where it is used
-    /// as a whole. One whose part begins within a panel is left out.
-    pub(crate) fn pack(
-        parameters: &Arena,
-        ids: impl Iterator<Item = (ParameterId, usize)>,
-        precision: Precision,
-    ) -> PackedWeights {
-        let mut weights = vec![None; parameters.layout().entries().len()];
-        for (id, part) in ids {
-            let packed = PackedWeight::pack(parameters.view(id), precision);
-            if packed.can_begin_at(part) {
-                weights[id.0] = Some(Arc::new(packed));
-            }
-        }
-        PackedWeights(weights)
+    /// None of the weights of `parameters`.
+    pub(crate) fn none(parameters: &Arena) -> PackedWeights {
+        PackedWeights(vec![None; parameters.layout().entries().len()])
     }
 
     /// The packed weight `id`.
     pub(crate) fn get(&self, id: ParameterId) -> Option<&PackedWeight> {
         self.0[id.0].as_deref()
+    }
+
+    pub(crate) fn set(&mut self, id: ParameterId, weight: PackedWeight) {
+        self.0[id.0] = Some(Arc::new(weight));
     }
 }

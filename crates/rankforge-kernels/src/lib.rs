@@ -52,6 +52,7 @@ mod reference;
 mod settings;
 mod shape;
 mod storage;
+mod team;
 mod view;
 mod weight;
 mod workers;

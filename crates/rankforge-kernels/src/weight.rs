@@ -180,16 +180,17 @@ impl PackedWeight {
     pub fn slice_rows(&self, rows: Range<usize>) -> PackedRows<'_> {
         let all = self.rows;
         assert!(rows.start <= rows.end && rows.end <= all, "rows {rows:?} of a weight of {all}");
-        assert!(self.can_begin_at(rows.start), "rows {rows:?} begin within a panel");
+        let can_begin = PackedWeight::can_begin_at(&self.device, rows.start);
+        assert!(can_begin, "rows {rows:?} begin within a panel");
         PackedRows { weight: self, rows }
     }
 
-    /// Whether a part of it can begin at a row: where a panel begins, at each multiple of 32 (16
-    /// without AVX-512).
-    pub fn can_begin_at(&self, row: usize) -> bool {
-        match &self.packed {
-            PackedFor::Cpu(panels) => panels.begins_panel(row),
-            PackedFor::Reference(_) => true,
+    /// Whether a part of a weight that is packed on `device` can begin at a row: where a panel
+    /// begins, at each multiple of 32 (16 without AVX-512).
+    pub fn can_begin_at(device: &Device, row: usize) -> bool {
+        match device.kind() {
+            Kind::Cpu(cpu) => PackedPanels::can_begin_at(cpu, row),
+            Kind::Reference(_) => true,
         }
     }
 

@@ -1,5 +1,5 @@
-use crate::cpu::team::Team;
 use crate::error::DeviceError;
+use crate::team::Team;
 use rayon::prelude::*;
 use std::sync::Arc;
 

@@ -68,10 +68,7 @@ impl CrossEncoder {
         let file = ConfigFile { value: config.clone(), path: PathBuf::from("config.json") };
         let prepare = |config: &mut Value, path: &Path| prepare_classifier(config, path, options);
         let files = TransformerFiles::build(file, tokenizer, &module, options, prepare)?;
-        let (device, architecture) = (options.device()?, files.architecture.clone());
-        let (mut model, _) = Model::from_weights(&device, architecture, options.seed, &[])?;
-        model.set_precision(options.precision);
-        model.pack(options.packing);
+        let (model, _) = Model::open(files.architecture.clone(), &[], options)?;
         let base_model = files.config["model_type"].as_str().unwrap_or_default().to_owned();
         finish_classifier(files, model, base_model, options, Path::new("config.json"))
     }

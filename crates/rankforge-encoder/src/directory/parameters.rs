@@ -75,14 +75,11 @@ pub(crate) fn load_model(
         folders.iter().map(|(_, folder)| Weights::open(folder)).collect::<Result<_, _>>()?;
     let modules: Vec<(&str, &Weights)> =
         folders.iter().zip(&weights).map(|((name, _), weights)| (name.as_str(), weights)).collect();
-    let (mut model, reports) =
-        Model::from_weights(&options.device()?, architecture, options.seed, &modules)?;
+    let (model, reports) = Model::open(architecture, &modules, options)?;
     for ((module, weights), report) in modules.into_iter().zip(&reports) {
         completeness::check(model.architecture(), module, weights, report)?;
         completeness::report(model.architecture(), weights, report, &*options.reporter);
     }
-    model.set_precision(options.precision);
-    model.pack(options.packing);
     Ok(model)
 }
 

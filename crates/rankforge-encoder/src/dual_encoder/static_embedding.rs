@@ -49,9 +49,7 @@ impl DualEncoder {
         }
         check_truncate_dim(options)?;
         let architecture = architecture(tokenizer.vocab_size(), width);
-        let (device, seed) = (options.device()?, options.seed);
-        let (mut model, _) = Model::from_weights(&device, architecture, seed, &[])?;
-        model.set_precision(options.precision);
+        let (model, _) = Model::open(architecture, &[], options)?;
         let mut tokenizer = tokenizer.into_static()?;
         set_max_length(&mut tokenizer, options)?;
         let base_model = "StaticEmbedding".to_owned();

@@ -26,5 +26,4 @@ pub(crate) mod pooling;
 pub(crate) mod rotary;
 pub(crate) mod sequences;
 mod simd;
-pub(crate) mod team;
 pub(crate) mod top_k;

@@ -60,9 +60,9 @@ impl PackedPanels {
         PanelRows { format, rows: rows.len(), depth, words }
     }
 
-    /// Whether a panel begins at `row`.
-    pub(crate) fn begins_panel(&self, row: usize) -> bool {
-        row.is_multiple_of(self.width)
+    /// Whether a panel of the CPU's instruction set begins at `row`.
+    pub(crate) fn can_begin_at(cpu: &Cpu, row: usize) -> bool {
+        row.is_multiple_of(panel_rows(cpu.isa()))
     }
 
     /// Bytes of memory of the words.

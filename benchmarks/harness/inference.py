@@ -15,7 +15,9 @@ MODEL = "minilm-scorer"
 
 # Largest difference of a score in 0..1. In bf16 both sides round at places of their own.
 SCORE_TOLERANCE = {"fp32": 1e-5, "bf16": 5e-2}
-
+# Largest root mean square of the differences, as a share of the standard deviation of the scores.
+# Scores that are all equal, or in another order, differ by at least one such deviation.
+DIFFERENT_SHARE = {"fp32": 1e-3, "bf16": 0.1}
 
 @dataclasses.dataclass
 class Predict:
@@ -74,7 +76,7 @@ class Predict:
         return Run(result["seconds"], measured), result["scores"]
 
     def check(self, ours, theirs):
-        return same_scores(ours, theirs, SCORE_TOLERANCE[self.precision])
+        return same_scores(ours, theirs, self.precision)
 
 
 @dataclasses.dataclass
@@ -145,24 +147,34 @@ class Rank:
         return same_scores(
             [score for _, score in ours],
             [scores[number] for number, _ in ours],
-            SCORE_TOLERANCE["fp32"],
+            self.precision,
         )
 
 
-def same_scores(ours, theirs, tolerance):
+def same_scores(ours, theirs, precision):
     """Says how far the scores differ.
 
     Raises:
-        RowFailed: By more than the tolerance, or all scores are so near to each other that nothing
+        RowFailed: One differs by more than the tolerance, or together they differ by too large a
+            share of their deviation, as they do where the scores are nearly constant: then nothing
             is shown.
     """
     if len(ours) != len(theirs):
         raise RowFailed(f"{len(ours)} scores here, {len(theirs)} there")
-    spread = statistics.pstdev(theirs)
-    if not spread >= max(4 * tolerance, 100 * SCORE_TOLERANCE["fp32"]):
-        raise RowFailed(f"the scores spread by {spread:.1e} only")
     differences = [abs(a - b) for a, b in zip(ours, theirs)]
+    tolerance, most = SCORE_TOLERANCE[precision], DIFFERENT_SHARE[precision]
     worst = math.nan if any(map(math.isnan, differences)) else max(differences)
     if not worst <= tolerance:
         raise RowFailed(f"scores differ by {worst:.1e}, more than {tolerance:.0e}")
-    return f"scores within {worst:.1e} (at most {tolerance:.0e}), deviation {spread:.2f}"
+    deviation = statistics.pstdev(theirs)
+    together = math.sqrt(statistics.mean(difference**2 for difference in differences))
+    share = together / deviation if deviation else math.inf
+    if not share <= most:
+        raise RowFailed(
+            f"scores of deviation {deviation:.1e} differ by a share of {share:.1e} of it, "
+            f"more than {most:.0e}"
+        )
+    return (
+        f"scores within {worst:.1e} (at most {tolerance:.0e}), together within {share:.1e} "
+        f"(at most {most:.0e}) of their deviation, {deviation:.2f}"
+    )

@@ -1,0 +1,63 @@
+"""The checks of rows accept what rounding does to right outputs and refuse wrong ones.
+
+    PYTHONPATH=benchmarks python3 -m unittest harness.test_checks
+"""
+
+import random
+import unittest
+
+from harness.commands import RowFailed
+from harness.inference import same_scores
+
+# Differences of one side's rounding, as measured.
+ROUNDING = {"fp32": 1e-6, "bf16": 1e-2}
+
+
+def scores(count, deviation, seed=1):
+    draw = random.Random(seed)
+    return [0.5 + draw.gauss(0, deviation) for _ in range(count)]
+
+
+def rounded(values, precision):
+    draw = random.Random(2)
+    return [value + ROUNDING[precision] * draw.uniform(-1, 1) for value in values]
+
+
+class Scores(unittest.TestCase):
+    def refused(self, ours, theirs, precision):
+        with self.assertRaises(RowFailed):
+            same_scores(ours, theirs, precision)
+
+    def test_right_scores_pass_whatever_their_number(self):
+        for precision in ROUNDING:
+            for count in (8, 30, 512):
+                theirs = scores(count, 0.14)
+                same_scores(rounded(theirs, precision), theirs, precision)
+
+    def test_wrong_scores_are_refused(self):
+        for precision in ROUNDING:
+            theirs = scores(128, 0.14)
+            mean = sum(theirs) / len(theirs)
+            shuffled = random.Random(3).sample(theirs, len(theirs))
+            wrong = {
+                "all equal": [mean] * len(theirs),
+                "shuffled": shuffled,
+                "shifted by one": theirs[1:] + theirs[:1],
+                "half as far from their mean": [(score + mean) / 2 for score in theirs],
+                "one of them": [theirs[0] + 0.1, *theirs[1:]],
+                "no number": [float("nan"), *theirs[1:]],
+                "too few": theirs[1:],
+            }
+            for name, ours in wrong.items():
+                with self.subTest(precision=precision, ours=name):
+                    self.refused(ours, theirs, precision)
+
+    def test_nearly_constant_scores_show_nothing(self):
+        # Such scores are within the tolerance of each other, whatever made them.
+        for precision, deviation in (("fp32", 3e-6), ("bf16", 1e-2)):
+            self.refused(scores(128, deviation, seed=4), scores(128, deviation), precision)
+            self.refused([0.5] * 8, [0.5] * 8, precision)
+
+
+if __name__ == "__main__":
+    unittest.main()

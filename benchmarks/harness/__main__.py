@@ -80,12 +80,20 @@ def read_options():
         metavar="BINARY",
         help="measure beside this earlier rankforge instead of sentence-transformers",
     )
+    parser.add_argument(
+        "--isa",
+        choices=list(environment.ISA_VARIABLES),
+        help="keep both sides to this instruction set, but for ONNX Runtime, which cannot be; "
+        "PyTorch is very slow in bf16 with avx2 [default: the best that each can use]",
+    )
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write every figure")
     parser.add_argument(
         "--markdown", type=pathlib.Path, metavar="FILE", help="write the table for a page"
     )
     options = parser.parse_args()
     chosen = QUICK if options.quick else FULL
+    if os.environ.get("RANKFORGE_ISA"):
+        parser.error("RANKFORGE_ISA limits one side only: unset it, and give --isa")
     options.scale = options.scale or chosen["scale"]
     options.runs = options.runs or chosen["runs"]
     for name, program in (("binary", options.binary), ("against", options.against)):
@@ -152,10 +160,13 @@ def main():
     made = [scaled(options.scale, **sizes) for sizes in (MADE_PAIRS, MADE_SIMILAR)]
     corpus = Corpus.read(options.data) if options.data else Corpus.made(*made)
     against = options.against.absolute() if options.against else None
+    models = Models(options.models)
+    model = models.pretrained("all-MiniLM-L6-v2")
     run = {
         "against": str(against) if against else None,
         "machine": environment.describe(binary, options.threads),
-        "peak": environment.peak(binary, options.threads),
+        "isa": environment.instruction_sets(binary, options.isa, model),
+        "peak": environment.peak(binary, options.threads, options.isa),
         "runs": options.runs,
         "scale": options.scale,
         "texts": corpus.name,
@@ -163,13 +174,13 @@ def main():
     environment.CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="work-", dir=environment.CACHE) as work:
         bench = Bench(
-            Sides(binary, options.threads),
+            Sides(binary, options.threads, options.isa),
             corpus,
-            Models(options.models),
+            models,
             options.scale,
             pathlib.Path(work),
         )
-        earlier = Sides(against, options.threads) if against else None
+        earlier = Sides(against, options.threads, options.isa) if against else None
         results = [measure(bench, row, options.runs, earlier) for row in rows]
     print(table.plain(run, results), end="")
     if options.json:

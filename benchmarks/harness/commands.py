@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 
-from harness.environment import ROOT
+from harness.environment import ISA_VARIABLES, ROOT
 
 MEASURE = pathlib.Path(__file__).with_name("measure.py")
 
@@ -29,10 +29,15 @@ class Measured:
 
 @dataclasses.dataclass
 class Sides:
-    """How the two sides are started."""
+    """How the two sides are started.
+
+    Attributes:
+        isa: The instruction set of both sides, or None for the best that each can use.
+    """
 
     binary: pathlib.Path
     threads: int
+    isa: str | None = None
 
     def ours(self, arguments, folder, precision="fp32"):
         """Runs the rankforge binary with `arguments`, its logs in `folder`.
@@ -42,7 +47,7 @@ class Sides:
                 the message says.
         """
         command = [self.binary, "--threads", self.threads, *arguments]
-        measured, error = run(command, folder, "ours", dict(os.environ))
+        measured, error = run(command, folder, "ours", self.our_environment())
         if error is None:
             return measured
         line = next(
@@ -54,6 +59,10 @@ class Sides:
         if precision != "fp32" and refused:
             raise RowFailed(f"{precision} is not supported by this binary: {line}")
         raise RowFailed(f"rankforge {arguments[0]} failed: {error.strip()}")
+
+    def our_environment(self):
+        """The variables of a process of rankforge."""
+        return {**os.environ, **({"RANKFORGE_ISA": self.isa} if self.isa else {})}
 
     def theirs(self, job, folder):
         """Runs a job of `peers.py`; what it measured of itself, and what the whole process took."""
@@ -67,7 +76,9 @@ class Sides:
             "TOKENIZERS_PARALLELISM": "true",
         }
         command = [sys.executable, "-m", "harness.peers", job_file, result_file]
-        environment = {**os.environ, **offline, **threads, "PYTHONPATH": str(ROOT / "benchmarks")}
+        limits = ISA_VARIABLES[self.isa] if self.isa else {}
+        path = {"PYTHONPATH": str(ROOT / "benchmarks")}
+        environment = {**os.environ, **offline, **threads, **limits, **path}
         measured, error = run(command, folder, "theirs", environment)
         if error is not None:
             raise RowFailed(

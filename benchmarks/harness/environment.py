@@ -14,6 +14,25 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 REQUIREMENTS = ROOT / "benchmarks/requirements.txt"
 CACHE = ROOT / "target/benchmarks"
 
+# How the other side's libraries are kept to the instruction sets that `--isa` can name, beside
+# rankforge's own RANKFORGE_ISA. On processors of AMD, MKL and OpenBLAS use AVX2 anyway.
+ISA_VARIABLES = {
+    "avx2": {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "FAISS_SIMD_LEVEL": "AVX2",
+    },
+    "avx512": {
+        "ATEN_CPU_CAPABILITY": "avx512",
+        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX512",
+        "OPENBLAS_CORETYPE": "SkylakeX",
+        "FAISS_SIMD_LEVEL": "AVX512",
+    },
+}
+
 
 def enter(folder):
     """Goes on in the environment at `folder`, which is made first if there is none.
@@ -98,8 +117,24 @@ def build():
     return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release/rankforge"
 
 
-def peak(binary, threads):
-    """The machine's most operations per second by type, in G/s; None if no program measures it.
+def instruction_sets(binary, isa, model):
+    """The instruction set of rankforge on this machine, and those of the other side's libraries, as
+    they say themselves; at most `isa` where it is given."""
+    environment = {**os.environ, **({"RANKFORGE_ISA": isa} if isa else {})}
+    command = [str(binary), "info", "--quiet", "--json", str(model)]
+    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment).stdout
+    environment = {**os.environ, **ISA_VARIABLES.get(isa, {})}
+    command = [sys.executable, "-m", "harness.peer_isa"]
+    folder = ROOT / "benchmarks"
+    theirs = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, env=environment, cwd=folder
+    ).stdout
+    return {"ours": json.loads(found)["device"].split(", ")[1], "theirs": json.loads(theirs)}
+
+
+def peak(binary, threads, isa):
+    """The most operations per second by type, in G/s, of the instruction set `isa`, or of the
+    machine's best; None if no program measures it.
 
     The program is `examples/peak` beside the binary; a multiply-add counts as two operations. Types
     for which the machine has no instruction are computed in fp32 and have its peak.
@@ -109,6 +144,7 @@ def peak(binary, threads):
         print(f"the peak is not measured: there is no {program}", file=sys.stderr, flush=True)
         return None
     command = [str(program), "--json", "--threads", str(threads)]
+    command += ["--isa", isa] if isa else []
     rates = json.loads(
         subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     )
@@ -135,7 +171,6 @@ def describe(binary, threads):
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "threads": threads,
-        "isa": os.environ.get("RANKFORGE_ISA") or "the machine's best",
         "commit": git.stdout.strip() or "unknown",
         "binary": binary.name,
         "date": datetime.date.today().isoformat(),

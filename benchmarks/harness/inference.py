@@ -19,6 +19,7 @@ SCORE_TOLERANCE = {"fp32": 1e-5, "bf16": 5e-2}
 # Scores that are all equal, or in another order, differ by at least one such deviation.
 DIFFERENT_SHARE = {"fp32": 1e-3, "bf16": 0.1}
 
+
 @dataclasses.dataclass
 class Predict:
     """Scores pairs. Ours is the whole process, theirs the call alone: the comparison is against us

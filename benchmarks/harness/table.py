@@ -20,7 +20,7 @@ NOTE = (
     "Rates of `score` and `encode` hold the whole process on rankforge's side, but the call alone "
     "on the other. Useful arithmetic is that of the matrix products of real tokens (padding left "
     "out), three times over in training, where it is that of the later steps, as a share of the "
-    "peak measured in the same run."
+    "peak of rankforge's instruction set, measured in the same run."
 )
 
 
@@ -135,14 +135,16 @@ def heading(run):
         if peak is None
         else ", ".join(f"{name} {rate:.0f}" for name, rate in peak.items())
     )
+    theirs = ", ".join(f"{name}: {isa}" for name, isa in run["isa"]["theirs"].items())
+    theirs = f"; there: {theirs}"
     if run["against"]:
-        peers = f"the earlier binary {run['against']}"
+        peers, theirs = f"the earlier binary {run['against']}", ""
     return [
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB; "
-        f"instruction set: {machine['isa']}; "
         f"{machine['threads']} threads; n = {run['runs']} runs of each, "
         f"scale {run['scale']:g}, {run['texts']}; {machine['date']}, commit {machine['commit']}.",
-        f"Peak in G/s: {speed}. Beside: {peers}.",
+        f"Instruction set here: {run['isa']['ours']}{theirs}.",
+        f"Peak of the instruction set here in G/s: {speed}. Beside: {peers}.",
     ]
 
 

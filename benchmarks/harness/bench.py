@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -43,11 +44,14 @@ class Run:
     Attributes:
         step_seconds: Mean of the training steps after the first, which touches all memory for the
             first time; None elsewhere.
+        rates_by_tokens: The rate of the texts of at most so many tokens, in the row that measures
+            it.
     """
 
     seconds: float
     measured: Measured
     step_seconds: float | None = None
+    rates_by_tokens: dict[str, float] | None = None
 
 
 @dataclasses.dataclass
@@ -57,6 +61,7 @@ class Result:
     Attributes:
         amount: Pairs, texts or processes that a run works through.
         unit: What the rate counts.
+        peer: What rankforge was measured beside.
         operations: Useful operations in the matrix products of a run, of a mean step in training,
             or None.
         details: The size of the work and what the checks found.
@@ -67,6 +72,7 @@ class Result:
     title: str
     unit: str
     precision: str
+    peer: str
     target: float
     memory_target: float | None
     amount: int = 0
@@ -93,6 +99,19 @@ class Result:
             if ours.step_seconds and theirs.step_seconds
         ]
 
+    def rates_by_tokens(self):
+        """A line with the median rates of both sides by the tokens of a text; none elsewhere."""
+        if not self.ours or not self.ours[0].rates_by_tokens:
+            return []
+        parts = []
+        for most in self.ours[0].rates_by_tokens:
+            ours, theirs = (
+                statistics.median(run.rates_by_tokens[most] for run in runs)
+                for runs in (self.ours, self.theirs)
+            )
+            parts.append(f"{most}: {ours:.0f} and {theirs:.0f}, ratio {ours / theirs:.2f}")
+        return [f"{self.unit} of texts of at most so many tokens: {'; '.join(parts)}"]
+
     def memory_ratios(self):
         """How many times less memory rankforge took, for each pair of runs."""
         return [
@@ -100,6 +119,9 @@ class Result:
             for ours, theirs in zip(self.ours, self.theirs)
         ]
 
+
+# What rows are measured beside that name nothing else.
+USUAL_PEER = "sentence-transformers"
 
 # How fast, and how small, a row has to be beside an earlier binary: noise is about 2 %.
 EARLIER_TARGET = 0.98
@@ -111,10 +133,10 @@ def measure(bench, row, runs, earlier=None):
     With the sides of an `earlier` binary, both sides are rankforge, and every other pair of runs
     begins with the earlier one.
     """
-    targets = (row.target, row.memory_target)
+    beside = (getattr(row, "peer", USUAL_PEER), row.target, row.memory_target)
     if earlier:
-        targets = (EARLIER_TARGET, row.memory_target and EARLIER_TARGET)
-    result = Result(row.name, row.title, row.unit, row.precision, *targets)
+        beside = ("earlier binary", EARLIER_TARGET, row.memory_target and EARLIER_TARGET)
+    result = Result(row.name, row.title, row.unit, row.precision, *beside)
     with tempfile.TemporaryDirectory(prefix=f"{row.name}-", dir=bench.work) as name:
         folder = pathlib.Path(name)
         try:
@@ -145,6 +167,7 @@ def measure(bench, row, runs, earlier=None):
                     f"{row.name}, run {number + 1} of {runs}: "
                     f"{rates[0]:.4g} and {rates[1]:.4g} {row.unit}"
                 )
+            result.details += result.rates_by_tokens()
         except (RowFailed, OSError, ValueError, KeyError, subprocess.CalledProcessError) as failure:
             # Whatever it was, the rows measured before and after are worth their time.
             result.failure = (

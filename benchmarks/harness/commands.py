@@ -1,5 +1,6 @@
 """Runs commands of either side and says plainly what went wrong."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -7,6 +8,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 
 from harness.environment import ISA_VARIABLES, ROOT
 
@@ -25,6 +27,14 @@ class Measured:
     cpu_seconds: float
     memory_mib: float
     line_seconds: list[float]
+
+
+@dataclasses.dataclass
+class Server:
+    """A server that listens at `address`, a host and a port."""
+
+    address: tuple[str, int]
+    measured: Measured | None = None
 
 
 @dataclasses.dataclass
@@ -60,6 +70,31 @@ class Sides:
             raise RowFailed(f"{precision} is not supported by this binary: {line}")
         raise RowFailed(f"rankforge {arguments[0]} failed: {error.strip()}")
 
+    @contextlib.contextmanager
+    def serving(self, arguments, folder):
+        """A server of the rankforge binary, its logs in `folder`, for the time of a `with` block;
+        afterwards it has been `measured`.
+
+        Raises:
+            RowFailed: It failed.
+        """
+        command = [self.binary, "--threads", self.threads, *arguments]
+        files = [folder / f"server.{kind}" for kind in ("measured.json", "stdout", "stderr")]
+        outer = [sys.executable, "-I", "-S", MEASURE, *files, *command]
+        process = subprocess.Popen(
+            [str(part) for part in outer], env=self.our_environment(), cwd=ROOT
+        )
+        try:
+            server = Server(address_of(process, files[2]))
+            yield server
+        finally:
+            process.terminate()
+            process.wait()
+        figures = json.loads(files[0].read_text())
+        if figures.pop("status") != 0:
+            raise RowFailed(f"rankforge serve failed: {files[2].read_text().strip()}")
+        server.measured = Measured(**figures)
+
     def our_environment(self):
         """The variables of a process of rankforge."""
         return {**os.environ, **({"RANKFORGE_ISA": self.isa} if self.isa else {})}
@@ -81,10 +116,23 @@ class Sides:
         environment = {**os.environ, **offline, **threads, **limits, **path}
         measured, error = run(command, folder, "theirs", environment)
         if error is not None:
-            raise RowFailed(
-                f"sentence-transformers failed at {job['work']}: {error.strip()[-2000:]}"
-            )
+            raise RowFailed(f"the other side failed at {job['work']}: {error.strip()[-2000:]}")
         return json.loads(result_file.read_text()), measured
+
+
+def address_of(process, log):
+    """The host and port that a server says it listens on, as soon as it does.
+
+    Raises:
+        RowFailed: It ended before.
+    """
+    while process.poll() is None:
+        written = log.read_text() if log.exists() else ""
+        found = re.search(r"listening on http://(.*):(\d+)\n", written)
+        if found:
+            return found[1], int(found[2])
+        time.sleep(0.02)
+    raise RowFailed(f"rankforge serve ended before it listened: {log.read_text().strip()}")
 
 
 def run(command, folder, name, environment):

@@ -156,7 +156,7 @@ def token_counts(tokenizer, pairs):
     return [len(encoding.ids) for encoding in tokenizer.encode_batch(pairs)]
 
 
-def pair_tokenizer(model, max_length):
+def text_tokenizer(model, max_length):
     """The tokenizer of a model folder, without padding and cut at `max_length` tokens."""
     from tokenizers import Tokenizer
 

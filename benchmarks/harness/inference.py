@@ -8,7 +8,7 @@ import statistics
 from harness.arithmetic import useful_operations
 from harness.bench import Run
 from harness.commands import RowFailed
-from harness.data import pair_tokenizer, read_rows, write_rows
+from harness.data import read_rows, text_tokenizer, write_rows
 
 MAX_LENGTH = 512
 MODEL = "minilm-scorer"
@@ -37,7 +37,7 @@ class Predict:
         model = bench.models.made(MODEL)
         count = bench.size(self.pairs, 128)
         labeled, lengths = bench.corpus.labeled_pairs(
-            pair_tokenizer(model, MAX_LENGTH), count, seed=1
+            text_tokenizer(model, MAX_LENGTH), count, seed=1
         )
         self.input = folder / "pairs.jsonl"
         write_rows(
@@ -95,7 +95,7 @@ class Rank:
     def prepare(self, bench, folder):
         model = bench.models.made(MODEL)
         labeled, lengths = bench.corpus.labeled_pairs(
-            pair_tokenizer(model, MAX_LENGTH), self.passages, seed=2
+            text_tokenizer(model, MAX_LENGTH), self.passages, seed=2
         )
         self.query, self.documents = labeled[0][0], folder / "passages.txt"
         # One passage a line, so no line breaks within.

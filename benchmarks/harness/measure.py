@@ -1,5 +1,5 @@
 """Runs one command; writes its exit status, wall time, processor time, peak memory and when each
-line of its standard error came to a JSON file.
+line of its standard error came to a JSON file. It hands SIGTERM on to the command.
 
     python -I -S measure.py RESULT.json STDOUT STDERR COMMAND ...
 
@@ -9,6 +9,7 @@ large parent would hide a small child. This program is small and stands between 
 
 import json
 import os
+import signal
 import sys
 import time
 
@@ -20,9 +21,10 @@ def main():
     actions = [(os.POSIX_SPAWN_OPEN, 1, stdout, flags, 0o644), (os.POSIX_SPAWN_DUP2, write_end, 2)]
     begun = time.monotonic()
     process = os.posix_spawnp(command[0], command, os.environ, file_actions=actions)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(process, signal.SIGTERM))
     os.close(write_end)
     line_seconds = []
-    with open(read_end, "rb") as lines, open(stderr, "wb") as written:
+    with open(read_end, "rb") as lines, open(stderr, "wb", buffering=0) as written:
         for line in lines:
             line_seconds.append(time.monotonic() - begun)
             written.write(line)

@@ -1,4 +1,4 @@
-"""The other side: one job with sentence-transformers, as a user would write it.
+"""The other side: one job with sentence-transformers or ONNX Runtime, as a user would write it.
 
     python -m harness.peers JOB.json RESULT.json
 
@@ -9,7 +9,7 @@ import json
 import sys
 import time
 
-from harness.data import read_rows, write_rows
+from harness.data import read_rows, text_tokenizer, write_rows
 
 
 def train(job):
@@ -132,7 +132,42 @@ def encode(job):
     return {"seconds": seconds}
 
 
-WORK = {function.__name__: function for function in (train, predict, rank, mine, encode)}
+def embed_one(job):
+    """Embeds single texts with ONNX Runtime, one after the other; the seconds of each, from the
+    text to the normalised mean of the hidden states. The array goes to a file afterwards."""
+    import pathlib
+
+    import numpy
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = job["threads"]
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    model = pathlib.Path(job["model"])
+    session = onnxruntime.InferenceSession(
+        model / "model.onnx", options, providers=["CPUExecutionProvider"]
+    )
+    tokenizer = text_tokenizer(model, job["max_length"])
+    embeddings, seconds = [], []
+    for row in read_rows(job["texts"]):
+        begun = time.perf_counter()
+        encoding = tokenizer.encode(row["text"])
+        inputs = {
+            "input_ids": encoding.ids,
+            "attention_mask": encoding.attention_mask,
+            "token_type_ids": encoding.type_ids,
+        }
+        (hidden,) = session.run(
+            None, {name: numpy.array([numbers]) for name, numbers in inputs.items()}
+        )
+        mean = hidden[0].mean(axis=0)
+        embeddings.append(mean / numpy.linalg.norm(mean))
+        seconds.append(time.perf_counter() - begun)
+    numpy.save(job["output"], numpy.stack(embeddings))
+    return {"seconds": seconds}
+
+
+WORK = {function.__name__: function for function in (train, predict, rank, mine, encode, embed_one)}
 
 
 def main():

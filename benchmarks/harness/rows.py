@@ -2,6 +2,7 @@
 
 from harness.inference import Predict, Rank
 from harness.retrieval import Encode, Mine
+from harness.serving import ServeOne
 from harness.training import Training
 
 
@@ -64,4 +65,5 @@ def all_rows():
         ),
         Encode("encode", "encode texts of 200 words, static 1,024", 3, texts=90_000),
         Rank("rank", "load MiniLM-L6, rank 30 passages, whole process", 10, passages=30),
+        ServeOne("serve-one", "serve single texts, MiniLM-L6, fp32, one client", 1.2, texts=480),
     ]

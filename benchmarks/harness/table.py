@@ -3,6 +3,8 @@
 import dataclasses
 import statistics
 
+from harness.bench import USUAL_PEER
+
 HEADINGS = (
     "work",
     "rankforge",
@@ -18,8 +20,10 @@ NOTE = (
     "is that of one such pair. Training rates are those of the Trainer on either side, without "
     "starting and loading; later steps are those after the first, with other rows on either side. "
     "Rates of `score` and `encode` hold the whole process on rankforge's side, but the call alone "
-    "on the other. Useful arithmetic is that of the matrix products of real tokens (padding left "
-    "out), three times over in training, where it is that of the later steps, as a share of the "
+    "on the other. Single texts are served by HTTP on rankforge's side, and embedded in the "
+    "process that asks on the other; ONNX Runtime cannot be kept to an instruction set. Useful "
+    "arithmetic is that of the matrix products of real tokens (padding left out), three times over "
+    "in training, where it is that of the later steps, as a share of the "
     "peak of rankforge's instruction set, measured in the same run."
 )
 
@@ -51,6 +55,8 @@ def lines(results, peak):
                 f"{spread([run.seconds for run in runs])} s"
                 for runs in (result.ours, result.theirs)
             )
+        if result.peer not in (USUAL_PEER, "earlier binary"):
+            theirs = f"{result.peer}: {theirs}"
         useful = useful_arithmetic(result, peak)
         later = spread(result.step_ratios()) if result.step_ratios() else ""
         table.append(
@@ -128,7 +134,7 @@ def heading(run):
     machine, peak = run["machine"], run["peak"]
     peers = ", ".join(
         f"{name} {machine['peers'][name]}"
-        for name in ("sentence-transformers", "torch", "transformers")
+        for name in ("sentence-transformers", "torch", "transformers", "onnxruntime")
     )
     speed = (
         "not measured"

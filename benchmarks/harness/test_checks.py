@@ -3,11 +3,13 @@
 PYTHONPATH=benchmarks python3 -m unittest harness.test_checks
 """
 
+import io
 import random
 import unittest
 
 from harness.commands import RowFailed
 from harness.inference import same_scores
+from harness.serving import read_answer
 
 # Differences of one side's rounding, as measured.
 ROUNDING = {"fp32": 1e-6, "bf16": 1e-2}
@@ -57,6 +59,16 @@ class Scores(unittest.TestCase):
         for precision, deviation in (("fp32", 3e-6), ("bf16", 1e-2)):
             self.refused(scores(128, deviation, seed=4), scores(128, deviation), precision)
             self.refused([0.5] * 8, [0.5] * 8, precision)
+
+
+class Answers(unittest.TestCase):
+    def test_an_answer_is_read_to_its_end_and_the_next_begins_there(self):
+        received = io.BytesIO(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n[[1]]"
+            b"HTTP/1.1 422 Unprocessable Entity\r\ncontent-length: 2\r\nx: y\r\n\r\n{}"
+        )
+        self.assertEqual(read_answer(received), (b"HTTP/1.1 200 OK\r\n", b"[[1]]"))
+        self.assertEqual(read_answer(received)[1], b"{}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import statistics
 from harness.arithmetic import useful_operations
 from harness.bench import Run
 from harness.commands import RowFailed
-from harness.data import pair_tokenizer, token_counts, write_rows
+from harness.data import text_tokenizer, token_counts, write_rows
 
 ARGUMENTS = {
     "learning_rate": 2e-5,
@@ -77,7 +77,7 @@ class Training:
     def prepare(self, bench, folder):
         self.steps = bench.size(self.steps, 3)
         count = self.steps * self.batch_size
-        tokenizer = pair_tokenizer(bench.models.made(self.model), MAX_LENGTH)
+        tokenizer = text_tokenizer(bench.models.made(self.model), MAX_LENGTH)
         if self.similar:
             rows = bench.corpus.sample_similar(count)
             lengths = token_counts(

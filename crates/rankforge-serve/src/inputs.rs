@@ -36,7 +36,7 @@ pub(crate) fn single_texts(inputs: Value) -> Result<Texts, Refusal> {
     match inputs {
         Value::String(text) => Ok(Texts { texts: vec![single(text)?], is_list: false }),
         Value::Array(items) => {
-            let text = |(index, item)| single(string(item, &format!("`inputs[{index}]`"))?);
+            let text = |(index, item)| single(string(item, &place(index))?);
             let texts = items.into_iter().enumerate().map(text).collect::<Result<Vec<_>, _>>()?;
             not_empty(Texts { texts, is_list: true })
         }
@@ -50,7 +50,7 @@ pub(crate) fn texts_or_pairs(inputs: Value) -> Result<Texts, Refusal> {
     match inputs {
         Value::String(text) => Ok(Texts { texts: vec![single(text)?], is_list: false }),
         Value::Array(items) if items.iter().any(Value::is_array) => {
-            let text = |(index, item)| text_or_pair(item, &format!("`inputs[{index}]`"));
+            let text = |(index, item)| text_or_pair(item, &place(index));
             let texts = items.into_iter().enumerate().map(text).collect::<Result<Vec<_>, _>>()?;
             not_empty(Texts { texts, is_list: true })
         }
@@ -76,6 +76,11 @@ pub(crate) fn pair(first: Arc<str>, second: String) -> Result<Text, Refusal> {
         return Err(Refusal::empty("the texts of a pair cannot both be empty"));
     }
     Ok(Text { first, second: Some(second) })
+}
+
+/// The name of an item of `inputs` in error messages, counted from 1.
+fn place(index: usize) -> String {
+    format!("input {}", index + 1)
 }
 
 /// `["a"]` or `["a", "b"]`; `path` names the item in error messages.

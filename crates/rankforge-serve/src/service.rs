@@ -240,7 +240,9 @@ impl Work {
 
 fn too_long(index: usize, most: &str) -> Refusal {
     Refusal::validation(format!(
-        "input {index}: expected at most {most}, got more; set `truncate` to true to truncate it"
+        "input {}: expected at most {most}, got more; set `truncate` to true to truncate it",
+        index + 1
+/// Status 422: the text at `index` is too long.
     ))
 }
 

@@ -73,7 +73,8 @@ async fn invalid_fields_are_status_422() {
         (json!({"inputs": "a", "prompt_name": "nobody"}), "no prompt named \"nobody\""),
         (json!({"inputs": "a", "truncation_direction": "Left"}), "truncation_direction"),
         (json!({"inputs": "a", "truncation_direction": "up"}), "truncation_direction"),
-        (json!({"inputs": [1, 2]}), "token ids are not supported"),
+        (json!({"inputs": [1, 2]}), "input 1: expected a string (token ids are not supported)"),
+        (json!({"inputs": ["a", null]}), "input 2: expected a string"),
         (json!({"inputs": {"a": 1}}), "got an object"),
         (json!({"input": "a"}), "inputs"),
     ] {
@@ -82,6 +83,13 @@ async fn invalid_fields_are_status_422() {
     let reranker = start(cross_encoder(1), Server::default());
     let three = json!({"inputs": ["a", "b", "c"]});
     assert_refused(post(&reranker, "/predict", three).await, 422, "Validation", "got 3");
+    for (inputs, part) in [
+        (json!([["a"], "b"]), "input 2: expected a list of one or two strings, got a string"),
+        (json!([["a", "b"], ["a", "b", "c"]]), "input 2: expected a list of one or two strings"),
+    ] {
+        let refused = post(&reranker, "/predict", json!({"inputs": inputs})).await;
+        assert_refused(refused, 422, "Validation", part);
+    }
 }
 
 #[tokio::test]
@@ -97,7 +105,7 @@ async fn long_texts_are_truncated_unless_the_request_or_the_server_forbids_it() 
     }
     for (service, truncate) in [(&truncating, json!(false)), (&strict, json!(null))] {
         let refused = post(service, "/rerank", body(truncate)).await;
-        assert_refused(refused, 422, "Validation", "expected at most 24 tokens, got more");
+        assert_refused(refused, 422, "Validation", "input 1: expected at most 24 tokens, got more");
     }
     // 250 characters for each of 24 tokens, counted before the text is tokenised.
     let body = |length: usize, truncate: bool| {
@@ -107,7 +115,7 @@ async fn long_texts_are_truncated_unless_the_request_or_the_server_forbids_it() 
     assert_eq!(post(&strict, "/rerank", body(6000, false)).await.0, StatusCode::OK);
     assert_eq!(post(&strict, "/rerank", body(6001, true)).await.0, StatusCode::OK);
     let refused = post(&strict, "/rerank", body(6001, false)).await;
-    assert_refused(refused, 422, "Validation", "input 1: expected at most 6000 characters");
+    assert_refused(refused, 422, "Validation", "input 2: expected at most 6000 characters");
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
     python3 stress/serving.py [REQUESTS] [SEED]
 
 1. REQUESTS (5,000) mixed requests, good and bad, from 8 clients to a reranker, then to a dual
-   encoder: every answer is that of the same request alone, and the memory stays where it was after
-   the first thousand.
+   encoder: every answer is that of the same request alone, the memory stays where it was after
+   the first thousand, and a second without work gives it back.
 2. 40 clients at once beyond the queue: 429 with Retry-After at once, and none is lost.
 3. A client that sends one byte a second, and clients that leave: the others do not wait.
 4. One query of 300,000 dots with 32 texts beside short requests.
@@ -107,7 +107,8 @@ def mixed(random_: random.Random, kind: str, count: int) -> list:
 
 def load(model: Path, kind: str, count: int, seed: int) -> list:
     """Mixed requests from several clients. Returns what was wrong."""
-    server = Server(model, "--max-concurrent-requests", "4096")
+    server = Server(model, "--max-concurrent-requests", "4096", "--release-after", "1")
+    at_first = server.mebibytes()
     requests = mixed(random.Random(seed), kind, 200)
     alone = [server.ask(request) for request in requests]
     wrong, memory, statuses = [], [], Counter()
@@ -137,6 +138,11 @@ def load(model: Path, kind: str, count: int, seed: int) -> list:
     print(f"{kind}: MiB after each thousand: {shown}; {len(wrong)} answers differ", flush=True)
     if len(memory) > 1 and max(memory[1:]) > 1.1 * memory[0]:
         wrong.append(f"{kind}: the memory grew: {shown}")
+    time.sleep(2)
+    idle = server.mebibytes()
+    print(f"{kind}: MiB at first {at_first:.0f}, after two seconds without work {idle:.0f}")
+    if idle > at_first + 10:  # code that was used since, connections and caches of words
+        wrong.append(f"{kind}: memory was not given back: {at_first:.0f} MiB, then {idle:.0f}")
     server.stop()
     return wrong
 

@@ -98,6 +98,23 @@ impl Device {
         }
     }
 
+    /// Bytes of working memory that operations left for those to come, spare capacity included.
+    pub fn working_memory_in_bytes(&self) -> usize {
+        match &self.0 {
+            Kind::Cpu(cpu) => cpu.free_elements() * size_of::<f32>(),
+            Kind::Reference(_) => 0,
+        }
+    }
+
+    /// Gives that working memory back to the system, and with it whatever the process has freed.
+    /// It is for a program that will not compute for a while: the next operations allocate anew.
+    pub fn release_working_memory(&self) {
+        match &self.0 {
+            Kind::Cpu(cpu) => cpu.release(),
+            Kind::Reference(_) => {}
+        }
+    }
+
     /// Whether both handles are the same device.
     pub fn same(&self, other: &Device) -> bool {
         match (&self.0, &other.0) {

@@ -2,9 +2,11 @@ use crate::queue::{Job, Queue};
 use crate::served_model::ServedModel;
 use rankforge_encoder::{Batch, BatchBudget, Mode, Model, Outputs, Workspace};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// The thread that runs the model.
@@ -16,25 +18,34 @@ pub struct Engine {
     ended: oneshot::Receiver<()>,
 }
 
+/// What the request handlers have of the engine.
+pub(crate) struct EngineHandle {
+    /// The sending end of its queue.
+    pub(crate) jobs: Sender<Job>,
+    /// Bytes that the thread holds for computing. It ends with the thread.
+    pub(crate) memory: Weak<AtomicUsize>,
+}
+
 impl Engine {
-    /// Starts the thread. Returns it with the sending end of its queue, and a weak reference that
-    /// has a strong count of 1 as long as the thread runs and of 0 afterwards.
+    /// Starts the thread. `release_after` so much time without a job, it gives back the memory that
+    /// it computes with.
     pub(crate) fn start(
         model: Arc<ServedModel>,
         budget: BatchBudget,
-    ) -> std::io::Result<(Engine, Sender<Job>, Weak<()>)> {
+        release_after: Duration,
+    ) -> std::io::Result<(Engine, EngineHandle)> {
         let (sender, jobs) = channel();
         let (end, ended) = oneshot::channel::<()>();
         // Both are dropped when the thread ends, by a panic too.
-        let running = (Arc::new(()), end);
-        let alive = Arc::downgrade(&running.0);
+        let running = (Arc::new(AtomicUsize::new(0)), end);
+        let memory = Arc::downgrade(&running.0);
         let body = move || {
-            let _running = running;
-            run(model.as_model().model(), &jobs, budget);
+            let running = running;
+            run(model.as_model().model(), &jobs, budget, release_after, &running.0);
         };
         #[expect(clippy::disallowed_methods, reason = "the thread that runs the model")]
         let thread = std::thread::Builder::new().name("rankforge-engine".into()).spawn(body)?;
-        Ok((Engine { thread, ended }, sender, alive))
+        Ok((Engine { thread, ended }, EngineHandle { jobs: sender, memory }))
     }
 
     /// Waits until the thread has ended.
@@ -51,13 +62,34 @@ impl Engine {
     }
 }
 
-/// Takes jobs from the queue, batches them, runs the model and sends the output rows.
-fn run(model: &Model, jobs: &Receiver<Job>, budget: BatchBudget) {
-    let mut workspace = Workspace::new(model.device());
+/// Takes jobs from the queue, batches them, runs the model and sends the output rows. `memory` is
+/// kept at the bytes held for this.
+fn run(
+    model: &Model,
+    jobs: &Receiver<Job>,
+    budget: BatchBudget,
+    release_after: Duration,
+    memory: &AtomicUsize,
+) {
+    let device = model.device();
+    let mut workspace = Workspace::new(device);
     let mut queue = Queue::default();
+    let count = |workspace: &Workspace| {
+        let bytes = workspace.capacity_in_bytes() + device.working_memory_in_bytes();
+        memory.store(bytes, Ordering::Relaxed);
+    };
     loop {
         if queue.is_empty() {
-            let Ok(job) = jobs.recv() else { break };
+            let job = match jobs.recv_timeout(release_after) {
+                Err(RecvTimeoutError::Timeout) => {
+                    workspace = Workspace::new(device);
+                    device.release_working_memory();
+                    count(&workspace);
+                    jobs.recv().ok()
+                }
+                job => job.ok(),
+            };
+            let Some(job) = job else { break };
             queue.push(job);
         }
         jobs.try_iter().for_each(|job| queue.push(job));
@@ -68,6 +100,7 @@ fn run(model: &Model, jobs: &Receiver<Job>, budget: BatchBudget) {
         // A panic must not take the server down: the jobs of this batch are dropped without a
         // reply, which their handlers report, and later batches run with a new workspace.
         let outputs = catch_unwind(AssertUnwindSafe(|| forward(model, &batch, &mut workspace)));
+        count(&workspace);
         match outputs {
             Ok(outputs) => {
                 for (row, Job { permit, reply, .. }) in batch.into_iter().enumerate() {
@@ -77,7 +110,7 @@ fn run(model: &Model, jobs: &Receiver<Job>, budget: BatchBudget) {
                     let _ = reply.send(outputs.row(row).to_vec());
                 }
             }
-            Err(_) => workspace = Workspace::new(model.device()),
+            Err(_) => workspace = Workspace::new(device),
         }
     }
 }
@@ -101,7 +134,8 @@ mod tests {
         let options = LoadOptions::new(&Device::cpu(Some(1)).unwrap());
         let model = ServedModel::from(DualEncoder::new_static(tokenizer, 4, &options).unwrap());
         let budget = BatchBudget { max_sequences: 1, max_tokens: 8 };
-        let (engine, jobs, alive) = Engine::start(Arc::new(model), budget).unwrap();
+        let (engine, handle) = Engine::start(Arc::new(model), budget, Duration::MAX).unwrap();
+        let EngineHandle { jobs, memory: alive } = handle;
         let permits = Arc::new(Semaphore::new(2));
         let output = |ids: Vec<u32>| {
             let (reply, receiver) = oneshot::channel();

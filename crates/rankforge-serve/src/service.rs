@@ -1,4 +1,4 @@
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineHandle};
 use crate::error::{Refusal, ServeError};
 use crate::inputs::{Text, TruncationDirection};
 use crate::queue::Job;
@@ -6,9 +6,8 @@ use crate::served_model::ServedModel;
 use crate::settings::Server;
 use rankforge_encoder::{BatchBudget, EncoderError, Input, Prompt, TextTokens, Tokens};
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Weak};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
@@ -35,11 +34,9 @@ pub struct Service(Arc<Shared>);
 struct Shared {
     model: Arc<ServedModel>,
     server: Server,
-    jobs: Sender<Job>,
+    engine: EngineHandle,
     /// One permit per text, [`Server::max_concurrent_requests`] in all.
     permits: Arc<Semaphore>,
-    /// Has a strong count of 0 when the engine thread has ended.
-    engine: Weak<()>,
     /// Number of requests so far, which numbers them in the queue.
     requests: AtomicU64,
 }
@@ -59,11 +56,11 @@ impl Service {
             max_sequences: server.max_batch_requests.unwrap_or(usize::MAX),
             max_tokens: server.max_batch_tokens,
         };
-        let (thread, jobs, engine) = Engine::start(model.clone(), budget)?;
+        let (thread, engine) = Engine::start(model.clone(), budget, server.release_after)?;
         let permits = Arc::new(Semaphore::new(server.max_concurrent_requests));
         let server = server.clone();
         let requests = AtomicU64::new(0);
-        let shared = Shared { model, server, jobs, permits, engine, requests };
+        let shared = Shared { model, server, engine, permits, requests };
         Ok((Service(Arc::new(shared)), thread))
     }
 
@@ -77,7 +74,13 @@ impl Service {
 
     /// Whether the engine thread is running.
     pub(crate) fn is_healthy(&self) -> bool {
-        self.0.engine.strong_count() > 0
+        self.0.engine.memory.strong_count() > 0
+    }
+
+    /// Bytes that the engine holds to compute batches, besides the model. After a time without
+    /// work, [`Server::release_after`], they are 0.
+    pub fn working_memory_in_bytes(&self) -> usize {
+        self.0.engine.memory.upgrade().map_or(0, |memory| memory.load(Ordering::Relaxed))
     }
 
     /// The output rows of the model (logits or embeddings), one per text, in order.
@@ -107,7 +110,7 @@ impl Service {
             let permit = permits.split(1).expect("one permit per text was acquired");
             let (reply, receiver) = oneshot::channel();
             let job = Job { request, tokens, permit, reply };
-            self.0.jobs.send(job).map_err(|_| Refusal::unhealthy())?;
+            self.0.engine.jobs.send(job).map_err(|_| Refusal::unhealthy())?;
             replies.push(receiver);
         }
         let mut rows = Vec::with_capacity(replies.len());
@@ -238,11 +241,11 @@ impl Work {
     }
 }
 
+/// Status 422: the text at `index` is too long.
 fn too_long(index: usize, most: &str) -> Refusal {
     Refusal::validation(format!(
         "input {}: expected at most {most}, got more; set `truncate` to true to truncate it",
         index + 1
-/// Status 422: the text at `index` is too long.
     ))
 }
 

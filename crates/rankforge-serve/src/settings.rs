@@ -12,8 +12,9 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(86_400);
 /// Settings of a server.
 ///
 /// Names and defaults are those of text-embeddings-inference, except two: by default `address`
-/// accepts connections from the local machine only, and `max_batch_tokens` is a quarter, as larger
-/// batches are no faster on a CPU, and other requests wait for the end of a batch.
+/// accepts connections from the local machine only, and `max_batch_tokens` is an eighth, as larger
+/// batches are no faster on a CPU and take more memory, and other requests wait for the end of a
+/// batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     /// The address and port to listen on; port 0 takes a free port.
@@ -43,6 +44,9 @@ pub struct Server {
     /// with the end of the request before it; to send its body; and to take any part of the answer.
     /// The connection is closed then, after an answer with status 408 if it was the body.
     pub client_timeout: Duration,
+    /// Time without work after which the engine gives the memory of its batches back to the system.
+    /// It takes as much as the largest batch needed until then.
+    pub release_after: Duration,
     /// Time that open requests have to finish after [`Stop::stop`](crate::Stop::stop).
     pub grace_period: Duration,
 }
@@ -54,7 +58,7 @@ impl Default for Server {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)),
             model_id: "rankforge".to_owned(),
             max_concurrent_requests: 512,
-            max_batch_tokens: 4096,
+            max_batch_tokens: 2048,
             max_batch_requests: None,
             max_client_batch_size: 32,
             auto_truncate: true,
@@ -62,6 +66,7 @@ impl Default for Server {
             tokenization_workers: (cores - 1).clamp(1, 64),
             max_connections: 1024,
             client_timeout: Duration::from_secs(30),
+            release_after: Duration::from_secs(10),
             grace_period: Duration::from_secs(20),
         }
     }

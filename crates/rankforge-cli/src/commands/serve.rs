@@ -53,8 +53,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least_one)]
     max_concurrent_requests: usize,
 
-    /// Maximum number of tokens in a batch; other requests wait for its end
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = at_least_one)]
+    /// Maximum number of tokens in a batch; memory grows with it, and other requests wait for its
+    /// end
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = at_least_one)]
     max_batch_tokens: usize,
 
     /// Maximum number of texts in a batch [default: as many as fit into --max-batch-tokens]
@@ -93,6 +94,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     client_timeout: Duration,
 
+    /// Time without a request after which the memory of batches is given back to the system
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    release_after: Duration,
+
     /// Time that open requests have to finish after Ctrl-C or SIGTERM
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
     grace_period: Duration,
@@ -123,6 +128,7 @@ pub(crate) fn run(args: &ServeArgs, console: &Console) -> anyhow::Result<()> {
         tokenization_workers: args.tokenization_workers.unwrap_or(defaults.tokenization_workers),
         max_connections: args.max_connections,
         client_timeout: args.client_timeout,
+        release_after: args.release_after,
         grace_period: args.grace_period,
     };
     server.check().map_err(as_flag)?;

@@ -1,4 +1,4 @@
-use crate::cpu::memory::{Aligned, Scratch};
+use crate::cpu::memory::{Aligned, Scratch, trim_heap};
 use crate::isa::Supported;
 use crate::workers::Workers;
 use std::sync::{Mutex, PoisonError};
@@ -41,5 +41,17 @@ impl Cpu {
         drop(free);
         memory.set_length(length);
         Scratch { free: &self.free, memory }
+    }
+
+    /// Elements of working memory that no operation uses.
+    pub(crate) fn free_elements(&self) -> usize {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.iter().map(Aligned::room).sum()
+    }
+
+    /// Gives the working memory that no operation uses back to the system, and what else was freed.
+    pub(crate) fn release(&self) {
+        *self.free.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
+        trim_heap();
     }
 }

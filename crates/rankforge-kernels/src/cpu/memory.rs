@@ -87,6 +87,21 @@ impl Clone for Aligned {
     }
 }
 
+/// Gives the pages that hold nothing but freed memory back to the system.
+///
+/// The allocator of glibc gives back large allocations on its own, but once some were freed, it
+/// keeps those of up to 32 MiB for others to come.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(crate) fn trim_heap() {
+    // SAFETY: this may be called at any time and from any thread; it changes nothing that is
+    // allocated.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Nothing to do: allocators other than that of glibc are left to themselves.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(crate) fn trim_heap() {}
+
 /// Working memory of one operation; dropped, it is free for the next.
 pub(crate) struct Scratch<'a> {
     pub(super) free: &'a Mutex<Vec<Aligned>>,

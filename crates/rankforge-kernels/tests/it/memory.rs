@@ -1,10 +1,10 @@
 //! Buffers, arenas and devices.
 
 use crate::support::{devices, refusal};
-use rankforge_kernels::ops::{Pool, Pooling, Rotary, add, gather, pool};
+use rankforge_kernels::ops::{Epilogue, Pool, Pooling, Rotary, add, gather, linear, pool};
 use rankforge_kernels::{
-    Arena, ArenaLayout, Buffer, Device, DeviceError, Indices, Isa, ParameterId, Ragged, View,
-    Workers,
+    Arena, ArenaLayout, Buffer, Device, DeviceError, Indices, Isa, ParameterId, Precision, Ragged,
+    View, Workers,
 };
 use std::sync::Arc;
 
@@ -51,6 +51,29 @@ fn reshaping_to_about_the_largest_shape_does_not_allocate() {
             assert_eq!(buffer.view().to_vec().len(), rows * columns);
         }
         assert_eq!(buffer.capacity_in_bytes(), bytes);
+    }
+}
+
+#[test]
+fn working_memory_is_kept_until_it_is_released() {
+    for isa in Isa::available() {
+        let device = Device::cpu_with(isa, 2).unwrap();
+        let (x, weight) = (
+            Buffer::upload(&device, 64, 48, &numbers(64 * 48)),
+            Buffer::upload(&device, 80, 48, &numbers(80 * 48)),
+        );
+        let product = || {
+            let mut out = Buffer::zeros(&device, 64, 80);
+            let epilogue = Epilogue::default();
+            linear(x.view(), weight.view(), Precision::Float32, epilogue, out.view_mut());
+            out.view().to_vec()
+        };
+        assert_eq!(device.working_memory_in_bytes(), 0, "{isa}");
+        let before = product();
+        assert!(device.working_memory_in_bytes() >= 80 * 48 * 4, "{isa}: the packed weight");
+        device.release_working_memory();
+        assert_eq!(device.working_memory_in_bytes(), 0, "{isa}");
+        assert_eq!(product(), before, "{isa}");
     }
 }
 

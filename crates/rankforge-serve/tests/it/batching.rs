@@ -93,6 +93,30 @@ async fn a_long_query_is_tokenised_once_and_only_its_beginning() {
 }
 
 #[tokio::test]
+async fn memory_is_given_back_after_a_time_without_work() {
+    let never = Server { release_after: Duration::MAX, ..Server::default() };
+    let keeping = start(cross_encoder(1), never);
+    let release_after = Duration::from_millis(200);
+    let releasing = start(cross_encoder(1), Server { release_after, ..Server::default() });
+    assert_eq!(releasing.working_memory_in_bytes(), 0);
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let begun = Instant::now();
+        answers.push(answer(&releasing, "/predict", body(3)).await);
+        answer(&keeping, "/predict", body(3)).await;
+        let held = releasing.working_memory_in_bytes();
+        assert!(held > 0 || begun.elapsed() > release_after, "nothing was held");
+        while releasing.working_memory_in_bytes() > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "nothing was given back");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(begun.elapsed() >= release_after, "given back at once");
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert!(keeping.working_memory_in_bytes() > 0, "given back before its time");
+}
+
+#[tokio::test]
 async fn the_engine_ends_when_its_service_is_dropped() {
     let (service, engine) = Service::start(cross_encoder(1), &Server::default()).unwrap();
     assert_eq!(get(&service, "/health").await.0, StatusCode::OK);

@@ -60,7 +60,7 @@ impl Kernel for Tile<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        if self.broadcast.len() <= FEW_BLOCKS * self.plan.most {
+        if self.broadcast.len() <= FEW_ROWS {
             self.by_panels::<S>();
         } else {
             self.by_rows::<S>();
@@ -68,8 +68,8 @@ impl Kernel for Tile<'_> {
     }
 }
 
-/// Blocks of rows with which a tile is computed panel by panel.
-const FEW_BLOCKS: usize = 4;
+/// Rows with which a tile is computed panel by panel.
+const FEW_ROWS: usize = 96;
 
 impl Tile<'_> {
     /// Computes the rows block by block: a block stays in L1, the panels in L2.

@@ -6,7 +6,9 @@ use std::str::FromStr;
 #[non_exhaustive]
 pub enum DeviceError {
     /// The name is none of the known instruction sets.
-    #[error("unknown instruction set {got:?}: expected scalar, avx2, avx512 or avx512bf16")]
+    #[error(
+        "unknown instruction set {got:?}: expected scalar, avx2, avx2vnni, avx512 or avx512bf16"
+    )]
     UnknownIsa {
         /// The requested name.
         got: String,
@@ -36,6 +38,7 @@ impl FromStr for Isa {
         match name.to_ascii_lowercase().as_str() {
             "scalar" => Ok(Isa::Scalar),
             "avx2" => Ok(Isa::Avx2),
+            "avx2vnni" => Ok(Isa::Avx2Vnni),
             "avx512" => Ok(Isa::Avx512),
             "avx512bf16" => Ok(Isa::Avx512Bf16),
             _ => Err(DeviceError::UnknownIsa { got: name.to_owned() }),

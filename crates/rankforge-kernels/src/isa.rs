@@ -7,6 +7,9 @@ pub enum Isa {
     Scalar,
     /// AVX2 with fused multiply-add and half-precision conversion, 8 lanes.
     Avx2,
+    /// AVX2 with dot products of bytes (AVX-VNNI): Alder Lake and later. Whatever is no product of
+    /// bytes has the bits of [`Isa::Avx2`].
+    Avx2Vnni,
     /// AVX-512 F, BW, DQ and VL, 16 lanes.
     Avx512,
     /// AVX-512 with dot products of bfloat16 pairs (BF16) and of bytes (VNNI): Cooper Lake, Zen 4
@@ -16,7 +19,7 @@ pub enum Isa {
 
 impl Isa {
     /// All of them, slowest first.
-    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16];
+    pub const ALL: [Isa; 5] = [Isa::Scalar, Isa::Avx2, Isa::Avx2Vnni, Isa::Avx512, Isa::Avx512Bf16];
 
     /// The instruction sets this machine has, slowest first; never empty.
     pub fn available() -> Vec<Isa> {
@@ -37,6 +40,7 @@ impl Isa {
                     && is_x86_feature_detected!("fma")
                     && is_x86_feature_detected!("f16c")
             }
+            Isa::Avx2Vnni => Isa::Avx2.is_available() && is_x86_feature_detected!("avxvnni"),
             Isa::Avx512 => {
                 Isa::Avx2.is_available()
                     && is_x86_feature_detected!("avx512f")
@@ -88,6 +92,7 @@ impl fmt::Display for Isa {
         f.write_str(match self {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
+            Isa::Avx2Vnni => "avx2vnni",
             Isa::Avx512 => "avx512",
             Isa::Avx512Bf16 => "avx512bf16",
         })

@@ -7,8 +7,13 @@ use std::time::Instant;
 
 /// The rate of `arithmetic` on all threads together, in operations per second.
 pub(crate) fn peak(cpu: &Cpu, arithmetic: Arithmetic) -> Option<f64> {
-    let dot_products = cpu.isa().isa() == Isa::Avx512Bf16;
-    if arithmetic != Arithmetic::Float32 && !dot_products {
+    let isa = cpu.isa().isa();
+    let has = match arithmetic {
+        Arithmetic::Float32 => true,
+        Arithmetic::BFloat16 => isa == Isa::Avx512Bf16,
+        Arithmetic::Int8 => matches!(isa, Isa::Avx2Vnni | Isa::Avx512Bf16),
+    };
+    if !has {
         return None;
     }
     #[expect(clippy::disallowed_methods, reason = "a rate is measured")]
@@ -41,9 +46,15 @@ impl Kernel for Steps {
     fn run<S: Simd>(self) -> u64 {
         let vectors = match self.arithmetic {
             #[cfg(target_arch = "x86_64")]
-            Arithmetic::Int8 => {
-                // SAFETY: `peak` runs this arithmetic only on `Isa::Avx512Bf16`, which has VNNI.
+            Arithmetic::Int8 if S::LANES == 16 => {
+                // SAFETY: `peak` runs this arithmetic only on two instruction sets, and of them
+                // only `Isa::Avx512Bf16` has 16 lanes; it has VNNI.
                 unsafe { bytes(self.steps) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Arithmetic::Int8 => {
+                // SAFETY: as above; the other one is `Isa::Avx2Vnni`, which has AVX-VNNI.
+                unsafe { half_as_many_bytes(self.steps) }
             }
             #[cfg(not(target_arch = "x86_64"))]
             Arithmetic::Int8 => unreachable!("no instruction set here multiplies bytes"),
@@ -97,5 +108,22 @@ fn bytes(steps: u64) -> u64 {
     for sum in sums {
         black_box(_mm512_reduce_add_epi32(sum));
     }
+    steps * SUMS as u64
+}
+
+/// [`bytes`] with AVX-VNNI.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,avxvnni")]
+fn half_as_many_bytes(steps: u64) -> u64 {
+    use std::arch::x86_64::{_mm256_dpbusd_avx_epi32, _mm256_set1_epi32};
+    const SUMS: usize = 12;
+    let (a, b) = (_mm256_set1_epi32(black_box(0x0101_0101)), _mm256_set1_epi32(black_box(0)));
+    let mut sums = [_mm256_set1_epi32(0); SUMS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            *sum = _mm256_dpbusd_avx_epi32(*sum, a, b);
+        }
+    }
+    black_box(sums);
     steps * SUMS as u64
 }

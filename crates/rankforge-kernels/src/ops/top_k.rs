@@ -30,8 +30,9 @@ impl From<Buffer> for CorpusRows<'_> {
 /// searches.
 ///
 /// # Units
-/// Memory beside the rows, for cosines and dot products on `Isa::Avx512Bf16`: a byte for each
-/// element and 48 bytes for each row. Elsewhere 4 bytes for each row, for cosines.
+/// Memory beside the rows, for cosines and dot products on every instruction set but
+/// `Isa::Scalar`: a byte for each element and 48 bytes for each row. Elsewhere 4 bytes for each
+/// row, for cosines.
 pub struct Corpus<'a> {
     similarity: Similarity,
     rows: CorpusRows<'a>,
@@ -92,8 +93,8 @@ impl<'a> Corpus<'a> {
     /// The `k` best rows for each query, best first, ties by lower index; all rows when there are
     /// fewer. Works in blocks; the matrix of scores is never stored.
     ///
-    /// Cosines and dot products on `Isa::Avx512Bf16` are those of [`pairwise_similarity`], which
-    /// sums in `f64`; elsewhere the CPU computes scores in `f32`.
+    /// Cosines and dot products are those of [`pairwise_similarity`], which sums in `f64`, on every
+    /// instruction set but `Isa::Scalar`; elsewhere the CPU computes scores in `f32`.
     ///
     /// A NaN score counts as minus infinity. `done` is called with the number of queries finished
     /// since the last call, from any thread.

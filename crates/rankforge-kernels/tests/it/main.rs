@@ -15,3 +15,4 @@ mod precision;
 mod rotary;
 mod support;
 mod top_k;
+mod top_k_by_bytes;

@@ -247,14 +247,15 @@ fn a_name_is_used_once() {
 
 #[test]
 fn instruction_sets_are_read_by_name_and_others_refused() {
-    for isa in [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16] {
+    for isa in Isa::ALL {
         assert_eq!(isa.to_string().parse::<Isa>().expect("its own name"), isa);
         assert_eq!(isa.to_string().to_uppercase().parse::<Isa>().expect("any case"), isa);
     }
     let error = "sse9".parse::<Isa>().expect_err("no such set").to_string();
     assert_eq!(
         error,
-        "unknown instruction set \"sse9\": expected scalar, avx2, avx512 or avx512bf16"
+        "unknown instruction set \"sse9\": \
+         expected scalar, avx2, avx2vnni, avx512 or avx512bf16"
     );
 }
 
@@ -344,7 +345,7 @@ fn an_instruction_set_that_the_machine_lacks_is_an_error_that_names_what_it_has(
     let available = ["scalar".to_owned(), "avx2".to_owned()].to_vec();
     let error = DeviceError::UnsupportedIsa { isa: Isa::Avx512, available };
     assert_eq!(error.to_string(), "this machine lacks avx512; it has scalar, avx2");
-    for isa in [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16] {
+    for isa in Isa::ALL {
         let supported = Isa::available().contains(&isa);
         assert_eq!(Device::cpu_with(isa, 1).is_ok(), supported, "{isa}");
     }

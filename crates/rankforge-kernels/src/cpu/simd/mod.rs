@@ -22,8 +22,8 @@ pub(crate) fn dispatch<K: Kernel>(isa: Supported, kernel: K) -> K::Output {
     match isa.isa() {
         Isa::Scalar => kernel.run::<Scalar>(),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Supported` holds AVX2 only where the machine has AVX2, FMA and F16C.
-        Isa::Avx2 => unsafe { x86::run_avx2(kernel) },
+        // SAFETY: `Supported` holds these only where the machine has AVX2, FMA and F16C.
+        Isa::Avx2 | Isa::Avx2Vnni => unsafe { x86::run_avx2(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Supported` holds AVX-512 only where the machine has F, BW, DQ and VL.
         Isa::Avx512 => unsafe { x86::run_avx512(kernel) },

@@ -1,7 +1,7 @@
 //! The rows that can still be among the best of a query.
 
 use crate::cpu::top_k::blocks::prune;
-use crate::cpu::top_k::vnni::{Vnni, count_at_least, keep_at_least};
+use crate::cpu::top_k::products::ByteProducts;
 use crate::settings::similarity::{Neighbour, nearer_first};
 
 /// The rows met so far that can be among the `k` best of one query, in the order they were added.
@@ -9,7 +9,7 @@ use crate::settings::similarity::{Neighbour, nearer_first};
 /// The score of a row is between `least` and `most`; both are the score where it was computed.
 #[derive(Debug)]
 pub(super) struct Candidates {
-    vnni: Vnni,
+    products: ByteProducts,
     k: usize,
     length: usize,
     /// `least`, `most` and `index` have the same length, a multiple of the lanes of a vector; rows
@@ -23,10 +23,10 @@ pub(super) struct Candidates {
 pub(super) const LANES: usize = 16;
 
 impl Candidates {
-    pub(super) fn new(vnni: Vnni, k: usize) -> Candidates {
+    pub(super) fn new(products: ByteProducts, k: usize) -> Candidates {
         let room = Candidates::room(k);
         let (least, most) = (vec![0.0; room], vec![0.0; room]);
-        Candidates { vnni, k, length: 0, least, most, index: vec![0; room] }
+        Candidates { products, k, length: 0, least, most, index: vec![0; room] }
     }
 
     /// Initial capacity in rows: with more, cuts are rarer and the threshold is older.
@@ -116,7 +116,7 @@ impl Candidates {
         let (mut reached, mut missed) = (order(f32::NEG_INFINITY), order(f32::INFINITY) + 1);
         while missed - reached > 1 {
             let middle = reached + (missed - reached) / 2;
-            let count = count_at_least(self.vnni, least, in_order(middle));
+            let count = self.products.count_at_least(least, in_order(middle));
             if count < self.k {
                 missed = middle;
                 continue;
@@ -130,7 +130,7 @@ impl Candidates {
         if threshold > f32::NEG_INFINITY {
             self.length = {
                 let (most, least, index) = (&mut self.most, &mut self.least, &mut self.index);
-                keep_at_least(self.vnni, threshold, most, least, index, whole)
+                self.products.keep_at_least(threshold, most, least, index, whole)
             };
         }
         threshold

@@ -56,7 +56,7 @@ pub(super) fn norm(isa: Supported, x: &[f32]) -> f64 {
 }
 
 /// Sum of products in `f64`; the same bits on every instruction set, as the products are exact.
-fn dot(isa: Supported, a: &[f32], b: &[f32]) -> f64 {
+pub(super) fn dot(isa: Supported, a: &[f32], b: &[f32]) -> f64 {
     dispatch(isa, Dot { a, b })
 }
 

@@ -1,8 +1,8 @@
 //! The best rows of a corpus for each query.
 //!
 //! There are two searches, both in blocks of queries. `scan` computes every score in `f32`.
-//! `propose` bounds every score by products of bytes, where the machine has an instruction for
-//! them, and computes in `f64` those that can be among the best.
+//! `propose` bounds every score by products of bytes, and computes in `f64` those that can be among
+//! the best: for cosines and dot products, on every instruction set but the scalar one.
 
 mod blocks;
 #[cfg(target_arch = "x86_64")]
@@ -11,10 +11,10 @@ mod bytes;
 mod candidates;
 mod exact;
 #[cfg(target_arch = "x86_64")]
+mod products;
+#[cfg(target_arch = "x86_64")]
 mod propose;
 mod scan;
-#[cfg(target_arch = "x86_64")]
-mod vnni;
 
 pub(crate) use exact::pairwise_similarity;
 

@@ -4,11 +4,11 @@
 use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::Matrix;
 use crate::cpu::top_k::blocks::by_blocks;
-use crate::cpu::top_k::bytes::{ROOM, RoundedRow, round};
+use crate::cpu::top_k::bytes::{ROOM, RoundedRow, Rounding, round};
 use crate::cpu::top_k::candidates::Candidates;
 use crate::cpu::top_k::exact::norm;
-use crate::cpu::top_k::vnni::{
-    GROUP, Hits, Line, QUERIES, ROWS, Row, Thresholds, Vnni, dot, prefetch, tile,
+use crate::cpu::top_k::products::{
+    ByteProducts, GROUP, Hits, Line, OFFSET, QUERIES, ROWS, Row, Thresholds, Tile, prefetch,
 };
 use crate::isa::Supported;
 use crate::settings::norm::LEAST_NORM;
@@ -52,7 +52,7 @@ const BOUNDED: Range<f64> = 1e-20..1e37;
 
 /// The corpus in bytes, and what bounds the rounding.
 pub(crate) struct RoundedCorpus {
-    vnni: Vnni,
+    products: ByteProducts,
     /// Norms of the rows of the corpus.
     norms: Vec<f64>,
     /// Norm of the longest row, by which rows are divided before rounding for dot products. For
@@ -60,8 +60,8 @@ pub(crate) struct RoundedCorpus {
     longest: f64,
     /// Bytes of a row, in whole groups.
     width: usize,
-    /// The rounded rows of the corpus, padded to whole tiles.
-    bytes: Vec<i8>,
+    /// The rounded rows of the corpus, each byte plus [`OFFSET`], padded to whole tiles.
+    bytes: Vec<u8>,
     rounded: Vec<RoundedRow>,
     rows: Vec<Row>,
     /// Rows with infinities or NaN.
@@ -82,7 +82,7 @@ impl RoundedCorpus {
         if !products || !(1..=WIDEST).contains(&corpus.columns) {
             return None;
         }
-        let (isa, vnni) = (cpu.isa(), Vnni::of(cpu.isa())?);
+        let (isa, products) = (cpu.isa(), ByteProducts::of(cpu.isa())?);
         let mut norms = vec![0.0; corpus.rows];
         cpu.workers().run(|| {
             norms.par_iter_mut().with_min_len(CHUNK).enumerate().for_each(|(row, length)| {
@@ -95,14 +95,16 @@ impl RoundedCorpus {
         };
         let width = corpus.columns.next_multiple_of(GROUP);
         let padded = corpus.rows.next_multiple_of(ROWS);
-        let mut bytes = vec![0; padded * width];
-        let mut rounded = vec![RoundedRow { scale: 1.0, sum: 0, length: 0.0, lost: 0.0 }; padded];
+        let mut bytes = vec![OFFSET; padded * width];
+        let mut rounded = vec![RoundedRow { scale: 1.0, length: 0.0, lost: 0.0 }; padded];
         cpu.workers().run(|| {
             let rows = bytes.par_chunks_exact_mut(width).zip(&mut rounded).zip(&norms);
             rows.with_min_len(CHUNK).enumerate().for_each(|(row, ((bytes, rounded), &norm))| {
                 if norm.is_finite() {
                     let divisor = if similarity == Similarity::Cosine { norm } else { longest };
-                    *rounded = round(isa, corpus.row(row), 1.0 / divisor, bytes);
+                    let narrow_sums = products.has_narrow_sums();
+                    let rounding = Rounding { factor: 1.0 / divisor, offset: OFFSET, narrow_sums };
+                    *rounded = round(isa, corpus.row(row), rounding, bytes);
                 }
             });
         });
@@ -111,7 +113,7 @@ impl RoundedCorpus {
         let rows = rounded.iter().enumerate();
         let rows = rows.map(|(row, it)| if taken(row) { comparison(it) } else { never }).collect();
         let unbounded = (0..corpus.rows).filter(|&row| !taken(row)).map(|row| row as u32).collect();
-        Some(RoundedCorpus { vnni, norms, longest, width, bytes, rounded, rows, unbounded })
+        Some(RoundedCorpus { products, norms, longest, width, bytes, rounded, rows, unbounded })
     }
 }
 
@@ -138,7 +140,8 @@ impl ByteSearch<'_> {
                         [first * self.prepared.width..(first + ROWS) * self.prepared.width];
                     let rows = self.prepared.rows[first..].first_chunk().expect("whole tiles");
                     let Panel { lines, thresholds, .. } = &block.panels[panel];
-                    if tile(self.prepared.vnni, lines, thresholds, bytes, rows, &mut hits) {
+                    let tile = Tile { panel: lines, thresholds, bytes, rows };
+                    if self.prepared.products.compare(tile, &mut hits) {
                         self.take(&mut block, queries.start, panel, first, &hits);
                     }
                 }
@@ -157,8 +160,7 @@ impl ByteSearch<'_> {
                 let lane = mask.trailing_zeros() as usize;
                 mask &= mask - 1;
                 let scale = &scales[lane];
-                let sum = hits.sums[number][lane] - 128 * row.sum;
-                let score = sum as f32 * (row.scale * scale.unit);
+                let score = hits.sums[number][lane] as f32 * (row.scale * scale.unit);
                 let bound = (row.lost as f32 + scale.lost * row.length as f32) * scale.weight;
                 let place = panel * QUERIES + lane;
                 let candidates = &mut block.lists[place];
@@ -196,30 +198,38 @@ impl ByteSearch<'_> {
     fn decide(&self, query: usize, lists: &mut [Candidates]) {
         /// Rows that stay in cache meanwhile.
         const STRETCH: usize = 1024;
+        /// Candidates that a row is fetched ahead of its use.
+        const AHEAD: usize = 4;
         let scores: Vec<_> = (query..).take(lists.len()).map(|query| self.score(query)).collect();
         let mut places = vec![0; lists.len()];
         lists.iter_mut().for_each(|list| {
             list.cut_by_bounds();
         });
+        // List, place in it, and row.
+        let mut due: Vec<(usize, usize, u32)> = Vec::new();
         for end in (STRETCH..self.corpus.rows + STRETCH).step_by(STRETCH) {
-            for ((list, score), place) in lists.iter_mut().zip(&scores).zip(&mut places) {
-                while let Some(&index) =
-                    list.indices().get(*place).filter(|&&index| (index as usize) < end)
-                {
-                    if let Some(&next) = list.indices().get(*place + 1) {
-                        prefetch(self.corpus.row(next as usize));
-                    }
-                    list.decide(*place, score(index));
+            due.clear();
+            for (number, (list, place)) in lists.iter().zip(&mut places).enumerate() {
+                let rest = list.indices()[*place..].iter();
+                for &index in rest.take_while(|&&index| (index as usize) < end) {
+                    due.push((number, *place, index));
                     *place += 1;
                 }
+            }
+            for (number, &(list, place, index)) in due.iter().enumerate() {
+                if let Some(&(_, _, later)) = due.get(number + AHEAD) {
+                    prefetch(self.corpus.row(later as usize));
+                }
+                lists[list].decide(place, scores[list](index));
             }
         }
     }
 
     /// Rounds and packs a block of queries.
     fn block(&self, queries: Range<usize>) -> QueryBlock {
+        let products = self.prepared.products;
         let empty = Panel {
-            lines: vec![Line([[128; GROUP]; 16]); self.prepared.width / GROUP * (QUERIES / 16)],
+            lines: products.panel(self.prepared.width),
             thresholds: Thresholds {
                 score: [f32::INFINITY; QUERIES],
                 length: [1.0; QUERIES],
@@ -241,7 +251,9 @@ impl ByteSearch<'_> {
             if !bounded[place] {
                 continue;
             }
-            let rounded = round(self.isa, source, 1.0 / length, &mut bytes);
+            let narrow_sums = products.has_narrow_sums();
+            let rounding = Rounding { factor: 1.0 / length, offset: 0, narrow_sums };
+            let rounded = round(self.isa, source, rounding, &mut bytes);
             let (panel, lane) = (&mut panels[place / QUERIES], place % QUERIES);
             let inverse = 1.0 / f64::from(rounded.scale);
             panel.scales[lane] = QueryScale {
@@ -253,12 +265,9 @@ impl ByteSearch<'_> {
             panel.thresholds.score[lane] = f32::NEG_INFINITY;
             panel.thresholds.length[lane] = (inverse * (1.0 + ROOM)) as f32;
             panel.thresholds.lost[lane] = (rounded.lost * inverse * (1.0 + ROOM)) as f32;
-            for (group, four) in bytes.as_chunks::<GROUP>().0.iter().enumerate() {
-                let line = &mut panel.lines[group * (QUERIES / 16) + lane / 16];
-                line.0[lane % 16] = four.map(|byte| byte as u8 ^ 128);
-            }
+            products.pack(&bytes, lane, &mut panel.lines);
         }
-        let lists = queries.map(|_| Candidates::new(self.prepared.vnni, self.k)).collect();
+        let lists = queries.map(|_| Candidates::new(products, self.k)).collect();
         QueryBlock { panels, bounded, lists }
     }
 
@@ -268,7 +277,7 @@ impl ByteSearch<'_> {
         let length = norm(self.isa, source);
         move |index| {
             let row = index as usize;
-            let sum = dot(self.prepared.vnni, source, self.corpus.row(row));
+            let sum = self.prepared.products.dot(source, self.corpus.row(row));
             let score = match self.similarity {
                 Similarity::Cosine => sum / (length * self.prepared.norms[row]),
                 _ => sum,
@@ -315,11 +324,10 @@ impl QueryScale {
     }
 }
 
-/// The terms of the comparison for a rounded row, with room for the rounding of the base.
+/// The terms of the comparison for a rounded row.
 fn comparison(row: &RoundedRow) -> Row {
-    let base = 128.0 * f64::from(row.sum);
     Row {
-        base: (base - 2.0 - base.abs() * ROOM) as f32,
+        base: -2.0,
         inverse_scale: (1.0 / f64::from(row.scale)) as f32,
         lost: row.lost as f32,
         length: (row.length * (1.0 + ROOM)) as f32,

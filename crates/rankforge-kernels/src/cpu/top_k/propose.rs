@@ -140,7 +140,8 @@ impl ByteSearch<'_> {
                         [first * self.prepared.width..(first + ROWS) * self.prepared.width];
                     let rows = self.prepared.rows[first..].first_chunk().expect("whole tiles");
                     let Panel { lines, thresholds, .. } = &block.panels[panel];
-                    let tile = Tile { panel: lines, thresholds, bytes, rows };
+                    let count = (block.lists.len() - panel * QUERIES).min(QUERIES);
+                    let tile = Tile { panel: lines, queries: count, thresholds, bytes, rows };
                     if self.prepared.products.compare(tile, &mut hits) {
                         self.take(&mut block, queries.start, panel, first, &hits);
                     }

@@ -1,17 +1,19 @@
 //! The search by bytes with AVX2: products by `vpmaddubsw`, or by `vpdpbusd` with AVX-VNNI.
 
 use crate::cpu::top_k::exact::{SUMS, total};
-use crate::cpu::top_k::products::{GROUP, Hits, LINES, QUERIES, ROWS, RowError, STRETCH, Tile};
+use crate::cpu::top_k::products::tile::{
+    GROUP, Hits, LINE, LINES, QUERIES, ROWS, RowError, STRETCH, Tile,
+};
 use crate::isa::{Isa, Supported};
 use std::arch::x86_64::*;
 
 /// Proof that the machine has AVX2 and FMA.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::cpu::top_k) struct Avx2(());
+pub(crate) struct Avx2(());
 
 /// Proof that the machine has AVX-VNNI, AVX2 and FMA.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::cpu::top_k) struct AvxVnni(());
+pub(crate) struct AvxVnni(());
 
 impl Avx2 {
     /// The proof, where `isa` has them.
@@ -42,15 +44,13 @@ const VECTORS: usize = 2;
 /// hold beside a line and a group of a row.
 type Sums = [[__m256i; VECTORS]; ROWS];
 
-/// [`ByteProducts::compare`] with sums of 16 bits.
-///
-/// [`ByteProducts::compare`]: super::ByteProducts::compare
+/// `ByteProducts::compare` with sums of 16 bits.
 #[inline(always)]
 pub(super) fn compare_narrow(_: Avx2, tile: Tile<'_>, hits: &mut Hits) -> bool {
     #[target_feature(enable = "avx2,fma")]
     fn compare(tile: Tile<'_>, hits: &mut Hits) -> bool {
         let (error, mut any) = (tile.largest_error(), false);
-        for line in 0..LINES {
+        for line in 0..tile.queries.div_ceil(LINE) {
             any |= mark(&tile, error, line, &narrow_sums(&tile, line), hits);
         }
         any
@@ -59,15 +59,13 @@ pub(super) fn compare_narrow(_: Avx2, tile: Tile<'_>, hits: &mut Hits) -> bool {
     unsafe { compare(tile, hits) }
 }
 
-/// [`ByteProducts::compare`] with sums of 32 bits.
-///
-/// [`ByteProducts::compare`]: super::ByteProducts::compare
+/// `ByteProducts::compare` with sums of 32 bits.
 #[inline(always)]
 pub(super) fn compare_wide(_: AvxVnni, tile: Tile<'_>, hits: &mut Hits) -> bool {
     #[target_feature(enable = "avx2,fma,avxvnni")]
     fn compare(tile: Tile<'_>, hits: &mut Hits) -> bool {
         let (error, mut any) = (tile.largest_error(), false);
-        for line in 0..LINES {
+        for line in 0..tile.queries.div_ceil(LINE) {
             any |= mark(&tile, error, line, &wide_sums(&tile, line), hits);
         }
         any
@@ -189,9 +187,7 @@ fn mark(tile: &Tile<'_>, error: RowError, line: usize, sums: &Sums, hits: &mut H
     any
 }
 
-/// [`ByteProducts::count_at_least`].
-///
-/// [`ByteProducts::count_at_least`]: super::ByteProducts::count_at_least
+/// `ByteProducts::count_at_least`.
 pub(super) fn count_at_least(_: Avx2, numbers: &[f32], value: f32) -> usize {
     #[target_feature(enable = "avx2")]
     fn count(numbers: &[[f32; LANES]], value: f32) -> usize {
@@ -231,9 +227,7 @@ const KEPT: [[u8; LANES]; 1 << LANES] = {
     all
 };
 
-/// [`ByteProducts::keep_at_least`] of all places.
-///
-/// [`ByteProducts::keep_at_least`]: super::ByteProducts::keep_at_least
+/// `ByteProducts::keep_at_least` of all places.
 pub(super) fn keep_at_least(
     _: Avx2,
     value: f32,
@@ -270,9 +264,7 @@ pub(super) fn keep_at_least(
     unsafe { keep(value, numbers, others, index) }
 }
 
-/// [`ByteProducts::dot`].
-///
-/// [`ByteProducts::dot`]: super::ByteProducts::dot
+/// `ByteProducts::dot`.
 pub(super) fn dot(_: Avx2, a: &[f32], b: &[f32]) -> f64 {
     #[target_feature(enable = "avx2,fma")]
     fn sums(a: &[[f32; SUMS]], b: &[[f32; SUMS]]) -> [f64; SUMS] {

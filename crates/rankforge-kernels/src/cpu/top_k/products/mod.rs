@@ -2,9 +2,15 @@
 //! and compares the sums with thresholds, and what else the search by bytes needs of vectors.
 
 mod avx2;
+mod tile;
 mod vnni;
 
+pub(super) use tile::{
+    ENERGY, GROUP, Hits, Line, OFFSET, PAIR, QUERIES, ROWS, Row, STRETCH, Thresholds, Tile,
+};
+
 use crate::cpu::top_k::products::avx2::{Avx2, AvxVnni};
+use crate::cpu::top_k::products::tile::{LINE, LINES};
 use crate::cpu::top_k::products::vnni::Vnni;
 use crate::isa::{Isa, Supported};
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -18,115 +24,6 @@ pub(super) enum ByteProducts {
     AvxVnni(AvxVnni),
     /// `vpdpbusd` on 64 bytes.
     Vnni(Vnni),
-}
-
-/// Queries of a panel: the columns of a tile.
-pub(super) const QUERIES: usize = 64;
-
-/// Rows of the corpus in a tile.
-pub(super) const ROWS: usize = 6;
-
-/// Bytes of a row that one instruction takes in.
-pub(super) const GROUP: usize = 4;
-
-/// Added to a byte of a row, as the instructions multiply unsigned bytes with signed ones.
-pub(super) const OFFSET: u8 = 128;
-
-/// Groups of bytes whose products are summed in 16 bits.
-///
-/// With more, fewer instructions widen the sums, and [`ENERGY`] leaves fewer bits to each byte.
-pub(super) const STRETCH: usize = 8;
-
-/// Where sums have 16 bits, the most that the sum of the squares may be in each half of a stretch:
-/// of the elements 0, 1, 4, 5, 8, 9 and so on, and of the others. Then no sum of products of a
-/// query and a row is larger (Cauchy-Schwarz).
-pub(super) const ENERGY: i32 = i16::MAX as i32;
-
-/// Where sums have 16 bits, the most that two neighbouring bytes may be together. `vpmaddubsw` adds
-/// their products with bytes of up to 255, and saturates.
-pub(super) const PAIR: i32 = 128;
-
-/// Queries of a line.
-const LANES: usize = 16;
-
-/// Lines of a group of a panel.
-const LINES: usize = QUERIES / LANES;
-
-/// Four bytes of each of 16 queries: a group of their elements, or the sums that a stretch of
-/// groups begins with, which remove what [`OFFSET`] adds.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-pub(super) struct Line([[u8; GROUP]; LANES]);
-
-/// The terms of the comparison for each query of a panel, in units of its scale.
-#[derive(Clone)]
-#[repr(C, align(64))]
-pub(super) struct Thresholds {
-    /// The score to reach.
-    pub(super) score: [f32; QUERIES],
-    /// Norm of the query: 1.
-    pub(super) length: [f32; QUERIES],
-    /// Norm of the rounding error.
-    pub(super) lost: [f32; QUERIES],
-}
-
-/// The terms of the comparison for a row of the corpus.
-#[derive(Clone, Copy)]
-pub(super) struct Row {
-    /// Minus room for rounding; infinite for a row that is never taken.
-    pub(super) base: f32,
-    /// One over the scale.
-    pub(super) inverse_scale: f32,
-    /// Norm of the rounding error.
-    pub(super) lost: f32,
-    /// Norm of the rounded row.
-    pub(super) length: f32,
-}
-
-/// The sums of a tile that reach their thresholds.
-pub(super) struct Hits {
-    /// For each row, a bit for each query.
-    pub(super) masks: [u64; ROWS],
-    /// The sums of products; unspecified where no bit is set.
-    pub(super) sums: [[i32; QUERIES]; ROWS],
-}
-
-/// A panel of queries and `ROWS` rows.
-#[derive(Clone, Copy)]
-pub(super) struct Tile<'a> {
-    /// The queries, packed by [`ByteProducts::pack`].
-    pub(super) panel: &'a [Line],
-    pub(super) thresholds: &'a Thresholds,
-    /// The rows, each byte plus [`OFFSET`].
-    pub(super) bytes: &'a [u8],
-    pub(super) rows: &'a [Row; ROWS],
-}
-
-/// The largest error terms of the rows of a tile, so that one threshold serves all of them.
-#[derive(Clone, Copy)]
-struct RowError {
-    lost: f32,
-    length: f32,
-}
-
-impl Tile<'_> {
-    /// Groups of bytes of a row.
-    #[inline(always)]
-    fn groups(&self) -> usize {
-        self.bytes.len() / (ROWS * GROUP)
-    }
-
-    #[inline(always)]
-    fn largest_error(&self) -> RowError {
-        // One instruction each; `f32::max` takes three, as it looks for NaN.
-        let larger = |a: f32, b: f32| if a > b { a } else { b };
-        let mut error = RowError { lost: 0.0, length: 0.0 };
-        for row in self.rows {
-            error.lost = larger(row.lost, error.lost);
-            error.length = larger(row.length, error.length);
-        }
-        error
-    }
 }
 
 impl ByteProducts {
@@ -147,16 +44,16 @@ impl ByteProducts {
 
     /// An empty panel for queries of `width` bytes, whole groups.
     pub(super) fn panel(self, width: usize) -> Vec<Line> {
-        vec![Line([[0; GROUP]; LANES]); self.lines(width / GROUP)]
+        vec![Line([[0; GROUP]; LINE]); self.lines(width / GROUP)]
     }
 
     /// Writes a query to its lane of a panel.
     pub(super) fn pack(self, bytes: &[u8], lane: usize, panel: &mut [Line]) {
         let groups = bytes.as_chunks::<GROUP>().0;
-        let mut lines = panel.iter_mut().skip(lane / LANES).step_by(LINES);
+        let mut lines = panel.iter_mut().skip(lane / LINE).step_by(LINES);
         let mut put = |four| {
             let line = lines.next().expect("a line for each group and each stretch");
-            line.0[lane % LANES] = four;
+            line.0[lane % LINE] = four;
         };
         for stretch in groups.chunks(self.stretch(groups.len())) {
             let signed = stretch.iter().map(|four| four.map(|byte| i32::from(byte as i8)));
@@ -184,6 +81,7 @@ impl ByteProducts {
     pub(super) fn compare(self, tile: Tile<'_>, hits: &mut Hits) -> bool {
         let groups = tile.groups();
         assert!(tile.panel.len() == self.lines(groups), "a line for each group and each stretch");
+        assert!(tile.queries <= QUERIES, "{} queries of a panel", tile.queries);
         hits.masks = [0; ROWS];
         match self {
             ByteProducts::Avx2(has) => avx2::compare_narrow(has, tile, hits),
@@ -212,7 +110,7 @@ impl ByteProducts {
         length: usize,
     ) -> usize {
         let room = numbers.len().min(others.len()).min(index.len());
-        assert!(length <= room && length.is_multiple_of(LANES), "{length} of {room} places");
+        assert!(length <= room && length.is_multiple_of(LINE), "{length} of {room} places");
         let (numbers, others) = (&mut numbers[..length], &mut others[..length]);
         let index = &mut index[..length];
         match self {

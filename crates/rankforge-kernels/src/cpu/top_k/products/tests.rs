@@ -71,7 +71,13 @@ fn sums_of_the_largest_bytes_are_those_of_plain_loops() {
             };
             let row = Row { base: -2.0, inverse_scale: 1.0, lost: 0.0, length: 1.0 };
             let terms = [row; ROWS];
-            let tile = Tile { panel: &panel, thresholds: &thresholds, bytes: &bytes, rows: &terms };
+            let tile = Tile {
+                panel: &panel,
+                queries: QUERIES,
+                thresholds: &thresholds,
+                bytes: &bytes,
+                rows: &terms,
+            };
             let mut hits = Hits { masks: [0; ROWS], sums: [[0; QUERIES]; ROWS] };
             assert!(products.compare(tile, &mut hits));
             assert_eq!(hits.masks, [u64::MAX; ROWS], "{isa:?}");
@@ -101,7 +107,13 @@ fn sums_are_compared_with_the_threshold_of_each_query_and_row() {
         let mut terms = [Row { base: -2.0, inverse_scale: 2.0, lost: 4.0, length: 2.0 }; ROWS];
         terms[4].base = f32::INFINITY;
         let bytes = [OFFSET + 10; ROWS * 8];
-        let tile = Tile { panel: &panel, thresholds: &thresholds, bytes: &bytes, rows: &terms };
+        let tile = Tile {
+            panel: &panel,
+            queries: QUERIES,
+            thresholds: &thresholds,
+            bytes: &bytes,
+            rows: &terms,
+        };
         let mut hits = Hits { masks: [7; ROWS], sums: [[0; QUERIES]; ROWS] };
         assert!(products.compare(tile, &mut hits));
         let expected =
@@ -110,7 +122,13 @@ fn sums_are_compared_with_the_threshold_of_each_query_and_row() {
             assert_eq!(mask, if row == 4 { 0 } else { expected }, "row {row} on {isa:?}");
         }
         thresholds.score = [47.0; QUERIES];
-        let tile = Tile { panel: &panel, thresholds: &thresholds, bytes: &bytes, rows: &terms };
+        let tile = Tile {
+            panel: &panel,
+            queries: QUERIES,
+            thresholds: &thresholds,
+            bytes: &bytes,
+            rows: &terms,
+        };
         assert!(!products.compare(tile, &mut hits) && hits.masks == [0; ROWS], "{isa:?}");
     }
 }

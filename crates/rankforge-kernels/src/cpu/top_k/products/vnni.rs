@@ -1,14 +1,14 @@
 //! The search by bytes with AVX-512: products by `vpdpbusd`.
 
 use crate::cpu::top_k::exact::{SUMS, total};
-use crate::cpu::top_k::products::{GROUP, Hits, LINES, QUERIES, ROWS, RowError, Tile};
+use crate::cpu::top_k::products::tile::{GROUP, Hits, LINES, QUERIES, ROWS, RowError, Tile};
 use crate::isa::{Isa, Supported};
 use std::arch::x86_64::*;
 
 /// Proof that the machine has AVX-512 F, BW, DQ, VL and VNNI, and FMA, which the functions here
 /// need.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::cpu::top_k) struct Vnni(());
+pub(crate) struct Vnni(());
 
 impl Vnni {
     /// The proof, where `isa` has them.
@@ -23,9 +23,7 @@ const VECTORS: usize = LINES;
 /// Sums of the products of the queries of a panel with the rows of a tile.
 type Sums = [[__m512i; VECTORS]; ROWS];
 
-/// [`ByteProducts::compare`].
-///
-/// [`ByteProducts::compare`]: super::ByteProducts::compare
+/// `ByteProducts::compare`.
 #[inline(always)]
 pub(super) fn compare(_: Vnni, tile: Tile<'_>, hits: &mut Hits) -> bool {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -109,9 +107,7 @@ fn mark(tile: &Tile<'_>, sums: &Sums, hits: &mut Hits) -> bool {
     any != 0
 }
 
-/// [`ByteProducts::count_at_least`].
-///
-/// [`ByteProducts::count_at_least`]: super::ByteProducts::count_at_least
+/// `ByteProducts::count_at_least`.
 pub(super) fn count_at_least(_: Vnni, numbers: &[f32], value: f32) -> usize {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     fn count(numbers: &[[f32; LANES]], value: f32) -> usize {
@@ -128,9 +124,7 @@ pub(super) fn count_at_least(_: Vnni, numbers: &[f32], value: f32) -> usize {
     unsafe { count(numbers.as_chunks().0, value) }
 }
 
-/// [`ByteProducts::keep_at_least`] of all places.
-///
-/// [`ByteProducts::keep_at_least`]: super::ByteProducts::keep_at_least
+/// `ByteProducts::keep_at_least` of all places.
 pub(super) fn keep_at_least(
     _: Vnni,
     value: f32,
@@ -165,9 +159,7 @@ pub(super) fn keep_at_least(
     unsafe { keep(value, numbers, others, index) }
 }
 
-/// [`ByteProducts::dot`].
-///
-/// [`ByteProducts::dot`]: super::ByteProducts::dot
+/// `ByteProducts::dot`.
 pub(super) fn dot(_: Vnni, a: &[f32], b: &[f32]) -> f64 {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
     fn sums(a: &[[f32; SUMS]], b: &[[f32; SUMS]]) -> [f64; SUMS] {

@@ -13,9 +13,9 @@ use std::ops::Range;
 /// Products with fewer multiply-adds run on the calling thread: they take 2 us or less.
 const INLINE_WORK: usize = 1 << 18;
 
-/// Tiles that there are at least for each thread, where the output is large enough: threads then
-/// end together although one may have begun later.
-const TILES_PER_THREAD: usize = 4;
+/// Tiles that there are at least for each thread, where the output is large enough. More cost more
+/// than they gain in balance.
+const TILES_PER_THREAD: usize = 2;
 
 /// Longest chain of words kept in registers: a block of the broadcast operand (12 x 512 words)
 /// fits a 32 KiB L1 cache.

@@ -60,7 +60,7 @@ impl Kernel for Tile<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        if self.broadcast.len() <= FEW_ROWS {
+        if self.plan.broadcast.1 <= FEW_ROWS {
             self.by_panels::<S>();
         } else {
             self.by_rows::<S>();
@@ -68,8 +68,9 @@ impl Kernel for Tile<'_> {
     }
 }
 
-/// Rows with which a tile is computed panel by panel.
-const FEW_ROWS: usize = 96;
+/// Rows of the broadcast operand with which tiles are computed panel by panel: reading panels from
+/// beyond L2 then takes about as long as the arithmetic. With more it pays to end each row in L1.
+const FEW_ROWS: usize = 256;
 
 impl Tile<'_> {
     /// Computes the rows block by block: a block stays in L1, the panels in L2.

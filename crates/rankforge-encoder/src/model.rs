@@ -8,7 +8,7 @@ use crate::initialization::{initialize, parts};
 use crate::memory::check_memory;
 use crate::options::LoadOptions;
 use crate::outputs::Outputs;
-use crate::packed_weights::PackedWeights;
+use crate::packed_weights::{PackedWeights, Packing};
 use crate::pass::{Mode, Pass, Readout};
 use crate::stage_parameters::{StageParameters, stage_parameters};
 use crate::transformer;
@@ -59,7 +59,8 @@ impl Model {
         seed: u64,
         modules: &[(&str, &Weights)],
     ) -> Result<(Model, Vec<LoadReport>), EncoderError> {
-        let options = LoadOptions { seed, ..LoadOptions::new(device) };
+        let packing = Packing::None;
+        let options = LoadOptions { seed, packing, ..LoadOptions::new(device) };
         Model::open(architecture, modules, &options)
     }
 

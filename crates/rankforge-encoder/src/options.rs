@@ -55,7 +55,7 @@ impl Default for LoadOptions {
             truncate_dim: None,
             seed: 42,
             precision: Precision::Float32,
-            packing: Packing::None,
+            packing: Packing::Beside,
             reporter: silent(),
         }
     }

@@ -3,15 +3,16 @@
 use rankforge_kernels::{Arena, PackedWeight, ParameterId};
 use std::sync::Arc;
 
-/// Whether weights of linear layers are packed when a model is opened. Passes give the same bits
-/// either way.
+/// Whether the weights of linear layers are packed when a model is opened. Passes give the same
+/// bits either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Packing {
-    /// Not packed: every pass packs them anew. For training, where weights change with each step.
-    #[default]
+    /// Not packed: every pass packs them anew. For models that will be trained, as weights change
+    /// with each step.
     None,
-    /// Packed, beside the matrices: inference on few tokens is faster, and weights take twice the
-    /// memory.
+    /// Packed beside the matrices: inference is faster, several times so for short texts, and the
+    /// weights take twice the memory. Whatever may change the parameters drops the packed ones.
+    #[default]
     Beside,
     /// Packed in place of the matrices: as fast, and no more memory. The model can be neither
     /// trained nor saved, and has no digest.

@@ -7,7 +7,9 @@ use indexmap::IndexMap;
 use rankforge::Precision;
 use rankforge::base::{FileError, Reporter};
 use rankforge::data::{Location, RowReader, Value, splits};
-use rankforge::encoder::{CrossEncoder, DualEncoder, ModelKind, Positions, TextModel};
+use rankforge::encoder::{
+    CrossEncoder, DualEncoder, LoadOptions, ModelKind, Packing, Positions, TextModel,
+};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 
@@ -49,7 +51,7 @@ const MODEL_FILES: [&str; 4] =
     ["modules.json", "config.json", "model.safetensors", "config_sentence_transformers.json"];
 
 fn model_info(path: &Path, console: &Console) -> anyhow::Result<()> {
-    let options = console.load_options()?;
+    let options = LoadOptions { packing: Packing::None, ..console.load_options()? };
     let mut facts = match ModelKind::of_directory(path)? {
         ModelKind::CrossEncoder => {
             let model = CrossEncoder::open_with(path, &options)?;

@@ -9,9 +9,14 @@ use rankforge_kernels::{Arena, PackedWeight, ParameterId};
 use std::sync::Arc;
 
 impl Model {
-    /// Packs the weights of all linear layers in the model's precision, as [`Packing`] says.
+    /// Packs the weights of all linear layers in the model's precision, as [`Packing`] says, or
+    /// drops packed ones. A model without matrices stays as it is.
     pub fn pack(&mut self, packing: Packing) {
-        if packing == Packing::None || !self.has_matrices() {
+        if !self.has_matrices() {
+            return;
+        }
+        if packing == Packing::None {
+            self.packed = None;
             return;
         }
         let mut packed = PackedWeights::none(&self.parameters);

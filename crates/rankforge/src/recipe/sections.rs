@@ -44,6 +44,7 @@ impl ModelSection {
             activation_fn: self.activation_fn,
             classifier_dropout: self.classifier_dropout,
             seed,
+            packing: Packing::None,
             ..options.clone()
         };
         Ok(CrossEncoder::open_with(&self.path, &options)?)
@@ -120,7 +121,7 @@ impl MiningSources {
     /// # Errors
     /// A path that cannot be used; says which of the three it is.
     pub fn open(&self, options: &LoadOptions) -> Result<MiningModels, Error> {
-        // Its matrices are hashed for the cache of embeddings.
+        // Matrices are hashed for the cache of embeddings.
         let beside = LoadOptions { packing: Packing::Beside, ..options.clone() };
         let encoder = DualEncoder::open_with(&self.model, &beside)
             .map_err(|error| Error::unusable("the dual encoder for mining", error))?;

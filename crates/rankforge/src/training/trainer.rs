@@ -11,7 +11,7 @@ use crate::training::setup::{Parts, Setup, all_preparers};
 use crate::training::training_set::TrainingSet;
 use rankforge_base::{Reporter, Stop, replace_directory, silent};
 use rankforge_data::RowSource;
-use rankforge_encoder::{MODEL_DIRECTORY, TextModel};
+use rankforge_encoder::{MODEL_DIRECTORY, Packing, TextModel};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -86,6 +86,7 @@ impl<M: TextModel> Trainer<M> {
     /// interrupted.
     pub fn train(&mut self) -> Result<TrainOutput, Error> {
         self.model.model().expect_matrices()?;
+        self.model.model_mut().pack(Packing::None);
         let before = self.model.model().precision();
         self.model.model_mut().set_precision(self.arguments.precision());
         let result = self.train_in_precision();

@@ -173,7 +173,9 @@ impl Bench {
         x: usize,
     ) -> Result<(), Box<dyn Error>> {
         let batch = self.batch(tokens, length);
+        self.model.pack(Packing::Beside);
         let inference = self.inference(&batch);
+        self.model.pack(Packing::None);
         let training = fastest(|| self.train(&batch));
         let mut out = std::io::stdout().lock();
         for (pass, seconds) in [("inference", inference), ("forward and backward", training)] {

@@ -104,7 +104,7 @@ impl Model {
     /// # Errors
     /// A tensor that cannot be read, or whose type or shape is not that of the architecture; the
     /// error names both shapes. All of them are checked before the first is read. A model without
-    /// matrices ([`Packing::Instead`](crate::Packing::Instead)) is refused.
+    /// matrices ([`Packing::Instead`]) is refused.
     pub fn load(&mut self, module: &str, weights: &Weights) -> Result<LoadReport, EncoderError> {
         self.expect_matrices()?;
         let tensors = ModuleTensors::find(&self.architecture, module, weights)?;
@@ -125,7 +125,7 @@ impl Model {
     /// Adapters are merged into their weights.
     ///
     /// # Errors
-    /// When the file cannot be written, or the model has no matrices ([`Packing::Instead`](crate::Packing::Instead)).
+    /// When the file cannot be written, or the model has no matrices ([`Packing::Instead`]).
     pub fn save(&self, module: &str, path: &Path) -> Result<(), EncoderError> {
         self.expect_matrices()?;
         let parts: Vec<(ParameterId, &TensorPart)> = self
@@ -169,7 +169,7 @@ impl Model {
     /// parameters stay in f32. Weights that were packed in another precision are so no more.
     ///
     /// # Panics
-    /// When they were packed in place of their matrices ([`Packing::Instead`](crate::Packing::Instead)).
+    /// When they were packed in place of their matrices ([`Packing::Instead`]).
     pub fn set_precision(&mut self, precision: Precision) {
         if precision != self.precision && self.packed.take().is_some() {
             assert!(self.has_matrices(), "weights packed in {}, not {precision}", self.precision);
@@ -195,7 +195,7 @@ impl Model {
     /// # Errors
     /// When only some of the tensors are chosen that are one matrix here, such as queries, keys and
     /// values of an attention layer, or none at all; or a model without matrices
-    /// ([`Packing::Instead`](crate::Packing::Instead)).
+    /// ([`Packing::Instead`]).
     pub fn set_trainable(&mut self, trained: impl Fn(&str) -> bool) -> Result<(), EncoderError> {
         self.expect_matrices()?;
         let mut kept = Vec::new();

@@ -41,7 +41,7 @@ impl Workers {
         self.0.pool.current_num_threads()
     }
 
-    /// Runs `work` on a thread of the pool and waits for it; rayon calls inside use all of the pool.
+    /// Runs `work` on a thread of the pool and waits for it; rayon calls inside use all threads.
     pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.0.pool.install(work)
     }

@@ -74,7 +74,7 @@ pub(crate) struct Block {
     pub(crate) columns: usize,
     /// Whether the sums are added to `out`.
     pub(crate) accumulate: bool,
-    /// What is read next, and prefetched: a cache line for each word. Null where nothing is.
+    /// What [`Block::of_height_ahead`] prefetches: a cache line for each word. Any address.
     pub(crate) ahead: *const f32,
 }
 
@@ -91,12 +91,23 @@ impl Block {
     pub(crate) unsafe fn of_height<S: Simd, C: Combine>(self, height: usize) {
         // SAFETY: the caller promises what `of_vectors` needs.
         unsafe {
-            match (self.columns > S::LANES, self.ahead.is_null()) {
-                (true, true) => self.of_vectors::<S, C, 2, false>(height),
-                (true, false) => self.of_vectors::<S, C, 2, true>(height),
-                (false, _) => self.of_vectors::<S, C, 1, false>(height),
+            if self.columns > S::LANES {
+                self.of_vectors::<S, C, 2, false>(height);
+            } else {
+                self.of_vectors::<S, C, 1, false>(height);
             }
         }
+    }
+
+    /// [`Block::of_height`] that prefetches `ahead`, for more than one vector of columns.
+    ///
+    /// # Safety
+    /// As for [`Block::of_height`].
+    #[inline(always)]
+    pub(crate) unsafe fn of_height_ahead<S: Simd, C: Combine>(self, height: usize) {
+        debug_assert!(self.columns > S::LANES);
+        // SAFETY: the caller promises what `of_vectors` needs.
+        unsafe { self.of_vectors::<S, C, 2, true>(height) }
     }
 
     /// [`Block::of_height`] for `VECTORS` vectors of columns; `AHEAD` when something is prefetched.

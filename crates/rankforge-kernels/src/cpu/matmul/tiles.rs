@@ -60,66 +60,50 @@ impl Kernel for Tile<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        if self.plan.broadcast.1 <= FEW_ROWS {
-            self.by_panels::<S>();
-        } else {
-            self.by_rows::<S>();
+        // Few rows are computed panel by panel: each panel is read once from wherever it is, and
+        // the next one is prefetched meanwhile. Otherwise a block of rows stays in L1, where it is
+        // finished, and the panels stay in L2.
+        let few = self.plan.broadcast.1 <= FEW_ROWS;
+        let width = if few { self.plan.panel } else { self.panels.len().max(1) };
+        for lane in self.panels.clone().step_by(width) {
+            self.rows::<S>(lane..(lane + width).min(self.panels.end), few);
+        }
+        if few && self.packed.depths.end == self.plan.depth {
+            self.finish(self.broadcast.clone());
         }
     }
 }
 
 /// Rows of the broadcast operand with which tiles are computed panel by panel: reading panels from
-/// beyond L2 then takes about as long as the arithmetic. With more it pays to end each row in L1.
+/// beyond L2 then takes about as long as the arithmetic.
 const FEW_ROWS: usize = 256;
 
 impl Tile<'_> {
-    /// Computes the rows block by block: a block stays in L1, the panels in L2.
+    /// Computes all rows for the panels of `lanes`.
     #[inline(always)]
-    fn by_rows<S: Simd>(&self) {
+    fn rows<S: Simd>(&self, lanes: Range<usize>, few: bool) {
         let (plan, words) = (self.plan, self.packed.words);
         for start in (0..words).step_by(plan.block) {
-            let count = plan.block.min(words - start);
-            let last = self.packed.depths.end == plan.depth && start + count == words;
+            let end = words.min(start + plan.block);
+            let last = self.packed.depths.end == plan.depth && end == words;
+            let mut ahead = match (few, end < words) {
+                (false, _) => std::ptr::null(),
+                (true, true) => self.panel(lanes.start, end),
+                (true, false) => self.panel(lanes.end, 0),
+            };
             let mut first = self.broadcast.start;
             while first < self.broadcast.end {
-                let height = plan.height(self.broadcast.end - first);
-                for lane in self.panels.clone().step_by(plan.panel) {
-                    let rows = first..first + height;
-                    self.block_at::<S>(start..start + count, rows, lane, std::ptr::null());
+                let rows = first..first + plan.height(self.broadcast.end - first);
+                for lane in lanes.clone().step_by(plan.panel) {
+                    self.block_at::<S>(start..end, rows.clone(), lane, ahead);
                 }
-                if last {
-                    self.finish(first..first + height);
+                if few {
+                    ahead = ahead.wrapping_add((end - start) * LINE);
+                } else if last {
+                    self.finish(rows.clone());
                 }
-                first += height;
+                first = rows.end;
             }
-        }
-    }
-
-    /// Computes few rows panel by panel: each panel is read once from wherever it is, and the next
-    /// one is prefetched meanwhile.
-    #[inline(always)]
-    fn by_panels<S: Simd>(&self) {
-        let (plan, words) = (self.plan, self.packed.words);
-        for lane in self.panels.clone().step_by(plan.panel) {
-            for start in (0..words).step_by(plan.block) {
-                let count = plan.block.min(words - start);
-                let next = if start + count < words {
-                    (lane, start + count)
-                } else {
-                    (lane + plan.panel, 0)
-                };
-                let mut ahead = self.panel(next.0, next.1);
-                let mut first = self.broadcast.start;
-                while first < self.broadcast.end {
-                    let height = plan.height(self.broadcast.end - first);
-                    self.block_at::<S>(start..start + count, first..first + height, lane, ahead);
-                    ahead = ahead.wrapping_add(count * LINE);
-                    first += height;
-                }
-            }
-        }
-        if self.packed.depths.end == plan.depth {
-            self.finish(self.broadcast.clone());
         }
     }
 
@@ -184,8 +168,13 @@ impl Tile<'_> {
         unsafe {
             if !self.plan.swap {
                 let out = self.out.data.add(first * self.out.columns + lane);
-                self.sum::<S>(Block { out, ..block }, height);
-                return;
+                let ahead = !block.ahead.is_null() && block.columns > S::LANES;
+                let block = Block { out, ..block };
+                return if ahead {
+                    self.sum::<S, true>(block, height);
+                } else {
+                    self.sum::<S, false>(block, height);
+                };
             }
             self.transposed::<S>(block, first, lane, height);
         }
@@ -203,7 +192,7 @@ impl Tile<'_> {
         // SAFETY: the block goes to `transposed`, which has room for the most rows and columns; the
         // caller promises that its transpose is inside `out`.
         unsafe {
-            self.sum::<S>(Block { out, out_stride, accumulate: false, ..block }, height);
+            self.sum::<S, false>(Block { out, out_stride, accumulate: false, ..block }, height);
             for (row, numbers) in transposed.chunks(out_stride).take(height).enumerate() {
                 for (column, &number) in numbers[..columns].iter().enumerate() {
                     let place = (lane + column) * self.out.columns + first + row;
@@ -214,18 +203,20 @@ impl Tile<'_> {
         }
     }
 
-    /// Computes a block by the multiply-add of the format.
+    /// Computes a block by the multiply-add of the format, with a prefetch where it is `AHEAD`.
     ///
     /// # Safety
     /// As for [`Block::of_height`].
     #[inline(always)]
-    unsafe fn sum<S: Simd>(&self, block: Block, height: usize) {
+    unsafe fn sum<S: Simd, const AHEAD: bool>(&self, block: Block, height: usize) {
+        let pairs = S::BF16_PAIRS && self.plan.format == Format::Bf16Pairs;
         // SAFETY: the caller promises what `of_height` needs.
         unsafe {
-            if S::BF16_PAIRS && self.plan.format == Format::Bf16Pairs {
-                block.of_height::<S, MultiplyPairs>(height);
-            } else {
-                block.of_height::<S, Multiply>(height);
+            match (pairs, AHEAD) {
+                (true, true) => block.of_height_ahead::<S, MultiplyPairs>(height),
+                (true, false) => block.of_height::<S, MultiplyPairs>(height),
+                (false, true) => block.of_height_ahead::<S, Multiply>(height),
+                (false, false) => block.of_height::<S, Multiply>(height),
             }
         }
     }

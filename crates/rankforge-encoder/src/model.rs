@@ -242,9 +242,7 @@ impl Model {
 
     /// The parameters, for the optimizer. Packed weights are dropped, as they would not follow.
     pub fn parameters_mut(&mut self) -> &mut Arena {
-        if self.packed.is_some() && self.has_matrices() {
-            self.packed = None;
-        }
+        self.pack(Packing::None);
         &mut self.parameters
     }
 

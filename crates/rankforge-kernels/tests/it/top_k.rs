@@ -51,9 +51,22 @@ pub(crate) fn run(
     found
 }
 
+/// Checks the `k` nearest of each query on all devices, by both similarities that are products.
+#[track_caller]
+pub(crate) fn check_products(dim: usize, queries: &[f32], corpus: &[f32], k: usize) {
+    for kind in [Similarity::Cosine, Similarity::Dot] {
+        for device in devices() {
+            let found = run(device, kind, dim, queries, corpus, k);
+            for (query, found) in queries.chunks_exact(dim).zip(&found) {
+                check(kind, dim, query, corpus, k, found);
+            }
+        }
+    }
+}
+
 /// Asserts that `found` is a ranking of all scores, up to rounding.
 #[track_caller]
-pub(crate) fn check(
+fn check(
     kind: Similarity,
     dim: usize,
     query: &[f32],
@@ -219,14 +232,7 @@ fn pairwise_similarity_compares_rows_of_equal_index() {
 fn every_block_and_panel_of_queries_is_ranked() {
     let (dim, count, rows) = (12, 530, 1100);
     let (queries, corpus) = (random(13, count * dim), random(14, rows * dim));
-    for kind in [Similarity::Cosine, Similarity::Dot] {
-        for device in devices() {
-            let found = run(device, kind, dim, &queries, &corpus, 5);
-            for (query, found) in queries.chunks_exact(dim).zip(&found) {
-                check(kind, dim, query, &corpus, 5, found);
-            }
-        }
-    }
+    check_products(dim, &queries, &corpus, 5);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a search by products of bytes could get wrong.
 
-use crate::support::{devices, random};
-use crate::top_k::{check, run};
+use crate::support::random;
+use crate::top_k::{check_products, run};
 use rankforge_kernels::ops::{Neighbour, Similarity, pairwise_similarity};
 use rankforge_kernels::{Buffer, Device, Isa};
 
@@ -18,14 +18,7 @@ fn rows_nearer_to_each_other_than_a_byte_resolves_are_ranked() {
             .collect()
     };
     let (queries, corpus) = (around(16, count), around(17, rows));
-    for kind in [Similarity::Cosine, Similarity::Dot] {
-        for device in devices() {
-            let found = run(device, kind, dim, &queries, &corpus, 10);
-            for (query, found) in queries.chunks_exact(dim).zip(&found) {
-                check(kind, dim, query, &corpus, 10, found);
-            }
-        }
-    }
+    check_products(dim, &queries, &corpus, 10);
 }
 
 #[test]
@@ -42,14 +35,7 @@ fn queries_and_rows_of_any_norm_are_ranked() {
     corpus[5 * dim..6 * dim].fill(0.0);
     queries[..dim].fill(0.0);
     queries[dim..2 * dim].iter_mut().for_each(|value| *value *= 1e-30);
-    for kind in [Similarity::Cosine, Similarity::Dot] {
-        for device in devices() {
-            let found = run(device, kind, dim, &queries, &corpus, 9);
-            for (query, found) in queries.chunks_exact(dim).zip(&found) {
-                check(kind, dim, query, &corpus, 9, found);
-            }
-        }
-    }
+    check_products(dim, &queries, &corpus, 9);
 }
 
 #[test]
@@ -97,13 +83,6 @@ fn rows_whose_elements_are_all_as_large_as_can_be_are_ranked() {
             values
         };
         let (queries, corpus) = (extremes(29, count), extremes(30, rows));
-        for kind in [Similarity::Cosine, Similarity::Dot] {
-            for device in devices() {
-                let found = run(device, kind, dim, &queries, &corpus, 6);
-                for (query, found) in queries.chunks_exact(dim).zip(&found) {
-                    check(kind, dim, query, &corpus, 6, found);
-                }
-            }
-        }
+        check_products(dim, &queries, &corpus, 6);
     }
 }

@@ -82,7 +82,7 @@ pub(super) struct Plan<'a> {
     pub(super) swap: bool,
     pub(super) accumulate: bool,
     pub(super) parallel: bool,
-    /// Tiles that the output is cut into, if it has so many of a useful size.
+    /// Least number of tiles, unless they would be narrower than two panels.
     pub(super) least_tiles: usize,
 }
 

@@ -118,9 +118,14 @@ impl Tile<'_> {
     /// The address of word `start` of the panel of row `lane`, which may be beyond the last.
     #[inline(always)]
     fn panel(&self, lane: usize, start: usize) -> *const f32 {
-        let PackedWords { panels, panel_words, panel_start, .. } = *self.packed;
-        let place = lane * panel_words + (panel_start + start) * self.plan.panel;
-        panels.as_ptr().wrapping_add(place)
+        self.packed.panels.as_ptr().wrapping_add(self.place(lane, start))
+    }
+
+    /// The index in the packed panels of word `word` of the panel of row `lane`.
+    #[inline(always)]
+    fn place(&self, lane: usize, word: usize) -> usize {
+        let PackedWords { panel_words, panel_start, .. } = *self.packed;
+        lane * panel_words + (panel_start + word) * self.plan.panel
     }
 
     /// Computes the block of some words, of rows of the broadcast operand and of the panel of row
@@ -136,7 +141,7 @@ impl Tile<'_> {
         let (plan, packed) = (self.plan, self.packed);
         let columns = plan.panel.min(self.panels.end - lane);
         let (left, row_stride, word_stride) = plan.broadcast_block(packed, rows.start, words.start);
-        let end = lane * packed.panel_words + (packed.panel_start + words.end) * plan.panel;
+        let end = self.place(lane, words.end);
         assert!(end <= packed.panels.len(), "word {end} of {} in panels", packed.panels.len());
         let block = Block {
             left,

@@ -1,6 +1,6 @@
 //! The search by bytes with AVX2: products by `vpmaddubsw`, or by `vpdpbusd` with AVX-VNNI.
 
-use crate::cpu::top_k::exact::{SUMS, total};
+use crate::cpu::top_k::exact::SUMS;
 use crate::cpu::top_k::products::tile::{
     GROUP, Hits, LINE, LINES, QUERIES, ROWS, RowError, STRETCH, Tile,
 };
@@ -264,8 +264,8 @@ pub(super) fn keep_at_least(
     unsafe { keep(value, numbers, others, index) }
 }
 
-/// `ByteProducts::dot`.
-pub(super) fn dot(_: Avx2, a: &[f32], b: &[f32]) -> f64 {
+/// The sums of `exact::dot` for whole chunks.
+pub(super) fn dot_sums(_: Avx2, a: &[[f32; SUMS]], b: &[[f32; SUMS]]) -> [f64; SUMS] {
     #[target_feature(enable = "avx2,fma")]
     fn sums(a: &[[f32; SUMS]], b: &[[f32; SUMS]]) -> [f64; SUMS] {
         const DOUBLES: usize = 4;
@@ -287,11 +287,6 @@ pub(super) fn dot(_: Avx2, a: &[f32], b: &[f32]) -> f64 {
         }
         numbers
     }
-    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<SUMS>(), b.as_chunks::<SUMS>());
     // SAFETY: an `Avx2` exists only where the machine has what the function needs.
-    let mut sums = unsafe { sums(a, b) };
-    for ((sum, &a), &b) in sums.iter_mut().zip(rest_a).zip(rest_b) {
-        *sum += f64::from(a) * f64::from(b);
-    }
-    total(sums)
+    unsafe { sums(a, b) }
 }

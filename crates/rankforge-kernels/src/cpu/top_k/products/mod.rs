@@ -9,6 +9,7 @@ pub(super) use tile::{
     ENERGY, GROUP, Hits, Line, OFFSET, PAIR, QUERIES, ROWS, Row, STRETCH, Thresholds, Tile,
 };
 
+use crate::cpu::top_k::exact::{SUMS, total};
 use crate::cpu::top_k::products::avx2::{Avx2, AvxVnni};
 use crate::cpu::top_k::products::tile::{LINE, LINES};
 use crate::cpu::top_k::products::vnni::Vnni;
@@ -125,11 +126,16 @@ impl ByteProducts {
     /// The dot product in `f64`, with the bits of `exact::dot`: products of `f32` are exact in
     /// `f64`, so a fused multiply-add rounds like an addition.
     pub(super) fn dot(self, a: &[f32], b: &[f32]) -> f64 {
-        match self {
-            ByteProducts::Avx2(has) => avx2::dot(has, a, b),
-            ByteProducts::AvxVnni(has) => avx2::dot(has.into(), a, b),
-            ByteProducts::Vnni(has) => vnni::dot(has, a, b),
+        let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<SUMS>(), b.as_chunks::<SUMS>());
+        let mut sums = match self {
+            ByteProducts::Avx2(has) => avx2::dot_sums(has, a, b),
+            ByteProducts::AvxVnni(has) => avx2::dot_sums(has.into(), a, b),
+            ByteProducts::Vnni(has) => vnni::dot_sums(has, a, b),
+        };
+        for ((sum, &a), &b) in sums.iter_mut().zip(rest_a).zip(rest_b) {
+            *sum += f64::from(a) * f64::from(b);
         }
+        total(sums)
     }
 
     /// Lines of a panel.

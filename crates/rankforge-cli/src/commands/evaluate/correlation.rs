@@ -1,0 +1,66 @@
+//! `rankforge evaluate correlation`.
+
+use crate::commands::evaluate::reranker::Reranker;
+use crate::commands::evaluate::shared::{SharedArgs, metrics_table};
+use crate::console::Console;
+use crate::dataset::{DatasetArgs, roles};
+use crate::failure::CliError;
+use rankforge::Error;
+use rankforge::data::DataError;
+use rankforge::evaluation::Evaluator;
+use rankforge::recipe::CorrelationSection;
+use std::num::NonZeroUsize;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CorrelationArgs {
+    #[command(flatten)]
+    dataset: DatasetArgs,
+}
+
+/// Evaluates the correlation of a reranker's scores with gold scores.
+///
+/// # Errors
+/// If the model or the data set cannot be read, or the CSV file cannot be written.
+pub(super) fn run(
+    args: &CorrelationArgs,
+    shared: &SharedArgs,
+    console: &Console,
+) -> anyhow::Result<()> {
+    let reranker = Reranker::new(shared, console)?;
+    let built = section(args, shared)?.evaluator();
+    let evaluator = built.map_err(|error| with_columns_hint(error, &args.dataset))?;
+    let metrics = evaluator.evaluate(&reranker.open()?, &shared.context(console))?;
+    console.result(|| metrics_table(&metrics), &metrics)
+}
+
+/// The evaluator that the flags describe.
+///
+/// # Errors
+/// If --columns does not name three columns.
+fn section(args: &CorrelationArgs, shared: &SharedArgs) -> anyhow::Result<CorrelationSection> {
+    let selection = &args.dataset.selection;
+    if let Some(columns) = &selection.columns {
+        roles(columns, &["first text", "second text", "score"])?;
+    }
+    Ok(CorrelationSection {
+        path: args.dataset.dataset.clone(),
+        split: selection.split.clone(),
+        columns: selection.columns.clone(),
+        limit: selection.limit.and_then(NonZeroUsize::new),
+        name: Some(shared.name.clone()),
+        batch_size: shared.batch_size.and_then(NonZeroUsize::new),
+        write_csv: None,
+    })
+}
+
+/// The error with a hint to name the columns, if the first three were read and do not fit.
+fn with_columns_hint(error: Error, data: &DatasetArgs) -> anyhow::Error {
+    let is_about_columns =
+        matches!(error, Error::Rows { .. } | Error::Data(DataError::Cell { .. }));
+    if data.selection.columns.is_some() || !is_about_columns {
+        return error.into();
+    }
+    let hint = "--columns A,B,SCORE names the columns of both texts and of their score; without \
+                it they are the first three";
+    CliError::input(error.to_string()).hint(hint).into()
+}

@@ -1,0 +1,137 @@
+//! `rankforge evaluate reranking`.
+
+use crate::commands::evaluate::reranker::Reranker;
+use crate::commands::evaluate::shared::{SharedArgs, metrics_table};
+use crate::console::Console;
+use crate::dataset::DatasetArgs;
+use crate::inference::at_least_one;
+use crate::table::Table;
+use rankforge::encoder::LoadOptions;
+use rankforge::evaluation::{CachedScores, Evaluator, FirstStage};
+use rankforge::recipe::RerankingSection;
+use rankforge::{Error, Metrics};
+use serde_json::json;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RerankingArgs {
+    #[command(flatten)]
+    dataset: DatasetArgs,
+
+    /// Directory of the dual encoder that retrieves the candidates; for a BEIR directory
+    #[arg(long, value_name = "DIR")]
+    first_stage: Option<PathBuf>,
+
+    /// Number of documents retrieved per query; for a BEIR directory [default: 30]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    depth: Option<usize>,
+
+    /// Whether positives that are not among the candidates are reranked with them
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    always_rerank_positives: bool,
+
+    /// Number of top ranks that MRR and NDCG consider
+    #[arg(long, value_name = "K", default_value_t = 10, value_parser = at_least_one)]
+    at_k: usize,
+}
+
+/// Evaluates a reranker on samples, or on what a first stage retrieves from a BEIR directory.
+///
+/// # Errors
+/// If a model or the data set cannot be read, or the CSV file cannot be written.
+pub(super) fn run(
+    args: &RerankingArgs,
+    shared: &SharedArgs,
+    console: &Console,
+) -> anyhow::Result<()> {
+    let reranker = Reranker::new(shared, console)?;
+    let base = &reranker.base;
+    let retrieval = LoadOptions { precision: shared.precision.precision, ..base.clone() };
+    let (evaluator, first_stage) = section(args, shared).evaluator(&retrieval)?;
+    let model = CachedScores::new(reranker.open()?);
+    let metrics = evaluator.evaluate(&model, &shared.context(console))?;
+    let rerank = |stage: FirstStage| {
+        let after = stage.rerank(&model, evaluator.batch_size, &base.reporter)?;
+        Ok::<_, Error>((stage.metrics, after))
+    };
+    let retrieval = first_stage.map(rerank).transpose()?;
+    report(&shared.name, &metrics, retrieval.as_ref(), console)
+}
+
+/// The evaluator that the flags describe.
+fn section(args: &RerankingArgs, shared: &SharedArgs) -> RerankingSection {
+    let selection = &args.dataset.selection;
+    RerankingSection {
+        path: args.dataset.dataset.clone(),
+        split: selection.split.clone(),
+        columns: selection.columns.clone(),
+        limit: selection.limit.and_then(NonZeroUsize::new),
+        name: Some(shared.name.clone()),
+        batch_size: shared.batch_size.and_then(NonZeroUsize::new),
+        write_csv: None,
+        at_k: NonZeroUsize::new(args.at_k),
+        always_rerank_positives: Some(args.always_rerank_positives),
+        first_stage: args.first_stage.clone(),
+        depth: args.depth.and_then(NonZeroUsize::new),
+    }
+}
+
+/// Prints the metrics of the evaluator, and for a BEIR directory those of `retrieval`: the metrics
+/// of the first stage and of the reranker against all relevant documents.
+fn report(
+    name: &str,
+    metrics: &Metrics,
+    retrieval: Option<&(Metrics, Metrics)>,
+    console: &Console,
+) -> anyhow::Result<()> {
+    let text = || {
+        let mut text = "Relevance is binary, as in sentence-transformers' \
+                        CrossEncoderRerankingEvaluator:\n"
+            .to_owned();
+        text.push_str(&side_by_side(name, metrics));
+        if let Some((before, after)) = retrieval {
+            text.push_str(
+                "\nMeasured against all relevant documents of the collection, as in BEIR: the gain \
+                 of NDCG\nis the grade of a document.\n",
+            );
+            let mut table = Table::new(&["metric", "first stage", "reranked", "gain"]);
+            for (key, base) in &before.0 {
+                add_row(&mut table, key, *base, after.get(key).unwrap_or(f64::NAN));
+            }
+            text.push_str(&table.to_string());
+        }
+        text
+    };
+    let json = match retrieval {
+        None => json!({ "metrics": metrics, "relevance": { "metrics": "binary" } }),
+        Some((before, after)) => json!({
+            "metrics": metrics,
+            "first_stage": before,
+            "reranked": after,
+            "relevance": { "metrics": "binary", "first_stage": "graded", "reranked": "graded" },
+        }),
+    };
+    console.result(text, &json)
+}
+
+/// A table of the metrics before and after reranking, or of the metrics alone if the evaluator did
+/// not compute the former (`base_*`).
+fn side_by_side(name: &str, metrics: &Metrics) -> String {
+    let prefix = if name.is_empty() { String::new() } else { format!("{name}_") };
+    let mut table = Table::new(&["metric", "first stage", "reranked", "gain"]);
+    let mut has_base = false;
+    for (key, value) in &metrics.0 {
+        let bare = key.strip_prefix(&prefix).unwrap_or(key);
+        if let Some(base) = metrics.get(&format!("{prefix}base_{bare}")) {
+            has_base = true;
+            add_row(&mut table, bare, base, *value);
+        }
+    }
+    if has_base { table.to_string() } else { metrics_table(metrics) }
+}
+
+fn add_row(table: &mut Table, key: &str, base: f64, value: f64) {
+    let gain = format!("{:+.4}", value - base);
+    table.row([key.to_owned(), format!("{base:.4}"), format!("{value:.4}"), gain]);
+}

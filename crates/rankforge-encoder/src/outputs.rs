@@ -1,3 +1,5 @@
+use rankforge_kernels::ops::SMALLEST_NORM;
+
 /// A matrix of scores or embeddings in host memory, row-major.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outputs {
@@ -39,5 +41,22 @@ impl Outputs {
         assert_eq!(self.columns, more.columns, "appended outputs have another number of columns");
         self.rows += more.rows;
         self.values.extend(more.values);
+    }
+    /// The leading `dimension` columns; all of them when there are fewer.
+    pub fn truncated(self, dimension: usize) -> Outputs {
+        if dimension >= self.columns {
+            return self;
+        }
+        let rows = self.values.chunks(self.columns);
+        let values = rows.flat_map(|row| &row[..dimension]).copied().collect();
+        Outputs { rows: self.rows, columns: dimension, values }
+    }
+
+    /// `x = x / max(|x|, SMALLEST_NORM)` for each row. A zero vector stays zero.
+    pub fn normalize(&mut self) {
+        for row in self.values.chunks_mut(self.columns.max(1)) {
+            let norm = row.iter().map(|value| value * value).sum::<f32>().sqrt().max(SMALLEST_NORM);
+            row.iter_mut().for_each(|value| *value /= norm);
+        }
     }
 }

@@ -124,13 +124,15 @@ pub trait Score: Send + Sync {
     ) -> Result<Vec<f32>, EncoderError>;
 }
 
-/// Whether texts are embedded as queries or as documents, which may have different prompts.
+/// What texts are embedded as: queries and documents may have different prompts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     /// A text that is searched with.
     Query,
     /// A text of the corpus.
     Document,
+    /// Neither, such as one of two sentences that are compared: the default prompt.
+    Text,
 }
 
 /// Turns texts into embeddings whose similarity says how relevant a document is to a query.

@@ -46,11 +46,11 @@ impl<S: Score + ?Sized> Evaluator<S> for TripletAccuracy {
         &self.name
     }
 
-    fn primary_metric(&self) -> String {
+    fn primary_metric(&self, _: &Metrics) -> String {
         format!("{}_accuracy", self.name)
     }
 
-    fn metric_names(&self) -> Vec<String> {
+    fn metric_names(&self, _: &S) -> Vec<String> {
         vec![format!("{}_accuracy", self.name)]
     }
 

@@ -9,7 +9,7 @@ use crate::table::thousands;
 use rankforge::Error;
 use rankforge::data::RowReader;
 use rankforge::encoder::{
-    DualEncoder, EncodeOptions, EncoderError, LoadOptions, Outputs, Packing, Side, TextModel,
+    DualEncoder, EncodeOptions, LoadOptions, Outputs, Packing, Side, TextModel,
 };
 use std::path::PathBuf;
 
@@ -122,13 +122,13 @@ pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
         let rows = chunk?;
         let embed = || -> Result<Outputs, Error> {
             let texts = rows.texts(&args.column)?;
-            Ok(encode(&model, args.encode_as, &texts, &options)?)
+            Ok(model.encode_side(args.encode_as.side(), &texts, &options)?)
         };
         writer.write(&embed().map_err(|error| after_rows(error, count))?)?;
         count += rows.len();
     }
     if writer.is_empty() {
-        writer.write(&encode(&model, args.encode_as, &[], &options)?)?;
+        writer.write(&model.encode_with(&[], &options)?)?;
     }
     graceful.check()?;
     let (rows, columns) = writer.finish()?;
@@ -143,15 +143,12 @@ pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
     )
 }
 
-fn encode(
-    model: &DualEncoder,
-    encode_as: EncodeAs,
-    texts: &[&str],
-    options: &EncodeOptions,
-) -> Result<Outputs, EncoderError> {
-    match encode_as {
-        EncodeAs::Text => model.encode_with(texts, options),
-        EncodeAs::Query => model.encode_side(Side::Query, texts, options),
-        EncodeAs::Document => model.encode_side(Side::Document, texts, options),
+impl EncodeAs {
+    fn side(self) -> Side {
+        match self {
+            EncodeAs::Text => Side::Text,
+            EncodeAs::Query => Side::Query,
+            EncodeAs::Document => Side::Document,
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::roles::{Embed, ModelKind, Side, TextModel};
 use crate::stages::HeadStage;
 use rankforge_base::{hexadecimal, replace_directory};
 use rankforge_kernels::Device;
-use rankforge_kernels::ops::{Pooling, SMALLEST_NORM, Similarity};
+use rankforge_kernels::ops::{Pooling, Similarity};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -18,14 +18,6 @@ use std::path::Path;
 /// model. Such a model has no activations whose memory would have to be bounded; with this size the
 /// cost of starting the threads is small in comparison.
 const STATIC_BATCH_ELEMENTS: usize = 1 << 25;
-
-/// The names of the similarities in sentence-transformers.
-const SIMILARITIES: [(Similarity, &str); 4] = [
-    (Similarity::Cosine, "cosine"),
-    (Similarity::Dot, "dot"),
-    (Similarity::Euclidean, "euclidean"),
-    (Similarity::Manhattan, "manhattan"),
-];
 
 /// A model that turns a text into an embedding: a SentenceTransformer, including static embedding
 /// models, which have no transformer blocks.
@@ -96,9 +88,9 @@ impl DualEncoder {
         let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::single(*text)).collect();
         let outputs = inference.run(&inputs)?;
         let dimension = options.truncate_dim.or(self.truncate_dim).unwrap_or(outputs.columns);
-        let mut outputs = truncate(outputs, dimension);
+        let mut outputs = outputs.truncated(dimension);
         if options.normalize_embeddings {
-            outputs.values.chunks_mut(outputs.columns).for_each(normalize);
+            outputs.normalize();
         }
         Ok(outputs)
     }
@@ -107,7 +99,8 @@ impl DualEncoder {
     /// a prompt or a prompt name.
     ///
     /// The prompt for queries is `query`. That for documents is the first of `document`, `passage`
-    /// and `corpus` that the model has. Without such a prompt, the default prompt is used.
+    /// and `corpus` that the model has. Without such a prompt, and for texts that are neither, the
+    /// default prompt is used.
     ///
     /// # Errors
     /// The errors of [`DualEncoder::encode_with`].
@@ -120,6 +113,7 @@ impl DualEncoder {
         let names: &[&str] = match side {
             Side::Query => &["query"],
             Side::Document => &["document", "passage", "corpus"],
+            Side::Text => &[],
         };
         let mut options = options.clone();
         if options.prompt.is_none() && options.prompt_name.is_none() {
@@ -147,8 +141,7 @@ impl DualEncoder {
 
     /// The name of the model's similarity in sentence-transformers, such as `cosine`.
     pub fn similarity_name(&self) -> &'static str {
-        let entry = SIMILARITIES.iter().find(|(similarity, _)| *similarity == self.similarity);
-        entry.expect("SIMILARITIES lists every similarity").1
+        self.similarity.name()
     }
 
     /// Embedding dimension, `E`, after truncation by the model's own `truncate_dim`.
@@ -226,28 +219,5 @@ impl Embed for DualEncoder {
             hash.update(self.model().precision().to_string());
         }
         Ok(hexadecimal(&hash.finalize()))
-    }
-}
-
-/// The similarity that has this name in sentence-transformers.
-pub(crate) fn similarity_from_name(name: &str) -> Option<Similarity> {
-    SIMILARITIES.iter().find(|(_, listed)| *listed == name).map(|(similarity, _)| *similarity)
-}
-
-/// The leading `dimension` columns of the outputs.
-fn truncate(outputs: Outputs, dimension: usize) -> Outputs {
-    if dimension >= outputs.columns {
-        return outputs;
-    }
-    let rows = outputs.values.chunks(outputs.columns);
-    let values = rows.flat_map(|row| &row[..dimension]).copied().collect();
-    Outputs { rows: outputs.rows, columns: dimension, values }
-}
-
-/// `x = x / max(|x|, SMALLEST_NORM)`, in place. A zero vector stays zero.
-fn normalize(row: &mut [f32]) {
-    let norm = row.iter().map(|value| value * value).sum::<f32>().sqrt().max(SMALLEST_NORM);
-    for value in row {
-        *value /= norm;
     }
 }

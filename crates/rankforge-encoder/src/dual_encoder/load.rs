@@ -6,7 +6,7 @@ use crate::directory::modules::{ModuleEntry, read_modules};
 use crate::directory::parameters::{load_model, push_modules};
 use crate::directory::settings::{ModelSettings, read_settings};
 use crate::directory::transformer_files::{TransformerFiles, class_name};
-use crate::dual_encoder::encoder::{DualEncoder, similarity_from_name};
+use crate::dual_encoder::encoder::DualEncoder;
 use crate::dual_encoder::static_embedding::{self, check_embeds, parts};
 use crate::error::EncoderError;
 use crate::json;
@@ -151,7 +151,7 @@ fn apply(
     settings.set_prompts(&mut encoder.parts)?;
     encoder.similarity = match settings.similarity_fn_name.as_deref() {
         None => Similarity::Cosine,
-        Some(name) => similarity_from_name(name).unwrap_or_else(|| {
+        Some(name) => Similarity::from_name(name).unwrap_or_else(|| {
             options.reporter.warning(&format!(
                 "{}: similarity_fn_name \"{name}\" is not cosine, dot, euclidean or manhattan; \
                  using cosine",

@@ -13,6 +13,35 @@ pub enum Similarity {
     Manhattan,
 }
 
+impl Similarity {
+    /// All of them.
+    pub const ALL: [Similarity; 4] =
+        [Similarity::Cosine, Similarity::Dot, Similarity::Euclidean, Similarity::Manhattan];
+
+    /// Its name in sentence-transformers: `cosine`, `dot`, `euclidean` or `manhattan`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Similarity::Cosine => "cosine",
+            Similarity::Dot => "dot",
+            Similarity::Euclidean => "euclidean",
+            Similarity::Manhattan => "manhattan",
+        }
+    }
+
+    /// The one that has this name.
+    ///
+    /// # Examples
+    /// ```
+    /// use rankforge_kernels::ops::Similarity;
+    ///
+    /// assert_eq!(Similarity::from_name("dot"), Some(Similarity::Dot));
+    /// assert_eq!(Similarity::from_name("angle"), None);
+    /// ```
+    pub fn from_name(name: &str) -> Option<Similarity> {
+        Similarity::ALL.into_iter().find(|similarity| similarity.name() == name)
+    }
+}
+
 /// A search with the matrices of a device.
 #[derive(Clone, Copy)]
 pub(crate) struct SearchOf<V> {

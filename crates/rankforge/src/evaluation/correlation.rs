@@ -78,11 +78,11 @@ impl<S: Score + ?Sized> Evaluator<S> for CrossEncoderCorrelationEvaluator {
         &self.name
     }
 
-    fn primary_metric(&self) -> String {
+    fn primary_metric(&self, _: &Metrics) -> String {
         with_name(&self.name, "spearman")
     }
 
-    fn metric_names(&self) -> Vec<String> {
+    fn metric_names(&self, _: &S) -> Vec<String> {
         ["pearson", "spearman"].iter().map(|key| with_name(&self.name, key)).collect()
     }
 

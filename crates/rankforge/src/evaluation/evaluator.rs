@@ -32,12 +32,13 @@ pub trait Evaluator<M: ?Sized>: Send + Sync {
     /// Name of the data set, the prefix of the keys.
     fn name(&self) -> &str;
 
-    /// The key of the metric that decides which model is best, prefix included.
-    fn primary_metric(&self) -> String;
+    /// The key of the metric that decides which model is best, prefix included. `metrics` are those
+    /// that [`Evaluator::evaluate`] returned: with several score functions, their values decide.
+    fn primary_metric(&self, metrics: &Metrics) -> String;
 
-    /// The keys of all metrics that [`Evaluator::evaluate`] returns, prefix included. A run refuses
-    /// a `metric_for_best_model` that is none of them before its first step.
-    fn metric_names(&self) -> Vec<String>;
+    /// The keys of all metrics that [`Evaluator::evaluate`] returns for `model`, prefix included. A
+    /// run refuses a `metric_for_best_model` that is none of them before its first step.
+    fn metric_names(&self, model: &M) -> Vec<String>;
 
     /// Settings, for the model card.
     fn config(&self) -> serde_json::Value;

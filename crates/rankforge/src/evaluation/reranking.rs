@@ -122,11 +122,11 @@ impl<S: Score + ?Sized> Evaluator<S> for CrossEncoderRerankingEvaluator {
         &self.name
     }
 
-    fn primary_metric(&self) -> String {
+    fn primary_metric(&self, _: &Metrics) -> String {
         with_name(&self.name, &format!("ndcg@{}", self.at_k))
     }
 
-    fn metric_names(&self) -> Vec<String> {
+    fn metric_names(&self, _: &S) -> Vec<String> {
         let has_base =
             |sample: &RerankingSample| matches!(sample.candidates, Candidates::Documents(_));
         let prefixes = if self.samples.iter().any(has_base) { &["", "base_"][..] } else { &[""] };

@@ -9,6 +9,9 @@ pub struct SequentialEvaluator<M: ?Sized> {
     evaluators: Vec<Box<dyn Evaluator<M>>>,
 }
 
+/// The metric that it adds.
+const SCORE: &str = "sequential_score";
+
 impl<M: ?Sized> SequentialEvaluator<M> {
     /// Evaluates with `evaluators`, in order.
     ///
@@ -36,13 +39,13 @@ impl<M: ?Sized> Evaluator<M> for SequentialEvaluator<M> {
         ""
     }
 
-    fn primary_metric(&self) -> String {
-        "sequential_score".to_owned()
+    fn primary_metric(&self, _: &Metrics) -> String {
+        SCORE.to_owned()
     }
 
-    fn metric_names(&self) -> Vec<String> {
-        let names = self.evaluators.iter().flat_map(|evaluator| evaluator.metric_names());
-        names.chain([self.primary_metric()]).collect()
+    fn metric_names(&self, model: &M) -> Vec<String> {
+        let names = self.evaluators.iter().flat_map(|evaluator| evaluator.metric_names(model));
+        names.chain([SCORE.to_owned()]).collect()
     }
 
     fn config(&self) -> serde_json::Value {
@@ -54,7 +57,7 @@ impl<M: ?Sized> Evaluator<M> for SequentialEvaluator<M> {
         let mut score = f64::NAN;
         for evaluator in &self.evaluators {
             let metrics = evaluator.evaluate(model, context)?;
-            let primary = evaluator.primary_metric();
+            let primary = evaluator.primary_metric(&metrics);
             score = metrics.get(&primary).ok_or_else(|| {
                 let known: Vec<&str> = metrics.0.keys().map(String::as_str).collect();
                 Error::argument(
@@ -72,7 +75,7 @@ impl<M: ?Sized> Evaluator<M> for SequentialEvaluator<M> {
                 }
             }
         }
-        all.insert("sequential_score", score);
+        all.insert(SCORE, score);
         Ok(all)
     }
 }

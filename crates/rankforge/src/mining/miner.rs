@@ -159,13 +159,8 @@ impl<'a> HardNegativeMiner<'a> {
             }
             None => None,
         };
-        let mut side = |side: Side, texts: &[&str]| -> Result<Buffer, Error> {
-            let MiningOptions { query_prompt, query_prompt_name, .. } = &self.options;
-            let MiningOptions { corpus_prompt, corpus_prompt_name, .. } = &self.options;
-            let (what, prompt, prompt_name) = match side {
-                Side::Query => ("query", query_prompt, query_prompt_name),
-                Side::Document => ("corpus", corpus_prompt, corpus_prompt_name),
-            };
+        let mut embed = |side, what, texts: &[&str], prompts: [&Option<String>; 2]| {
+            let [prompt, prompt_name] = prompts;
             let entry = folder.zip(fingerprint.as_deref()).map(|(folder, fingerprint)| {
                 let prompt = (prompt.as_deref(), prompt_name.as_deref());
                 Entry::new(folder, what, fingerprint, prompt, texts)
@@ -189,10 +184,13 @@ impl<'a> HardNegativeMiner<'a> {
                     outputs
                 }
             };
-            Ok(to_device(self.encoder, outputs))
+            Ok::<Buffer, Error>(to_device(self.encoder, outputs))
         };
-        let corpus = side(Side::Document, &pairs.corpus)?;
-        let queries = side(Side::Query, &pairs.queries)?;
+        let options = &self.options;
+        let prompts = [&options.corpus_prompt, &options.corpus_prompt_name];
+        let corpus = embed(Side::Document, "corpus", &pairs.corpus, prompts)?;
+        let prompts = [&options.query_prompt, &options.query_prompt_name];
+        let queries = embed(Side::Query, "query", &pairs.queries, prompts)?;
         Ok(Embedded { queries, corpus: Retriever::over(self.encoder, corpus) })
     }
 }

@@ -37,12 +37,13 @@ impl<M: TextModel> Run<'_, M> {
                 reporter: parts.reporter.clone(),
             };
             let found = evaluator.evaluate(self.model, &context)?;
-            primary = found.get(&evaluator.primary_metric()).unwrap_or(f64::NAN);
+            let primary_metric = evaluator.primary_metric(&found);
+            primary = found.get(&primary_metric).unwrap_or(f64::NAN);
             metrics.0.extend(found.0.clone());
             self.evaluations.push(EvaluationResult {
                 class_name: evaluator.class_name().to_owned(),
                 name: evaluator.name().to_owned(),
-                primary_metric: evaluator.primary_metric(),
+                primary_metric,
                 config: evaluator.config(),
                 metrics: found,
             });

@@ -64,7 +64,7 @@ impl<'a, M: TextModel> Setup<'a, M> {
         let Parts { arguments, train_sets, eval_sets, .. } = parts;
         arguments.validate()?;
         check_evaluation(&parts)?;
-        check_best_metric(&parts)?;
+        check_best_metric(model, &parts)?;
         check_adapters(model, arguments)?;
         warn_without_effect(model, &parts);
         let outputs = model.model().architecture().output_columns();
@@ -234,13 +234,13 @@ fn check_evaluation<M>(parts: &Parts<'_, M>) -> Result<(), Error> {
 }
 
 /// Checks that evaluations have the metric that decides which checkpoint is best.
-fn check_best_metric<M>(parts: &Parts<'_, M>) -> Result<(), Error> {
+fn check_best_metric<M>(model: &M, parts: &Parts<'_, M>) -> Result<(), Error> {
     let arguments = parts.arguments;
     let Some(metric) = arguments.best_metric() else { return Ok(()) };
     if !evaluates(arguments) {
         return Ok(());
     }
-    let known = evaluation_metrics(parts);
+    let known = evaluation_metrics(model, parts);
     if known.contains(&metric) {
         return Ok(());
     }
@@ -259,14 +259,14 @@ fn check_best_metric<M>(parts: &Parts<'_, M>) -> Result<(), Error> {
 }
 
 /// The keys of all metrics of an evaluation, as [`Run::evaluate`](crate::training) logs them.
-fn evaluation_metrics<M>(parts: &Parts<'_, M>) -> Vec<String> {
+fn evaluation_metrics<M>(model: &M, parts: &Parts<'_, M>) -> Vec<String> {
     let mut names = Vec::new();
     for set in parts.eval_sets {
         let components = set.loss.component_names();
         let keys = std::iter::once("loss").chain(components);
         names.extend(keys.map(|key| with_name(&set.name, key)));
     }
-    names.extend(parts.evaluators.iter().flat_map(|evaluator| evaluator.metric_names()));
+    names.extend(parts.evaluators.iter().flat_map(|evaluator| evaluator.metric_names(model)));
     if parts.evaluators.len() > 1 {
         names.push("sequential_score".to_owned());
     }

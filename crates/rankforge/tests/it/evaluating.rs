@@ -28,11 +28,11 @@ impl<M> Evaluator<M> for Prescribed {
         "dev"
     }
 
-    fn primary_metric(&self) -> String {
+    fn primary_metric(&self, _: &Metrics) -> String {
         "dev_score".to_owned()
     }
 
-    fn metric_names(&self) -> Vec<String> {
+    fn metric_names(&self, _: &M) -> Vec<String> {
         vec!["dev_score".to_owned(), "dev_step".to_owned()]
     }
 
@@ -245,7 +245,7 @@ fn evaluators_list_every_metric_that_they_return() {
     let check = |evaluator: &dyn Evaluator<CrossEncoder>| {
         let metrics = evaluator.evaluate(&model, &EvaluationContext::default()).unwrap();
         let mut found: Vec<String> = metrics.0.keys().cloned().collect();
-        let mut listed = evaluator.metric_names();
+        let mut listed = evaluator.metric_names(&model);
         found.sort();
         listed.sort();
         assert_eq!(listed, found);

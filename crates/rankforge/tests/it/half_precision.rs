@@ -104,11 +104,11 @@ impl Evaluator<CrossEncoder> for PrecisionOf {
         ""
     }
 
-    fn primary_metric(&self) -> String {
+    fn primary_metric(&self, _: &Metrics) -> String {
         "score".to_owned()
     }
 
-    fn metric_names(&self) -> Vec<String> {
+    fn metric_names(&self, _: &CrossEncoder) -> Vec<String> {
         vec!["score".to_owned()]
     }
 

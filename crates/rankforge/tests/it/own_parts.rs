@@ -110,11 +110,11 @@ impl<M: Score> Evaluator<M> for AccuracyEvaluator {
         "dev"
     }
 
-    fn primary_metric(&self) -> String {
+    fn primary_metric(&self, _: &Metrics) -> String {
         "dev_accuracy".to_owned()
     }
 
-    fn metric_names(&self) -> Vec<String> {
+    fn metric_names(&self, _: &M) -> Vec<String> {
         vec!["dev_accuracy".to_owned()]
     }
 

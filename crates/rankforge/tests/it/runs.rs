@@ -25,11 +25,11 @@ impl<M> Evaluator<M> for Curve {
         "dev"
     }
 
-    fn primary_metric(&self) -> String {
+    fn primary_metric(&self, _: &Metrics) -> String {
         "dev_score".to_owned()
     }
 
-    fn metric_names(&self) -> Vec<String> {
+    fn metric_names(&self, _: &M) -> Vec<String> {
         vec!["dev_score".to_owned(), "dev_nothing".to_owned()]
     }
 

@@ -122,7 +122,7 @@ fn reranking_logs_counts_and_metrics_and_writes_the_file() {
             "NDCG@10: 40.05 -> 70.36",
         ]
     );
-    assert_eq!(evaluator.primary_metric(), "nq_ndcg@10");
+    assert_eq!(evaluator.primary_metric(&Metrics::new()), "nq_ndcg@10");
     assert_eq!(
         evaluator.config(),
         serde_json::json!({ "at_k": 10, "always_rerank_positives": true })

@@ -1,0 +1,3 @@
+//! Integration tests of rankforge-index.
+
+mod bm25;

@@ -74,6 +74,11 @@ impl Supported {
         isa.is_available().then_some(Supported(isa))
     }
 
+    /// The fastest that this machine has.
+    pub(crate) fn best() -> Supported {
+        Supported(Isa::best())
+    }
+
     /// All that this machine has.
     #[cfg(test)]
     pub(crate) fn all() -> Vec<Supported> {

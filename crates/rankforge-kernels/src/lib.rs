@@ -4,7 +4,7 @@
 //! Model code calls the functions in [`ops`] on [`View`]s of [`Buffer`]s and [`Arena`]s and never
 //! indexes into them. A handle carries its [`Device`]: the CPU with an instruction set, or the
 //! reference device, which says what every other device must compute. Nothing here knows of text,
-//! files, models or losses, and nothing reads the environment.
+//! models or losses, nothing opens files, and nothing reads the environment.
 //!
 //! # Modules
 //! Imports point down this list, never up:
@@ -20,6 +20,7 @@
 //! | `settings` | settings of the operations: activations, dropout, similarities |
 //! | `workers`, `precision`, `isa` | host threads, rounding, instruction sets |
 //! | `shape`, `error` | checked numbers of elements, why a device could not be opened |
+//! | `mapping` | files that the caller opened, as slices of memory |
 //!
 //! To add a device with memory of its own, implement the functions of `reference` for it, and add a
 //! variant to the device's kind and to the three enums of `storage`; the tests run on every device.
@@ -44,6 +45,7 @@ mod device;
 mod error;
 mod indices;
 mod isa;
+mod mapping;
 pub mod ops;
 mod peak;
 mod precision;
@@ -63,6 +65,7 @@ pub use device::Device;
 pub use error::DeviceError;
 pub use indices::Indices;
 pub use isa::Isa;
+pub use mapping::Mapping;
 pub use peak::peak;
 pub use precision::{Precision, UnknownPrecision};
 pub use ragged::Ragged;

@@ -7,7 +7,7 @@
 //! # Waiting
 //! A device may run behind the host. Three calls wait for it in the course of a run: reading
 //! outputs ([`View::read`](crate::View::read), once a micro-batch), [`sum_of_squares`] (once a
-//! step), and a search ([`Corpus::top_k`], with [`pairwise_similarity`]). [`zeros`] waits too; a
+//! step), and a search ([`Corpus::top_k`] and [`StoredCorpus::top_k`], with [`pairwise_similarity`]). [`zeros`] waits too; a
 //! run calls it once, after its first backward pass. No other call gives the host anything to wait
 //! for.
 //!
@@ -24,6 +24,7 @@
 //! | `attention` | ragged softmax attention |
 //! | `pooling` | the tokens of a sequence to one vector |
 //! | `top_k` | the best rows of a corpus for each query, in blocks |
+//! | `stored` | rows in bytes as files keep them, and the search in them |
 //! | `optimizer` | AdamW, sum of squares |
 
 mod activation;
@@ -36,6 +37,7 @@ mod norm;
 mod optimizer;
 mod pooling;
 mod rotary;
+mod stored;
 mod top_k;
 
 pub use crate::settings::activation::{Activation, Gate};
@@ -44,6 +46,7 @@ pub use crate::settings::dropout::Dropout;
 pub use crate::settings::norm::{LayerNormBackward, SMALLEST_NORM};
 pub use crate::settings::optimizer::AdamW;
 pub use crate::settings::pooling::Pooling;
+pub use crate::settings::rows::{RowSource, Skipped};
 pub use crate::settings::similarity::{Neighbour, Similarity};
 pub use crate::settings::zeros::Zeros;
 pub use activation::{activate_backward, gated, gated_backward};
@@ -57,4 +60,5 @@ pub use norm::{layer_norm, layer_norm_backward, normalize, normalize_backward};
 pub use optimizer::{adamw, sum_of_squares};
 pub use pooling::{Pool, pool, pool_backward, pool_embeddings};
 pub use rotary::{Rotary, rotary, rotary_backward};
+pub use stored::{ByteRows, StoredCorpus};
 pub use top_k::{Corpus, CorpusRows, pairwise_similarity};

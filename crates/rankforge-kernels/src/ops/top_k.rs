@@ -31,7 +31,7 @@ impl From<Buffer> for CorpusRows<'_> {
 ///
 /// # Units
 /// Memory beside the rows, for cosines and dot products on every instruction set but
-/// `Isa::Scalar`: a byte for each element and 48 bytes for each row. Elsewhere 4 bytes for each
+/// `Isa::Scalar`: a byte for each element and 24 bytes for each row. Elsewhere 4 bytes for each
 /// row, for cosines.
 pub struct Corpus<'a> {
     similarity: Similarity,

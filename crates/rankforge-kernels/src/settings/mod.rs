@@ -11,5 +11,6 @@ pub(crate) mod norm;
 pub(crate) mod optimizer;
 pub(crate) mod pooling;
 pub(crate) mod rotary;
+pub(crate) mod rows;
 pub(crate) mod similarity;
 pub(crate) mod zeros;

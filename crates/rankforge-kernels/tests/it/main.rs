@@ -13,6 +13,7 @@ mod packed_weight;
 mod pooling;
 mod precision;
 mod rotary;
+mod stored;
 mod support;
 mod top_k;
 mod top_k_by_bytes;

@@ -1,30 +1,125 @@
 //! Rows rounded to bytes with a scale for each row, and bounds of the error.
 
 use crate::cpu::simd::{Kernel, Simd, dispatch};
-use crate::cpu::top_k::products::{ENERGY, GROUP, PAIR, STRETCH};
 use crate::isa::Supported;
+
+/// Bytes of a row that one instruction takes in: the length of a row is padded to a multiple.
+pub(crate) const GROUP: usize = 4;
+
+/// Added to a byte of a row, as the instructions multiply unsigned bytes with signed ones.
+pub(crate) const OFFSET: u8 = 128;
+
+/// Groups of bytes whose products are summed in 16 bits.
+///
+/// With more, fewer instructions widen the sums, and [`ENERGY`] leaves fewer bits to each byte.
+pub(crate) const STRETCH: usize = 8;
+
+/// Where sums have 16 bits, the most that the sum of the squares may be in each half of a stretch:
+/// of the elements 0, 1, 4, 5, 8, 9 and so on, and of the others. Then no sum of products of a
+/// query and a row is larger (Cauchy-Schwarz).
+pub(crate) const ENERGY: i32 = i16::MAX as i32;
+
+/// Where sums have 16 bits, the most that two neighbouring bytes may be together. `vpmaddubsw` adds
+/// their products with bytes of up to 255, and saturates.
+pub(crate) const PAIR: i32 = 128;
+
+/// What turns sums of products with a rounded row into bounds of scores: four `f32`, as files keep
+/// them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C)]
+pub(crate) struct Row {
+    /// Minus room for the rounding of sums, in units of the bytes; minus infinity for a row that
+    /// bytes do not bound, and infinity for one that is not there.
+    pub(crate) base: f32,
+    /// One over the scale.
+    pub(crate) inverse_scale: f32,
+    /// Upper bound of the norm of the rounding error.
+    pub(crate) lost: f32,
+    /// Upper bound of the norm of the rounded row.
+    pub(crate) length: f32,
+}
+
+impl Row {
+    /// A row with infinities or NaN, or too long: every query needs its score.
+    pub(crate) const UNBOUNDED: Row = Row { base: f32::NEG_INFINITY, ..Row::ABSENT };
+
+    /// A row beyond the last one.
+    pub(crate) const ABSENT: Row =
+        Row { base: f32::INFINITY, inverse_scale: 1.0, lost: 0.0, length: 0.0 };
+
+    /// The terms of a rounded row.
+    pub(crate) fn new(row: &RoundedRow) -> Row {
+        Row {
+            base: -2.0,
+            inverse_scale: row.inverse_scale,
+            lost: row.lost as f32,
+            length: (row.length * (1.0 + ROOM)) as f32,
+        }
+    }
+
+    /// Whether bytes bound the scores of the row.
+    #[inline]
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.base > f32::NEG_INFINITY
+    }
+
+    /// What a byte of 1 stands for.
+    #[inline]
+    pub(crate) fn scale(&self) -> f32 {
+        1.0 / self.inverse_scale
+    }
+
+    /// Rows by their terms, four each.
+    pub(crate) fn of_terms(terms: &[f32]) -> &[Row] {
+        let four = terms.as_chunks::<4>().0;
+        // SAFETY: a `Row` is four `f32`, and any four are one.
+        unsafe { std::slice::from_raw_parts(four.as_ptr().cast(), four.len()) }
+    }
+
+    /// The terms of rows.
+    pub(crate) fn to_terms(rows: &[Row]) -> &[f32] {
+        // SAFETY: a `Row` is four `f32`, without padding.
+        unsafe { std::slice::from_raw_parts(rows.as_ptr().cast(), 4 * rows.len()) }
+    }
+
+    /// The terms where the bytes are all that is kept of the row, so that none of it is lost.
+    pub(crate) fn of_bytes_alone(self) -> Row {
+        Row { lost: self.length * ROOM as f32 + LEAST_LOST, ..self }
+    }
+}
 
 /// How a row becomes bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rounding {
+pub(crate) struct Rounding {
     /// What each element is multiplied with.
-    pub(super) factor: f64,
+    pub(crate) factor: f64,
     /// What is added to each byte.
-    pub(super) offset: u8,
+    pub(crate) offset: u8,
     /// Whether the bytes stay within [`ENERGY`] and [`PAIR`].
-    pub(super) narrow_sums: bool,
+    pub(crate) narrow_sums: bool,
 }
 
 /// A row `x` as `scale * bytes`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RoundedRow {
-    pub(super) scale: f32,
+pub(crate) struct RoundedRow {
+    /// One over the scale; the scale is one over this number, in `f32`.
+    pub(crate) inverse_scale: f32,
     /// Norm of `scale * bytes`.
-    pub(super) length: f64,
+    pub(crate) length: f64,
     /// Upper bound of the norm of `x - scale * bytes`, with room for the rounding of everything
     /// that is computed from these fields in `f32`.
-    pub(super) lost: f64,
+    pub(crate) lost: f64,
 }
+
+impl RoundedRow {
+    /// What a byte of 1 stands for.
+    pub(crate) fn scale(&self) -> f32 {
+        1.0 / self.inverse_scale
+    }
+}
+
+/// Norm of the longest row that bytes stand for without a factor.
+pub(crate) const LONGEST: f64 = 1e12;
 
 /// Largest byte; the range is symmetric.
 const LARGEST: f64 = 127.0;
@@ -32,13 +127,17 @@ const LARGEST: f64 = 127.0;
 /// Least scale, so that reciprocals are finite; rows that need a smaller one become zeros.
 const LEAST_SCALE: f32 = 1e-25;
 
+/// Added to the norm of a rounding error: far below the resolution of an `f32` near 1, and above
+/// the subnormals.
+const LEAST_LOST: f32 = 1e-15;
+
 /// Room for the rounding errors of a few operations in `f32`, relative.
-pub(super) const ROOM: f64 = 1.0 / (1 << 20) as f64;
+pub(crate) const ROOM: f64 = 1.0 / (1 << 20) as f64;
 
 /// Rounds `factor * source` to bytes, with zeros beyond the end of `source`.
 ///
-/// The elements must be finite, and the norm of `factor * source` at most about 1.
-pub(super) fn round(
+/// The elements must be finite, and the norm of `factor * source` at most about [`LONGEST`].
+pub(crate) fn round(
     isa: Supported,
     source: &[f32],
     rounding: Rounding,
@@ -82,7 +181,9 @@ impl Kernel for RoundToBytes<'_> {
         }
         // A little more than needed, as the scale is rounded to `f32`.
         let scale = ((scale * factor * (1.0 + ROOM)) as f32).max(LEAST_SCALE);
-        let (to_byte, from_byte) = (factor / f64::from(scale), f64::from(scale));
+        let inverse_scale = 1.0 / scale;
+        let from_byte = f64::from(1.0 / inverse_scale);
+        let to_byte = factor / from_byte;
         let (mut lost, mut squares) = ([0.0; LANES], [0i32; LANES]);
         for (source, bytes) in self.source.chunks(LANES).zip(self.bytes.chunks_mut(LANES)) {
             for lane in 0..source.len() {
@@ -97,9 +198,8 @@ impl Kernel for RoundToBytes<'_> {
         let squares: f64 = squares.into_iter().map(f64::from).sum();
         let length = squares.sqrt() * from_byte;
         let lost = lost.into_iter().sum::<f64>().sqrt();
-        // The last term is far below the resolution of an `f32` near 1, and above the subnormals.
-        let lost = lost * (1.0 + ROOM) + length * ROOM + 1e-15;
-        RoundedRow { scale, length, lost }
+        let lost = lost * (1.0 + ROOM) + length * ROOM + f64::from(LEAST_LOST);
+        RoundedRow { inverse_scale, length, lost }
     }
 }
 

@@ -149,13 +149,13 @@ impl Candidates {
 }
 
 /// The position of a number among all `f32` in ascending order.
-fn order(value: f32) -> i64 {
+pub(super) fn order(value: f32) -> i64 {
     let bits = value.to_bits() as i32;
     i64::from(if bits < 0 { bits ^ i32::MAX } else { bits })
 }
 
 /// The number at a position of [`order`].
-fn in_order(place: i64) -> f32 {
+pub(super) fn in_order(place: i64) -> f32 {
     let place = place as i32;
     f32::from_bits(if place < 0 { place ^ i32::MAX } else { place } as u32)
 }

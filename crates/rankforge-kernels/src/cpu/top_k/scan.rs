@@ -48,7 +48,7 @@ pub(super) fn search(
         corpus_factors: &prepared.factors,
         k,
     };
-    by_blocks(cpu, queries, corpus, (QUERIES, 1), done, |queries, parts| {
+    by_blocks(cpu, (queries.rows, corpus.rows), (QUERIES, 1), done, |queries, parts| {
         let scan = |part| search.scan(queries.clone(), part);
         search.merge(parts.into_par_iter().map(scan).collect())
     })

@@ -1,9 +1,8 @@
 //! The search by bytes with AVX2: products by `vpmaddubsw`, or by `vpdpbusd` with AVX-VNNI.
 
+use crate::cpu::top_k::bytes::{GROUP, STRETCH};
 use crate::cpu::top_k::exact::SUMS;
-use crate::cpu::top_k::products::tile::{
-    GROUP, Hits, LINE, LINES, QUERIES, ROWS, RowError, STRETCH, Tile,
-};
+use crate::cpu::top_k::products::tile::{Hits, LINE, LINES, QUERIES, ROWS, RowError, Tile};
 use crate::isa::{Isa, Supported};
 use std::arch::x86_64::*;
 

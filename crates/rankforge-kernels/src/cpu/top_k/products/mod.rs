@@ -2,13 +2,14 @@
 //! and compares the sums with thresholds, and what else the search by bytes needs of vectors.
 
 mod avx2;
+mod rows;
 mod tile;
 mod vnni;
 
-pub(super) use tile::{
-    ENERGY, GROUP, Hits, Line, OFFSET, PAIR, QUERIES, ROWS, Row, STRETCH, Thresholds, Tile,
-};
+pub(super) use rows::{RowHit, RowQuery, Rows};
+pub(super) use tile::{Hits, Line, QUERIES, ROWS, Thresholds, Tile};
 
+use crate::cpu::top_k::bytes::{GROUP, OFFSET, STRETCH};
 use crate::cpu::top_k::exact::{SUMS, total};
 use crate::cpu::top_k::products::avx2::{Avx2, AvxVnni};
 use crate::cpu::top_k::products::tile::{LINE, LINES};
@@ -38,7 +39,7 @@ impl ByteProducts {
         }
     }
 
-    /// Whether [`ENERGY`] and [`PAIR`] bound the bytes of rows and queries.
+    /// Whether `bytes::ENERGY` and `bytes::PAIR` bound the bytes of rows and queries.
     pub(super) fn has_narrow_sums(self) -> bool {
         matches!(self, ByteProducts::Avx2(_))
     }
@@ -88,6 +89,17 @@ impl ByteProducts {
             ByteProducts::Avx2(has) => avx2::compare_narrow(has, tile, hits),
             ByteProducts::AvxVnni(has) => avx2::compare_wide(has, tile, hits),
             ByteProducts::Vnni(has) => vnni::compare(has, tile, hits),
+        }
+    }
+
+    /// Multiplies a query with rows and adds those whose sums reach the threshold to `hits`, by the
+    /// comparison of [`ByteProducts::compare`].
+    #[inline(always)]
+    pub(super) fn compare_rows(self, query: &RowQuery, rows: Rows<'_>, hits: &mut Vec<RowHit>) {
+        match self {
+            ByteProducts::Avx2(has) => rows::avx2(has, query, rows, hits),
+            ByteProducts::AvxVnni(has) => rows::avx_vnni(has, query, rows, hits),
+            ByteProducts::Vnni(has) => rows::vnni(has, query, rows, hits),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Each kernel against plain loops.
 
 use super::*;
-use crate::cpu::top_k::bytes::{Rounding, round};
+use crate::cpu::top_k::bytes::{ENERGY, PAIR, Rounding, Row, round};
 
 /// One for every instruction set of the machine that has one.
 fn all() -> Vec<(Supported, ByteProducts)> {
@@ -171,10 +171,9 @@ fn rounded_rows_stay_within_the_limits_and_lose_no_more_than_is_said() {
                     }
                 }
             }
-            let errors = source
-                .iter()
-                .zip(&signed)
-                .map(|(&x, &byte)| f64::from(x) * factor - f64::from(byte) * f64::from(row.scale));
+            let errors = source.iter().zip(&signed).map(|(&x, &byte)| {
+                f64::from(x) * factor - f64::from(byte) * f64::from(row.scale())
+            });
             let lost = errors.map(|error| error * error).sum::<f64>().sqrt();
             assert!(lost <= row.lost, "case {case} on {isa:?}: {lost} of {}", row.lost);
             assert!(row.lost < 0.2, "case {case} on {isa:?}: {}", row.lost);

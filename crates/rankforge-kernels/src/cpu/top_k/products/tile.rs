@@ -1,30 +1,12 @@
 //! A panel of queries, a few rows, and what comes of their product.
 
+use crate::cpu::top_k::bytes::{GROUP, Row};
+
 /// Queries of a panel: the columns of a tile.
 pub(crate) const QUERIES: usize = 64;
 
 /// Rows of the corpus in a tile.
 pub(crate) const ROWS: usize = 6;
-
-/// Bytes of a row that one instruction takes in.
-pub(crate) const GROUP: usize = 4;
-
-/// Added to a byte of a row, as the instructions multiply unsigned bytes with signed ones.
-pub(crate) const OFFSET: u8 = 128;
-
-/// Groups of bytes whose products are summed in 16 bits.
-///
-/// With more, fewer instructions widen the sums, and [`ENERGY`] leaves fewer bits to each byte.
-pub(crate) const STRETCH: usize = 8;
-
-/// Where sums have 16 bits, the most that the sum of the squares may be in each half of a stretch:
-/// of the elements 0, 1, 4, 5, 8, 9 and so on, and of the others. Then no sum of products of a
-/// query and a row is larger (Cauchy-Schwarz).
-pub(crate) const ENERGY: i32 = i16::MAX as i32;
-
-/// Where sums have 16 bits, the most that two neighbouring bytes may be together. `vpmaddubsw` adds
-/// their products with bytes of up to 255, and saturates.
-pub(crate) const PAIR: i32 = 128;
 
 /// Queries of a line.
 pub(super) const LINE: usize = 16;
@@ -50,19 +32,6 @@ pub(crate) struct Thresholds {
     pub(crate) lost: [f32; QUERIES],
 }
 
-/// The terms of the comparison for a row of the corpus.
-#[derive(Clone, Copy)]
-pub(crate) struct Row {
-    /// Minus room for rounding; infinite for a row that is never taken.
-    pub(crate) base: f32,
-    /// One over the scale.
-    pub(crate) inverse_scale: f32,
-    /// Norm of the rounding error.
-    pub(crate) lost: f32,
-    /// Norm of the rounded row.
-    pub(crate) length: f32,
-}
-
 /// The sums of a tile that reach their thresholds.
 pub(crate) struct Hits {
     /// For each row, a bit for each query.
@@ -79,7 +48,7 @@ pub(crate) struct Tile<'a> {
     /// How many queries the panel has; sums with others may be left out.
     pub(crate) queries: usize,
     pub(crate) thresholds: &'a Thresholds,
-    /// The rows, each byte plus [`OFFSET`].
+    /// The rows, each byte plus `bytes::OFFSET`.
     pub(crate) bytes: &'a [u8],
     pub(crate) rows: &'a [Row; ROWS],
 }

@@ -1,7 +1,8 @@
 //! The search by bytes with AVX-512: products by `vpdpbusd`.
 
+use crate::cpu::top_k::bytes::GROUP;
 use crate::cpu::top_k::exact::SUMS;
-use crate::cpu::top_k::products::tile::{GROUP, Hits, LINES, QUERIES, ROWS, RowError, Tile};
+use crate::cpu::top_k::products::tile::{Hits, LINES, QUERIES, ROWS, RowError, Tile};
 use crate::isa::{Isa, Supported};
 use std::arch::x86_64::*;
 

@@ -21,6 +21,8 @@ pub struct Beir {
     pub corpus: IndexMap<String, String>,
     /// Query id to text, in the order of the file; only queries with a relevant document.
     pub queries: IndexMap<String, String>,
+    /// Number of queries in the file without a relevant document, which are left out.
+    pub unjudged: usize,
     /// Query id to pairs (document id, relevance), with relevance > 0, in the order of `queries`.
     /// A document that `corpus` lacks stays here: it is relevant, and no search finds it.
     pub relevant: IndexMap<String, Vec<(String, f64)>>,
@@ -42,6 +44,23 @@ pub struct UnknownJudgements {
     pub query_judgements: usize,
     /// Queries that are not in `queries.jsonl`.
     pub queries: usize,
+}
+
+impl Beir {
+    /// What is wrong with the collection and did not keep it from being read, a line each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.unknown.is_empty() {
+            warnings.push(self.unknown.to_string());
+        }
+        if self.without_text > 0 {
+            warnings.push(format!(
+                "documents without `text` in corpus.jsonl, which is read as empty: {}",
+                self.without_text
+            ));
+        }
+        warnings
+    }
 }
 
 impl UnknownJudgements {
@@ -106,12 +125,14 @@ pub fn load_beir(folder: &Path, split: Option<&str>) -> Result<Beir, DataError> 
         let expected = "expected at least one judgement above 0 of a query in queries.jsonl";
         return Err(DataError::file(&path, format!("{expected}, got none")));
     }
+    let all = queries.len();
     queries.retain(|query, _| judged.contains_key(query));
+    let unjudged = all - queries.len();
     let relevant = queries
         .keys()
         .map(|query| (query.clone(), judged.swap_remove(query).unwrap_or_default()))
         .collect();
-    Ok(Beir { corpus, queries, relevant, unknown, without_text })
+    Ok(Beir { corpus, queries, unjudged, relevant, unknown, without_text })
 }
 
 /// Removes the judgements of unknown queries, and counts these and those of unknown documents.

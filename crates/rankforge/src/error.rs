@@ -119,6 +119,12 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
+    /// The page of a report could not be rendered.
+    #[error("report: {message}")]
+    Page {
+        /// The reason.
+        message: String,
+    },
     /// The template of the model card could not be rendered.
     #[error("model card: {message}")]
     Card {
@@ -236,6 +242,7 @@ impl Error {
             | Error::NoGradient { .. }
             | Error::Interrupted { .. }
             | Error::Stopped { .. }
+            | Error::Page { .. }
             | Error::Card { .. } => None,
         }
     }

@@ -39,6 +39,7 @@ fn titles_are_joined_to_texts_and_queries_without_a_relevant_document_dropped() 
     assert_eq!(beir.relevant["q1"], [("d1".to_owned(), 1.0), ("3".to_owned(), 2.0)]);
     assert_eq!(beir.relevant["q2"], [("d2".to_owned(), 1.0)]);
     assert!(beir.relevant.keys().eq(beir.queries.keys()));
+    assert_eq!(beir.unjudged, 1);
 }
 
 #[test]

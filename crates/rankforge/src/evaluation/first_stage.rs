@@ -1,5 +1,6 @@
 use crate::error::Error;
-use crate::evaluation::relevance::{RankingMetrics, order, retrieval_metrics};
+use crate::evaluation::judgements::{BestGrades, Judged};
+use crate::evaluation::relevance::{RankingMetrics, order};
 use crate::evaluation::samples::{Candidates, RerankingSample};
 use crate::finite_scores::finite_scores;
 use crate::metrics::Metrics;
@@ -27,8 +28,7 @@ pub struct FirstStage {
     pub metrics: Metrics,
     /// Of each query: grades of the documents retrieved, best first, 0 for those not relevant.
     grades: Vec<Vec<f64>>,
-    /// Of each query: grades of all relevant documents, in descending order.
-    judged: Vec<Vec<f64>>,
+    judged: Vec<BestGrades>,
     depth: usize,
     at_k: usize,
 }
@@ -83,33 +83,24 @@ pub fn samples_from_first_stage(
     let retrieved = retriever.search(&queries, depth.saturating_add(spare), &options.encode)?;
     let (mut samples, mut grades, mut judged) = (Vec::new(), Vec::new(), Vec::new());
     for ((id, query), found) in beir.queries.iter().zip(&retrieved) {
-        let relevant = relevant(beir, id);
+        let query_judgements = Judged::of(beir, id);
         let documents = found.iter().map(|neighbour| {
             beir.corpus.get_index(neighbour.index as usize).expect("a row of the corpus")
         });
         let documents: Vec<_> = documents.filter(|(other, _)| *other != id).take(depth).collect();
-        let grade = |(document, _): &(&String, _)| relevant.get(document.as_str()).copied();
-        grades.push(documents.iter().map(|found| grade(found).unwrap_or(0.0)).collect());
+        let grade = |(document, _): &(&String, _)| query_judgements.grade(document);
+        grades.push(documents.iter().map(grade).collect());
         samples.push(RerankingSample {
             query: query.clone(),
-            positive: texts(beir, id, &relevant),
+            positive: texts(beir, id, &query_judgements.relevant),
             candidates: Candidates::Documents(
                 documents.into_iter().map(|(_, text)| text.clone()).collect(),
             ),
         });
-        let mut all: Vec<f64> = relevant.into_values().collect();
-        all.sort_by(|a, b| b.total_cmp(a));
-        judged.push(all);
+        judged.push(query_judgements.best);
     }
     let metrics = measure(&grades, &judged, at_k, depth);
     Ok(FirstStage { samples, metrics, grades, judged, depth, at_k })
-}
-
-/// Id to grade of the documents that are relevant for a query, in the order of the judgements.
-fn relevant<'a>(beir: &'a Beir, query: &str) -> IndexMap<&'a str, f64> {
-    let judged = beir.relevant.get(query).into_iter().flatten();
-    let relevant = judged.filter(|(_, grade)| *grade > 0.0);
-    relevant.map(|(document, grade)| (document.as_str(), *grade)).collect()
 }
 
 /// The texts of relevant documents, without repetition. Those that the corpus lacks have none, and
@@ -157,17 +148,16 @@ impl FirstStage {
     }
 }
 
-fn measure(grades: &[Vec<f64>], judged: &[Vec<f64>], at_k: usize, depth: usize) -> Metrics {
+fn measure(grades: &[Vec<f64>], judged: &[BestGrades], at_k: usize, depth: usize) -> Metrics {
     let queries = grades.len() as f64;
     let mut sum = RankingMetrics::default();
     let (mut recall, mut accuracy) = (0.0, 0.0);
     for (grades, judged) in grades.iter().zip(judged) {
-        let metrics = retrieval_metrics(grades, judged, at_k);
+        let metrics = judged.metrics(grades, at_k);
         sum.map += metrics.map;
         sum.mrr += metrics.mrr;
         sum.ndcg += metrics.ndcg;
-        let found = grades.iter().filter(|grade| **grade > 0.0).count();
-        recall += found as f64 / judged.len().max(1) as f64;
+        recall += judged.recall(grades, depth);
         accuracy += f64::from(u8::from(grades.first().is_some_and(|grade| *grade > 0.0)));
     }
     let mut metrics = Metrics::new();

@@ -1,9 +1,11 @@
 //! Evaluators: the keys, CSV files and tie rules of sentence-transformers.
 
 mod cached_scores;
+pub mod cascade;
 mod correlation;
 mod evaluator;
 mod first_stage;
+mod judgements;
 mod record;
 mod relevance;
 mod reranking;

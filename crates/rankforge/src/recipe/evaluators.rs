@@ -216,17 +216,8 @@ impl RerankingSection {
             return Err(Error::argument("columns", expected, columns.join(", ")));
         }
         let mut beir = load_beir(&self.path, self.split.as_deref())?;
-        if !beir.unknown.is_empty() {
-            let message = format!("{}: {}", self.path.display(), beir.unknown);
-            options.reporter.warning(&message);
-        }
-        if beir.without_text > 0 {
-            let message = format!(
-                "{}: documents without `text` in corpus.jsonl, which is read as empty: {}",
-                self.path.display(),
-                beir.without_text
-            );
-            options.reporter.warning(&message);
+        for warning in beir.warnings() {
+            options.reporter.warning(&format!("{}: {warning}", self.path.display()));
         }
         if let Some(limit) = self.limit {
             beir.queries.truncate(limit.get());

@@ -1,5 +1,6 @@
 //! Evaluators on prescribed scores, and the first stage of retrieval.
 
+mod cascade;
 mod correlation;
 mod first_stage;
 mod reranking;

@@ -60,6 +60,7 @@ pub use dual_encoder::DualEncoder;
 pub use error::EncoderError;
 pub use input::{Input, Prompt, Text, Tokens};
 pub use model::Model;
+pub use modules::POOLING_MODES;
 pub use options::{EncodeOptions, LoadOptions, PredictOptions};
 pub use output_activation::OutputActivation;
 pub use outputs::Outputs;

@@ -2,6 +2,7 @@ use crate::error::EncoderError;
 use crate::output_activation::OutputActivation;
 use crate::packed_weights::Packing;
 use rankforge_base::{Reporter, silent};
+use rankforge_kernels::ops::{Pooling, Similarity};
 use rankforge_kernels::{Device, Precision};
 use std::sync::Arc;
 
@@ -31,6 +32,11 @@ pub struct LoadOptions {
     pub classifier_dropout: Option<f32>,
     /// Number of leading dimensions to which embeddings are truncated. `None`: that of the files.
     pub truncate_dim: Option<usize>,
+    /// Pooling modes of a dual encoder with a transformer, whose outputs are concatenated. `None`:
+    /// those of the files, else the mean.
+    pub pooling: Option<Vec<Pooling>>,
+    /// Similarity of the embeddings of a dual encoder. `None`: that of the files, else cosine.
+    pub similarity: Option<Similarity>,
     /// Seed for initialising the parameters that the checkpoint lacks. Default: 42, as for
     /// training.
     pub seed: u64,
@@ -53,6 +59,8 @@ impl Default for LoadOptions {
             activation_fn: None,
             classifier_dropout: None,
             truncate_dim: None,
+            pooling: None,
+            similarity: None,
             seed: 42,
             precision: Precision::Float32,
             packing: Packing::Beside,

@@ -90,7 +90,7 @@ pub(crate) fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
         });
     }
     let mut run = recipe.prepare(&console.load_options()?, &interrupt::stop())?;
-    run.trainer.callbacks.push(Box::new(LogLines(Arc::clone(&console.progress))));
+    run.trainer.callbacks().push(Box::new(LogLines(Arc::clone(&console.progress))));
     let output = run.run().map_err(|error| with_resume_hint(error, args))?;
     report(&output, &run.destination, console)
 }

@@ -1,6 +1,7 @@
 //! Integration tests of rankforge-cli.
 
 mod data_sets;
+mod dual_training;
 mod edges;
 mod errors;
 mod help;

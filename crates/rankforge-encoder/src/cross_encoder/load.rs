@@ -76,9 +76,14 @@ impl CrossEncoder {
 
 /// Opens a directory of any layout.
 fn open(path: &Path, options: &LoadOptions) -> Result<CrossEncoder, EncoderError> {
-    if let Some(dimension) = options.truncate_dim {
+    let dual_encoder_options = [
+        ("truncate_dim", options.truncate_dim.is_some()),
+        ("pooling", options.pooling.is_some()),
+        ("similarity", options.similarity.is_some()),
+    ];
+    if let Some((field, _)) = dual_encoder_options.iter().find(|(_, is_set)| *is_set) {
         let expected = "no value, as a cross-encoder gives no embeddings";
-        return Err(EncoderError::argument("truncate_dim", expected, dimension));
+        return Err(EncoderError::argument(field, expected, "a value"));
     }
     let reporter = &*options.reporter;
     let Some(modules) = read_modules(path)? else {
@@ -196,9 +201,8 @@ fn load_modular(
     let folder = &entries[0].folder;
     let mut files = TransformerFiles::open(folder, module, options, prepare)?;
     let mut folders = vec![(String::new(), folder.clone())];
-    let reporter = &*options.reporter;
     let modules =
-        push_modules(path, &mut files.architecture, &entries[1..], &mut folders, reporter)?;
+        push_modules(path, &mut files.architecture, &entries[1..], &mut folders, options)?;
     let outputs = output_name(&modules, path)?;
     if outputs != SCORES {
         let message = format!(

@@ -9,14 +9,13 @@ use crate::modules::Module;
 use crate::options::LoadOptions;
 use crate::parts::Parts;
 use crate::weights::Weights;
-use rankforge_base::Reporter;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Reads the modules after the first one and appends their stages to the head of `architecture`.
 ///
 /// `directory` is the model directory. For each module with parameters, its name and its directory
-/// are appended to `folders`.
+/// are appended to `folders`. Pooling has the modes of `options`, where they name some.
 ///
 /// # Errors
 /// A module that is not supported, or whose input is not what the module before it gives.
@@ -25,11 +24,14 @@ pub(crate) fn push_modules(
     architecture: &mut Architecture,
     entries: &[ModuleEntry],
     folders: &mut Vec<(String, PathBuf)>,
-    reporter: &dyn Reporter,
+    options: &LoadOptions,
 ) -> Result<Vec<Module>, EncoderError> {
     let mut modules = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
-        let module = Module::read(entry, reporter)?;
+        let mut module = Module::read(entry, &*options.reporter)?;
+        if let (Module::Pooling { modes, .. }, Some(chosen)) = (&mut module, &options.pooling) {
+            modes.clone_from(chosen);
+        }
         let width = architecture.output_columns();
         let class = module.class();
         if let Some(module_width) = module.width().filter(|&expected| expected != width) {

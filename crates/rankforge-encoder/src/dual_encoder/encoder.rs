@@ -7,6 +7,7 @@ use crate::outputs::Outputs;
 use crate::parts::Parts;
 use crate::roles::{Embed, ModelKind, Side, TextModel};
 use crate::stages::HeadStage;
+use indexmap::IndexMap;
 use rankforge_base::{hexadecimal, replace_directory};
 use rankforge_kernels::Device;
 use rankforge_kernels::ops::{Pooling, Similarity};
@@ -137,6 +138,25 @@ impl DualEncoder {
     /// The errors of [`DualEncoder::encode`].
     pub fn encode_document(&self, texts: &[&str]) -> Result<Outputs, EncoderError> {
         self.encode_side(Side::Document, texts, &EncodeOptions::default())
+    }
+
+    /// Adds prompts to those of the model, which they replace under the same name, and sets the
+    /// name of the default prompt where one is given.
+    ///
+    /// # Errors
+    /// A default that is none of the model's prompts, or a prompt that the tokenizer fails on.
+    pub fn set_prompts(
+        &mut self,
+        prompts: &IndexMap<String, String>,
+        default: Option<&str>,
+    ) -> Result<(), EncoderError> {
+        let parts = &mut self.parts;
+        parts.prompts.extend(prompts.iter().map(|(name, text)| (name.clone(), text.clone())));
+        if let Some(name) = default {
+            parts.default_prompt_name = Some(name.to_owned());
+        }
+        prompts.keys().try_for_each(|name| parts.prompt(None, Some(name)).map(drop))?;
+        parts.prompt(None, None).map(drop)
     }
 
     /// The name of the model's similarity in sentence-transformers, such as `cosine`.

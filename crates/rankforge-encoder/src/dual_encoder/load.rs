@@ -92,7 +92,8 @@ fn load_plain(path: &Path, options: &LoadOptions) -> Result<DualEncoder, Encoder
     let module = ModuleConfig::default();
     let mut files = TransformerFiles::open(path, &module, options, features)?;
     let width = files.architecture.output_columns();
-    let pooling = Module::Pooling { width, modes: vec![Pooling::Mean], include_prompt: true };
+    let modes = options.pooling.clone().unwrap_or(vec![Pooling::Mean]);
+    let pooling = Module::Pooling { width, modes, include_prompt: true };
     files.architecture.push_stage(pooling.stage(), "");
     let folders = [(String::new(), path.to_owned())];
     let model = load_model(files.architecture.clone(), &folders, options)?;
@@ -106,8 +107,7 @@ fn load_modules(
     options: &LoadOptions,
 ) -> Result<DualEncoder, EncoderError> {
     let folder = &entries[0].folder;
-    let reporter = &*options.reporter;
-    let module = ModuleConfig::read(folder, reporter)?;
+    let module = ModuleConfig::read(folder, &*options.reporter)?;
     if let Some(task) = module.task.as_deref().filter(|task| *task != "feature-extraction") {
         let message =
             format!("expected a Transformer with transformer_task feature-extraction, got {task}");
@@ -116,7 +116,7 @@ fn load_modules(
     let mut files = TransformerFiles::open(folder, &module, options, features)?;
     let mut folders = vec![(String::new(), folder.clone())];
     let modules =
-        push_modules(path, &mut files.architecture, &entries[1..], &mut folders, reporter)?;
+        push_modules(path, &mut files.architecture, &entries[1..], &mut folders, options)?;
     check_embeds(&modules, path)?;
     let model = load_model(files.architecture.clone(), &folders, options)?;
     Ok(encoder(path, files, model, modules))
@@ -149,9 +149,10 @@ fn apply(
     options: &LoadOptions,
 ) -> Result<DualEncoder, EncoderError> {
     settings.set_prompts(&mut encoder.parts)?;
-    encoder.similarity = match settings.similarity_fn_name.as_deref() {
-        None => Similarity::Cosine,
-        Some(name) => Similarity::from_name(name).unwrap_or_else(|| {
+    encoder.similarity = match (options.similarity, settings.similarity_fn_name.as_deref()) {
+        (Some(similarity), _) => similarity,
+        (None, None) => Similarity::Cosine,
+        (None, Some(name)) => Similarity::from_name(name).unwrap_or_else(|| {
             options.reporter.warning(&format!(
                 "{}: similarity_fn_name \"{name}\" is not cosine, dot, euclidean or manhattan; \
                  using cosine",

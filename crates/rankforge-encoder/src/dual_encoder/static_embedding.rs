@@ -1,6 +1,6 @@
 //! Static embedding models: the embedding of a text is the mean of the table rows of its tokens.
 
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, Initializer};
 use crate::directory::modules::ModuleEntry;
 use crate::directory::parameters::{load_model, push_modules};
 use crate::dual_encoder::encoder::DualEncoder;
@@ -44,17 +44,51 @@ impl DualEncoder {
         width: usize,
         options: &LoadOptions,
     ) -> Result<DualEncoder, EncoderError> {
-        if width == 0 {
-            return Err(EncoderError::argument("width", "a positive number", width));
-        }
-        check_truncate_dim(options)?;
-        let architecture = architecture(tokenizer.vocab_size(), width);
-        let (model, _) = Model::open(architecture, &[], options)?;
-        let mut tokenizer = tokenizer.into_static()?;
-        set_max_length(&mut tokenizer, options)?;
-        let base_model = "StaticEmbedding".to_owned();
-        Ok(encoder(model, tokenizer, Vec::new(), base_model, options))
+        let deviation = 1.0 / (width as f32).sqrt();
+        random(tokenizer.into_static()?, width, deviation, options)
     }
+
+    /// A static embedding model to train from nothing, as `StaticEmbedding(tokenizer,
+    /// embedding_dim=width)` of sentence-transformers. `path` is that of a `tokenizer.json`, which
+    /// is used as it is, or of a directory, whose tokenizer is read as by [`Tokenizer::load`].
+    ///
+    /// The elements of its table are normal with mean 0 and standard deviation 1, as in PyTorch's
+    /// `EmbeddingBag`.
+    ///
+    /// # Errors
+    /// As [`DualEncoder::new_static`], or files that are no tokenizer.
+    pub fn untrained_static(
+        path: &Path,
+        width: usize,
+        options: &LoadOptions,
+    ) -> Result<DualEncoder, EncoderError> {
+        let tokenizer = match path.is_dir() {
+            true => Tokenizer::load(path)?,
+            false => Tokenizer::from_json_file(path)?,
+        };
+        tokenizer.warnings().iter().for_each(|text| options.reporter.warning(text));
+        random(tokenizer.into_static()?, width, 1.0, options)
+    }
+}
+
+/// A static model whose elements are normal with this standard deviation.
+fn random(
+    mut tokenizer: Tokenizer,
+    width: usize,
+    deviation: f32,
+    options: &LoadOptions,
+) -> Result<DualEncoder, EncoderError> {
+    if width == 0 {
+        return Err(EncoderError::argument("width", "a positive number", width));
+    }
+    check_truncate_dim(options)?;
+    check_pooling(options)?;
+    let mut architecture = architecture(tokenizer.vocab_size(), width);
+    architecture.parameters[0].initializer = Initializer::Normal(deviation);
+    let (model, _) = Model::open(architecture, &[], options)?;
+    set_max_length(&mut tokenizer, options)?;
+    let base_model = "StaticEmbedding".to_owned();
+    Ok(encoder(model, tokenizer, Vec::new(), base_model, options))
 }
 
 /// Loads the module StaticEmbedding and the modules after it.
@@ -93,6 +127,7 @@ fn load_table(
     entries: &[ModuleEntry],
     options: &LoadOptions,
 ) -> Result<DualEncoder, EncoderError> {
+    check_pooling(options)?;
     let weights = Weights::open(folder)?;
     let tensors = Tensors::find(&weights)?;
     let shape = weights.shape(tensors.table).unwrap_or_default();
@@ -115,7 +150,7 @@ fn load_table(
     if values.is_none() {
         folders.push((String::new(), folder.to_owned()));
     }
-    let modules = push_modules(path, &mut architecture, entries, &mut folders, &*options.reporter)?;
+    let modules = push_modules(path, &mut architecture, entries, &mut folders, options)?;
     check_embeds(&modules, path)?;
     let mut model = load_model(architecture, &folders, options)?;
     if let Some(kind) = weights.other_type(tensors.table) {
@@ -128,6 +163,17 @@ fn load_table(
         model.parameters_mut().view_mut(ParameterId(0)).write(&values);
     }
     Ok(encoder(model, tokenizer, modules, path.display().to_string(), options))
+}
+
+/// Checks that no other pooling than the mean is asked for.
+fn check_pooling(options: &LoadOptions) -> Result<(), EncoderError> {
+    match options.pooling.as_deref() {
+        None | Some([Pooling::Mean]) => Ok(()),
+        Some(other) => {
+            let expected = "mean, as a static embedding model has no other pooling";
+            Err(EncoderError::argument("pooling", expected, format!("{other:?}")))
+        }
+    }
 }
 
 /// Sets the maximum length of the options, where they have one.
@@ -233,7 +279,7 @@ fn encoder(
 ) -> DualEncoder {
     DualEncoder {
         parts: parts(model, tokenizer, None, modules, base_model),
-        similarity: Similarity::Cosine,
+        similarity: options.similarity.unwrap_or(Similarity::Cosine),
         truncate_dim: options.truncate_dim,
     }
 }

@@ -68,6 +68,14 @@ impl Tokenizer {
         Tokenizer::from_files(TokenizerFiles::from_json(json)?)
     }
 
+    /// A tokenizer from a file `tokenizer.json`, under any name.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or content that the tokenizers crate cannot parse.
+    pub(crate) fn from_json_file(path: &Path) -> Result<Tokenizer, EncoderError> {
+        Tokenizer::from_files(TokenizerFiles::from_json_file(path)?)
+    }
+
     /// Writes the tokenizer's files into a directory.
     ///
     /// # Errors

@@ -66,8 +66,7 @@ impl TokenizerFiles {
         };
         let class = class.unwrap_or(TokenizerClass::Backend);
         let text = if json::exists(&files.path)? {
-            let bytes = json::read_bytes(&files.path)?;
-            String::from_utf8(bytes).map_err(|_| json::file_error(&files.path, "invalid UTF-8"))?
+            read_text(&files.path)?
         } else {
             // A vocabulary without any setting is that of BERT.
             let class = if nothing_named { TokenizerClass::Bert } else { class };
@@ -83,9 +82,7 @@ impl TokenizerFiles {
     /// A missing or malformed file, or a field with an unusable value.
     pub(super) fn read_plain(directory: &Path) -> Result<ReadTokenizer, EncoderError> {
         let mut files = TokenizerFiles::read_settings(directory)?;
-        let bytes = json::read_bytes(&files.path)?;
-        files.json =
-            String::from_utf8(bytes).map_err(|_| json::file_error(&files.path, "invalid UTF-8"))?;
+        files.json = read_text(&files.path)?;
         files.parse()
     }
 
@@ -96,6 +93,17 @@ impl TokenizerFiles {
     pub(super) fn from_json(json: &str) -> Result<ReadTokenizer, EncoderError> {
         let mut files = TokenizerFiles::new(Path::new(""));
         json.clone_into(&mut files.json);
+        files.parse()
+    }
+
+    /// The files of a tokenizer that is only a `tokenizer.json`, at `path`.
+    ///
+    /// # Errors
+    /// A missing or malformed file.
+    pub(super) fn from_json_file(path: &Path) -> Result<ReadTokenizer, EncoderError> {
+        let mut files = TokenizerFiles::new(Path::new(""));
+        path.clone_into(&mut files.path);
+        files.json = read_text(path)?;
         files.parse()
     }
 
@@ -224,4 +232,9 @@ pub(super) fn optional_ids(
     optional
         .filter(|id| !templates.iter().any(|template| template.ids().any(|own| own == *id)))
         .collect()
+}
+
+fn read_text(path: &Path) -> Result<String, EncoderError> {
+    let bytes = json::read_bytes(path)?;
+    String::from_utf8(bytes).map_err(|_| json::file_error(path, "invalid UTF-8"))
 }

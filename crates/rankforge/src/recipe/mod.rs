@@ -4,7 +4,9 @@
 //! | step | file |
 //! |---|---|
 //! | TOML with the line of every field, and overrides | `document` |
-//! | the sections that name models and data | `sections`, `evaluators` |
+//! | the model that is trained, of either kind | `model`, `trained` |
+//! | data, and models for mining | `sections` |
+//! | evaluators of either kind of model | `evaluators` |
 //! | text to [`Recipe`] | `parse` |
 //! | mined rows that outlive a run | `mined_cache` |
 //! | [`Recipe`] to a trained model | `run` |
@@ -12,12 +14,18 @@
 mod document;
 mod evaluators;
 mod mined_cache;
+mod model;
 mod parse;
 mod run;
 mod sections;
+mod trained;
 
 pub use document::Override;
-pub use evaluators::{CorrelationSection, EvaluatorSection, RerankingSection};
+pub use evaluators::{
+    CorrelationSection, CrossEncoderEvaluator, DualEncoderEvaluator, RerankingSection,
+};
+pub use model::{CrossEncoderSection, DualEncoderSection, StaticSection};
 pub use parse::Recipe;
 pub use run::RecipeRun;
-pub use sections::{DatasetSection, MiningModels, MiningSection, MiningSources, ModelSection};
+pub use sections::{DatasetSection, MiningModels, MiningSection, MiningSources};
+pub use trained::{RecipeTrainer, Trained};

@@ -2,12 +2,14 @@
 
 use crate::arguments::TrainingArguments;
 use crate::error::Error;
-use crate::losses::{CROSS_ENCODER_LOSSES, Loss, SETTINGS, Settings, names};
+use crate::losses::{Loss, SETTINGS, Settings, names};
 use crate::mining::MiningOptions;
 use crate::model_card::ModelCardData;
 use crate::recipe::document::{Document, Override};
-use crate::recipe::evaluators::EvaluatorSection;
-use crate::recipe::sections::{DatasetSection, MiningSection, MiningSources, ModelSection};
+use crate::recipe::evaluators::read_evaluators;
+use crate::recipe::model::{EitherModel, ModelSection, read_model};
+use crate::recipe::sections::{DatasetSection, MiningSection, MiningSources};
+use crate::recipe::trained::Trained;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -15,20 +17,19 @@ use toml::{Table, Value};
 /// What a training run is made of. Everything is checked as far as that is possible without opening
 /// the models and data sets that it names.
 pub struct Recipe {
-    /// `[model]`.
-    pub model: ModelSection,
+    /// `[model]` and `[[evaluators]]`, which depend on the kind of the model.
+    pub trained: Trained,
     /// `[dataset]`.
     pub dataset: DatasetSection,
     /// `[eval_dataset]`.
     pub eval_dataset: Option<DatasetSection>,
     /// `[mining]`.
     pub mining: Option<MiningSection>,
-    /// `[loss]`; BinaryCrossEntropyLoss when it names none, as in sentence-transformers.
+    /// `[loss]`. When it names none, as in sentence-transformers: BinaryCrossEntropyLoss for a
+    /// cross-encoder, CoSENTLoss for a dual encoder.
     pub loss: Box<dyn Loss>,
     /// `[arguments]`.
     pub arguments: TrainingArguments,
-    /// `[[evaluators]]`.
-    pub evaluators: Vec<EvaluatorSection>,
     /// `[model_card]`.
     pub model_card: ModelCardData,
     /// What the user should know of renamed arguments and arguments without effect.
@@ -40,7 +41,7 @@ pub struct Recipe {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sections {
-    model: ModelSection,
+    model: Table,
     dataset: DatasetSection,
     #[serde(default)]
     eval_dataset: Option<DatasetSection>,
@@ -102,22 +103,30 @@ impl Recipe {
         let sections: Sections = document.read_as(document.table(), "")?;
         let (arguments, warnings) = read_arguments(document, sections.arguments)?;
         let mining = sections.mining.map(|table| read_mining(document, table)).transpose()?;
-        let evaluators = sections.evaluators.into_iter().enumerate().map(|(index, table)| {
-            EvaluatorSection::read(document, table, &format!("evaluators[{index}]"))
-        });
         if mining.as_ref().is_some_and(|mining| mining.mine_eval_dataset)
             && sections.eval_dataset.is_none()
         {
             let message = "expected false, as there is no [eval_dataset]; got true";
             return Err(document.refuse("mining.mine_eval_dataset", message));
         }
+        let (trained, loss) = match read_model(document, sections.model)? {
+            EitherModel::CrossEncoder(model) => {
+                let loss = read_loss(document, sections.loss, &model)?;
+                let evaluators = read_evaluators(document, sections.evaluators)?;
+                (Trained::CrossEncoder { model, evaluators }, loss)
+            }
+            EitherModel::DualEncoder(model) => {
+                let loss = read_loss(document, sections.loss, &model)?;
+                let evaluators = read_evaluators(document, sections.evaluators)?;
+                (Trained::DualEncoder { model, evaluators }, loss)
+            }
+        };
         Ok(Recipe {
-            evaluators: evaluators.collect::<Result<_, _>>()?,
-            model: sections.model,
+            trained,
             dataset: sections.dataset,
             eval_dataset: sections.eval_dataset,
             mining,
-            loss: read_loss(document, sections.loss)?,
+            loss,
             arguments,
             model_card: sections.model_card,
             warnings,
@@ -175,18 +184,23 @@ fn read_mining(document: &Document, table: Table) -> Result<MiningSection, Error
     Ok(MiningSection { sources, mine_eval_dataset, options })
 }
 
-/// `[loss]`: a name, and the settings of the loss.
-fn read_loss(document: &Document, mut table: Table) -> Result<Box<dyn Loss>, Error> {
+/// `[loss]`: a name, and the settings of the loss. The losses are those for the kind of the model.
+fn read_loss<S: ModelSection>(
+    document: &Document,
+    mut table: Table,
+    _: &S,
+) -> Result<Box<dyn Loss>, Error> {
+    let (losses, default) = S::LOSSES;
     let name = match table.remove("name") {
-        None => CROSS_ENCODER_LOSSES[0].name.to_owned(),
+        None => default.to_owned(),
         Some(Value::String(name)) => name,
         Some(other) => {
             let message = format!("expected the name of a loss, got {other}");
             return Err(document.refuse("loss.name", message));
         }
     };
-    let Some(entry) = CROSS_ENCODER_LOSSES.iter().find(|entry| entry.name == name) else {
-        let known = names(CROSS_ENCODER_LOSSES);
+    let Some(entry) = losses.iter().find(|entry| entry.name == name) else {
+        let known = names(losses);
         return Err(document.unknown_name("loss.name", &name, &known));
     };
     entry.build(&to_json(document, "loss", table)?).map_err(|error| match error {

@@ -1,23 +1,25 @@
 //! From a recipe to a trained model.
 
 use crate::error::Error;
-use crate::evaluation::Evaluator;
 use crate::model_card::{DatasetName, ModelCardData};
 use crate::recipe::document::Document;
+use crate::recipe::evaluators::{EvaluatorSection, build_evaluators};
 use crate::recipe::mined_cache::mined_rows;
+use crate::recipe::model::ModelSection;
 use crate::recipe::parse::Recipe;
 use crate::recipe::sections::DatasetSection;
+use crate::recipe::trained::{RecipeTrainer, Trained};
 use crate::training::{TrainOutput, Trainer, TrainingSet, check_destination};
 use rankforge_base::Stop;
 use rankforge_data::{Rows, load_rows};
-use rankforge_encoder::{CrossEncoder, LoadOptions, TextModel};
+use rankforge_encoder::{LoadOptions, TextModel};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A recipe whose models and data sets are open: a trainer that is ready, and where its model goes.
 pub struct RecipeRun {
     /// The trainer; callbacks can be added before [`RecipeRun::run`].
-    pub trainer: Trainer<CrossEncoder>,
+    pub trainer: RecipeTrainer,
     /// Directory of the trained model: `final` in the output directory.
     pub destination: PathBuf,
     document: Document,
@@ -37,11 +39,36 @@ impl Recipe {
         let destination = self.arguments.output_dir.join("final");
         check_destination(&destination)
             .map_err(|error| Error::unusable("arguments.output_dir", error))?;
-        let model = self
-            .model
+        let trained = self.trained.clone();
+        let (trainer, document) = match &trained {
+            Trained::CrossEncoder { model, evaluators } => {
+                let (trainer, document) = self.trainer(model, evaluators, options, stop)?;
+                (RecipeTrainer::CrossEncoder(trainer), document)
+            }
+            Trained::DualEncoder { model, evaluators } => {
+                let (trainer, document) = self.trainer(model, evaluators, options, stop)?;
+                (RecipeTrainer::DualEncoder(trainer), document)
+            }
+        };
+        Ok(RecipeRun { trainer, destination, document })
+    }
+
+    /// Opens everything that the recipe names, and checks every row against the loss.
+    fn trainer<S, E>(
+        self,
+        model: &S,
+        evaluators: &[E],
+        options: &LoadOptions,
+        stop: &Stop,
+    ) -> Result<(Trainer<S::Model>, Document), Error>
+    where
+        S: ModelSection,
+        E: EvaluatorSection<Model = S::Model>,
+    {
+        let model = model
             .open(self.arguments.seed, options)
             .map_err(|error| Error::unusable("[model]", error))?;
-        let evaluators = self.build_evaluators(options)?;
+        let evaluators = build_evaluators(evaluators, options)?;
         let (train, eval) = self.load_rows(options, stop)?;
         let card = self.card();
         let set = TrainingSet::new(train, self.loss);
@@ -54,7 +81,7 @@ impl Recipe {
         trainer.reporter = options.reporter.clone();
         trainer.check_rows().map_err(|error| self.document.locate(error))?;
         describe(&trainer);
-        Ok(RecipeRun { trainer, destination, document: self.document })
+        Ok((trainer, self.document))
     }
 
     /// [`Recipe::prepare`] and [`RecipeRun::run`].
@@ -63,19 +90,6 @@ impl Recipe {
     /// As both.
     pub fn run(self, options: &LoadOptions, stop: &Stop) -> Result<TrainOutput, Error> {
         self.prepare(options, stop)?.run()
-    }
-
-    fn build_evaluators(
-        &self,
-        options: &LoadOptions,
-    ) -> Result<Vec<Box<dyn Evaluator<CrossEncoder>>>, Error> {
-        let number = |index: usize| format!("[[evaluators]] number {}", index + 1);
-        let sections = self.evaluators.iter().enumerate();
-        sections
-            .map(|(index, section)| {
-                section.build(options).map_err(|error| Error::unusable(number(index), error))
-            })
-            .collect()
     }
 
     /// Training rows and evaluation rows, mined where the recipe says so.
@@ -123,7 +137,7 @@ impl RecipeRun {
     /// As [`Trainer::train`] and [`Trainer::save_model`].
     pub fn run(&mut self) -> Result<TrainOutput, Error> {
         // A request that comes while the model is saved must not end the process.
-        let _guard = self.trainer.stop.guard();
+        let _guard = self.trainer.stop().guard();
         let output = self.trainer.train().map_err(|error| self.document.locate(error))?;
         self.trainer.save_model(&self.destination)?;
         Ok(output)
@@ -131,7 +145,7 @@ impl RecipeRun {
 }
 
 /// Tells what is trained on and how matrix products are computed.
-fn describe(trainer: &Trainer<CrossEncoder>) {
+fn describe(trainer: &Trainer<impl TextModel>) {
     let reporter = &trainer.reporter;
     let sets = [(&trainer.train_sets, "training data"), (&trainer.eval_sets, "evaluation data")];
     for (sets, what) in sets {

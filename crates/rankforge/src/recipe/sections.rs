@@ -1,55 +1,14 @@
-//! The sections of a recipe that name models and data.
+//! The sections of a recipe that name data, and models for mining.
 
 use crate::arguments::path_text;
 use crate::error::Error;
 use crate::mining::{HardNegativeMiner, MiningOptions};
 use rankforge_base::Reporter;
 use rankforge_data::{Location, load_texts};
-use rankforge_encoder::{
-    CrossEncoder, DualEncoder, Embed, LoadOptions, OutputActivation, Packing, Score,
-};
+use rankforge_encoder::{CrossEncoder, DualEncoder, Embed, LoadOptions, Packing, Score};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// `[model]`: the model that is trained.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelSection {
-    /// Directory of a cross-encoder, or of a transformer that is to become one.
-    pub path: PathBuf,
-    /// Labels; 1 for rerankers. By default, as the directory's files say.
-    #[serde(default)]
-    pub num_labels: Option<usize>,
-    /// Longest input in tokens.
-    #[serde(default)]
-    pub max_length: Option<usize>,
-    /// Applied to the logits when the trained model predicts.
-    #[serde(default)]
-    pub activation_fn: Option<OutputActivation>,
-    /// Dropout before the classifier.
-    #[serde(default)]
-    pub classifier_dropout: Option<f32>,
-}
-
-impl ModelSection {
-    /// Opens the model, with `seed` for the parameters that its files lack.
-    ///
-    /// # Errors
-    /// A directory that is not a model.
-    pub(super) fn open(&self, seed: u64, options: &LoadOptions) -> Result<CrossEncoder, Error> {
-        let options = LoadOptions {
-            num_labels: self.num_labels,
-            max_length: self.max_length,
-            activation_fn: self.activation_fn,
-            classifier_dropout: self.classifier_dropout,
-            seed,
-            packing: Packing::None,
-            ..options.clone()
-        };
-        Ok(CrossEncoder::open_with(&self.path, &options)?)
-    }
-}
 
 /// `[dataset]` and `[eval_dataset]`: rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,74 +1,55 @@
-//! Evaluators as recipes and the command line describe them.
-
 use crate::error::Error;
 use crate::evaluation::{
     CrossEncoderCorrelationEvaluator, CrossEncoderRerankingEvaluator, Evaluator, FirstStage,
     FirstStageOptions, reranking_samples, samples_from_first_stage,
 };
 use crate::recipe::document::Document;
+use crate::recipe::evaluators::location::{NO_NAME, is_beir, location};
+use crate::recipe::evaluators::section::EvaluatorSection;
 use rankforge_base::{FileError, quoted_list};
 use rankforge_data::{Location, load_beir, load_rows};
 use rankforge_encoder::{CrossEncoder, DualEncoder, EncodeOptions, LoadOptions, Packing};
 use serde::Deserialize;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use toml::{Table, Value};
+use toml::Value;
 
-/// One of `[[evaluators]]`; `type` is the name of the class in sentence-transformers.
+/// One of `[[evaluators]]` of a cross-encoder; `type` is the name of the class in
+/// sentence-transformers.
 #[derive(Clone, Debug, PartialEq)]
-pub enum EvaluatorSection {
+pub enum CrossEncoderEvaluator {
     /// `CrossEncoderCorrelationEvaluator`.
     Correlation(CorrelationSection),
     /// `CrossEncoderRerankingEvaluator`.
     Reranking(RerankingSection),
 }
 
-/// What `type` can be.
-const TYPES: [&str; 2] = ["CrossEncoderCorrelationEvaluator", "CrossEncoderRerankingEvaluator"];
+impl EvaluatorSection for CrossEncoderEvaluator {
+    type Model = CrossEncoder;
 
-/// Where an evaluator's `name` is not given.
-const NO_NAME: &str = "";
+    const TYPES: &'static [&'static str] =
+        &["CrossEncoderCorrelationEvaluator", "CrossEncoderRerankingEvaluator"];
 
-impl EvaluatorSection {
-    /// Reads the table at `at`. Not serde's tagged enum, which forgets the field that an error is
-    /// about.
-    ///
-    /// # Errors
-    /// An unknown `type`, or fields that this type lacks.
-    pub(super) fn read(
+    fn read(
         document: &Document,
-        mut table: Table,
+        name: &str,
+        fields: Value,
         at: &str,
-    ) -> Result<EvaluatorSection, Error> {
-        let name = match table.remove("type") {
-            Some(Value::String(name)) => name,
-            other => {
-                let got = other.map_or("nothing".to_owned(), |value| value.to_string());
-                let expected = TYPES.join(" or ");
-                let message = format!("`type`: expected {expected}, got {got}");
-                return Err(document.refuse(at, message));
-            }
-        };
-        let table = Value::Table(table);
-        match name.as_str() {
+    ) -> Result<CrossEncoderEvaluator, Error> {
+        match name {
             "CrossEncoderCorrelationEvaluator" => {
-                Ok(EvaluatorSection::Correlation(document.read_as(table, at)?))
+                Ok(CrossEncoderEvaluator::Correlation(document.read_as(fields, at)?))
             }
-            "CrossEncoderRerankingEvaluator" => {
-                Ok(EvaluatorSection::Reranking(document.read_as(table, at)?))
-            }
-            _ => Err(document.unknown_name(&format!("{at}.type"), &name, &TYPES)),
+            _ => Ok(CrossEncoderEvaluator::Reranking(document.read_as(fields, at)?)),
         }
     }
 
-    /// Reads the data and builds the evaluator.
-    ///
-    /// # Errors
-    /// Data or a first stage that cannot be used.
-    pub fn build(&self, options: &LoadOptions) -> Result<Box<dyn Evaluator<CrossEncoder>>, Error> {
+    fn build(&self, options: &LoadOptions) -> Result<Box<dyn Evaluator<CrossEncoder>>, Error> {
         match self {
-            EvaluatorSection::Correlation(section) => Ok(Box::new(section.evaluator()?)),
-            EvaluatorSection::Reranking(section) => Ok(Box::new(section.evaluator(options)?.0)),
+            CrossEncoderEvaluator::Correlation(section) => Ok(Box::new(section.evaluator()?)),
+            CrossEncoderEvaluator::Reranking(section) => {
+                Ok(Box::new(section.evaluator(options)?.0))
+            }
         }
     }
 }
@@ -232,22 +213,4 @@ impl RerankingSection {
         let encoder = DualEncoder::open_with(model, &options)?;
         samples_from_first_stage(&beir, &encoder, &retrieval)
     }
-}
-
-fn location(
-    path: &Path,
-    split: &Option<String>,
-    columns: &Option<Vec<String>>,
-    limit: Option<NonZeroUsize>,
-) -> Location {
-    Location {
-        path: path.to_owned(),
-        split: split.clone(),
-        columns: columns.clone(),
-        limit: limit.map(NonZeroUsize::get),
-    }
-}
-
-fn is_beir(path: &Path) -> bool {
-    path.join("corpus.jsonl").is_file() && path.join("queries.jsonl").is_file()
 }

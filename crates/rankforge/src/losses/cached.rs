@@ -1,7 +1,9 @@
 use crate::error::Error;
 use crate::losses::examples::Examples;
+use crate::losses::in_chunks::{SIZE, with_size};
 use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
 use crate::losses::table::NamedLoss;
+use crate::value_types::in_words;
 use rankforge_encoder::ModelKind;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -37,9 +39,6 @@ const CITATION: &str = "@misc{gao2021scaling,
     primaryClass={cs.LG}
 }";
 
-/// The setting that [`Cached`] adds to those of the inner loss.
-const SIZE: &str = "mini_batch_size";
-
 impl<L: Default> Default for Cached<L> {
     fn default() -> Cached<L> {
         Cached { loss: L::default(), mini_batch_size: 32 }
@@ -51,13 +50,13 @@ impl<'de, L: Cacheable> Deserialize<'de> for Cached<L> {
         let mut fields = Map::<String, Value>::deserialize(deserializer)?;
         let mut cached = Cached::default();
         if let Some(size) = fields.remove(SIZE) {
-            cached.mini_batch_size = serde_json::from_value(size).map_err(D::Error::custom)?;
+            cached.mini_batch_size = serde_json::from_value(size).map_err(|error| {
+                D::Error::custom(format!("`{SIZE}`: {}", in_words(&error.to_string())))
+            })?;
         }
         cached.loss = serde_json::from_value(Value::Object(fields)).map_err(|error| {
-            let message = error.to_string();
             // serde lists the settings of the inner loss only.
-            let unknown = message.starts_with("unknown field");
-            D::Error::custom(if unknown { format!("{message}, or `{SIZE}`") } else { message })
+            D::Error::custom(with_size(error.to_string()))
         })?;
         Ok(cached)
     }
@@ -104,6 +103,10 @@ impl<L: Cacheable> Loss for Cached<L> {
 
     fn plan<'a>(&self, examples: &'a Examples, draw: Draw) -> Result<Plan<'a>, Error> {
         self.loss.plan(examples, draw).map_err(|error| self.under_own_name(error))
+    }
+
+    fn check_plan(&self, plan: &Plan<'_>, output_columns: usize) -> Result<(), Error> {
+        self.loss.check_plan(plan, output_columns).map_err(|error| self.under_own_name(error))
     }
 
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {

@@ -1,8 +1,8 @@
 //! Checks shared by several losses: of the model to train, and of the columns of a batch.
 
 use crate::error::Error;
-use crate::losses::examples::{Examples, Labels};
-use rankforge_encoder::ModelKind;
+use crate::losses::examples::{Examples, LABEL_ROLE, Labels};
+use rankforge_encoder::{Input, ModelKind};
 
 /// Checks that a batch has no label column: a ranking loss would treat a pair with the label 0 as a
 /// positive.
@@ -17,6 +17,93 @@ pub(super) fn no_labels(loss: &str, examples: &Examples) -> Result<(), Error> {
             "text columns only, as it takes no labels",
             "a label column (label, labels, score or scores)",
         )),
+    }
+}
+
+/// The texts of a batch as single sequences, column after column, and the number of rows. `fits`
+/// says whether the loss can use this number of text columns, which are `expected`.
+///
+/// # Errors
+/// No rows, columns of different lengths, a cell with a list of texts, or another number of
+/// columns.
+pub(super) fn single_texts<'a>(
+    loss: &str,
+    examples: &'a Examples,
+    fits: impl FnOnce(usize) -> bool,
+    expected: &str,
+) -> Result<(Vec<Input<'a>>, usize), Error> {
+    let texts = examples.texts(loss)?;
+    if !fits(texts.len()) {
+        let got = match texts.len() {
+            1 => "1 text column".to_owned(),
+            columns => format!("{columns} text columns"),
+        };
+        return Err(Error::rows(loss, expected, got));
+    }
+    let rows = texts.first().map_or(0, Vec::len);
+    Ok((texts.into_iter().flatten().map(Input::single).collect(), rows))
+}
+
+/// One label for each row. `fits` says whether the loss can use a label, which is `expected`.
+///
+/// # Errors
+/// No label column, more than one number for a row, or a label that the loss cannot use.
+pub(super) fn labels(
+    loss: &str,
+    examples: &Examples,
+    fits: impl Fn(f32) -> bool,
+    expected: &str,
+) -> Result<Vec<f32>, Error> {
+    let labels = examples.scalar_labels(loss)?;
+    match labels.iter().position(|label| !fits(*label)) {
+        None => Ok(labels),
+        Some(row) => Err(Error::cell(loss, row, LABEL_ROLE, expected, labels[row])),
+    }
+}
+
+/// A list of finite numbers for each row; one number counts as a list of one. `fits` says whether
+/// the loss can use a list of this length, which is `expected`.
+///
+/// # Errors
+/// No label column, a list of another length, or a number that is not finite.
+pub(super) fn label_lists(
+    loss: &str,
+    examples: &Examples,
+    fits: impl Fn(usize) -> bool,
+    expected: &str,
+) -> Result<Vec<Vec<f32>>, Error> {
+    let lists: Vec<Vec<f32>> = match &examples.labels {
+        Labels::Lists(lists) => lists.clone(),
+        Labels::None | Labels::Scalars(_) => {
+            examples.scalar_labels(loss)?.into_iter().map(|label| vec![label]).collect()
+        }
+    };
+    if lists.len() != examples.rows() {
+        return Err(Error::rows(loss, format!("{} labels", examples.rows()), lists.len()));
+    }
+    for (row, list) in lists.iter().enumerate() {
+        if !fits(list.len()) {
+            let got = match (&examples.labels, list.len()) {
+                (Labels::Lists(_), length) => format!("a list of {length}"),
+                _ => "one number".to_owned(),
+            };
+            return Err(Error::cell(loss, row, LABEL_ROLE, expected, got));
+        }
+        if let Some(number) = list.iter().find(|number| !number.is_finite()) {
+            return Err(Error::cell(loss, row, LABEL_ROLE, "finite numbers", number));
+        }
+    }
+    Ok(lists)
+}
+
+/// Checks that a setting is a finite number.
+///
+/// # Errors
+/// Another number.
+pub(super) fn expect_finite(loss: &str, setting: &str, value: f64) -> Result<(), Error> {
+    match value.is_finite() {
+        true => Ok(()),
+        false => Err(Error::argument(format!("{loss}.{setting}"), "a finite number", value)),
     }
 }
 

@@ -37,6 +37,38 @@ pub struct LossBatch<'a> {
     pub device: &'a Device,
 }
 
+impl<'a> LossBatch<'a> {
+    /// Checks that the outputs are those of `columns` texts for each row, and returns the number of
+    /// rows. `loss` is the name of the loss.
+    ///
+    /// # Panics
+    /// When they are not.
+    #[track_caller]
+    pub(super) fn expect_columns(&self, loss: &str, columns: usize) -> usize {
+        let Outputs { rows, columns: width, .. } = self.outputs;
+        let expected = columns * self.rows;
+        assert!(
+            *rows == expected && self.rows > 0,
+            "{loss}: outputs {rows} x {width}, expected {expected} for {} rows",
+            self.rows
+        );
+        self.rows
+    }
+
+    /// The label of each row, for a loss of `columns` texts for each row.
+    ///
+    /// # Panics
+    /// When the targets are not a number for each row, or the outputs have another number of rows.
+    #[track_caller]
+    pub(super) fn scalars(&self, loss: &str, columns: usize) -> &'a [f32] {
+        let rows = self.expect_columns(loss, columns);
+        match self.targets {
+            Targets::Scalars(labels) if labels.len() == rows => labels,
+            _ => panic!("{loss} without a label for each of {rows} rows"),
+        }
+    }
+}
+
 /// Value and gradient of a loss.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LossOutput {
@@ -92,54 +124,84 @@ pub trait Loss: Send + Sync {
     /// Columns or labels that the loss cannot use.
     fn plan<'a>(&self, examples: &'a Examples, draw: Draw) -> Result<Plan<'a>, Error>;
 
+    /// Checks the targets of a plan, for a model with this number of output columns.
+    ///
+    /// # Errors
+    /// Labels that do not fit the outputs, such as embeddings of other dimensions.
+    fn check_plan(&self, _plan: &Plan<'_>, _output_columns: usize) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Computes the loss and its gradient with respect to the outputs.
     ///
     /// # Panics
-    /// When the shape of the outputs does not match the plan. It matches if [`Loss::check_model`]
-    /// and [`Loss::plan`] succeeded.
+    /// When the shape of the outputs does not match the plan. It matches if [`Loss::check_model`],
+    /// [`Loss::plan`] and [`Loss::check_plan`] succeeded.
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput;
 }
+
+/// Writes the methods of [`Loss`] that pass on to another loss, `$inner` of `$this`; all but
+/// `config` and `mini_batch_size`.
+macro_rules! pass_on {
+    ($this:ident => $inner:expr) => {
+        fn name(&self) -> &'static str {
+            let $this = self;
+            $inner.name()
+        }
+
+        fn citation(&self) -> &'static str {
+            let $this = self;
+            $inner.citation()
+        }
+
+        fn component_names(&self) -> Vec<&'static str> {
+            let $this = self;
+            $inner.component_names()
+        }
+
+        fn check(&self) -> Result<(), Error> {
+            let $this = self;
+            $inner.check()
+        }
+
+        fn check_model(&self, kind: ModelKind, output_columns: usize) -> Result<(), Error> {
+            let $this = self;
+            $inner.check_model(kind, output_columns)
+        }
+
+        fn plan<'a>(&self, examples: &'a Examples, draw: Draw) -> Result<Plan<'a>, Error> {
+            let $this = self;
+            $inner.plan(examples, draw)
+        }
+
+        fn check_plan(&self, plan: &Plan<'_>, output_columns: usize) -> Result<(), Error> {
+            let $this = self;
+            $inner.check_plan(plan, output_columns)
+        }
+
+        fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
+            let $this = self;
+            $inner.compute(batch)
+        }
+    };
+}
+
+pub(super) use pass_on;
 
 /// Implements [`Loss`] for a pointer to a loss. Data sets share a loss through `Arc`, and the table
 /// of losses returns any of them in a `Box`.
 macro_rules! through_pointer {
     ($pointer:ident) => {
         impl<L: Loss + ?Sized> Loss for $pointer<L> {
-            fn name(&self) -> &'static str {
-                (**self).name()
-            }
-
             fn config(&self) -> serde_json::Value {
                 (**self).config()
-            }
-
-            fn citation(&self) -> &'static str {
-                (**self).citation()
             }
 
             fn mini_batch_size(&self) -> Option<usize> {
                 (**self).mini_batch_size()
             }
 
-            fn component_names(&self) -> Vec<&'static str> {
-                (**self).component_names()
-            }
-
-            fn check(&self) -> Result<(), Error> {
-                (**self).check()
-            }
-
-            fn check_model(&self, kind: ModelKind, output_columns: usize) -> Result<(), Error> {
-                (**self).check_model(kind, output_columns)
-            }
-
-            fn plan<'a>(&self, examples: &'a Examples, draw: Draw) -> Result<Plan<'a>, Error> {
-                (**self).plan(examples, draw)
-            }
-
-            fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
-                (**self).compute(batch)
-            }
+            pass_on!(this => (**this));
         }
     };
 }

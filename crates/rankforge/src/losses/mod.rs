@@ -8,26 +8,29 @@
 //! |---|---|
 //! | a cross-encoder loss | a file in `cross_encoder/`, and an entry in `cross_encoder/table.rs` |
 //! | a dual-encoder loss | a file in `dual_encoder/`, and an entry in `dual_encoder/table.rs` |
-//! | gradient caching for a loss | `impl Cacheable`, and an entry for `Cached<TheLoss>` |
+//! | a cached variant with its own name | `impl Cacheable`, and an entry for `Cached<TheLoss>` |
 
 mod activation;
+mod by_name;
 mod cached;
 mod columns;
 pub mod cross_encoder;
 mod cross_entropy;
 pub mod dual_encoder;
 mod examples;
+mod in_chunks;
 mod loss;
 mod settings;
 mod table;
 
 pub use activation::Activation;
+pub use by_name::{cross_encoder_loss, dual_encoder_loss, why_unavailable};
 pub use cached::{Cacheable, Cached};
 pub use columns::{expect_embeddings, expect_one_score};
 pub use cross_encoder::{
-    BinaryCrossEntropyLoss, CROSS_ENCODER_LOSSES, MultipleNegativesRankingLoss, cross_encoder_loss,
+    BinaryCrossEntropyLoss, CROSS_ENCODER_LOSSES, MultipleNegativesRankingLoss,
 };
-pub use dual_encoder::{DUAL_ENCODER_LOSSES, dual_encoder_loss};
+pub use dual_encoder::DUAL_ENCODER_LOSSES;
 pub use examples::{Cell, Column, Examples, LABEL_ROLE, Labels, Targets};
 pub use loss::{Draw, Loss, LossBatch, LossOutput, Plan};
 pub(crate) use settings::SETTINGS;

@@ -32,6 +32,31 @@ pub(super) fn settings<L: DeserializeOwned>(name: &str, options: &Settings) -> R
     })
 }
 
+/// Deserializes a setting that has one of these names, with or without a module before it, in upper
+/// or lower case: `util.pairwise_cos_sim`, `SiameseDistanceMetric.EUCLIDEAN`. `what` is what the
+/// setting names, in errors.
+pub(super) fn by_name<'de, T: Copy, D: Deserializer<'de>>(
+    deserializer: D,
+    what: &str,
+    names: &[(&str, T)],
+) -> Result<T, D::Error> {
+    let given = String::deserialize(deserializer)?;
+    let last = given.rsplit('.').next().unwrap_or_default();
+    match names.iter().find(|(name, _)| name.eq_ignore_ascii_case(last)) {
+        Some((_, value)) => Ok(*value),
+        None => {
+            let known: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+            let known = known.join(", ");
+            Err(D::Error::custom(format!("unknown {what} \"{given}\": expected one of {known}")))
+        }
+    }
+}
+
+/// The first of the names of a setting that means `value`.
+pub(super) fn name_of<T: PartialEq>(value: &T, names: &[(&'static str, T)]) -> &'static str {
+    names.iter().find(|(_, named)| named == value).expect("every value has a name").0
+}
+
 /// Deserializes an optional setting. `null`, or `"none"` in formats without null, gives `None`.
 pub(super) fn optional<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where

@@ -1,7 +1,7 @@
 use crate::error::Error;
+use crate::losses::in_chunks::{in_chunks, take_size, with_size};
 use crate::losses::loss::Loss;
 use crate::losses::settings::{Settings, settings};
-use rankforge_base::nearest;
 use serde::de::DeserializeOwned;
 
 /// Builds a loss from its name and settings.
@@ -35,6 +35,23 @@ impl LossEntry {
         LossEntry { name: L::NAME, citation: L::CITATION, build }
     }
 
+    /// The entry of a loss that is deserialized from its settings, and of `mini_batch_size`.
+    pub(crate) const fn in_chunks<L: NamedLoss + 'static>() -> LossEntry {
+        let build = |name: &'static str, options: &Settings| -> Result<Box<dyn Loss>, Error> {
+            let mut options = options.clone();
+            let size = take_size(name, &mut options)?;
+            let loss: L = settings(name, &options).map_err(|error| match error {
+                Error::Argument { field, expected, got } => {
+                    Error::Argument { field, expected, got: with_size(got) }
+                }
+                other => other,
+            })?;
+            loss.check()?;
+            Ok(in_chunks(loss, size))
+        };
+        LossEntry { name: L::NAME, citation: L::CITATION, build }
+    }
+
     /// Builds the loss with these settings.
     ///
     /// # Errors
@@ -47,26 +64,4 @@ impl LossEntry {
 /// The names of the losses in a table.
 pub fn names(table: &[LossEntry]) -> Vec<&'static str> {
     table.iter().map(|entry| entry.name).collect()
-}
-
-/// Builds the loss called `name` in a table.
-///
-/// # Errors
-/// An unknown name or setting (the error lists the known ones), or an invalid value.
-pub(crate) fn build(
-    table: &[LossEntry],
-    name: &str,
-    options: &Settings,
-) -> Result<Box<dyn Loss>, Error> {
-    match table.iter().find(|entry| entry.name == name) {
-        Some(entry) => entry.build(options),
-        None => {
-            let known = names(table);
-            let mut expected = format!("one of {}", known.join(", "));
-            if let Some(meant) = nearest(name, known) {
-                expected.push_str(&format!(" (did you mean {meant}?)"));
-            }
-            Err(Error::argument("loss", expected, format!("\"{name}\"")))
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use crate::arguments::TrainingArguments;
 use crate::error::Error;
-use crate::losses::{Loss, SETTINGS, Settings, names};
+use crate::losses::{Loss, SETTINGS, Settings, names, why_unavailable};
 use crate::mining::MiningOptions;
 use crate::model_card::ModelCardData;
 use crate::recipe::document::{Document, Override};
@@ -199,6 +199,9 @@ fn read_loss<S: ModelSection>(
             return Err(document.refuse("loss.name", message));
         }
     };
+    if let Some(why) = why_unavailable(losses, &name) {
+        return Err(document.refuse("loss.name", why));
+    }
     let Some(entry) = losses.iter().find(|entry| entry.name == name) else {
         let known = names(losses);
         return Err(document.unknown_name("loss.name", &name, &known));

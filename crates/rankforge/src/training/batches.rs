@@ -1,5 +1,5 @@
 use crate::error::Error;
-use crate::losses::{Draw, Loss, Plan, Targets};
+use crate::losses::{Draw, Examples, Loss, Plan, Targets};
 use crate::training::dataset::Dataset;
 use crate::training::epoch::SetBatch;
 use crate::training::training_set::TrainingSet;
@@ -47,6 +47,8 @@ pub struct Preparer {
     /// One for each text column.
     prompts: Vec<Option<Prompt>>,
     seed: u64,
+    /// Number of output columns of the model, if plans are checked for it.
+    output_columns: Option<usize>,
 }
 
 impl Preparer {
@@ -67,7 +69,13 @@ impl Preparer {
             Some(text) => tokenizer.prompt(text),
         };
         let prompts = prompts.iter().map(prompt).collect::<Result<_, _>>()?;
-        Ok(Preparer { dataset, loss, tokenizer, prompts, seed })
+        Ok(Preparer { dataset, loss, tokenizer, prompts, seed, output_columns: None })
+    }
+
+    /// The same preparer, which checks its plans for a model with this number of output columns
+    /// ([`Loss::check_plan`]).
+    pub fn for_outputs(self, output_columns: usize) -> Preparer {
+        Preparer { output_columns: Some(output_columns), ..self }
     }
 
     /// The loss of the set.
@@ -103,9 +111,7 @@ impl Preparer {
     pub fn prepare(&self, batch: &SetBatch, step: u64) -> Result<PreparedBatch, Error> {
         let draw = Draw { seed: self.seed, step };
         let examples = self.dataset.examples(&batch.rows, &self.prompts)?;
-        let plan = self.loss.plan(&examples, draw);
-        let Plan { inputs, rows, targets } =
-            plan.map_err(|error| self.dataset.locate(error, &batch.rows))?;
+        let Plan { inputs, rows, targets } = self.plan(&examples, draw, &batch.rows)?;
         let tokens = self.tokenizer.encode(&inputs)?;
         let SetBatch { set, rows: indices } = batch.clone();
         Ok(PreparedBatch { set, rows: indices, tokens, plan_rows: rows, targets, draw })
@@ -120,9 +126,24 @@ impl Preparer {
         let indices: Vec<usize> = (0..self.dataset.len()).collect();
         indices.chunks(CHECKED_TOGETHER).try_for_each(|rows| {
             let examples = self.dataset.examples(rows, &self.prompts)?;
-            let plan = self.loss.plan(&examples, draw).map(drop);
-            plan.map_err(|error| self.dataset.locate(error, rows))
+            self.plan(&examples, draw, rows).map(drop)
         })
+    }
+
+    /// The plan of the loss for the rows with these indices.
+    fn plan<'a>(
+        &self,
+        examples: &'a Examples,
+        draw: Draw,
+        rows: &[usize],
+    ) -> Result<Plan<'a>, Error> {
+        let plan = self.loss.plan(examples, draw).and_then(|plan| {
+            if let Some(output_columns) = self.output_columns {
+                self.loss.check_plan(&plan, output_columns)?;
+            }
+            Ok(plan)
+        });
+        plan.map_err(|error| self.dataset.locate(error, rows))
     }
 }
 

@@ -194,6 +194,8 @@ fn choose(
 /// Checks the type of a cell. The error is the expected type.
 fn check_cell(value: &Value, is_label: bool, list: bool) -> Result<(), String> {
     let fits = |value: &Value| match (is_label, value) {
+        // A label may be a list of lists: an embedding for each text column.
+        (true, Value::List(items)) => list && items.iter().all(|item| number(item).is_some()),
         (true, value) => number(value).is_some(),
         (false, value) => value.as_text().is_some(),
     };
@@ -224,7 +226,13 @@ fn labels(values: &[Value]) -> Labels {
     let (mut scalars, mut lists) = (Vec::new(), Vec::new());
     for value in values {
         match value {
-            Value::List(items) => lists.push(items.iter().map(checked).collect()),
+            Value::List(items) => {
+                let flat = items.iter().flat_map(|item| match item {
+                    Value::List(items) => items.as_slice(),
+                    item => std::slice::from_ref(item),
+                });
+                lists.push(flat.map(checked).collect());
+            }
             value => scalars.push(checked(value)),
         }
     }

@@ -198,7 +198,9 @@ pub(super) fn preparers(
     };
     let prepare = |set: &TrainingSet| {
         let prompts = |columns: &[String]| of_columns(set, columns);
-        preparer(set, what, model.tokenizer(), prompts, arguments.seed)
+        let outputs = model.model().architecture().output_columns();
+        let preparer = preparer(set, what, model.tokenizer(), prompts, arguments.seed)?;
+        Ok(preparer.for_outputs(outputs))
     };
     sets.iter().map(prepare).collect()
 }

@@ -3,6 +3,7 @@
 mod by_name;
 mod cross_encoder;
 mod dual_encoder;
+mod dual_goldens;
 mod refusals;
 
 use rankforge::Device;

@@ -6,4 +6,4 @@ mod table;
 
 pub use binary_cross_entropy::BinaryCrossEntropyLoss;
 pub use multiple_negatives_ranking::MultipleNegativesRankingLoss;
-pub use table::{CROSS_ENCODER_LOSSES, cross_encoder_loss};
+pub use table::CROSS_ENCODER_LOSSES;

@@ -1,9 +1,39 @@
 //! Losses of dual encoders: the outputs are embeddings of single texts.
 
+mod batch_distances;
+mod batch_triplets;
+mod contrastive;
+mod cosent;
+mod cosine_similarity;
+mod distill_kl_div;
+mod embed_distill;
+mod margin_mse;
+mod mega_batch_margin;
 mod multiple_negatives_ranking;
+mod orthogonal_regularization;
+mod pairwise;
 mod score_matrix;
+mod similarity;
 mod table;
+mod triplet;
 
+pub use batch_distances::BatchDistance;
+pub use batch_triplets::{
+    BatchAllTripletLoss, BatchHardSoftMarginTripletLoss, BatchHardTripletLoss,
+    BatchSemiHardTripletLoss,
+};
+pub use contrastive::{ContrastiveLoss, OnlineContrastiveLoss};
+pub use cosent::{AnglELoss, CoSENTLoss};
+pub use cosine_similarity::{CosineSimilarityLoss, Regression};
+pub use distill_kl_div::DistillKLDivLoss;
+pub use embed_distill::{EmbedDistillLoss, EmbeddingDistance, MSELoss};
+pub use margin_mse::MarginMSELoss;
+pub use mega_batch_margin::MegaBatchMarginLoss;
 pub use multiple_negatives_ranking::MultipleNegativesRankingLoss;
+pub use orthogonal_regularization::{
+    Aggregation, GlobalOrthogonalRegularizationLoss, MatrixSimilarity,
+};
 pub use score_matrix::{Compared, ScoreMatrix, over_scores};
-pub use table::{DUAL_ENCODER_LOSSES, dual_encoder_loss};
+pub use similarity::{DistanceMetric, PairwiseSimilarity};
+pub use table::DUAL_ENCODER_LOSSES;
+pub use triplet::TripletLoss;

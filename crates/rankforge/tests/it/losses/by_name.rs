@@ -5,7 +5,7 @@ use rankforge::Error;
 use rankforge::losses::{
     CROSS_ENCODER_LOSSES, DUAL_ENCODER_LOSSES, Loss, cross_encoder_loss, dual_encoder_loss, names,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 fn build(name: &str, options: Value) -> Result<Box<dyn Loss>, Error> {
     cross_encoder_loss(name, options.as_object().unwrap())
@@ -75,14 +75,34 @@ fn a_table_lists_its_losses() {
     );
     assert_eq!(
         names(DUAL_ENCODER_LOSSES),
-        ["MultipleNegativesRankingLoss", "CachedMultipleNegativesRankingLoss"]
+        [
+            "CoSENTLoss",
+            "MultipleNegativesRankingLoss",
+            "CachedMultipleNegativesRankingLoss",
+            "AnglELoss",
+            "CosineSimilarityLoss",
+            "ContrastiveLoss",
+            "OnlineContrastiveLoss",
+            "TripletLoss",
+            "BatchAllTripletLoss",
+            "BatchHardTripletLoss",
+            "BatchHardSoftMarginTripletLoss",
+            "BatchSemiHardTripletLoss",
+            "MarginMSELoss",
+            "DistillKLDivLoss",
+            "MSELoss",
+            "EmbedDistillLoss",
+            "GlobalOrthogonalRegularizationLoss",
+            "MegaBatchMarginLoss",
+        ]
     );
 }
 
 #[test]
 fn errors_name_unknown_losses_and_invalid_settings() {
     for (name, options, part) in [
-        ("CoSENTLoss", json!({}), "BinaryCrossEntropyLoss, MultipleNegativesRankingLoss"),
+        ("CoSENTLos", json!({}), "BinaryCrossEntropyLoss, MultipleNegativesRankingLoss"),
+        ("CoSENTLoss", json!({}), "got \"CoSENTLoss\": CoSENTLoss is a loss for dual encoders"),
         ("BinaryCrossEntropyLoss", json!({ "pos_weights": 1 }), "unknown field `pos_weights`"),
         ("BinaryCrossEntropyLoss", json!({ "pos_weight": -1 }), "pos_weight"),
         ("BinaryCrossEntropyLoss", json!({ "activation_fn": "GELU" }), "Identity, Sigmoid or Tanh"),
@@ -97,6 +117,82 @@ fn errors_name_unknown_losses_and_invalid_settings() {
         ),
     ] {
         let text = message(build(name, options));
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn settings_of_dual_encoder_losses_have_the_names_of_sentence_transformers() {
+    let config = |name, options| build_dual(name, options).unwrap().config();
+    for name in ["pairwise_cos_sim", "util.cos_sim", "cosine", "COSINE"] {
+        let options = json!({ "similarity_fct": name });
+        assert_eq!(config("MarginMSELoss", options), json!({"similarity_fct": "pairwise_cos_sim"}));
+    }
+    for name in ["SiameseDistanceMetric.EUCLIDEAN", "euclidean"] {
+        let options = json!({ "distance_metric": name, "margin": 1 });
+        assert_eq!(
+            config("OnlineContrastiveLoss", options),
+            json!({"distance_metric": "SiameseDistanceMetric.EUCLIDEAN", "margin": 1.0})
+        );
+    }
+    let options = json!({ "distance_metric": "eucledian_distance" });
+    assert_eq!(
+        config("BatchHardSoftMarginTripletLoss", options),
+        json!({"distance_metric": "euclidean_distance"})
+    );
+}
+
+#[test]
+fn every_dual_encoder_loss_has_a_mini_batch_size() {
+    for entry in DUAL_ENCODER_LOSSES {
+        let plain = entry.build(&Map::new()).unwrap();
+        let options = json!({ "mini_batch_size": 3 });
+        let loss = entry.build(options.as_object().unwrap()).unwrap();
+        assert_eq!(loss.mini_batch_size(), Some(3), "{}", entry.name);
+        assert_eq!(loss.config()["mini_batch_size"], 3, "{}", entry.name);
+        assert_eq!((loss.name(), loss.citation()), (plain.name(), plain.citation()));
+        assert_eq!(loss.component_names(), plain.component_names());
+        for wrong in [json!(0), json!(-1), json!("x")] {
+            let options = json!({ "mini_batch_size": wrong });
+            let text = message(entry.build(options.as_object().unwrap()));
+            assert!(text.contains("mini_batch_size"), "{text}");
+        }
+        let options = json!({ "mini_batch": 3 });
+        let text = message(entry.build(options.as_object().unwrap()));
+        assert!(text.contains("unknown field `mini_batch`, expected"), "{text}");
+        assert!(text.ends_with("`mini_batch_size`"), "{text}");
+    }
+    let with = |size: Value| build_dual("CoSENTLoss", json!({ "mini_batch_size": size })).unwrap();
+    assert_eq!(with(json!(null)).mini_batch_size(), None);
+    assert_eq!(with(json!("none")).config(), with(json!(null)).config());
+    let whole = json!({ "use_mini_batched_version": false });
+    assert_eq!(build_dual("MegaBatchMarginLoss", whole).unwrap().mini_batch_size(), None);
+    assert_eq!(build_dual("MegaBatchMarginLoss", json!({})).unwrap().mini_batch_size(), Some(50));
+}
+
+#[test]
+fn errors_say_why_a_known_loss_is_not_one_of_dual_encoders() {
+    for (name, options, part) in [
+        ("DenoisingAutoEncoderLoss", json!({}), "is not supported: it needs a decoder"),
+        ("ContrastiveTensionLoss", json!({}), "is not supported: it trains a second copy"),
+        ("BinaryCrossEntropyLoss", json!({}), "is a loss for cross-encoders"),
+        ("CosentLoss", json!({}), "did you mean CoSENTLoss?"),
+        ("TripletLoss", json!({ "margin": 1 }), "unknown field `margin`, expected `distance_m"),
+        ("TripletLoss", json!({ "distance_metric": "dot" }), "expected one of COSINE, EUCLIDEAN"),
+        ("CoSENTLoss", json!({ "similarity_fct": "x" }), "one of pairwise_cos_sim, "),
+        ("CoSENTLoss", json!({ "scale": "x" }), "CoSENTLoss.scale: expected a number, got \"x\""),
+        ("CosineSimilarityLoss", json!({ "loss_fct": "BCELoss" }), "one of MSELoss, L1Loss"),
+        ("DistillKLDivLoss", json!({ "temperature": 0 }), "temperature: expected a positive"),
+        ("DistillKLDivLoss", json!({ "teacher_temperature": -1 }), "teacher_temperature: "),
+        ("EmbedDistillLoss", json!({ "distance_metric": "l1" }), "one of mse, l2, cosine"),
+        ("GlobalOrthogonalRegularizationLoss", json!({ "aggregation": "max" }), "mean, sum"),
+        (
+            "GlobalOrthogonalRegularizationLoss",
+            json!({ "mean_weight": 0, "second_moment_weight": "none" }),
+            "expected another number than 0 here or for second_moment_weight",
+        ),
+    ] {
+        let text = message(build_dual(name, options));
         assert!(text.contains(part), "{text}");
     }
 }

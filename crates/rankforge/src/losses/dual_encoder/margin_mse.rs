@@ -1,0 +1,117 @@
+use crate::error::Error;
+use crate::losses::columns;
+use crate::losses::dual_encoder::pairwise::over_pairs;
+use crate::losses::dual_encoder::similarity::PairwiseSimilarity;
+use crate::losses::examples::{Examples, Targets};
+use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
+use crate::losses::table::NamedLoss;
+use rankforge_encoder::ModelKind;
+use serde::Deserialize;
+use serde_json::json;
+
+/// `mean over rows and negatives of (s(query, positive) - s(query, negative) - m)^2`, where `m` is
+/// the margin of a teacher: the difference of its scores.
+///
+/// Data: a query column, a positive column, one or more negative columns, and a label. With `n`
+/// negatives, the label of a row is a list of `n` margins, or of `n + 1` scores, that of the
+/// positive first; one margin may be a number.
+///
+/// # Shapes
+/// `B` rows and `C` columns give `B C` single texts, column after column; outputs `B C x E`.
+///
+/// # Paper
+/// Hofstätter et al. 2020, Improving Efficient Neural Ranking Models with Cross-Architecture
+/// Knowledge Distillation, arXiv:2010.02666.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MarginMSELoss {
+    /// Dot product by default.
+    pub similarity_fct: PairwiseSimilarity,
+}
+
+impl Default for MarginMSELoss {
+    fn default() -> MarginMSELoss {
+        MarginMSELoss { similarity_fct: PairwiseSimilarity::Dot }
+    }
+}
+
+const NAME: &str = "MarginMSELoss";
+
+const CITATION: &str = "@misc{hofstätter2021improving,
+    title={Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge \
+Distillation},
+    author={Sebastian Hofstätter and Sophia Althammer and Michael Schröder and Mete Sertkan and \
+Allan Hanbury},
+    year={2021},
+    eprint={2010.02666},
+    archivePrefix={arXiv},
+    primaryClass={cs.IR}
+}";
+
+impl NamedLoss for MarginMSELoss {
+    const NAME: &'static str = NAME;
+    const CITATION: &'static str = CITATION;
+}
+
+impl Loss for MarginMSELoss {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn config(&self) -> serde_json::Value {
+        json!({ "similarity_fct": self.similarity_fct.name() })
+    }
+
+    fn citation(&self) -> &'static str {
+        CITATION
+    }
+
+    fn check_model(&self, kind: ModelKind, _output_columns: usize) -> Result<(), Error> {
+        columns::expect_embeddings(NAME, kind)
+    }
+
+    fn plan<'a>(&self, examples: &'a Examples, _draw: Draw) -> Result<Plan<'a>, Error> {
+        let expected =
+            "at least three text columns (query, positive, negatives) and a label column";
+        let (inputs, rows) = columns::single_texts(NAME, examples, |n| n >= 3, expected)?;
+        let negatives = examples.columns.len() - 2;
+        let expected = match negatives {
+            1 => "a margin, or a list of 2 scores (positive, negative)".to_owned(),
+            n => format!(
+                "a list of {n} margins (positive less each negative) or of {} scores (positive, \
+                 negatives)",
+                n + 1
+            ),
+        };
+        let fits = |length| length == negatives || length == negatives + 1;
+        let mut labels = columns::label_lists(NAME, examples, fits, &expected)?;
+        for label in labels.iter_mut().filter(|label| label.len() > negatives) {
+            let positive = label.remove(0);
+            label.iter_mut().for_each(|score| *score = positive - *score);
+        }
+        Ok(Plan { inputs, rows, targets: Targets::Lists(labels) })
+    }
+
+    fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
+        let Targets::Lists(margins) = batch.targets else { panic!("{NAME} without margins") };
+        let negatives = margins.first().map_or(0, Vec::len);
+        let rows = batch.expect_columns(NAME, negatives + 2);
+        let pairs: Vec<(usize, usize)> = (1..negatives + 2).map(|column| (0, column)).collect();
+        let share = 1.0 / (rows * negatives) as f64;
+        over_pairs(batch, &pairs, self.similarity_fct.function(), |scores| {
+            let (positives, rest) = scores.split_at_mut(rows);
+            let mut sum = 0.0;
+            for (row, (positive, margins)) in positives.iter_mut().zip(margins).enumerate() {
+                let mut slope = 0.0;
+                for (margin, negative) in margins.iter().zip(rest[row..].iter_mut().step_by(rows)) {
+                    let error = *positive - *negative - f64::from(*margin);
+                    sum += error * error;
+                    *negative = -2.0 * error * share;
+                    slope -= *negative;
+                }
+                *positive = slope;
+            }
+            sum * share
+        })
+    }
+}

@@ -57,6 +57,12 @@ impl<P: SplitRows> SplitRows for Option<P> {
     }
 }
 
+impl<P: SplitRows> SplitRows for Vec<P> {
+    fn split_rows(self, rows: usize) -> (Self, Self) {
+        self.into_iter().map(|operand| operand.split_rows(rows)).unzip()
+    }
+}
+
 macro_rules! split_tuple {
     ($($operand:ident),+) => {
         impl<$($operand: SplitRows),+> SplitRows for ($($operand,)+) {

@@ -22,6 +22,7 @@
 //! | `rotary` | rotary position embedding |
 //! | `embedding` | gather and its gradient |
 //! | `attention` | ragged softmax attention |
+//! | `contrast` | softmax over in-batch candidates, its losses and gradients |
 //! | `pooling` | the tokens of a sequence to one vector |
 //! | `top_k` | the best rows of a corpus for each query, in blocks |
 //! | `stored` | rows in bytes as files keep them, and the search in them |
@@ -29,6 +30,7 @@
 
 mod activation;
 mod attention;
+mod contrast;
 mod dropout;
 mod elementwise;
 mod embedding;
@@ -42,6 +44,7 @@ mod top_k;
 
 pub use crate::settings::activation::{Activation, Gate};
 pub use crate::settings::attention::{AttentionBackward, Qkv, relative_bucket};
+pub use crate::settings::contrast::OwnColumns;
 pub use crate::settings::dropout::Dropout;
 pub use crate::settings::norm::{LayerNormBackward, SMALLEST_NORM};
 pub use crate::settings::optimizer::AdamW;
@@ -51,6 +54,7 @@ pub use crate::settings::similarity::{Neighbour, Similarity};
 pub use crate::settings::zeros::Zeros;
 pub use activation::{activate_backward, gated, gated_backward};
 pub use attention::{Attention, RelativeBias, attention, attention_backward};
+pub use contrast::{ContrastGuide, ContrastScores, contrast};
 pub use dropout::{dropout, dropout_to};
 pub use elementwise::{add, column_sums, scale, zeros};
 pub use embedding::{gather, gather_backward};

@@ -5,6 +5,7 @@
 pub(crate) mod activation;
 pub(crate) mod arithmetic;
 pub(crate) mod attention;
+pub(crate) mod contrast;
 pub(crate) mod dropout;
 pub(crate) mod linear;
 pub(crate) mod norm;

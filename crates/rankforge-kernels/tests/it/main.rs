@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod contrast;
 mod dropout;
 mod elementwise;
 mod embedding;

@@ -1,8 +1,38 @@
-//! Indexes of texts: BM25 over an inverted index, and the fusion of rankings.
+//! Indexes of texts in a directory: texts and metadata, vectors for exact dense search, and an
+//! inverted index for BM25; the fusion of rankings, and reranking.
+//!
+//! | to | call |
+//! |---|---|
+//! | build an index | [`build_index`] |
+//! | change it | [`append_to_index`], [`delete_from_index`] |
+//! | search it | [`Index::search_dense`], [`Index::search_bm25`], [`fusion`], [`rerank`] |
+//! | search texts in memory by words | [`bm25::Bm25Index::in_memory`] |
+//!
+//! `docs/INDEX.md` describes the files. This crate contains no losses, no training and no metrics.
 #![forbid(unsafe_code)]
 
+mod append_file;
 pub mod bm25;
+mod build;
+mod corpus;
 mod error;
 pub mod fusion;
+mod ids;
+mod index;
+mod manifest;
+mod rerank;
+mod rows;
+mod vectors;
+mod verify;
 
+pub use build::{
+    BuildOptions, BuildReport, Embedder, append_to_index, build_index, delete_from_index,
+};
+pub use corpus::CorpusSource;
 pub use error::IndexError;
+pub use index::Index;
+pub use manifest::{
+    Block, Bm25Entry, Extent, Manifest, ModelEntry, PartEntry, Store, UnknownStore, VectorsEntry,
+};
+pub use rerank::rerank;
+pub use rows::Row;

@@ -1,4 +1,4 @@
-use memmap2::{Advice, Mmap};
+use memmap2::{Advice, Mmap, MmapOptions};
 use std::io;
 
 /// A file, opened by the caller, as memory that is read when it is used: for [`View::borrowed`] and
@@ -23,6 +23,24 @@ impl Mapping {
         // SAFETY: the mapping is private and read alone; that the file stays as it is, is what the
         // documentation asks of the caller.
         unsafe { Mmap::map(file) }.map(Mapping)
+    }
+
+    /// Maps the first `length` bytes of the file, of a file that grows. More may be written behind
+    /// them while they are mapped.
+    ///
+    /// # Errors
+    /// When the file is shorter, or the system refuses to.
+    #[expect(clippy::disallowed_types, reason = "a file that the caller opened")]
+    pub fn first(file: &std::fs::File, length: u64) -> io::Result<Mapping> {
+        let found = file.metadata()?.len();
+        if found < length {
+            let message = format!("expected at least {length} bytes, got {found}");
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+        }
+        let length = usize::try_from(length).map_err(io::Error::other)?;
+        // SAFETY: as in `new`: the file has these bytes, and that they stay as they are is what the
+        // documentation asks of the caller.
+        unsafe { MmapOptions::new().len(length).map(file) }.map(Mapping)
     }
 
     /// All bytes.

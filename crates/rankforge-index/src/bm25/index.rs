@@ -1,10 +1,14 @@
+use crate::bm25::files::MappedFolder;
 use crate::bm25::language::Language;
 use crate::bm25::part::Part;
 use crate::bm25::query::{Statistics, search, terms};
 use crate::error::IndexError;
+use crate::manifest::PartEntry;
+use rankforge_base::FileError;
 use rankforge_kernels::Workers;
 use rankforge_kernels::ops::Neighbour;
 use rayon::prelude::*;
+use std::path::PathBuf;
 
 /// Texts that can be searched by the words of a query. A text has its number, from 0.
 pub struct Bm25Index {
@@ -45,11 +49,28 @@ impl Bm25Index {
         workers: &Workers,
     ) -> Result<Bm25Index, IndexError> {
         assert!(u32::try_from(texts.len()).is_ok(), "{} texts", texts.len());
-        let build =
-            |texts: &[&str]| Part::build(language, texts.iter().copied()).and_then(Part::in_memory);
+        let build = |texts: &[&str]| Part::build(language, texts)?.part();
         let parts: Result<Vec<Part>, IndexError> =
             workers.run(|| texts.par_chunks(PART_ROWS).map(build).collect());
         Bm25Index::of(language, parts?)
+    }
+
+    /// Opens parts that [`write_part`](crate::bm25::write_part) wrote: their folders and files, in
+    /// the order of texts.
+    pub(crate) fn open(
+        language: Language,
+        parts: &[(PathBuf, &PartEntry)],
+    ) -> Result<Bm25Index, IndexError> {
+        let open = |(folder, entry): &(PathBuf, &PartEntry)| {
+            let part = Part::open(MappedFolder::open(folder, entry)?)
+                .map_err(|error| FileError::content(folder, error.to_string()))?;
+            if part.len() as usize != entry.rows {
+                let message = format!("expected {} texts, got {}", entry.rows, part.len());
+                return Err(FileError::content(folder, message).into());
+            }
+            Ok(part)
+        };
+        Bm25Index::of(language, parts.iter().map(open).collect::<Result<_, IndexError>>()?)
     }
 
     fn of(language: Language, parts: Vec<Part>) -> Result<Bm25Index, IndexError> {

@@ -1,14 +1,21 @@
 use crate::bm25::language::Language;
 use crate::error::IndexError;
-use tantivy::directory::RamDirectory;
+use std::path::PathBuf;
+use tantivy::directory::{OwnedBytes, RamDirectory};
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::TokenizerManager;
-use tantivy::{Index, ReloadPolicy, Searcher, SegmentReader, TantivyDocument};
+use tantivy::{Directory, Index, ReloadPolicy, Searcher, SegmentReader, TantivyDocument};
 
 /// The inverted index of consecutive texts. A document of it has the number of its text in the
 /// part.
 pub(super) struct Part {
     searcher: Searcher,
+}
+
+/// A part that was just built.
+pub(super) struct Built {
+    index: Index,
+    files: RamDirectory,
 }
 
 /// Name of the analyzer and of the field in tantivy's files.
@@ -22,10 +29,10 @@ impl Part {
     ///
     /// # Errors
     /// When tantivy refuses.
-    pub(super) fn build<'a>(
+    pub(super) fn build<T: AsRef<str>>(
         language: Language,
-        texts: impl IntoIterator<Item = &'a str>,
-    ) -> Result<RamDirectory, IndexError> {
+        texts: impl IntoIterator<Item = T>,
+    ) -> Result<Built, IndexError> {
         let (schema, field) = schema();
         let files = RamDirectory::create();
         let analyzers = TokenizerManager::new();
@@ -37,19 +44,20 @@ impl Part {
             .map_err(IndexError::bm25)?;
         for text in texts {
             let mut document = TantivyDocument::default();
-            document.add_text(field, text);
+            document.add_text(field, text.as_ref());
             writer.add_document(document).map_err(IndexError::bm25)?;
         }
-        writer.finalize().map_err(IndexError::bm25)?;
-        Ok(files)
+        let index = writer.finalize().map_err(IndexError::bm25)?;
+        Ok(Built { index, files })
     }
 
-    /// Opens a part in memory.
-    pub(super) fn in_memory(files: RamDirectory) -> Result<Part, IndexError> {
-        Part::of(Index::open(files).map_err(IndexError::bm25)?)
+    /// Opens the part in a directory of tantivy.
+    pub(super) fn open(directory: impl Directory) -> Result<Part, IndexError> {
+        let directory: Box<dyn Directory> = Box::new(directory);
+        Part::of(&Index::open(directory).map_err(IndexError::bm25)?)
     }
 
-    fn of(index: Index) -> Result<Part, IndexError> {
+    fn of(index: &Index) -> Result<Part, IndexError> {
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
         let searcher = reader.map_err(IndexError::bm25)?.searcher();
         match searcher.segment_readers().len() {
@@ -69,6 +77,25 @@ impl Part {
     /// Number of texts.
     pub(super) fn len(&self) -> u32 {
         self.reader().max_doc()
+    }
+}
+
+impl Built {
+    /// The part, in memory.
+    pub(super) fn part(&self) -> Result<Part, IndexError> {
+        Part::of(&self.index)
+    }
+
+    /// The names and contents of its files, as they are on a disk.
+    pub(super) fn files(&self) -> Result<Vec<(PathBuf, OwnedBytes)>, IndexError> {
+        let mut names: Vec<PathBuf> =
+            self.index.directory().list_managed_files().into_iter().collect();
+        names.sort();
+        let read = |name: PathBuf| -> Result<(PathBuf, OwnedBytes), IndexError> {
+            let file = self.files.open_read(&name).map_err(IndexError::bm25)?;
+            Ok((name, file.read_bytes().map_err(IndexError::bm25)?))
+        };
+        names.into_iter().map(read).collect()
     }
 }
 

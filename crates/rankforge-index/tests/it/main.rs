@@ -1,3 +1,7 @@
 //! Integration tests of rankforge-index.
 
 mod bm25;
+mod building;
+mod damage;
+mod searching;
+mod support;

@@ -244,6 +244,9 @@ fn searches_on_all_instruction_sets_and_threads_agree_on_a_mapped_file() {
     let mapping = Mapping::new(&file).unwrap();
     mapping.expect_random_reads().unwrap();
     assert_eq!(mapping.bytes(), terms);
+    assert_eq!(Mapping::first(&file, 18).unwrap().bytes(), &terms[..18]);
+    let error = Mapping::first(&file, terms.len() as u64 + 1).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     let terms = mapping.floats().expect("whole numbers");
     let mapped = ByteRows::borrowed(Similarity::Cosine, dim, bytes.bytes(), terms);
     let mut expected: Option<Vec<Vec<Neighbour>>> = None;

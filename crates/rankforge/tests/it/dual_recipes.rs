@@ -117,7 +117,7 @@ fn the_kind_determines_fields_losses_and_evaluators() {
         (
             dual(""),
             "[loss]\nname = \"BinaryCrossEntropyLoss\"",
-            "r.toml, line 8: `loss.name` cannot be \"BinaryCrossEntropyLoss\"",
+            "r.toml, line 8: `loss.name`: BinaryCrossEntropyLoss is a loss for cross-encoders",
         ),
         (
             dual(""),

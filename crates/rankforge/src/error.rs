@@ -269,6 +269,24 @@ impl Error {
         }
     }
 
+    /// Replaces the name of a loss or its place in a field by `outer`, which the user knows.
+    pub(crate) fn renamed(self, inner: &str, outer: &str) -> Error {
+        let renamed = |text: String| match text.strip_prefix(inner) {
+            Some(rest) => format!("{outer}{rest}"),
+            None => text,
+        };
+        match self {
+            Error::Argument { field, expected, got } => {
+                Error::Argument { field: renamed(field), expected, got: renamed(got) }
+            }
+            Error::Rows { mut place, expected, got } => {
+                place.reader = renamed(place.reader);
+                Error::Rows { place, expected, got }
+            }
+            other => other,
+        }
+    }
+
     /// The error of `reader` for rows as a whole.
     pub fn rows(
         reader: impl Into<String>,

@@ -5,8 +5,7 @@ use crate::losses::cross_encoder::CROSS_ENCODER_LOSSES;
 use crate::losses::dual_encoder::DUAL_ENCODER_LOSSES;
 use crate::losses::loss::Loss;
 use crate::losses::settings::Settings;
-use crate::losses::table::{LossEntry, names};
-use rankforge_base::nearest;
+use crate::losses::table::{LossEntry, build, names};
 
 /// Losses of dual encoders in sentence-transformers that are not here, and why.
 const MISSING: &[(&str, &str)] = &[
@@ -52,7 +51,7 @@ pub fn why_unavailable(table: &[LossEntry], name: &str) -> Option<String> {
 /// # Ok::<(), rankforge::Error>(())
 /// ```
 pub fn cross_encoder_loss(name: &str, options: &Settings) -> Result<Box<dyn Loss>, Error> {
-    build(CROSS_ENCODER_LOSSES, name, options)
+    available(CROSS_ENCODER_LOSSES, name, options)
 }
 
 /// Builds a dual-encoder loss from its name and settings in sentence-transformers. Functions and
@@ -72,23 +71,16 @@ pub fn cross_encoder_loss(name: &str, options: &Settings) -> Result<Box<dyn Loss
 /// # Ok::<(), rankforge::Error>(())
 /// ```
 pub fn dual_encoder_loss(name: &str, options: &Settings) -> Result<Box<dyn Loss>, Error> {
-    build(DUAL_ENCODER_LOSSES, name, options)
+    available(DUAL_ENCODER_LOSSES, name, options)
 }
 
-fn build(table: &[LossEntry], name: &str, options: &Settings) -> Result<Box<dyn Loss>, Error> {
-    if let Some(entry) = table.iter().find(|entry| entry.name == name) {
-        return entry.build(options);
-    }
-    let known = names(table);
-    let mut expected = format!("one of {}", known.join(", "));
-    let got = match why_unavailable(table, name) {
-        Some(why) => format!("\"{name}\": {why}"),
-        None => {
-            if let Some(meant) = nearest(name, known) {
-                expected.push_str(&format!(" (did you mean {meant}?)"));
-            }
-            format!("\"{name}\"")
+/// The loss called `name`, or why there is none.
+fn available(table: &[LossEntry], name: &str, options: &Settings) -> Result<Box<dyn Loss>, Error> {
+    match why_unavailable(table, name) {
+        None => build(table, name, options),
+        Some(why) => {
+            let expected = format!("one of {}", names(table).join(", "));
+            Err(Error::argument("loss", expected, format!("\"{name}\": {why}")))
         }
-    };
-    Err(Error::argument("loss", expected, got))
+    }
 }

@@ -2,12 +2,13 @@ use crate::error::Error;
 use crate::losses::examples::Examples;
 use crate::losses::in_chunks::{SIZE, with_size};
 use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
+use crate::losses::nesting::Nesting;
+use crate::losses::settings::{Settings, settings};
 use crate::losses::table::NamedLoss;
-use crate::value_types::in_words;
 use rankforge_encoder::ModelKind;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// A loss that has a variant with gradient caching in sentence-transformers.
 pub trait Cacheable: NamedLoss + Default {
@@ -47,24 +48,36 @@ impl<L: Default> Default for Cached<L> {
 
 impl<'de, L: Cacheable> Deserialize<'de> for Cached<L> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Cached<L>, D::Error> {
-        let mut fields = Map::<String, Value>::deserialize(deserializer)?;
-        let mut cached = Cached::default();
-        if let Some(size) = fields.remove(SIZE) {
-            cached.mini_batch_size = serde_json::from_value(size).map_err(|error| {
-                D::Error::custom(format!("`{SIZE}`: {}", in_words(&error.to_string())))
-            })?;
-        }
-        cached.loss = serde_json::from_value(Value::Object(fields)).map_err(|error| {
-            // serde lists the settings of the inner loss only.
-            D::Error::custom(with_size(error.to_string()))
-        })?;
-        Ok(cached)
+        Cached::from_settings(&Settings::deserialize(deserializer)?).map_err(D::Error::custom)
     }
+}
+
+/// The setting that caching adds.
+#[derive(Deserialize)]
+struct Size {
+    mini_batch_size: usize,
 }
 
 impl<L: Cacheable> NamedLoss for Cached<L> {
     const NAME: &'static str = L::CACHED_NAME;
     const CITATION: &'static str = CITATION;
+
+    fn from_settings(options: &Settings) -> Result<Cached<L>, Error> {
+        let mut options = options.clone();
+        let mut cached = Cached::default();
+        if let Some(size) = options.remove_entry(SIZE) {
+            let Size { mini_batch_size } = settings(Self::NAME, &Settings::from_iter([size]))?;
+            cached.mini_batch_size = mini_batch_size;
+        }
+        cached.loss = settings(Self::NAME, &options).map_err(|error| match error {
+            // serde lists the settings of the inner loss only.
+            Error::Argument { field, expected, got } => {
+                Error::Argument { field, expected, got: with_size(got) }
+            }
+            other => other,
+        })?;
+        Ok(cached)
+    }
 }
 
 impl<L: Cacheable> Loss for Cached<L> {
@@ -101,6 +114,10 @@ impl<L: Cacheable> Loss for Cached<L> {
         self.loss.check_model(kind, output_columns).map_err(|error| self.under_own_name(error))
     }
 
+    fn warnings(&self, output_columns: usize) -> Vec<String> {
+        self.loss.warnings(output_columns)
+    }
+
     fn plan<'a>(&self, examples: &'a Examples, draw: Draw) -> Result<Plan<'a>, Error> {
         self.loss.plan(examples, draw).map_err(|error| self.under_own_name(error))
     }
@@ -112,25 +129,15 @@ impl<L: Cacheable> Loss for Cached<L> {
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
         self.loss.compute(batch)
     }
+
+    fn compute_nested(&self, batch: &LossBatch<'_>, nestings: &[Nesting]) -> LossOutput {
+        self.loss.compute_nested(batch, nestings)
+    }
 }
 
 impl<L: Cacheable> Cached<L> {
     /// Replaces the name of the inner loss in an error by that of this loss, which the user knows.
     fn under_own_name(&self, error: Error) -> Error {
-        let (inner, outer) = (self.loss.name(), self.name());
-        let renamed = |text: String| match text.strip_prefix(inner) {
-            Some(rest) => format!("{outer}{rest}"),
-            None => text,
-        };
-        match error {
-            Error::Argument { field, expected, got } => {
-                Error::Argument { field: renamed(field), expected, got: renamed(got) }
-            }
-            Error::Rows { mut place, expected, got } => {
-                place.reader = renamed(place.reader);
-                Error::Rows { place, expected, got }
-            }
-            other => other,
-        }
+        error.renamed(self.loss.name(), self.name())
     }
 }

@@ -1,5 +1,6 @@
 use crate::error::Error;
 use rankforge_encoder::{Outputs, Prompt, Text};
+use std::borrow::Cow;
 
 /// Placeholder for the label column in the errors of a loss. The trainer replaces it by the name of
 /// the column.
@@ -125,4 +126,25 @@ pub enum Targets {
     Lists(Vec<Vec<f32>>),
     /// A matrix: scores of a teacher, embeddings of a guide.
     Matrix(Outputs),
+}
+
+impl Targets {
+    /// The targets of embeddings that are cut from `width` to `dimensions`: rows of `width` numbers
+    /// are embeddings too, and keep their leading numbers.
+    pub(super) fn leading(&self, width: usize, dimensions: usize) -> Cow<'_, Targets> {
+        match self {
+            Targets::Lists(lists) if lists.iter().all(|list| list.len() == width) => {
+                let cut = lists.iter().map(|list| list[..dimensions].to_vec());
+                Cow::Owned(Targets::Lists(cut.collect()))
+            }
+            Targets::Matrix(matrix) if matrix.columns == width => {
+                let rows = 0..matrix.rows;
+                let values = rows.flat_map(|row| &matrix.row(row)[..dimensions]).copied();
+                let values = values.collect();
+                let cut = Outputs { rows: matrix.rows, columns: dimensions, values };
+                Cow::Owned(Targets::Matrix(cut))
+            }
+            _ => Cow::Borrowed(self),
+        }
+    }
 }

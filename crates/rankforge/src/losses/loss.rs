@@ -1,5 +1,8 @@
 use crate::error::Error;
 use crate::losses::examples::{Examples, Targets};
+use crate::losses::nesting::{Nesting, Truncated};
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
 use rankforge_encoder::{Input, ModelKind, Outputs};
 use rankforge_kernels::Device;
 use std::sync::Arc;
@@ -24,6 +27,18 @@ pub struct Draw {
     pub step: u64,
 }
 
+impl Draw {
+    /// Random numbers for the choices at `place`, which are independent of those at other places.
+    pub(super) fn random(self, place: u64) -> ChaCha8Rng {
+        let mut seed = [0; 32];
+        let parts = [self.seed, self.step, place];
+        for (bytes, part) in seed.chunks_exact_mut(8).zip(parts) {
+            bytes.copy_from_slice(&part.to_le_bytes());
+        }
+        ChaCha8Rng::from_seed(seed)
+    }
+}
+
 /// The inputs of [`Loss::compute`].
 #[derive(Clone, Copy, Debug)]
 pub struct LossBatch<'a> {
@@ -33,6 +48,8 @@ pub struct LossBatch<'a> {
     pub rows: usize,
     /// Targets of the plan.
     pub targets: &'a Targets,
+    /// Seed and step of random choices, as in the plan.
+    pub draw: Draw,
     /// Device for matrix products.
     pub device: &'a Device,
 }
@@ -93,6 +110,11 @@ pub trait Loss: Send + Sync {
         ""
     }
 
+    /// The loss that this one wraps; the model card names it too.
+    fn inner(&self) -> Option<&dyn Loss> {
+        None
+    }
+
     /// Maximum number of sequences in a chunk of gradient caching; `None` sets no limit.
     fn mini_batch_size(&self) -> Option<usize> {
         None
@@ -118,6 +140,12 @@ pub trait Loss: Send + Sync {
     /// A kind of model or a number of output columns that the loss cannot train.
     fn check_model(&self, kind: ModelKind, output_columns: usize) -> Result<(), Error>;
 
+    /// Settings that have no effect or are seldom meant, for a model with this number of output
+    /// columns.
+    fn warnings(&self, _output_columns: usize) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Arranges a batch into sequences.
     ///
     /// # Errors
@@ -138,6 +166,33 @@ pub trait Loss: Send + Sync {
     /// When the shape of the outputs does not match the plan. It matches if [`Loss::check_model`],
     /// [`Loss::plan`] and [`Loss::check_plan`] succeeded.
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput;
+
+    /// The sum over `nestings` of weight times the loss of embeddings that are cut to their leading
+    /// dimensions and normalised, and its gradient with respect to the whole embeddings. Targets of
+    /// as many numbers as the embeddings have dimensions are embeddings too, and cut.
+    ///
+    /// # Panics
+    /// As [`Loss::compute`], or when there are fewer dimensions than in a nesting.
+    fn compute_nested(&self, batch: &LossBatch<'_>, nestings: &[Nesting]) -> LossOutput {
+        let (rows, columns) = (batch.outputs.rows, batch.outputs.columns);
+        let d_outputs = Outputs { rows, columns, values: vec![0.0; rows * columns] };
+        let mut sum = LossOutput { value: 0.0, d_outputs, components: Vec::new() };
+        for Nesting { dimensions, weight } in nestings {
+            let truncated = Truncated::new(batch.outputs, *dimensions);
+            let targets = batch.targets.leading(columns, *dimensions);
+            let outputs = &truncated.outputs;
+            let found = self.compute(&LossBatch { outputs, targets: &targets, ..*batch });
+            truncated.add_gradient(&found.d_outputs, *weight, &mut sum.d_outputs);
+            sum.value += weight * found.value;
+            for (index, (name, value)) in found.components.into_iter().enumerate() {
+                match sum.components.get_mut(index) {
+                    Some((_, total)) => *total += weight * value,
+                    None => sum.components.push((name, weight * value)),
+                }
+            }
+        }
+        sum
+    }
 }
 
 /// Writes the methods of [`Loss`] that pass on to another loss, `$inner` of `$this`; all but
@@ -152,6 +207,11 @@ macro_rules! pass_on {
         fn citation(&self) -> &'static str {
             let $this = self;
             $inner.citation()
+        }
+
+        fn inner(&self) -> Option<&dyn Loss> {
+            let $this = self;
+            $inner.inner()
         }
 
         fn component_names(&self) -> Vec<&'static str> {
@@ -169,6 +229,11 @@ macro_rules! pass_on {
             $inner.check_model(kind, output_columns)
         }
 
+        fn warnings(&self, output_columns: usize) -> Vec<String> {
+            let $this = self;
+            $inner.warnings(output_columns)
+        }
+
         fn plan<'a>(&self, examples: &'a Examples, draw: Draw) -> Result<Plan<'a>, Error> {
             let $this = self;
             $inner.plan(examples, draw)
@@ -182,6 +247,11 @@ macro_rules! pass_on {
         fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
             let $this = self;
             $inner.compute(batch)
+        }
+
+        fn compute_nested(&self, batch: &LossBatch<'_>, nestings: &[Nesting]) -> LossOutput {
+            let $this = self;
+            $inner.compute_nested(batch, nestings)
         }
     };
 }

@@ -20,6 +20,7 @@ pub mod dual_encoder;
 mod examples;
 mod in_chunks;
 mod loss;
+mod nesting;
 mod settings;
 mod table;
 
@@ -33,6 +34,7 @@ pub use cross_encoder::{
 pub use dual_encoder::DUAL_ENCODER_LOSSES;
 pub use examples::{Cell, Column, Examples, LABEL_ROLE, Labels, Targets};
 pub use loss::{Draw, Loss, LossBatch, LossOutput, Plan};
+pub use nesting::Nesting;
 pub(crate) use settings::SETTINGS;
 pub use settings::Settings;
 pub use table::{LossEntry, names};

@@ -2,10 +2,11 @@ use crate::error::Error;
 use crate::losses::in_chunks::{in_chunks, take_size, with_size};
 use crate::losses::loss::Loss;
 use crate::losses::settings::{Settings, settings};
+use rankforge_base::nearest;
 use serde::de::DeserializeOwned;
 
 /// Builds a loss from its name and settings.
-type Build = fn(&'static str, &Settings) -> Result<Box<dyn Loss>, Error>;
+pub(crate) type Build = fn(&Settings) -> Result<Box<dyn Loss>, Error>;
 
 /// A loss that a table can list.
 pub trait NamedLoss: Loss + DeserializeOwned {
@@ -13,6 +14,14 @@ pub trait NamedLoss: Loss + DeserializeOwned {
     const NAME: &'static str;
     /// BibTeX of the paper, for the model card; empty when there is none.
     const CITATION: &'static str;
+
+    /// The loss with these settings.
+    ///
+    /// # Errors
+    /// An unknown setting (the error lists the known ones), or a value of another type.
+    fn from_settings(options: &Settings) -> Result<Self, Error> {
+        settings(Self::NAME, options)
+    }
 }
 
 /// An entry of a table of losses.
@@ -27,8 +36,8 @@ pub struct LossEntry {
 impl LossEntry {
     /// The entry of a loss that is deserialized from its settings.
     pub(crate) const fn of<L: NamedLoss + 'static>() -> LossEntry {
-        let build = |name: &'static str, options: &Settings| -> Result<Box<dyn Loss>, Error> {
-            let loss: L = settings(name, options)?;
+        let build = |options: &Settings| -> Result<Box<dyn Loss>, Error> {
+            let loss = L::from_settings(options)?;
             loss.check()?;
             Ok(Box::new(loss))
         };
@@ -37,10 +46,10 @@ impl LossEntry {
 
     /// The entry of a loss that is deserialized from its settings, and of `mini_batch_size`.
     pub(crate) const fn in_chunks<L: NamedLoss + 'static>() -> LossEntry {
-        let build = |name: &'static str, options: &Settings| -> Result<Box<dyn Loss>, Error> {
+        let build = |options: &Settings| -> Result<Box<dyn Loss>, Error> {
             let mut options = options.clone();
-            let size = take_size(name, &mut options)?;
-            let loss: L = settings(name, &options).map_err(|error| match error {
+            let size = take_size(L::NAME, &mut options)?;
+            let loss = L::from_settings(&options).map_err(|error| match error {
                 Error::Argument { field, expected, got } => {
                     Error::Argument { field, expected, got: with_size(got) }
                 }
@@ -52,16 +61,41 @@ impl LossEntry {
         LossEntry { name: L::NAME, citation: L::CITATION, build }
     }
 
+    /// The entry of a loss that is built by a function.
+    pub(crate) const fn built(name: &'static str, citation: &'static str, build: Build) -> Self {
+        LossEntry { name, citation, build }
+    }
+
     /// Builds the loss with these settings.
     ///
     /// # Errors
     /// An unknown setting (the error lists the known ones), or an invalid value.
     pub fn build(&self, options: &Settings) -> Result<Box<dyn Loss>, Error> {
-        (self.build)(self.name, options)
+        (self.build)(options)
     }
 }
 
 /// The names of the losses in a table.
 pub fn names(table: &[LossEntry]) -> Vec<&'static str> {
     table.iter().map(|entry| entry.name).collect()
+}
+
+/// Builds the loss called `name` in a table.
+///
+/// # Errors
+/// An unknown name or setting (the error lists the known ones), or an invalid value.
+pub(crate) fn build(
+    table: &[LossEntry],
+    name: &str,
+    options: &Settings,
+) -> Result<Box<dyn Loss>, Error> {
+    if let Some(entry) = table.iter().find(|entry| entry.name == name) {
+        return entry.build(options);
+    }
+    let known = names(table);
+    let mut expected = format!("one of {}", known.join(", "));
+    if let Some(meant) = nearest(name, known) {
+        expected.push_str(&format!(" (did you mean {meant}?)"));
+    }
+    Err(Error::argument("loss", expected, format!("\"{name}\"")))
 }

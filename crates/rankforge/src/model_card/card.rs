@@ -128,9 +128,11 @@ fn citations(report: Option<&TrainingReport<'_>>) -> IndexMap<String, String> {
         url = \"https://arxiv.org/abs/1908.10084\",\n}";
     citations.insert("Sentence Transformers".to_owned(), sentence_transformers.to_owned());
     for set in report.into_iter().flat_map(|report| &report.train_sets) {
-        let citation = set.loss.citation().trim();
-        if !citation.is_empty() {
-            citations.insert(set.loss.name().to_owned(), citation.to_owned());
+        for loss in set.losses() {
+            let citation = loss.citation().trim();
+            if !citation.is_empty() {
+                citations.insert(loss.name().to_owned(), citation.to_owned());
+            }
         }
     }
     citations

@@ -78,3 +78,10 @@ pub struct ReportedSet<'a> {
     /// Loss of the set.
     pub loss: &'a dyn Loss,
 }
+
+impl<'a> ReportedSet<'a> {
+    /// The loss of the set, and those inside it.
+    pub(super) fn losses(self) -> impl Iterator<Item = &'a dyn Loss> {
+        std::iter::successors(Some(self.loss), |loss| loss.inner())
+    }
+}

@@ -23,7 +23,8 @@ pub(super) fn front_matter(
     if let Some(report) = report {
         let rows: usize = report.train_sets.iter().map(|set| set.rows.len()).sum();
         let mut derived = vec![format!("dataset_size:{rows}"), "generated_from_trainer".to_owned()];
-        derived.extend(report.train_sets.iter().map(|set| format!("loss:{}", set.loss.name())));
+        let losses = report.train_sets.iter().flat_map(|set| set.losses());
+        derived.extend(losses.map(|loss| format!("loss:{}", loss.name())));
         derived.sort();
         derived.dedup();
         tags.extend(derived);

@@ -101,7 +101,13 @@ fn loss_batch<'a>(
     batch: &'a PreparedBatch,
     outputs: &'a Outputs,
 ) -> LossBatch<'a> {
-    LossBatch { outputs, rows: batch.plan_rows, targets: &batch.targets, device: model.device() }
+    LossBatch {
+        outputs,
+        rows: batch.plan_rows,
+        targets: &batch.targets,
+        draw: batch.draw,
+        device: model.device(),
+    }
 }
 
 fn ragged_batch(model: &Model, batch: &PreparedBatch, chunk: &Range<usize>) -> Batch {

@@ -326,6 +326,10 @@ fn warn_without_evaluation<M>(parts: &Parts<'_, M>, length: &RunLength) {
 
 /// Warns when half precision has no effect, as the model has no linear layers.
 fn warn_without_effect<M: TextModel>(model: &M, parts: &Parts<'_, M>) {
+    let columns = model.model().architecture().output_columns();
+    for text in parts.train_sets.iter().flat_map(|set| set.loss.warnings(columns)) {
+        parts.reporter.warning(&text);
+    }
     let precision = parts.arguments.precision();
     if precision != Precision::Float32 && !model.model().architecture().has_linear_layers() {
         let text = format!("{precision} = true has no effect: there is no linear layer");

@@ -48,7 +48,8 @@ fn without_caching(
     }
     let (targets, device) = (&batch.targets, model.device());
     let rows = batch.plan_rows;
-    let output = loss.compute(&LossBatch { outputs: &outputs, rows, targets, device });
+    let output =
+        loss.compute(&LossBatch { outputs: &outputs, rows, targets, draw: batch.draw, device });
     let mut gradients = GradientCache::new(model).gradients;
     for (part, (chunk, workspace)) in chunks.iter().zip(&mut workspaces).enumerate() {
         let d_outputs = output.d_outputs.rows(chunk.clone());
@@ -117,7 +118,7 @@ fn the_ranking_loss_of_cross_encoders_is_the_same_in_chunks() {
 
 #[test]
 fn the_ranking_loss_of_dual_encoders_is_the_same_in_chunks() {
-    let loss = dual_encoder::MultipleNegativesRankingLoss { scale: 5.0 };
+    let loss = dual_encoder::MultipleNegativesRankingLoss { scale: 5.0, ..Default::default() };
     let model = |dropout| -> Box<dyn TextModel> { Box::new(tiny_dual(dropout, 2, false)) };
     check(&model, &loss, &[]);
     // Some chunks contain sequences of both prompts.

@@ -89,7 +89,7 @@ fn a_run_resumes_at_every_step_to_the_same_bits() {
 
 /// A loss with a small scale, for which finite differences are accurate.
 fn mild() -> Arc<dyn Loss> {
-    Arc::new(dual_encoder::MultipleNegativesRankingLoss { scale: 2.0 })
+    Arc::new(dual_encoder::MultipleNegativesRankingLoss { scale: 2.0, ..Default::default() })
 }
 
 fn batch(model: &DualEncoder, prompts: &[&str]) -> PreparedBatch {

@@ -3,7 +3,7 @@
 use crate::testing::{labeled_pairs, pairs, tiny_bert, tiny_static};
 use rankforge::data::{RowWriter, Rows, Value};
 use rankforge::encoder::ModelKind;
-use rankforge::losses::{Loss, LossBatch, Targets};
+use rankforge::losses::{Draw, Loss, LossBatch, Targets};
 use rankforge::{Device, Error};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -123,7 +123,9 @@ fn the_gradient_of_the_custom_loss_agrees_with_finite_differences() {
                 values: scores.to_vec(),
             };
             let rows = scores.len();
-            loss.compute(&LossBatch { outputs: &outputs, rows, targets: &targets, device: &device })
+            let (outputs, targets, device) = (&outputs, &targets, &device);
+            let draw = Draw { seed: 0, step: 0 };
+            loss.compute(&LossBatch { outputs, rows, targets, draw, device })
         };
         let scores = [-30.0, -1.5, 0.25, 2.0, 40.0];
         let gradient = compute(&scores).d_outputs.values;

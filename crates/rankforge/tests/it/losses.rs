@@ -4,6 +4,7 @@ mod by_name;
 mod cross_encoder;
 mod dual_encoder;
 mod dual_goldens;
+mod matryoshka;
 mod refusals;
 
 use rankforge::Device;
@@ -48,7 +49,7 @@ fn numbers(count: usize) -> Vec<f32> {
 /// Computes a loss on a new device.
 fn compute(loss: &dyn Loss, outputs: &Outputs, rows: usize, targets: &Targets) -> LossOutput {
     let device = Device::cpu(Some(2)).unwrap();
-    loss.compute(&LossBatch { outputs, rows, targets, device: &device })
+    loss.compute(&LossBatch { outputs, rows, targets, draw: DRAW, device: &device })
 }
 
 /// Compares the gradient with central differences of step `h = 2^-10`. The truncation error is

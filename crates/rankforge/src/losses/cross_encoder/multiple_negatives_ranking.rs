@@ -7,8 +7,6 @@ use crate::losses::examples::{Examples, Targets};
 use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
 use crate::losses::settings::optional;
 use crate::losses::table::NamedLoss;
-use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
 use rand::seq::index;
 use rankforge_encoder::{Input, ModelKind, Outputs, Text};
 use serde::Deserialize;
@@ -189,10 +187,7 @@ fn in_batch_negatives(
     };
     match num_negatives {
         Some(wanted) if wanted < available => {
-            let mut seed = [0; 32];
-            seed[..8].copy_from_slice(&draw.seed.to_le_bytes());
-            seed[8..16].copy_from_slice(&draw.step.to_le_bytes());
-            let mut random = ChaCha8Rng::from_seed(seed);
+            let mut random = draw.random(0);
             (0..rows)
                 .map(|own| {
                     let drawn = index::sample(&mut random, available, wanted);

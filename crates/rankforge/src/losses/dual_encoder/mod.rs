@@ -2,14 +2,17 @@
 
 mod batch_distances;
 mod batch_triplets;
+mod contrast;
 mod contrastive;
 mod cosent;
 mod cosine_similarity;
 mod distill_kl_div;
 mod embed_distill;
 mod margin_mse;
+mod matryoshka;
 mod mega_batch_margin;
 mod multiple_negatives_ranking;
+mod multiple_negatives_symmetric_ranking;
 mod orthogonal_regularization;
 mod pairwise;
 mod score_matrix;
@@ -29,10 +32,16 @@ pub use distill_kl_div::DistillKLDivLoss;
 pub use embed_distill::{EmbedDistillLoss, EmbeddingDistance, MSELoss};
 pub use margin_mse::MarginMSELoss;
 pub use mega_batch_margin::MegaBatchMarginLoss;
-pub use multiple_negatives_ranking::MultipleNegativesRankingLoss;
 pub use orthogonal_regularization::{
     Aggregation, GlobalOrthogonalRegularizationLoss, MatrixSimilarity,
 };
+mod texts;
+
+pub use matryoshka::MatryoshkaLoss;
+pub use multiple_negatives_ranking::{
+    Direction, HardnessMode, MultipleNegativesRankingLoss, PartitionMode, SimilarityFct,
+};
+pub use multiple_negatives_symmetric_ranking::MultipleNegativesSymmetricRankingLoss;
 pub use score_matrix::{Compared, ScoreMatrix, over_scores};
 pub use similarity::{DistanceMetric, PairwiseSimilarity};
 pub use table::DUAL_ENCODER_LOSSES;

@@ -1,3 +1,4 @@
+use crate::error::Error;
 use crate::losses::cached::Cached;
 use crate::losses::dual_encoder::batch_triplets::{
     BatchAllTripletLoss, BatchHardSoftMarginTripletLoss, BatchHardTripletLoss,
@@ -9,11 +10,16 @@ use crate::losses::dual_encoder::cosine_similarity::CosineSimilarityLoss;
 use crate::losses::dual_encoder::distill_kl_div::DistillKLDivLoss;
 use crate::losses::dual_encoder::embed_distill::{EmbedDistillLoss, MSELoss};
 use crate::losses::dual_encoder::margin_mse::MarginMSELoss;
+use crate::losses::dual_encoder::matryoshka::{self, MatryoshkaLoss};
 use crate::losses::dual_encoder::mega_batch_margin::MegaBatchMarginLoss;
 use crate::losses::dual_encoder::multiple_negatives_ranking::MultipleNegativesRankingLoss;
+use crate::losses::dual_encoder::multiple_negatives_symmetric_ranking::MultipleNegativesSymmetricRankingLoss;
 use crate::losses::dual_encoder::orthogonal_regularization::GlobalOrthogonalRegularizationLoss;
 use crate::losses::dual_encoder::triplet::TripletLoss;
-use crate::losses::table::LossEntry;
+use crate::losses::loss::Loss;
+use crate::losses::settings::Settings;
+use crate::losses::table::{LossEntry, build};
+use serde_json::Value;
 
 /// The losses of dual encoders. The first is the default of `SentenceTransformerTrainer` in
 /// sentence-transformers.
@@ -36,4 +42,30 @@ pub const DUAL_ENCODER_LOSSES: &[LossEntry] = &[
     LossEntry::in_chunks::<EmbedDistillLoss>(),
     LossEntry::in_chunks::<GlobalOrthogonalRegularizationLoss>(),
     LossEntry::of::<MegaBatchMarginLoss>(),
+    LossEntry::in_chunks::<MultipleNegativesSymmetricRankingLoss>(),
+    LossEntry::of::<Cached<MultipleNegativesSymmetricRankingLoss>>(),
+    LossEntry::built(matryoshka::NAME, matryoshka::CITATION, |options| {
+        Ok(Box::new(MatryoshkaLoss::from_settings(options, inner)?))
+    }),
 ];
+
+/// The loss inside the wrapper called `outer`, of a table with its name and settings.
+///
+/// # Errors
+/// As `dual_encoder_loss`, with the path of the setting.
+fn inner(outer: &str, mut options: Settings) -> Result<Box<dyn Loss>, Error> {
+    let expected = "the name of the inner loss";
+    let name = match options.remove("name") {
+        Some(Value::String(name)) => name,
+        other => {
+            let got = other.map_or("none".to_owned(), |other| other.to_string());
+            return Err(Error::argument(format!("{outer}.loss.name"), expected, got));
+        }
+    };
+    build(DUAL_ENCODER_LOSSES, &name, &options).map_err(|error| match error {
+        Error::Argument { field, expected, got } if field == "loss" => {
+            Error::argument(format!("{outer}.loss.name"), expected, got)
+        }
+        error => error.renamed(&name, &format!("{outer}.loss")),
+    })
+}

@@ -5,10 +5,12 @@ use rankforge::Device;
 use rankforge::encoder::Outputs;
 use rankforge::encoder::kernels::ops::Similarity;
 use rankforge::losses::dual_encoder::{
-    Compared, MultipleNegativesRankingLoss, ScoreMatrix, over_scores,
+    Compared, MultipleNegativesRankingLoss, MultipleNegativesSymmetricRankingLoss, ScoreMatrix,
+    over_scores,
 };
-use rankforge::losses::{Loss, LossBatch, LossOutput, Targets};
+use rankforge::losses::{Loss, LossBatch, LossOutput, Targets, dual_encoder_loss};
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use std::ops::Range;
 use std::path::Path;
 
@@ -25,6 +27,28 @@ fn dual_encoder_ranking_has_the_golden_values() {
     let triplets = Outputs { rows: 9, columns: 3, values: [A, P, N].concat() };
     let value = compute(&loss, &triplets, 3, &Targets::None).value;
     assert!((value - 0.545392).abs() < GOLDEN, "{value}");
+    for (settings, outputs, expected) in [
+        (
+            json!({"directions": ["query_to_doc", "doc_to_query"],
+                "partition_mode": "per_direction"}),
+            &pairs,
+            0.041478,
+        ),
+        (
+            json!({"directions":
+                ["query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc"]}),
+            &triplets,
+            1.310461,
+        ),
+        (json!({"hardness_mode": "hard_negatives", "hardness_strength": 5}), &triplets, 0.545504),
+    ] {
+        let loss = dual_encoder_loss(loss.name(), settings.as_object().unwrap()).unwrap();
+        let value = compute(&loss, outputs, 3, &Targets::None).value;
+        assert!((value - expected).abs() < GOLDEN, "{settings}: {value}");
+    }
+    let symmetric = MultipleNegativesSymmetricRankingLoss::default();
+    let value = compute(&symmetric, &pairs, 3, &Targets::None).value;
+    assert!((value - 0.041478).abs() < GOLDEN, "{value}");
 }
 
 #[test]
@@ -47,7 +71,7 @@ fn dual_encoder_ranking_orders_texts_by_column_and_accepts_zero_embeddings() {
 
 #[test]
 fn gradients_agree_with_finite_differences() {
-    let loss = MultipleNegativesRankingLoss { scale: 5.0 };
+    let loss = MultipleNegativesRankingLoss { scale: 5.0, ..Default::default() };
     for columns in [2, 3] {
         let outputs = Outputs { rows: 4 * columns, columns: 11, values: numbers(4 * columns * 11) };
         let value = |outputs: &Outputs| compute(&loss, outputs, 4, &Targets::None);
@@ -64,7 +88,8 @@ fn of_scores(
     loss: impl FnOnce(&mut ScoreMatrix<'_>) -> f64,
 ) -> LossOutput {
     let device = Device::cpu(Some(threads)).unwrap();
-    let batch = LossBatch { outputs, rows: 1, targets: &Targets::None, device: &device };
+    let batch =
+        LossBatch { outputs, rows: 1, targets: &Targets::None, draw: DRAW, device: &device };
     over_scores(&batch, compared, loss)
 }
 
@@ -98,11 +123,30 @@ struct Goldens {
 
 #[derive(Deserialize)]
 struct Case {
-    similarity: String,
-    scale: f64,
+    name: String,
+    settings: Map<String, Value>,
     columns: usize,
     value: f64,
     gradient: Vec<f64>,
+}
+
+impl Case {
+    /// Compares a loss with the golden value and gradient. Scores of order 1 have an error of a few
+    /// roundings. It is multiplied by the scale in the logits, and by the scale once more in the
+    /// gradients.
+    #[track_caller]
+    fn compare(&self, found: &LossOutput, scale: f64, what: &str) {
+        let Case { name, settings, value, gradient, .. } = self;
+        let error = 8.0 * f64::from(f32::EPSILON) * scale.max(1.0);
+        let what = format!("{name} {settings:?}, {} columns, {what}", self.columns);
+        let got = found.value;
+        assert!((got - value).abs() <= error, "{what}: loss {got}, expected {value}");
+        assert_eq!(found.d_outputs.values.len(), gradient.len(), "{what}");
+        for (got, expected) in found.d_outputs.values.iter().zip(gradient) {
+            let difference = (f64::from(*got) - expected).abs();
+            assert!(difference <= error * scale.max(1.0), "{what}: {got}, expected {expected}");
+        }
+    }
 }
 
 #[test]
@@ -110,32 +154,44 @@ fn values_and_gradients_agree_with_sentence_transformers() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ranking.json");
     let goldens: Goldens = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let Goldens { rows, width, embeddings, cases } = goldens;
-    for Case { similarity, scale, columns, value, gradient } in cases {
-        let values = embeddings[..columns * rows * width].to_vec();
-        let outputs = Outputs { rows: columns * rows, columns: width, values };
-        let kind = match similarity.as_str() {
-            "cosine" => Similarity::Cosine,
-            "dot" => Similarity::Dot,
-            other => panic!("{other}"),
+    let devices = [1, 2].map(|threads| Device::cpu(Some(threads)).unwrap());
+    let devices = devices.into_iter().chain([Device::reference().unwrap()]);
+    for device in devices {
+        for case in &cases {
+            let values = embeddings[..case.columns * rows * width].to_vec();
+            let outputs = Outputs { rows: case.columns * rows, columns: width, values };
+            let targets = &Targets::None;
+            let batch = LossBatch { outputs: &outputs, rows, targets, draw: DRAW, device: &device };
+            let loss = dual_encoder_loss(&case.name, &case.settings).unwrap();
+            let inner = case.settings.get("loss").and_then(Value::as_object);
+            let inner = inner.unwrap_or(&case.settings);
+            let number = |name: &str| inner.get(name).and_then(Value::as_f64);
+            let strength = number("hardness_strength").unwrap_or(0.0);
+            let scale = number("scale").unwrap_or(20.0) + strength;
+            case.compare(&loss.compute(&batch), scale, &format!("{device:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_loss_of_scores_agrees_with_sentence_transformers() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ranking.json");
+    let goldens: Goldens = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let Goldens { rows, width, embeddings, cases } = goldens;
+    let simple = |name: &String| name == "scale" || name == "similarity_fct";
+    let cases: Vec<Case> =
+        cases.into_iter().filter(|case| case.settings.keys().all(simple)).collect();
+    assert_eq!(cases.len(), 5);
+    for case in cases {
+        let values = embeddings[..case.columns * rows * width].to_vec();
+        let outputs = Outputs { rows: case.columns * rows, columns: width, values };
+        let kind = match case.settings.get("similarity_fct") {
+            Some(_) => Similarity::Dot,
+            None => Similarity::Cosine,
         };
-        let compared = compared(0..rows, rows..columns * rows, kind);
-        let mut found = vec![of_scores(2, &outputs, &compared, |s| ranking(s, scale))];
-        if kind == Similarity::Cosine {
-            let loss = MultipleNegativesRankingLoss { scale };
-            found.push(compute(&loss, &outputs, rows, &Targets::None));
-        }
-        // Scores of order 1 have an error of a few roundings. It is multiplied by the scale in the
-        // logits, and by the scale once more in the gradients.
-        let error = 8.0 * f64::from(f32::EPSILON) * scale.max(1.0);
-        for LossOutput { value: got, d_outputs, .. } in found {
-            let what = format!("{similarity}, {columns} columns, scale {scale}");
-            assert!((got - value).abs() <= error, "{what}: loss {got}, expected {value}");
-            assert_eq!(d_outputs.values.len(), gradient.len(), "{what}");
-            for (got, expected) in d_outputs.values.iter().zip(&gradient) {
-                let difference = (f64::from(*got) - expected).abs();
-                assert!(difference <= error * scale.max(1.0), "{what}: {got}, expected {expected}");
-            }
-        }
+        let scale = case.settings["scale"].as_f64().unwrap();
+        let compared = compared(0..rows, rows..case.columns * rows, kind);
+        case.compare(&of_scores(2, &outputs, &compared, |s| ranking(s, scale)), scale, "scores");
     }
 }
 
@@ -177,6 +233,22 @@ fn a_score_matrix_has_anchors_as_rows_and_candidates_as_columns() {
     let half = 0.5_f32.sqrt();
     let across = [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0, 0.0];
     of(Similarity::Cosine, [0.6, 0.0, -half, 0.8, 1.0, -half], across);
+}
+
+#[test]
+fn a_batch_that_is_computed_in_blocks_has_the_loss_of_the_whole() {
+    // More scores than are in memory at once.
+    let (rows, width) = (3000, 6);
+    let outputs = Outputs { rows: 2 * rows, columns: width, values: numbers(2 * rows * width) };
+    let scale = 3.0;
+    let loss = MultipleNegativesRankingLoss { scale, ..Default::default() };
+    let found = compute(&loss, &outputs, rows, &Targets::None);
+    let compared = compared(0..rows, rows..2 * rows, Similarity::Cosine);
+    let expected = of_scores(2, &outputs, &compared, |scores| ranking(scores, scale));
+    assert!((found.value - expected.value).abs() < 1e-5, "{}", found.value);
+    for (got, expected) in found.d_outputs.values.iter().zip(&expected.d_outputs.values) {
+        assert!((got - expected).abs() < 1e-8, "{got}, expected {expected}");
+    }
 }
 
 #[test]

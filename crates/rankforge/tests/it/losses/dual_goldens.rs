@@ -200,13 +200,19 @@ fn gradients_agree_with_finite_differences() {
 #[test]
 fn losses_within_rows_have_the_same_bits_for_any_number_of_threads() {
     use rankforge::Device;
-    use rankforge::losses::{LossBatch, Targets};
+    use rankforge::losses::{Draw, LossBatch, Targets};
+    let draw = Draw { seed: 0, step: 0 };
     let loss = dual_encoder_loss("TripletLoss", &Map::new()).unwrap();
     let outputs = Outputs { rows: 450, columns: 7, values: numbers(450 * 7) };
     let of = |threads| {
         let device = Device::cpu(Some(threads)).unwrap();
-        let batch =
-            LossBatch { outputs: &outputs, rows: 150, targets: &Targets::None, device: &device };
+        let batch = LossBatch {
+            outputs: &outputs,
+            rows: 150,
+            targets: &Targets::None,
+            draw,
+            device: &device,
+        };
         let found = loss.compute(&batch);
         let bits: Vec<u32> = found.d_outputs.values.iter().map(|value| value.to_bits()).collect();
         (found.value.to_bits(), bits)

@@ -8,7 +8,7 @@ use rankforge::losses::{
     Examples, Labels, Loss, MultipleNegativesRankingLoss, cross_encoder_loss, dual_encoder,
     dual_encoder_loss,
 };
-use serde_json::Map;
+use serde_json::{Map, Value, json};
 
 /// The error of a loss for a batch that it cannot use.
 #[track_caller]
@@ -110,6 +110,57 @@ fn ranking_losses_refuse_labels_and_need_a_positive_for_each_anchor() {
     }
 }
 
+/// The settings that a loss of dual encoders needs.
+fn least(name: &str) -> Map<String, Value> {
+    let inner = json!({"name": "MultipleNegativesRankingLoss"});
+    let settings = match name {
+        "MatryoshkaLoss" => json!({"matryoshka_dims": [256, 64], "loss": inner}),
+        _ => json!({}),
+    };
+    settings.as_object().unwrap().clone()
+}
+
+#[test]
+fn settings_of_the_ranking_loss_that_make_no_sense_are_refused() {
+    let name = "MultipleNegativesRankingLoss";
+    for (settings, expected) in [
+        (json!({"scale": 0}), "scale: expected a number above 0, got 0"),
+        (json!({"similarity_fct": "manhattan"}), "unknown variant `manhattan`"),
+        (json!({"directions": []}), "directions: expected query_to_doc among them"),
+        (json!({"directions": ["doc_to_query"]}), "got [\"doc_to_query\"]"),
+        (json!({"directions": ["query_to_docs"]}), "unknown variant `query_to_docs`"),
+        (json!({"directions": "query_to_doc"}), "directions: expected a list, got"),
+        (
+            json!({"directions": ["query_to_doc", "doc_to_doc"], "partition_mode": "per_direction"}),
+            "directions: expected query_to_doc and doc_to_query only",
+        ),
+        (json!({"partition_mode": "both"}), "unknown variant `both`"),
+        (json!({"hardness_mode": "hard"}), "unknown variant `hard`"),
+        (json!({"hardness_strength": -1}), "hardness_strength: expected a number of at least 0"),
+        (json!({"temperature": 1}), "unknown field `temperature`, expected one of `scale`"),
+    ] {
+        for cached in ["", "Cached"] {
+            let built =
+                dual_encoder_loss(&format!("{cached}{name}"), settings.as_object().unwrap());
+            let text = message(built);
+            assert!(text.starts_with(&format!("{cached}{name}")), "{text}");
+            assert!(text.contains(expected), "{text}");
+        }
+    }
+    let symmetric = dual_encoder_loss(
+        "CachedMultipleNegativesSymmetricRankingLoss",
+        json!({"scale": -2.0}).as_object().unwrap(),
+    );
+    assert_eq!(
+        message(symmetric),
+        "CachedMultipleNegativesSymmetricRankingLoss.scale: expected a number above 0, got -2"
+    );
+    let loss = |settings: Value| dual_encoder_loss(name, settings.as_object().unwrap()).unwrap();
+    assert!(loss(json!({"hardness_mode": "none"})).warnings(8).is_empty());
+    assert_eq!(loss(json!({"hardness_mode": "all_negatives"})).warnings(8).len(), 1);
+    assert_eq!(loss(json!({"hardness_strength": 2})).warnings(8).len(), 1);
+}
+
 #[test]
 fn models_that_a_loss_cannot_train_are_refused() {
     for entry in CROSS_ENCODER_LOSSES {
@@ -132,7 +183,7 @@ fn models_that_a_loss_cannot_train_are_refused() {
     }
     for entry in DUAL_ENCODER_LOSSES {
         let name = entry.name;
-        let loss = dual_encoder_loss(name, &Map::new()).unwrap();
+        let loss = dual_encoder_loss(name, &least(name)).unwrap();
         assert_eq!(loss.name(), name);
         assert!(loss.check_model(ModelKind::SentenceTransformer, 256).is_ok());
         assert_eq!(

@@ -4,7 +4,7 @@ use crate::outputs::Outputs;
 use crate::pass::{HEAD, Pass};
 use crate::stages::HeadStage;
 use rankforge_kernels::ops::{self, Epilogue, Pool, Pooling, Store};
-use rankforge_kernels::{Arena, Buffer, Device, View};
+use rankforge_kernels::{Arena, Buffer, Device, ParameterId, View};
 
 /// Activations of the head, `B` rows in every stage: too small to share memory between stages.
 pub(crate) struct HeadActivations {
@@ -92,10 +92,21 @@ pub(crate) fn forward<'w>(
 pub(crate) struct HeadBackward<'a> {
     /// Gradient of the outputs, `B x output_columns`.
     pub(crate) d_outputs: &'a Outputs,
-    /// The last hidden states.
-    pub(crate) hidden: View<'a>,
-    /// Gradient of the hidden states.
-    pub(crate) d_hidden: &'a mut Buffer,
+    /// What was pooled, and where its gradient goes.
+    pub(crate) pooled: Pooled<'a>,
+}
+
+/// The input of the pooling stage in a backward pass.
+pub(crate) enum Pooled<'a> {
+    /// Hidden states, a row for each token.
+    Hidden {
+        /// The last hidden states.
+        hidden: View<'a>,
+        /// Their gradient, which is overwritten.
+        d_hidden: &'a mut Buffer,
+    },
+    /// Rows of the embedding table, to whose gradient that of each token is added.
+    Table(ParameterId),
 }
 
 /// Adds the gradients of the head's parameters and gives that of the hidden states; needs a
@@ -106,20 +117,19 @@ pub(crate) fn backward(
     gradients: &mut Arena,
     backward: HeadBackward<'_>,
 ) {
-    let HeadBackward { d_outputs, hidden, d_hidden } = backward;
-    d_hidden.reshape(hidden.rows(), hidden.columns()).view_mut().fill(0.0);
+    let HeadBackward { d_outputs, pooled } = backward;
     let HeadActivations { stages: saved, d, .. } = activations;
     d.output.reshape(d_outputs.rows, d_outputs.columns).view_mut().write(&d_outputs.values);
     for (index, stage) in pass.stages.iter().enumerate().rev() {
         if let HeadStage::Pool { modes, skip_prompt } = stage {
-            let ((ragged, prompt), d_output) = (pass.head_input(), d.output.view());
-            let skip = prompt.filter(|_| *skip_prompt);
-            for (place, &mode) in modes.iter().enumerate() {
-                let column = place * hidden.columns();
-                let config = Pool { mode, ragged, skip, column };
-                ops::pool_backward(&config, d_output, hidden, d_hidden.view_mut());
-            }
-            return;
+            let skip_prompt = *skip_prompt;
+            return pooling_backward(
+                pass,
+                modes,
+                skip_prompt,
+                (d.output.view(), pooled),
+                gradients,
+            );
         }
         let input = saved[index - 1].output.view();
         d.input.reshape(input.rows(), input.columns());
@@ -148,6 +158,36 @@ fn pool_forward(
                 ops::pool_embeddings(&config, table, &pass.batch.ids, output.view_mut());
             }
         }
+    }
+}
+
+/// Backward of [`pool_forward`], given the gradient of its output.
+fn pooling_backward(
+    pass: &Pass<'_>,
+    modes: &[Pooling],
+    skip_prompt: bool,
+    (d_output, pooled): (View<'_>, Pooled<'_>),
+    gradients: &mut Arena,
+) {
+    let (ragged, prompt) = pass.head_input();
+    let skip = prompt.filter(|_| skip_prompt);
+    let width = d_output.columns() / modes.len();
+    let places = (0..).step_by(width.max(1)).zip(modes);
+    let configs = places.map(|(column, &mode)| Pool { mode, ragged, skip, column });
+    match pooled {
+        Pooled::Hidden { hidden, d_hidden } => {
+            d_hidden.reshape(hidden.rows(), hidden.columns()).view_mut().fill(0.0);
+            for config in configs {
+                ops::pool_backward(&config, d_output, hidden, d_hidden.view_mut());
+            }
+        }
+        Pooled::Table(table) if gradients.has(table) => {
+            for config in configs {
+                let (ids, d_table) = (&pass.batch.ids, gradients.view_mut(table));
+                ops::pool_embeddings_backward(&config, d_output, ids, d_table);
+            }
+        }
+        Pooled::Table(_) => {}
     }
 }
 

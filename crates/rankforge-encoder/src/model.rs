@@ -3,7 +3,7 @@ use crate::architecture::{Architecture, Initializer, TensorPart};
 use crate::batch::Batch;
 use crate::checkpoint::{LoadReport, ModuleTensors};
 use crate::error::EncoderError;
-use crate::head::{self, HeadBackward, PoolSource};
+use crate::head::{self, HeadBackward, PoolSource, Pooled};
 use crate::initialization::{initialize, parts};
 use crate::memory::check_memory;
 use crate::options::LoadOptions;
@@ -266,8 +266,8 @@ impl Model {
         let pass = self.pass(batch, mode, readout.as_ref());
         workspace.kept = keep;
         let Workspace { encoder, head, .. } = workspace;
-        let input = match transformer::table(&pass).filter(|_| !keep) {
-            Some(table) => PoolSource::Table(table),
+        let input = match transformer::table(&pass, keep) {
+            Some(table) => PoolSource::Table(self.parameters.view(table)),
             None => PoolSource::Hidden(transformer::forward(&pass, keep, encoder)),
         };
         let outputs = head::forward(&pass, input, head);
@@ -294,9 +294,14 @@ impl Model {
         let readout = Readout::new(self.device(), &self.architecture.encoder, stages, batch);
         let pass = self.pass(batch, mode, readout.as_ref());
         let Workspace { encoder, head, d, .. } = workspace;
+        if let Some(table) = transformer::table(&pass, true) {
+            let pooled = Pooled::Table(table);
+            head::backward(&pass, head, gradients, HeadBackward { d_outputs, pooled });
+            return;
+        }
         let hidden = transformer::output(&pass, encoder);
-        let backward = HeadBackward { d_outputs, hidden, d_hidden: &mut d.hidden };
-        head::backward(&pass, head, gradients, backward);
+        let pooled = Pooled::Hidden { hidden, d_hidden: &mut d.hidden };
+        head::backward(&pass, head, gradients, HeadBackward { d_outputs, pooled });
         transformer::backward(&pass, encoder, d, gradients);
     }
 

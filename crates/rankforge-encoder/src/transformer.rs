@@ -16,10 +16,11 @@ mod attention;
 use crate::config::{Mlp, NormPlace};
 use crate::layers::{LinearBackward, Norm, NormBackward, dropped};
 use crate::pass::{EMBEDDING, Pass, Site, place};
+use crate::stages::HeadStage;
 use crate::transformer::attention::{SavedBlock, attention, attention_backward};
 use crate::workspace::{BlockActivations, EncoderActivations, EncoderGradients};
-use rankforge_kernels::ops::{self, Epilogue, Store};
-use rankforge_kernels::{Arena, Buffer, View};
+use rankforge_kernels::ops::{self, Epilogue, Pooling, Store};
+use rankforge_kernels::{Arena, Buffer, ParameterId, View};
 
 /// The last hidden states, `T x H`, or `B x H` with a readout. With `keep`, the activations hold
 /// what [`backward`] needs; without, all blocks use the memory of one.
@@ -49,17 +50,19 @@ pub(crate) fn forward<'w>(
 }
 
 /// The word embedding table, when the hidden states are its rows unchanged: in static embedding
-/// models.
-pub(crate) fn table<'a>(pass: &Pass<'a>) -> Option<View<'a>> {
-    let Pass { config, transformer, parameters, .. } = *pass;
+/// models. With `keep`, only where the gradient of pooling does not depend on these rows.
+pub(crate) fn table(pass: &Pass<'_>, keep: bool) -> Option<ParameterId> {
+    let Pass { config, transformer, stages, .. } = *pass;
+    let by_rows = |stage: &HeadStage| matches!(stage, HeadStage::Pool { modes, .. } if modes.contains(&Pooling::Max));
     let bare = config.blocks.is_empty()
         && transformer.position.is_none()
         && transformer.segment.is_none()
         && transformer.embedding_norm.is_none()
         && transformer.projection.is_none()
         && transformer.final_norm.is_none()
-        && pass.dropout(config.embedding_dropout, EMBEDDING).is_none();
-    bare.then(|| parameters.view(transformer.word))
+        && pass.dropout(config.embedding_dropout, EMBEDDING).is_none()
+        && !(keep && stages.first().is_some_and(by_rows));
+    bare.then_some(transformer.word)
 }
 
 /// The last hidden states again, after a [`forward`] with `keep`.

@@ -19,8 +19,25 @@ pub(crate) fn gather(
     });
 }
 
-/// Sorts the tokens by id, then sums each run of equal ids.
 pub(crate) fn gather_backward(cpu: &Cpu, d_out: Matrix<'_>, ids: &[u32], d_table: MatrixMut<'_>) {
+    add_rows(cpu, Terms { x: d_out, column: 0, pooled: None }, ids, d_table);
+}
+
+/// Adds the gradient of each token to the row of its id; `pooled` has the sequence and the weight
+/// of each token, and `d_out` a row for each sequence, from `column` on.
+pub(crate) fn pooled_backward(
+    cpu: &Cpu,
+    d_out: Matrix<'_>,
+    column: usize,
+    pooled: &[(u32, f32)],
+    ids: &[u32],
+    d_table: MatrixMut<'_>,
+) {
+    add_rows(cpu, Terms { x: d_out, column, pooled: Some(pooled) }, ids, d_table);
+}
+
+/// Sorts the tokens by id, then sums each run of equal ids.
+fn add_rows(cpu: &Cpu, terms: Terms<'_>, ids: &[u32], d_table: MatrixMut<'_>) {
     thread_local! {
         static ORDER: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
     }
@@ -30,9 +47,11 @@ pub(crate) fn gather_backward(cpu: &Cpu, d_out: Matrix<'_>, ids: &[u32], d_table
     // The token in the lower half makes the keys distinct, and the sort stable.
     order.extend((0u64..).zip(ids).map(|(token, &id)| u64::from(id) << 32 | token));
     order.sort_unstable();
-    let runs = Runs { order: &order, isa: cpu.isa(), d_out, d_table: &SharedRows::new(d_table) };
-    let (positions, strips) = (order.len().div_ceil(POSITIONS), d_out.columns.div_ceil(STRIP));
-    for_each(cpu, d_out.data.len() >= INLINE_ELEMENTS, positions * strips, |item| {
+    let columns = d_table.columns;
+    let d_table = &SharedRows::new(d_table);
+    let runs = Runs { order: &order, isa: cpu.isa(), terms, columns, d_table };
+    let (positions, strips) = (order.len().div_ceil(POSITIONS), columns.div_ceil(STRIP));
+    for_each(cpu, ids.len() * columns >= INLINE_ELEMENTS, positions * strips, |item| {
         runs.reduce(item / strips * POSITIONS, item % strips * STRIP);
     });
     ORDER.set(order);
@@ -68,11 +87,21 @@ impl Kernel for Gather<'_> {
     }
 }
 
+/// The row that each token adds: its own of `x`, or that of its sequence times its weight. It
+/// begins at `column`.
+#[derive(Clone, Copy)]
+struct Terms<'a> {
+    x: Matrix<'a>,
+    column: usize,
+    pooled: Option<&'a [(u32, f32)]>,
+}
+
 /// Runs of equal ids in sorted order, with the rows to sum.
 struct Runs<'a> {
     order: &'a [u64],
     isa: Supported,
-    d_out: Matrix<'a>,
+    terms: Terms<'a>,
+    columns: usize,
     d_table: &'a SharedRows<'a>,
 }
 
@@ -81,7 +110,7 @@ impl Runs<'_> {
     /// columns.
     fn reduce(&self, start: usize, column: usize) {
         let id = |position: usize| (self.order[position] >> 32) as usize;
-        let columns = column..(column + STRIP).min(self.d_out.columns);
+        let columns = column..(column + STRIP).min(self.columns);
         let end = (start + POSITIONS).min(self.order.len());
         let mut position = start;
         while position < end {
@@ -92,7 +121,7 @@ impl Runs<'_> {
                 // write different columns.
                 let target = unsafe { self.d_table.part(row, columns.clone()) };
                 let tokens = &self.order[position..position + length];
-                dispatch(self.isa, SumRows { tokens, x: self.d_out, column, target });
+                dispatch(self.isa, SumRows { tokens, terms: self.terms, column, target });
             }
             position += length;
         }
@@ -101,7 +130,7 @@ impl Runs<'_> {
 
 struct SumRows<'a> {
     tokens: &'a [u64],
-    x: Matrix<'a>,
+    terms: Terms<'a>,
     column: usize,
     target: &'a mut [f32],
 }
@@ -111,9 +140,16 @@ impl Kernel for SumRows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
+        let Terms { x, column, pooled } = self.terms;
         for &key in self.tokens {
-            let start = (key as u32) as usize * self.x.columns + self.column;
-            add(&self.x.data[start..][..self.target.len()], self.target);
+            let token = (key as u32) as usize;
+            let row = pooled.map_or(token, |pooled| pooled[token].0 as usize);
+            let start = row * x.columns + column + self.column;
+            let source = &x.data[start..][..self.target.len()];
+            match pooled {
+                None => add(source, self.target),
+                Some(pooled) => add_weighted(source, pooled[token].1, self.target),
+            }
         }
     }
 }
@@ -122,5 +158,13 @@ impl Kernel for SumRows<'_> {
 fn add(source: &[f32], target: &mut [f32]) {
     for (target, source) in target.iter_mut().zip(source) {
         *target += source;
+    }
+}
+
+/// The product is added to zero first, as where it is a row of its own: -0 becomes 0.
+#[inline(always)]
+fn add_weighted(source: &[f32], weight: f32, target: &mut [f32]) {
+    for (target, source) in target.iter_mut().zip(source) {
+        *target += weight * source + 0.0;
     }
 }

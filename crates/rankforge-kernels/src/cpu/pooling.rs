@@ -1,3 +1,4 @@
+use crate::cpu::embedding;
 use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::{INLINE_ELEMENTS, SharedRows, for_each};
@@ -61,6 +62,28 @@ pub(crate) fn pool_backward(
             dispatch(cpu.isa(), WeightedSumBackward { d_out, weight, d_x });
         }
     });
+}
+
+/// Adds the gradients of pooled rows of a table, for all modes but `Max`.
+pub(crate) fn pool_embeddings_backward(
+    cpu: &Cpu,
+    config: Config<'_>,
+    d_out: Matrix<'_>,
+    ids: &[u32],
+    d_table: MatrixMut<'_>,
+) {
+    let Config { mode, sequences, skip, column } = config;
+    let mut pooled = vec![(0, 0.0); sequences.tokens()];
+    for sequence in 0..sequences.count() {
+        let skip = skip.map_or(0, |skip| skip[sequence] as usize);
+        let tokens = sequences.range(sequence);
+        pooled[tokens.clone()].fill((sequence as u32, 0.0));
+        let (kept, weight) = contribution(mode, tokens, skip);
+        for (index, token) in kept.enumerate() {
+            pooled[token].1 = weight.of(index);
+        }
+    }
+    embedding::pooled_backward(cpu, d_out, column, &pooled, ids, d_table);
 }
 
 /// The tokens of a sequence: consecutive rows, or the rows that `ids` name.

@@ -62,7 +62,7 @@ pub use linear::backward::{InputGradient, Store, WeightGradient, linear_backward
 pub use linear::{Epilogue, linear};
 pub use norm::{layer_norm, layer_norm_backward, normalize, normalize_backward};
 pub use optimizer::{adamw, sum_of_squares};
-pub use pooling::{Pool, pool, pool_backward, pool_embeddings};
+pub use pooling::{Pool, pool, pool_backward, pool_embeddings, pool_embeddings_backward};
 pub use rotary::{Rotary, rotary, rotary_backward};
 pub use stored::{ByteRows, StoredCorpus};
 pub use top_k::{Corpus, CorpusRows, pairwise_similarity};

@@ -91,6 +91,41 @@ pub fn pool_backward(config: &Pool<'_>, d_out: View<'_>, x: View<'_>, d_x: ViewM
     }
 }
 
+/// Backward of [`pool_embeddings`], added to `d_table`: the bits of a [`pool_backward`] to zeros
+/// and a [`gather_backward`](crate::ops::gather_backward), without the matrix of all tokens.
+///
+/// # Shapes
+/// `d_out`: `B x W` with `W >= column + H`; `ids`: `T`; `d_table`: `V x H`.
+///
+/// # Panics
+/// When the shapes differ from these, an id is not below `V`, or the mode is `Max`, whose gradient
+/// depends on the rows.
+pub fn pool_embeddings_backward(
+    config: &Pool<'_>,
+    d_out: View<'_>,
+    ids: &Indices,
+    d_table: ViewMut<'_>,
+) {
+    assert_ne!(config.mode, Pooling::Max, "the gradient of a maximum depends on the rows");
+    config.check(d_table.columns(), d_out);
+    assert_eq!(ids.len(), config.ragged.tokens(), "ids, tokens of the batch");
+    check_ids(ids, d_table.rows());
+    let device = d_out.device();
+    match device.kind() {
+        Kind::Cpu(cpu) => {
+            let (d_out, ids, d_table) =
+                (d_out.host(device), ids.host(device), d_table.host(device));
+            let config = config.host(device);
+            cpu::pooling::pool_embeddings_backward(cpu, config, d_out, ids, d_table);
+        }
+        Kind::Reference(_) => {
+            let (d_out, ids) = (d_out.reference(device), ids.reference(device));
+            let (config, d_table) = (config.reference(device), d_table.reference(device));
+            reference::pooling::pool_embeddings_backward(config, d_out, ids, d_table);
+        }
+    }
+}
+
 impl<'a> Pool<'a> {
     /// The settings as CPU kernels take them.
     #[track_caller]

@@ -91,3 +91,23 @@ pub(crate) fn pool_backward(
         }
     }
 }
+
+/// `d_table[ids[t], c] += weight(t) d_out[s, column + c]`, in the order of `t`, for all modes but
+/// `Max`; each product and each sum is rounded to `f32`.
+pub(crate) fn pool_embeddings_backward(
+    config: Config<'_>,
+    d_out: Matrix<'_>,
+    ids: &Integers,
+    mut d_table: MatrixMut<'_>,
+) {
+    let Config { mode, sequences, skip, column } = config;
+    for sequence in 0..sequences.count() {
+        let (start, kept) = (sequences.range(sequence).start, kept(sequences, skip, sequence));
+        for token in kept.clone() {
+            for c in 0..d_table.columns {
+                let product = weight(mode, start, &kept, token) * d_out.at(sequence, column + c);
+                d_table.add(ids.at(token), c, f64::from(product as f32));
+            }
+        }
+    }
+}

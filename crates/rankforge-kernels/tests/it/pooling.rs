@@ -1,7 +1,10 @@
 //! Pooling against a twin in `f64` that lists the weight of each token.
 
 use crate::support::{EPS, assert_close, assert_same_bits_for_any_threads, devices, random, wide};
-use rankforge_kernels::ops::{Pool, Pooling, gather, pool, pool_backward, pool_embeddings};
+use rankforge_kernels::ops::{
+    Pool, Pooling, gather, gather_backward, pool, pool_backward, pool_embeddings,
+    pool_embeddings_backward,
+};
 use rankforge_kernels::{Buffer, Device, Indices, Ragged};
 
 const ALL: [Pooling; 6] = [
@@ -178,6 +181,48 @@ fn pooling_rows_of_a_table_gives_the_bits_of_pooling_their_copies() {
             assert_eq!(got.view().to_vec(), expected.view().to_vec(), "{mode:?} {device:?}");
         }
     }
+}
+
+/// The gradient of a table whose rows are pooled, with or without a matrix of all tokens.
+fn table_gradient(device: &Device, mode: Pooling, ids: &[u32], fused: bool) -> Vec<f32> {
+    let (hidden, rows) = (200, 50);
+    let (ragged, ids) = (Ragged::new(device, LENGTHS), Indices::new(device, ids));
+    let skip = Indices::new(device, &SKIPS);
+    let d_out = random(32, LENGTHS.len() * (hidden + 5));
+    let d_out = Buffer::upload(device, LENGTHS.len(), hidden + 5, &d_out);
+    let mut d_table = Buffer::zeros(device, rows, hidden);
+    d_table.view_mut().fill(0.5);
+    let config = Pool { mode, ragged: &ragged, skip: Some(&skip), column: 3 };
+    if fused {
+        pool_embeddings_backward(&config, d_out.view(), &ids, d_table.view_mut());
+    } else {
+        let [x, mut d_x] = [(); 2].map(|()| Buffer::zeros(device, ragged.tokens(), hidden));
+        pool_backward(&config, d_out.view(), x.view(), d_x.view_mut());
+        gather_backward(d_x.view(), &ids, d_table.view_mut());
+    }
+    d_table.view().to_vec()
+}
+
+#[test]
+fn the_gradient_of_pooled_rows_of_a_table_has_the_bits_of_that_of_their_copies() {
+    let tokens: usize = LENGTHS.iter().sum();
+    let ids: Vec<u32> = (0..tokens as u32).map(|token| token * 17 % 50).collect();
+    for mode in ALL.into_iter().filter(|mode| *mode != Pooling::Max) {
+        for device in devices() {
+            let expected = table_gradient(device, mode, &ids, false);
+            assert!(expected.iter().any(|value| *value != 0.5));
+            assert_eq!(table_gradient(device, mode, &ids, true), expected, "{mode:?} {device:?}");
+        }
+        assert_same_bits_for_any_threads(format!("{mode:?}"), |device| {
+            table_gradient(device, mode, &ids, true)
+        });
+    }
+}
+
+#[test]
+#[should_panic(expected = "the gradient of a maximum depends on the rows")]
+fn the_gradient_of_a_maximum_needs_the_rows() {
+    table_gradient(&devices()[0], Pooling::Max, &[0; 335], true);
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub mod recipe;
 pub mod retrieval;
 mod trainer_state;
 pub mod training;
+pub mod util;
 mod value_types;
 
 pub use error::{Error, NotFinite, RowPlace, SetRows};

@@ -31,3 +31,4 @@ mod several_sets;
 mod support;
 mod testing;
 mod training;
+mod util;

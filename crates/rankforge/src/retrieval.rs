@@ -4,7 +4,7 @@ use crate::error::Error;
 use rankforge_base::Task;
 use rankforge_encoder::{Embed, EncodeOptions, Outputs, Side};
 use rankforge_kernels::ops::{Corpus, Neighbour, gather, pairwise_similarity};
-use rankforge_kernels::{Buffer, Indices, View};
+use rankforge_kernels::{Buffer, Device, Indices, View};
 
 /// Documents that can be searched by query: their embeddings, prepared once.
 pub struct Retriever<'a> {
@@ -23,7 +23,7 @@ impl<'a> Retriever<'a> {
         options: &EncodeOptions,
     ) -> Result<Retriever<'a>, Error> {
         let embeddings = encoder.embed(Side::Document, documents, options)?;
-        Ok(Retriever::over(encoder, to_device(encoder, embeddings)))
+        Ok(Retriever::over(encoder, to_device(encoder.device(), embeddings)))
     }
 
     /// Searches documents whose embeddings by `encoder` are given: `D x E`, on its device.
@@ -43,7 +43,7 @@ impl<'a> Retriever<'a> {
         options: &EncodeOptions,
     ) -> Result<Vec<Vec<Neighbour>>, Error> {
         let embeddings = self.encoder.embed(Side::Query, queries, options)?;
-        let embeddings = to_device(self.encoder, embeddings);
+        let embeddings = to_device(self.encoder.device(), embeddings);
         let task = Task::begin(&*options.reporter, "Searching", queries.len(), "queries");
         Ok(self.nearest(embeddings.view(), k, &task))
     }
@@ -76,7 +76,7 @@ pub(crate) fn gather_rows(source: View<'_>, indices: &[u32]) -> Buffer {
 }
 
 /// Embeddings as a matrix on the device that compares them.
-pub(crate) fn to_device(encoder: &dyn Embed, outputs: Outputs) -> Buffer {
+pub(crate) fn to_device(device: &Device, outputs: Outputs) -> Buffer {
     let Outputs { rows, columns, values } = outputs;
-    Buffer::from_vec(encoder.device(), rows, columns, values)
+    Buffer::from_vec(device, rows, columns, values)
 }

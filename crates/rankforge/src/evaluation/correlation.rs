@@ -60,11 +60,6 @@ impl CrossEncoderCorrelationEvaluator {
         let pairs = first.iter().zip(second).map(|(a, b)| ((*a).to_owned(), b.to_owned()));
         CrossEncoderCorrelationEvaluator::new(pairs.collect(), rows.numbers(columns[2])?, name)
     }
-
-    fn csv_file(&self) -> String {
-        let separator = if self.name.is_empty() { "" } else { "_" };
-        format!("{NAME}{separator}{}_results.csv", self.name)
-    }
 }
 
 const NAME: &str = "CrossEncoderCorrelationEvaluator";
@@ -101,15 +96,8 @@ impl<S: Score + ?Sized> Evaluator<S> for CrossEncoderCorrelationEvaluator {
             self.sentence_pairs.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
         let predicted = finite_scores(model, &pairs, self.batch_size, reporter)?;
         let predicted: Vec<f64> = predicted.into_iter().map(f64::from).collect();
-        for (what, values) in [("predictions", &predicted), ("gold scores", &self.scores)] {
-            if statistics::is_constant(values) {
-                reporter.warning(&format!(
-                    "{NAME}: all {} {what} are {}, so the correlations are not defined (nan)",
-                    values.len(),
-                    record::number(values[0])
-                ));
-            }
-        }
+        record::warn_of_constants(NAME, "predictions", &predicted, &**reporter);
+        record::warn_of_constants(NAME, "gold scores", &self.scores, &**reporter);
         let pearson = statistics::pearson(&self.scores, &predicted);
         let spearman = statistics::spearman(&self.scores, &predicted);
         reporter.message(&format!(
@@ -119,7 +107,8 @@ impl<S: Score + ?Sized> Evaluator<S> for CrossEncoderCorrelationEvaluator {
         ));
         if self.write_csv {
             let headers = ["Pearson_Correlation", "Spearman_Correlation"].map(str::to_owned);
-            record::append_row(context, &self.csv_file(), &headers, &[pearson, spearman])?;
+            let file = record::csv_file(NAME, &[&self.name]);
+            record::append_row(context, &file, &headers, &[pearson, spearman])?;
         }
         let mut metrics = Metrics::new();
         metrics.insert("pearson", pearson);

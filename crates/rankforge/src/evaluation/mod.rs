@@ -3,6 +3,7 @@
 mod cached_scores;
 pub mod cascade;
 mod correlation;
+mod dual_encoder;
 mod evaluator;
 mod first_stage;
 mod judgements;
@@ -15,6 +16,12 @@ mod statistics;
 
 pub use cached_scores::CachedScores;
 pub use correlation::CrossEncoderCorrelationEvaluator;
+pub use dual_encoder::{
+    BinaryClassificationEvaluator, CachedEmbeddings, EmbeddingSimilarityEvaluator,
+    InformationRetrievalEvaluator, MSEEvaluator, NANO_BEIR_NAMES, NanoBEIREvaluator,
+    ParaphraseMiningEvaluator, RerankingEvaluator, RetrievalAtK, RetrievalSettings,
+    TranslationEvaluator, TripletEvaluator, Truncate, TruncatedEvaluator, at_dimensions,
+};
 pub(crate) use evaluator::with_name;
 pub use evaluator::{EvaluationContext, Evaluator};
 pub use first_stage::{FirstStage, FirstStageOptions, samples_from_first_stage};

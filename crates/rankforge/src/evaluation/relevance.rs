@@ -13,7 +13,7 @@ pub(super) struct RankingMetrics {
 }
 
 /// `1 / log2(1 + rank)`, rank from 1.
-fn discount(rank: usize) -> f64 {
+pub(super) fn discount(rank: usize) -> f64 {
     1.0 / (1.0 + rank as f64).log2()
 }
 
@@ -38,16 +38,21 @@ pub(super) fn order(scores: &[f32], later_first: bool) -> Vec<usize> {
 /// Metrics of scored documents: MRR and NDCG up to rank `k`, average precision over all documents.
 /// The ideal ranking of NDCG is the best order of these documents.
 ///
-/// Ties follow sentence-transformers and scikit-learn: MRR ranks the later document first, NDCG
+/// Ties follow sentence-transformers and scikit-learn: MRR ranks documents as [`order`] does, NDCG
 /// gives each document the average gain of its group, and average precision counts the group as one
 /// step.
-pub(super) fn metrics(relevant: &[bool], scores: &[f32], k: usize) -> RankingMetrics {
+pub(super) fn metrics(
+    relevant: &[bool],
+    scores: &[f32],
+    k: usize,
+    later_first: bool,
+) -> RankingMetrics {
     assert_eq!(relevant.len(), scores.len(), "{} flags, {} scores", relevant.len(), scores.len());
     let total = relevant.iter().filter(|flag| **flag).count();
     if total == 0 {
         return RankingMetrics::default();
     }
-    let order = order(scores, true);
+    let order = order(scores, later_first);
     let mrr = order
         .iter()
         .take(k)
@@ -89,4 +94,12 @@ pub(super) fn retrieval_metrics(grades: &[f64], judged: &[f64], k: usize) -> Ran
         mrr,
         ndcg: gain(grades, k) / gain(judged, k),
     }
+}
+
+/// The means of the metrics of queries.
+pub(super) fn mean(metrics: &[RankingMetrics]) -> RankingMetrics {
+    let mean = |metric: fn(&RankingMetrics) -> f64| {
+        metrics.iter().map(metric).sum::<f64>() / metrics.len() as f64
+    };
+    RankingMetrics { map: mean(|f| f.map), mrr: mean(|f| f.mrr), ndcg: mean(|f| f.ndcg) }
 }

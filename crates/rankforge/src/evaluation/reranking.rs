@@ -1,7 +1,7 @@
 use crate::error::Error;
 use crate::evaluation::evaluator::{EvaluationContext, Evaluator, with_name};
 use crate::evaluation::record;
-use crate::evaluation::relevance::{RankingMetrics, metrics};
+use crate::evaluation::relevance::{RankingMetrics, mean, metrics};
 use crate::evaluation::samples::{Candidates, RerankingSample};
 use crate::finite_scores::finite_scores;
 use crate::metrics::Metrics;
@@ -89,12 +89,7 @@ impl CrossEncoderRerankingEvaluator {
         }
         relevant.resize(documents.len() + sample.positive.len().saturating_sub(found), true);
         let scores: Vec<f32> = (0..relevant.len()).rev().map(|score| score as f32).collect();
-        Some(metrics(&relevant, &scores, self.at_k))
-    }
-
-    fn csv_file(&self) -> String {
-        let separator = if self.name.is_empty() { "" } else { "_" };
-        format!("{NAME}{separator}{}_results_@{}.csv", self.name, self.at_k)
+        Some(metrics(&relevant, &scores, self.at_k, true))
     }
 
     fn log(&self, reranked: RankingMetrics, base: Option<RankingMetrics>, reporter: &dyn Reporter) {
@@ -177,7 +172,7 @@ impl<S: Score + ?Sized> Evaluator<S> for CrossEncoderRerankingEvaluator {
                 return RankingMetrics::default();
             }
             offset += relevant.len();
-            metrics(relevant, &scores[offset - relevant.len()..offset], self.at_k)
+            metrics(relevant, &scores[offset - relevant.len()..offset], self.at_k, true)
         });
         let reranked = mean(&each.collect::<Vec<_>>());
         let base: Vec<RankingMetrics> = self.samples.iter().filter_map(|s| self.base(s)).collect();
@@ -189,18 +184,14 @@ impl<S: Score + ?Sized> Evaluator<S> for CrossEncoderRerankingEvaluator {
             .iter()
             .map(|(_, relevant)| relevant.iter().filter(|flag| !**flag).count())
             .collect();
-        reporter.message(&format!(
-            "Queries: {}\tPositives: {}\tNegatives: {}",
-            self.samples.len(),
-            spread(&positives),
-            spread(&negatives)
-        ));
+        reporter.message(&record::counts(&positives, &negatives));
         self.log(reranked, base, &**reporter);
         let k = self.at_k;
         if self.write_csv {
             let headers = ["MAP".to_owned(), format!("MRR@{k}"), format!("NDCG@{k}")];
             let metrics = [reranked.map, reranked.mrr, reranked.ndcg];
-            record::append_row(context, &self.csv_file(), &headers, &metrics)?;
+            let file = record::csv_file_at(NAME, &self.name, k);
+            record::append_row(context, &file, &headers, &metrics)?;
         }
         let mut metrics = Metrics::new();
         for (prefix, means) in [("", Some(reranked)), ("base_", base)] {
@@ -212,23 +203,4 @@ impl<S: Score + ?Sized> Evaluator<S> for CrossEncoderRerankingEvaluator {
         }
         Ok(metrics.with_prefix(&self.name))
     }
-}
-
-fn mean(metrics: &[RankingMetrics]) -> RankingMetrics {
-    let mean = |metric: fn(&RankingMetrics) -> f64| {
-        metrics.iter().map(metric).sum::<f64>() / metrics.len() as f64
-    };
-    RankingMetrics { map: mean(|f| f.map), mrr: mean(|f| f.mrr), ndcg: mean(|f| f.ndcg) }
-}
-
-/// `Min 1.0, Mean 2.0, Max 3.0`.
-fn spread(counts: &[usize]) -> String {
-    let least = counts.iter().min().copied().unwrap_or(0);
-    let most = counts.iter().max().copied().unwrap_or(0);
-    let mean = counts.iter().sum::<usize>() as f64 / counts.len().max(1) as f64;
-    format!(
-        "Min {least:.1}, Mean {mean:.1}, Max {most:.1}",
-        least = least as f64,
-        most = most as f64
-    )
 }

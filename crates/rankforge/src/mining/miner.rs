@@ -184,7 +184,7 @@ impl<'a> HardNegativeMiner<'a> {
                     outputs
                 }
             };
-            Ok::<Buffer, Error>(to_device(self.encoder, outputs))
+            Ok::<Buffer, Error>(to_device(self.encoder.device(), outputs))
         };
         let options = &self.options;
         let prompts = [&options.corpus_prompt, &options.corpus_prompt_name];

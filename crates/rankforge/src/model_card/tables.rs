@@ -25,8 +25,14 @@ impl EvaluationResult {
         key.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('_')).unwrap_or(key)
     }
 
-    /// The class name as words: `Cross Encoder Reranking` for `CrossEncoderRerankingEvaluator`.
+    /// The class name as words: `Cross Encoder Reranking` for `CrossEncoderRerankingEvaluator`; or
+    /// the name that sentence-transformers has for the class.
     fn task(&self) -> String {
+        match self.class_name.as_str() {
+            "EmbeddingSimilarityEvaluator" => return "Semantic Similarity".to_owned(),
+            "MSEEvaluator" => return "Knowledge Distillation".to_owned(),
+            _ => {}
+        }
         let class = self.class_name.strip_suffix("Evaluator").unwrap_or(&self.class_name);
         let mut task = String::new();
         for letter in class.chars() {

@@ -2,13 +2,16 @@
 
 mod cascade;
 mod correlation;
+mod dual_encoder;
 mod first_stage;
+mod golden;
 mod reranking;
+mod retrieval;
 
 use crate::support::{Recorder, Scorer, message, scorer, strings, table, text};
 use rankforge::Metrics;
 use rankforge::data::Value;
-use rankforge::encoder::{PredictOptions, Score};
+use rankforge::encoder::{Embed, PredictOptions, Score};
 use rankforge::evaluation::{
     CachedScores, Candidates, CrossEncoderCorrelationEvaluator, CrossEncoderRerankingEvaluator,
     EvaluationContext, Evaluator, RerankingSample, SequentialEvaluator,
@@ -46,6 +49,11 @@ fn correlation(name: &str) -> CrossEncoderCorrelationEvaluator {
 /// The metrics of an evaluation outside training.
 fn outside(evaluator: &impl Evaluator<dyn Score>, model: &(dyn Score + 'static)) -> Metrics {
     evaluator.evaluate(model, &EvaluationContext::default()).unwrap()
+}
+
+/// The metrics of an evaluation outside training by embeddings.
+fn outside_with<E: Embed>(evaluator: &impl Evaluator<E>, encoder: &E) -> Metrics {
+    evaluator.evaluate(encoder, &EvaluationContext::default()).unwrap()
 }
 
 /// The context of an evaluation outside training whose messages are recorded.

@@ -61,7 +61,13 @@ impl Embed for TableEncoder {
     ) -> Result<Outputs, EncoderError> {
         self.calls.lock().unwrap().push((side, texts.len(), options.clone()));
         let values: Vec<f32> = texts.iter().flat_map(|text| self.vectors[*text].clone()).collect();
-        Ok(Outputs { rows: texts.len(), columns: values.len() / texts.len(), values })
+        let columns = values.len() / texts.len();
+        let mut outputs = Outputs { rows: texts.len(), columns, values };
+        outputs = outputs.truncated(options.truncate_dim.unwrap_or(columns));
+        if options.normalize_embeddings {
+            outputs.normalize();
+        }
+        Ok(outputs)
     }
 
     fn similarity(&self) -> Similarity {

@@ -11,6 +11,7 @@ mod csv_file;
 mod error;
 mod json_file;
 mod json_objects;
+mod nano_beir;
 mod parquet_columns;
 mod parquet_file;
 mod reader;
@@ -22,6 +23,7 @@ mod writer;
 
 pub use beir::{Beir, UnknownJudgements, load_beir};
 pub use error::DataError;
+pub use nano_beir::{load_nano_beir, nano_beir_names};
 pub use reader::{Location, RowReader, load_rows, load_texts};
 pub use rows::Rows;
 pub use source::RowSource;

@@ -22,7 +22,10 @@ mod trained;
 
 pub use document::Override;
 pub use evaluators::{
-    CorrelationSection, CrossEncoderEvaluator, DualEncoderEvaluator, RerankingSection,
+    BinaryClassificationSection, CorrelationSection, CrossEncoderEvaluator, Dimensions,
+    DualEncoderEvaluator, DualEncoderRerankingSection, EmbeddingSimilaritySection,
+    InformationRetrievalSection, MSESection, Margins, NanoBEIRSection, ParaphraseMiningSection,
+    RerankingSection, SimilarityName, TranslationSection, TripletSection,
 };
 pub use model::{CrossEncoderSection, DualEncoderSection, StaticSection};
 pub use parse::Recipe;

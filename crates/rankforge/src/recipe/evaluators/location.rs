@@ -1,4 +1,6 @@
-use rankforge_data::Location;
+use crate::error::Error;
+use rankforge_base::quoted_list;
+use rankforge_data::{Location, Rows};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -23,4 +25,22 @@ pub(super) fn location(
 /// Whether a directory is a BEIR folder.
 pub(super) fn is_beir(path: &Path) -> bool {
     path.join("corpus.jsonl").is_file() && path.join("queries.jsonl").is_file()
+}
+
+/// The names of the first columns, one for each role.
+///
+/// # Errors
+/// Fewer columns than roles.
+pub(super) fn first_columns<'a, const N: usize>(
+    rows: &'a Rows,
+    path: &Path,
+    roles: [&str; N],
+) -> Result<[&'a str; N], Error> {
+    let names = rows.column_names();
+    let first = names.get(..N).and_then(|names| names.try_into().ok());
+    first.ok_or_else(|| {
+        let expected = format!("{N} columns in this order: {}", roles.join(", "));
+        let got = quoted_list(names.iter().copied());
+        Error::rows(path.display().to_string(), expected, got)
+    })
 }

@@ -3,9 +3,22 @@
 
 mod cross_encoder;
 mod dual_encoder;
+mod embedding_section;
+mod fields;
 mod location;
+mod pairs;
+mod rankings;
 mod section;
 
 pub use cross_encoder::{CorrelationSection, CrossEncoderEvaluator, RerankingSection};
 pub use dual_encoder::DualEncoderEvaluator;
+pub use fields::{Dimensions, Margins, SimilarityName};
+pub use pairs::{
+    BinaryClassificationSection, EmbeddingSimilaritySection, MSESection, TranslationSection,
+    TripletSection,
+};
+pub use rankings::{
+    DualEncoderRerankingSection, InformationRetrievalSection, NanoBEIRSection,
+    ParaphraseMiningSection,
+};
 pub(super) use section::{EvaluatorSection, build_evaluators, read_evaluators};

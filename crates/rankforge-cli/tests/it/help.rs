@@ -29,6 +29,7 @@ help_snapshots! {
     mine: "mine";
     train: "train";
     evaluate: "evaluate";
+    evaluate_cascade: "evaluate", "cascade";
     evaluate_correlation: "evaluate", "correlation";
     evaluate_reranking: "evaluate", "reranking";
     predict: "predict";

@@ -1,10 +1,12 @@
 //! `rankforge evaluate`: evaluates a reranker.
 
+mod cascade;
 mod correlation;
 mod reranker;
 mod reranking;
 mod shared;
 
+use crate::commands::evaluate::cascade::CascadeArgs;
 use crate::commands::evaluate::correlation::CorrelationArgs;
 use crate::commands::evaluate::reranking::RerankingArgs;
 use crate::commands::evaluate::shared::SharedArgs;
@@ -62,6 +64,20 @@ Examples:
   rankforge evaluate reranking --model models/reranker --dataset data/scifact --split test \\
       --first-stage models/static --depth 30 --always-rerank-positives false --output results")]
     Reranking(RerankingArgs),
+
+    /// First stages and a reranker at several depths: quality, and time per query
+    ///
+    /// Each first stage retrieves the largest depth; the reranker orders the best of each depth
+    /// again, and the others follow in the order of the first stage. Metrics are those of trec_eval
+    /// and BEIR: the gain of NDCG is the grade of a document. Times are of one query at a time,
+    /// from its text to its ranking. Queries without a relevant document are left out.
+    #[command(after_help = "\
+Examples:
+  rankforge evaluate cascade --dataset data/scifact --first-stage models/static \\
+      --rerank models/reranker --depth 10,30,100
+  rankforge evaluate cascade --dataset data/scifact --first-stage bm25,models/static,hybrid \\
+      --rerank models/reranker --report scifact.html --trec runs/scifact")]
+    Cascade(CascadeArgs),
 }
 
 /// Runs the command.
@@ -74,5 +90,6 @@ pub(crate) fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> 
     match &args.evaluator {
         EvaluatorCommand::Correlation(args) => correlation::run(args, shared, console),
         EvaluatorCommand::Reranking(args) => reranking::run(args, shared, console),
+        EvaluatorCommand::Cascade(args) => cascade::run(args, shared, console),
     }
 }

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 /// The flags of all evaluators.
 #[derive(Debug, clap::Args)]
 pub(super) struct SharedArgs {
-    /// Directory of the reranker (required)
+    /// Directory of the model that is evaluated (required); of a cascade, of the dual encoder of
+    /// hybrid
     #[arg(long, value_name = "DIR", global = true)]
-    model: Option<PathBuf>,
+    pub(super) model: Option<PathBuf>,
 
     /// Name of the data set, the prefix of the metrics' names [default: none]
     #[arg(long, value_name = "NAME", global = true, default_value = "", hide_default_value = true)]
@@ -21,7 +22,7 @@ pub(super) struct SharedArgs {
 
     /// Append the metrics to a CSV file in this directory [default: no CSV file]
     #[arg(long, value_name = "DIR", global = true)]
-    output: Option<PathBuf>,
+    pub(super) output: Option<PathBuf>,
 
     /// Maximum number of pairs in a batch [default: as many as fit into 8192 tokens]
     #[arg(long, value_name = "N", global = true, value_parser = at_least_one)]

@@ -1,7 +1,8 @@
 //! The queries that gained and lost most by reranking.
 
 use crate::evaluation::cascade::collection::Collection;
-use crate::evaluation::cascade::stage::{Candidate, Stage};
+use crate::evaluation::cascade::stage::Stage;
+use rankforge_kernels::ops::Neighbour;
 use serde::Serialize;
 
 /// Number of documents at the top of each ranking that are described.
@@ -111,15 +112,15 @@ pub(super) fn change(
 fn passages(
     collection: &Collection<'_>,
     query: usize,
-    before: &[Candidate],
-    after: &[Candidate],
+    before: &[Neighbour],
+    after: &[Neighbour],
 ) -> Vec<Passage> {
     let mut relevant_below = 0;
     let mut passages = Vec::new();
     for (place, candidate) in after.iter().enumerate() {
-        let was = before.iter().position(|other| other.document == candidate.document);
+        let was = before.iter().position(|other| other.index == candidate.index);
         let was = was.expect("reranking keeps the documents");
-        let (id, text) = collection.document(candidate.document);
+        let (id, text) = collection.document(candidate.index);
         let grade = collection.queries[query].judged.grade(id);
         let is_top = place < TOP || was < TOP;
         if !is_top && (grade == 0.0 || relevant_below == RELEVANT) {

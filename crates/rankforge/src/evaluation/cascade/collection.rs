@@ -1,7 +1,7 @@
 use crate::error::Error;
-use crate::evaluation::cascade::stage::Candidate;
 use crate::evaluation::judgements::Judged;
 use rankforge_data::Beir;
+use rankforge_kernels::ops::Neighbour;
 
 /// The documents, queries and judgements of a retrieval collection.
 pub struct Collection<'a> {
@@ -44,9 +44,9 @@ impl<'a> Collection<'a> {
     }
 
     /// The grades of the documents of a ranking for the query at index `query`.
-    pub(super) fn grades(&self, query: usize, ranking: &[Candidate]) -> Vec<f64> {
+    pub(super) fn grades(&self, query: usize, ranking: &[Neighbour]) -> Vec<f64> {
         let judged = &self.queries[query].judged;
-        let grade = |candidate: &Candidate| judged.grade(self.document(candidate.document).0);
+        let grade = |candidate: &Neighbour| judged.grade(self.document(candidate.index).0);
         ranking.iter().map(grade).collect()
     }
 }

@@ -26,12 +26,13 @@ pub struct PageText {
 pub fn html_report(report: &CascadeReport, text: &PageText) -> Result<String, Error> {
     let mut environment = Environment::new();
     environment.add_template(NAME, TEMPLATE).expect("the template is well-formed");
+    environment.add_filter("grade", |grade: f64| grade.to_string());
     let values = json!({
         "text": text,
         "report": report,
         "stages": report.stages.iter().map(|stage| row(report, stage)).collect::<Vec<_>>(),
         "differences": report.differences.iter().map(difference_row).collect::<Vec<_>>(),
-        "percent": report.bootstrap.confidence * 100.0,
+        "percent": (report.bootstrap.confidence * 100.0).to_string(),
         "version": env!("CARGO_PKG_VERSION"),
     });
     let plot = Value::from_safe_string(plot(report));

@@ -70,7 +70,7 @@ fn draw(area: &Area<'_>, metric: &str, curves: &[Curve<'_>]) -> Drawn {
     area.fill(&WHITE)?;
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let times = decades(points().map(|point| point.0));
-    let values = with_margin(points().map(|point| point.1));
+    let values = with_margin(points().map(|point| point.1), curves.len());
     let mut chart = ChartBuilder::on(area)
         .margin(12)
         .margin_right(28)
@@ -118,10 +118,11 @@ fn decades(values: impl Iterator<Item = f64> + Clone) -> Range<f64> {
     10f64.powf(low)..10f64.powf(high)
 }
 
-/// A range with room above and below all values.
-fn with_margin(values: impl Iterator<Item = f64> + Clone) -> Range<f64> {
+/// A range with room above all values, and below them for a legend of `lines` lines.
+fn with_margin(values: impl Iterator<Item = f64> + Clone, lines: usize) -> Range<f64> {
     let low = values.clone().fold(f64::MAX, f64::min);
     let high = values.fold(f64::MIN, f64::max);
     let margin = ((high - low) / 10.0).max(0.005);
-    low - margin..high + margin
+    let legend = (high - low).max(0.05) * (0.06 * lines as f64).min(1.0);
+    low - margin - legend..high + margin
 }

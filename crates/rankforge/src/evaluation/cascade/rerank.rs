@@ -66,7 +66,7 @@ impl<'a> Reranker<'a> {
         let title = format!("Reranking ({})", stage.first_stage);
         let task = Task::begin(reporter, &title, stage.rankings.len(), "queries");
         for (query, ranking) in stage.rankings.iter().enumerate() {
-            let documents: Vec<u32> = ranking.iter().map(|candidate| candidate.document).collect();
+            let documents: Vec<u32> = ranking.iter().map(|candidate| candidate.index).collect();
             let mut scored = Vec::new();
             let mut spent = stage.seconds[query];
             for (depth, seconds) in depths.iter().zip(&mut seconds) {

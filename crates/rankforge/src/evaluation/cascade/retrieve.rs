@@ -1,7 +1,8 @@
 use crate::error::Error;
 use crate::evaluation::cascade::collection::Collection;
-use crate::evaluation::cascade::stage::{Candidate, Clock, Stage};
+use crate::evaluation::cascade::stage::{Clock, Stage};
 use rankforge_base::{Reporter, Task};
+use rankforge_kernels::ops::Neighbour;
 
 /// Name of the argument in errors.
 const FIRST_STAGE: &str = "first stage";
@@ -22,7 +23,7 @@ impl Collection<'_> {
         depth: usize,
         clock: Clock<'_>,
         reporter: &dyn Reporter,
-        mut search: impl FnMut(&str, usize) -> Result<Vec<Candidate>, E>,
+        mut search: impl FnMut(&str, usize) -> Result<Vec<Neighbour>, E>,
     ) -> Result<Stage, E> {
         if depth == 0 {
             return Err(Error::argument("depth", "at least 1", 0).into());
@@ -38,7 +39,7 @@ impl Collection<'_> {
             let mut found = search(query.text, wanted)?;
             seconds.push((clock() - begun).as_secs_f64());
             self.check(name, query.id, &found)?;
-            found.retain(|candidate| Some(candidate.document as usize) != own);
+            found.retain(|candidate| Some(candidate.index as usize) != own);
             found.truncate(depth);
             rankings.push(found);
             task.advance(1);
@@ -47,15 +48,15 @@ impl Collection<'_> {
     }
 
     /// Checks that the documents found for a query are a ranking of the corpus.
-    fn check(&self, name: &str, query: &str, found: &[Candidate]) -> Result<(), Error> {
+    fn check(&self, name: &str, query: &str, found: &[Neighbour]) -> Result<(), Error> {
         let refuse = |expected: &str, got: String| {
             let place = format!("{FIRST_STAGE} {name}, query {query}");
             Err(Error::argument(place, expected, got))
         };
         let documents = self.beir.corpus.len();
-        if let Some(candidate) = found.iter().find(|found| found.document as usize >= documents) {
+        if let Some(candidate) = found.iter().find(|found| found.index as usize >= documents) {
             let expected = format!("a document of the {documents} of the corpus");
-            return refuse(&expected, format!("index {}", candidate.document));
+            return refuse(&expected, format!("index {}", candidate.index));
         }
         if let Some(candidate) = found.iter().find(|found| !found.score.is_finite()) {
             return refuse("finite scores", candidate.score.to_string());
@@ -64,7 +65,7 @@ impl Collection<'_> {
             let got = format!("{} before {}", pair[0].score, pair[1].score);
             return refuse("documents in descending order of their scores", got);
         }
-        let mut sorted: Vec<u32> = found.iter().map(|candidate| candidate.document).collect();
+        let mut sorted: Vec<u32> = found.iter().map(|candidate| candidate.index).collect();
         sorted.sort_unstable();
         if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
             let (id, _) = self.document(pair[0]);

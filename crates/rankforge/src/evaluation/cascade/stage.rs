@@ -1,18 +1,10 @@
 use crate::evaluation::relevance::order;
+use rankforge_kernels::ops::Neighbour;
 use std::time::Duration;
 
 /// The time since a moment that never changes. The library reads no clock: its caller gives one,
 /// which is read before and after each piece of work that is measured.
 pub type Clock<'a> = &'a dyn Fn() -> Duration;
-
-/// A document of a ranking.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Candidate {
-    /// Index of the document in the corpus.
-    pub document: u32,
-    /// Its score; higher is better.
-    pub score: f32,
-}
 
 /// The rankings of one stage of the cascade: a first stage, or one whose best documents a reranker
 /// has ordered again.
@@ -22,8 +14,8 @@ pub struct Stage {
     pub first_stage: String,
     /// Number of documents of each query that were reranked; `None` is the first stage alone.
     pub depth: Option<usize>,
-    /// Of each query of the collection: documents, best first.
-    pub rankings: Vec<Vec<Candidate>>,
+    /// Of each query of the collection: documents by their index in the corpus, best first.
+    pub rankings: Vec<Vec<Neighbour>>,
     /// Of each query: seconds from the text of the query to its ranking, for this query alone.
     pub seconds: Vec<f64>,
 }
@@ -44,7 +36,7 @@ impl Stage {
         let rankings = self.rankings.iter().zip(scores).map(|(ranking, scores)| {
             let depth = depth.min(ranking.len());
             let best = order(&scores[..depth], false).into_iter();
-            let best = best.map(|place| Candidate { score: scores[place], ..ranking[place] });
+            let best = best.map(|place| Neighbour { score: scores[place], ..ranking[place] });
             best.chain(ranking[depth..].iter().copied()).collect()
         });
         Stage {

@@ -1,7 +1,8 @@
 use crate::error::Error;
 use crate::evaluation::cascade::collection::Collection;
-use crate::evaluation::cascade::stage::{Candidate, Stage};
+use crate::evaluation::cascade::stage::Stage;
 use rankforge_base::{AtomicFile, FileError};
+use rankforge_kernels::ops::Neighbour;
 use std::io::Write;
 use std::path::Path;
 
@@ -42,7 +43,7 @@ pub fn write_run(path: &Path, collection: &Collection<'_>, stage: &Stage) -> Res
     for (query, ranking) in collection.queries.iter().zip(&stage.rankings) {
         let ranked = ranking.iter().zip(descending(ranking)).enumerate();
         for (place, (candidate, score)) in ranked {
-            let (document, _) = collection.document(candidate.document);
+            let (document, _) = collection.document(candidate.index);
             let rank = place + 1;
             writeln!(file, "{} Q0 {document} {rank} {score} {name}", query.id).map_err(failed)?;
         }
@@ -51,7 +52,7 @@ pub fn write_run(path: &Path, collection: &Collection<'_>, stage: &Stage) -> Res
 }
 
 /// The scores of a ranking, made to descend strictly.
-fn descending(ranking: &[Candidate]) -> Vec<f32> {
+fn descending(ranking: &[Neighbour]) -> Vec<f32> {
     let mut last = f32::INFINITY;
     let scores = ranking.iter().map(|candidate| {
         last = if candidate.score < last { candidate.score } else { last.next_down() };
@@ -66,7 +67,7 @@ mod tests {
 
     #[test]
     fn scores_of_a_run_descend_strictly_and_change_only_where_they_must() {
-        let ranking = [2.5, 2.5, -1.0, 3.0, -7.0].map(|score| Candidate { document: 0, score });
+        let ranking = [2.5, 2.5, -1.0, 3.0, -7.0].map(|score| Neighbour { index: 0, score });
         let got = descending(&ranking);
         assert_eq!(got[0], 2.5);
         assert_eq!(got[1], 2.5f32.next_down());

@@ -5,7 +5,7 @@ use crate::support::{message, scorer};
 use rankforge::base::silent;
 use rankforge::data::{Beir, load_beir};
 use rankforge::evaluation::cascade::{
-    Candidate, CascadeOptions, CascadeReport, Collection, PageText, Reranker, Stage, html_report,
+    CascadeOptions, CascadeReport, Collection, Neighbour, PageText, Reranker, Stage, html_report,
     write_run,
 };
 use rankforge::{Error, Metrics};
@@ -46,15 +46,15 @@ fn stage(
     depth: usize,
     found: &[(u32, f32)],
 ) -> Result<Stage, Error> {
-    let found = found.iter().map(|&(document, score)| Candidate { document, score });
-    let found: Vec<Candidate> = found.collect();
+    let found = found.iter().map(|&(index, score)| Neighbour { index, score });
+    let found: Vec<Neighbour> = found.collect();
     collection.retrieve(name, depth, &ticking(), &*silent(), |_, wanted| {
         Ok::<_, Error>(found.iter().take(wanted).copied().collect())
     })
 }
 
-fn documents(ranking: &[Candidate]) -> Vec<u32> {
-    ranking.iter().map(|candidate| candidate.document).collect()
+fn documents(ranking: &[Neighbour]) -> Vec<u32> {
+    ranking.iter().map(|candidate| candidate.index).collect()
 }
 
 const FOUND: [(u32, f32); 4] = [(0, 0.9), (1, 0.8), (2, 0.8), (3, 0.1)];
@@ -80,7 +80,7 @@ fn metrics_of_rankings_are_those_of_trec_eval() {
         let ranking = golden["rankings"][query].as_array().unwrap().iter();
         let index = |id: &Value| beir.corpus.get_index_of(id.as_str().unwrap()).unwrap() as u32;
         // Equal scores: the order is that of the ranking all the same.
-        Ok::<_, Error>(ranking.map(|id| Candidate { document: index(id), score: 1.0 }).collect())
+        Ok::<_, Error>(ranking.map(|id| Neighbour { index: index(id), score: 1.0 }).collect())
     };
     let stage = collection.retrieve("golden", depth, &ticking(), &*silent(), search).unwrap();
     let at_k = golden["at_k"].as_u64().unwrap() as usize;

@@ -1,0 +1,144 @@
+//! Which first stages `--first-stage` names.
+
+use crate::failure::CliError;
+use std::path::{Path, PathBuf};
+
+/// First stages, and the dual encoders that they need.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) stages: Vec<NamedStage>,
+    /// Directories of dual encoders, each once.
+    pub(super) encoders: Vec<PathBuf>,
+    /// `k` of reciprocal rank fusion.
+    pub(super) rrf_k: f64,
+}
+
+/// A first stage and its name in tables and files.
+#[derive(Debug, PartialEq)]
+pub(super) struct NamedStage {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+}
+
+/// How a first stage searches; the numbers are indices of [`Plan::encoders`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    Bm25,
+    Dense(usize),
+    Hybrid(usize),
+}
+
+impl Plan {
+    /// The first stages that are `given`; `hybrid` uses `model`, or the only dual encoder among
+    /// them.
+    ///
+    /// # Errors
+    /// A first stage that is given twice; `hybrid` without a dual encoder, or with several to
+    /// choose from; a `model` that nothing uses.
+    pub(super) fn new(
+        given: &[String],
+        model: Option<&Path>,
+        rrf_k: f64,
+    ) -> Result<Plan, CliError> {
+        if let Some(twice) = given.iter().enumerate().find(|(at, name)| given[..*at].contains(name))
+        {
+            let message = format!("--first-stage: {} is given twice", twice.1);
+            return Err(CliError::usage(message));
+        }
+        let is_word = |name: &&String| ["bm25", "hybrid"].contains(&name.as_str());
+        let mut encoders: Vec<PathBuf> =
+            given.iter().filter(|name| !is_word(name)).map(PathBuf::from).collect();
+        let dense = given.iter().any(|name| name == "hybrid").then(|| {
+            let model = model.map(Path::to_owned).ok_or(()).or_else(|()| only(&encoders))?;
+            let known = encoders.iter().position(|path| *path == model);
+            Ok::<_, CliError>(known.unwrap_or_else(|| {
+                encoders.push(model);
+                encoders.len() - 1
+            }))
+        });
+        let dense = dense.transpose()?;
+        if model.is_some() && dense.is_none() {
+            let message = "--model: no effect, as hybrid is not among the first stages";
+            return Err(CliError::usage(message).hint("--rerank names the reranker"));
+        }
+        let mut next_encoder = 0..;
+        let stages = given.iter().map(|name| match (name.as_str(), dense) {
+            ("bm25", _) => NamedStage { name: name.clone(), kind: Kind::Bm25 },
+            ("hybrid", Some(dense)) => NamedStage { name: name.clone(), kind: Kind::Hybrid(dense) },
+            _ => {
+                let kind = Kind::Dense(next_encoder.next().expect("a number"));
+                NamedStage { name: short_name(name, given), kind }
+            }
+        });
+        Ok(Plan { stages: stages.collect(), encoders, rrf_k })
+    }
+}
+
+/// The dual encoder of `hybrid` without `--model`.
+fn only(encoders: &[PathBuf]) -> Result<PathBuf, CliError> {
+    match encoders {
+        [only] => Ok(only.clone()),
+        [] => {
+            let message = "--first-stage hybrid: no dual encoder is given";
+            Err(CliError::usage(message).hint("--model DIR names the one of the hybrid"))
+        }
+        several => {
+            let message =
+                format!("--first-stage hybrid: {} dual encoders to choose from", several.len());
+            Err(CliError::usage(message).hint("--model DIR names the one of the hybrid"))
+        }
+    }
+}
+
+/// The last part of the path, or all of it where that is the name of another first stage too. It
+/// names files and stands in columns that end at white space.
+fn short_name(path: &str, given: &[String]) -> String {
+    let last =
+        |path: &str| Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
+    let own = last(path);
+    let is_shared = given.iter().filter(|other| last(other) == own).count() > 1;
+    let name = own.filter(|_| !is_shared).unwrap_or_else(|| path.trim_matches('/').to_owned());
+    let unfit = |c: char| c.is_whitespace() || c.is_control() || "/\\:".contains(c);
+    name.replace(unfit, "-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(given: &[&str], model: Option<&str>) -> Result<Plan, String> {
+        let given: Vec<String> = given.iter().map(|name| (*name).to_owned()).collect();
+        Plan::new(&given, model.map(Path::new), 60.0).map_err(|error| error.to_string())
+    }
+
+    fn names(plan: &Plan) -> Vec<(&str, Kind)> {
+        plan.stages.iter().map(|stage| (stage.name.as_str(), stage.kind)).collect()
+    }
+
+    #[test]
+    fn hybrid_takes_the_only_dual_encoder_or_the_one_that_is_named() {
+        let plain = plan(&["bm25", "models/static", "hybrid"], None).unwrap();
+        let expected =
+            [("bm25", Kind::Bm25), ("static", Kind::Dense(0)), ("hybrid", Kind::Hybrid(0))];
+        assert_eq!(names(&plain), expected);
+        let named = plan(&["a", "hybrid", "b"], Some("b")).unwrap();
+        let expected = [("a", Kind::Dense(0)), ("hybrid", Kind::Hybrid(1)), ("b", Kind::Dense(1))];
+        assert_eq!(names(&named), expected);
+        assert_eq!(named.encoders.len(), 2);
+        let other = plan(&["a", "hybrid"], Some("models/b")).unwrap();
+        assert_eq!(other.encoders, ["a", "models/b"].map(PathBuf::from));
+        assert!(plan(&["hybrid"], None).unwrap_err().contains("no dual encoder"));
+        assert!(plan(&["a", "b", "hybrid"], None).unwrap_err().contains("2 dual encoders"));
+        assert!(plan(&["a"], Some("b")).unwrap_err().contains("--model"));
+        assert!(plan(&["a", "bm25", "a"], None).unwrap_err().contains("a is given twice"));
+    }
+
+    #[test]
+    fn names_tell_first_stages_apart_and_fit_into_files() {
+        let plan =
+            plan(&["runs/x/final", "runs/y/final/", "my models/a b", "./bm25", "bm25"], None);
+        let plan = plan.unwrap();
+        let names: Vec<&str> = plan.stages.iter().map(|stage| stage.name.as_str()).collect();
+        assert_eq!(names, ["runs-x-final", "runs-y-final", "a-b", ".-bm25", "bm25"]);
+    }
+}

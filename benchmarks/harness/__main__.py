@@ -55,7 +55,8 @@ def read_options():
     parser.add_argument(
         "--data",
         type=folder,
-        help="folder with qa_core/train.parquet and stsb/train.jsonl [default: made texts]",
+        help="folder with qa_core/train.parquet, stsb/train.jsonl and, for the cascade, "
+        "retrieval/scifact [default: made texts]",
     )
     parser.add_argument(
         "--models",

@@ -23,14 +23,16 @@ class Corpus:
         pairs: (question, passage).
         similar: {"sentence1", "sentence2", "score"}.
         name: What the table calls it.
+        collection: Documents, queries and judgements of a retrieval collection, or None.
     """
 
-    def __init__(self, pairs, similar, name):
+    def __init__(self, pairs, similar, name, collection=None):
         self.pairs, self.similar, self.name = pairs, similar, name
+        self.collection = collection
 
     @classmethod
     def read(cls, folder):
-        """Reads qa_core/train.parquet and stsb/train.jsonl.
+        """Reads qa_core/train.parquet and stsb/train.jsonl, and retrieval/scifact if it is there.
 
         Raises:
             OSError: One of the files is missing.
@@ -43,7 +45,9 @@ class Corpus:
         pairs = list(zip(table["query"].to_pylist(), table["answer"].to_pylist()))
         with open(folder / "stsb/train.jsonl") as lines:
             similar = [json.loads(line) for line in lines]
-        return cls(pairs, similar, "qa_core and STS-B")
+        scifact = folder / "retrieval/scifact"
+        collection = read_collection(scifact) if scifact.is_dir() else None
+        return cls(pairs, similar, "qa_core and STS-B", collection)
 
     @classmethod
     def made(cls, pairs, similar):
@@ -164,6 +168,21 @@ def text_tokenizer(model, max_length):
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
     return tokenizer
+
+
+def read_collection(folder):
+    """Documents, queries and judgements above 0 of a BEIR folder. A document with a title becomes
+    "TITLE TEXT"."""
+    documents = [
+        {"_id": row["_id"], "text": f"{row.get('title') or ''} {row['text']}".lstrip()}
+        for row in read_rows(folder / "corpus.jsonl")
+    ]
+    judged = []
+    for line in (folder / "qrels/test.tsv").read_text().splitlines()[1:]:
+        query, document, grade = line.split("\t")
+        if int(grade) > 0:
+            judged.append((query, document, int(grade)))
+    return documents, read_rows(folder / "queries.jsonl"), judged
 
 
 def write_rows(path, rows):

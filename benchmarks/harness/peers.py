@@ -116,6 +116,55 @@ def mine(job):
     return {"rows": len(mined)}
 
 
+def cascade(job):
+    """Retrieves with FAISS, reranks, and measures both by NDCG; the scores of each query, best
+    first."""
+    import math
+    import pathlib
+
+    import faiss
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(job["threads"])
+    faiss.omp_set_num_threads(job["threads"])
+    folder = pathlib.Path(job["dataset"])
+    corpus, queries = (read_rows(folder / f"{name}.jsonl") for name in ("corpus", "queries"))
+    judged = {}
+    for line in (folder / "qrels/test.tsv").read_text().splitlines()[1:]:
+        query, document, grade = line.split("\t")
+        judged.setdefault(query, {})[document] = int(grade)
+    encoder = SentenceTransformer(job["encoder"], device="cpu")
+    texts = [row["text"] for row in corpus]
+    embeddings = encoder.encode(texts, normalize_embeddings=True)
+    index = faiss.IndexFlatIP(embeddings.shape[1])
+    index.add(embeddings)
+    asked = encoder.encode([row["text"] for row in queries], normalize_embeddings=True)
+    _, found = index.search(asked, min(job["depth"], len(texts)))
+    pairs = [(query["text"], texts[row]) for query, rows in zip(queries, found) for row in rows]
+    scores = load_reranker(job).predict(pairs).reshape(found.shape)
+
+    def ndcg(rankings):
+        def gain(grades):
+            return sum(grade / math.log2(place + 2) for place, grade in enumerate(grades))
+
+        values = []
+        for query, ranking in zip(queries, rankings):
+            grades = judged[query["_id"]]
+            best = sorted(grades.values(), reverse=True)[: job["at_k"]]
+            got = [grades.get(document, 0) for document in ranking[: job["at_k"]]]
+            values.append(gain(got) / gain(best))
+        return sum(values) / len(values)
+
+    before, run = [], {}
+    for query, rows, row_scores in zip(queries, found, scores):
+        before.append([corpus[row]["_id"] for row in rows])
+        order = sorted(range(len(rows)), key=lambda place: -row_scores[place])
+        run[query["_id"]] = [(before[-1][place], float(row_scores[place])) for place in order]
+    after = [[document for document, _ in ranking] for ranking in run.values()]
+    return {"run": run, "ndcg": [ndcg(before), ndcg(after)]}
+
+
 def encode(job):
     """Embeds texts; seconds of `encode` alone. The array goes to a file afterwards."""
     import numpy
@@ -167,7 +216,10 @@ def embed_one(job):
     return {"seconds": seconds}
 
 
-WORK = {function.__name__: function for function in (train, predict, rank, mine, encode, embed_one)}
+WORK = {
+    function.__name__: function
+    for function in (train, predict, rank, mine, cascade, encode, embed_one)
+}
 
 
 def main():

@@ -1,5 +1,6 @@
 """The rows of the table: what is measured, and how much faster or smaller rankforge is to be."""
 
+from harness.cascade import Cascade
 from harness.inference import Predict, Rank
 from harness.retrieval import Encode, Mine
 from harness.serving import ServeOne
@@ -65,5 +66,13 @@ def all_rows():
         ),
         Encode("encode", "encode texts of 200 words, static 1,024", 3, texts=90_000),
         Rank("rank", "load MiniLM-L6, rank 30 passages, whole process", 10, passages=30),
+        Cascade(
+            "cascade",
+            "cascade, MiniLM-L6 and a reranker of it, depth 100, whole process",
+            2,
+            memory_target=4,
+            queries=300,
+            documents=5183,
+        ),
         ServeOne("serve-one", "serve single texts, MiniLM-L6, fp32, one client", 1.2, texts=480),
     ]

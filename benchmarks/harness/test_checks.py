@@ -7,6 +7,7 @@ import io
 import random
 import unittest
 
+from harness.cascade import Cascade
 from harness.commands import RowFailed
 from harness.inference import same_scores
 from harness.serving import read_answer
@@ -59,6 +60,27 @@ class Scores(unittest.TestCase):
         for precision, deviation in (("fp32", 3e-6), ("bf16", 1e-2)):
             self.refused(scores(128, deviation, seed=4), scores(128, deviation), precision)
             self.refused([0.5] * 8, [0.5] * 8, precision)
+
+
+class Cascades(unittest.TestCase):
+    row = Cascade("cascade", "", target=2, memory_target=4, queries=1, documents=3)
+    ours = ({"q": [("a", 0.9), ("b", 0.5), ("c", 0.499999)]}, [0.5, 0.6])
+
+    def test_ties_may_be_ordered_otherwise(self):
+        theirs = ({"q": [("a", 0.9), ("c", 0.499999), ("b", 0.499998)]}, [0.5, 0.6004])
+        self.assertIn("2 ties", self.row.check(self.ours, theirs))
+
+    def test_other_rankings_are_refused(self):
+        ranking = self.ours[0]["q"]
+        for name, theirs in {
+            "another order": ({"q": [ranking[1], ranking[0], ranking[2]]}, [0.5, 0.6]),
+            "another document": ({"q": [("d", 0.95), *ranking[1:]]}, [0.5, 0.6]),
+            "another query": ({"p": ranking}, [0.5, 0.6]),
+            "another NDCG": ({"q": ranking}, [0.5, 0.602]),
+            "no number": ({"q": ranking}, [0.5, float("nan")]),
+        }.items():
+            with self.subTest(theirs=name), self.assertRaises(RowFailed):
+                self.row.check(self.ours, theirs)
 
 
 class Answers(unittest.TestCase):

@@ -16,7 +16,9 @@ mod table;
 mod terminal;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use commands::{completions, encode, evaluate, info, man, mine, predict, rank, serve, train};
+use commands::{
+    annotate, completions, encode, evaluate, info, man, mine, predict, rank, serve, train,
+};
 use console::{Console, GlobalArgs};
 use std::process::ExitCode;
 
@@ -42,7 +44,7 @@ Workflow:
   rankforge quickstart                 run all steps below on a small built-in collection
   rankforge info DATASET               show the columns of your (query, passage) pairs
   rankforge mine ...                   mine hard negatives with a dual encoder
-  rankforge train RECIPE.toml          train a reranker
+  rankforge train RECIPE.toml          train a reranker or a dual encoder
   rankforge evaluate ...               evaluate it, and compare it with its first stage
   rankforge rank, predict, encode ...  use the models
   rankforge serve ...                  use them over HTTP
@@ -64,6 +66,7 @@ enum Command {
     Predict(predict::PredictArgs),
     Rank(rank::RankArgs),
     Encode(encode::EncodeArgs),
+    Annotate(annotate::AnnotateArgs),
     Info(info::InfoArgs),
     Serve(serve::ServeArgs),
     Completions(completions::CompletionsArgs),
@@ -92,6 +95,7 @@ fn run(command: &Command, console: &Console) -> anyhow::Result<()> {
         Command::Predict(args) => predict::run(args, console),
         Command::Rank(args) => rank::run(args, console),
         Command::Encode(args) => encode::run(args, console),
+        Command::Annotate(args) => annotate::run(args, console),
         Command::Info(args) => info::run(args, console),
         Command::Serve(args) => serve::run(args, console),
         Command::Completions(args) => completions::run(args, CommandLine::command(), console),

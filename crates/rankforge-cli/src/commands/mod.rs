@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod annotate;
 pub(crate) mod completions;
 pub(crate) mod encode;
 pub(crate) mod evaluate;

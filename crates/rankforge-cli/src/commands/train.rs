@@ -1,4 +1,4 @@
-//! `rankforge train`: trains a reranker from a recipe.
+//! `rankforge train`: trains a reranker or a dual encoder from a recipe.
 
 use crate::console::Console;
 use crate::failure::CliError;
@@ -13,12 +13,12 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Train a reranker from a recipe
+/// Train a reranker or a dual encoder from a recipe
 ///
 /// A recipe is a TOML file with the sections [model], [dataset], [eval_dataset], [mining], [loss],
 /// [arguments], [[evaluators]] and [model_card]. Only [model] and [dataset] are required. Fields
 /// have the names and defaults of sentence-transformers. Paths are relative to the current
-/// directory, in the recipe too.
+/// directory, in the recipe too. kind = "dual-encoder" in [model] trains a dual encoder.
 ///
 /// Checkpoints go to arguments.output_dir, and the trained model with its model card to the
 /// directory `final` in it. Ctrl-C saves a checkpoint and exits. --resume continues from it, and

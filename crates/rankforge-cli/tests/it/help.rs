@@ -35,6 +35,7 @@ help_snapshots! {
     predict: "predict";
     rank: "rank";
     encode: "encode";
+    annotate: "annotate";
     info: "info";
     serve: "serve";
     completions: "completions";

@@ -1,5 +1,6 @@
 //! Integration tests of rankforge-cli.
 
+mod annotating;
 mod cascade;
 mod data_sets;
 mod dual_training;

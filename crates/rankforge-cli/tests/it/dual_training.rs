@@ -1,6 +1,7 @@
 //! `rankforge train` of dual encoders: transformers, static models, and mined rows.
 
 use crate::support::TestDir;
+use rankforge::encoder::Weights;
 
 /// The recipe `dual.toml` of [`setup`].
 const RECIPE: &str = "\
@@ -78,6 +79,34 @@ fn a_recipe_trains_a_static_model_from_random_vectors() {
     dir.write("static.toml", &dir.read("static.toml").replace("static/tok", "nowhere/tok"));
     let error = dir.fail(1, &["train", "static.toml", "--quiet"]);
     assert!(error.contains("cannot use [model]\n  caused by: nowhere/tokenizer.json"), "{error}");
+}
+
+#[test]
+fn frozen_parameters_keep_their_bits() {
+    let dir = setup();
+    let freeze = r#"model.freeze=['^embeddings\.', 'attention']"#;
+    dir.succeed(&["train", "dual.toml", "--quiet", "--set", freeze]);
+    let tensors = |model: &str| Weights::open(&dir.path(model)).unwrap();
+    let (before, after) = (tensors("bert"), tensors("run/final"));
+    let mut changed = 0;
+    for name in before.names() {
+        let same = before.read(name).unwrap() == after.read(name).unwrap();
+        let frozen = name.starts_with("embeddings.") || name.contains("attention");
+        assert!(!frozen || same, "{name} changed");
+        changed += usize::from(!same);
+    }
+    assert!(changed >= 4, "only {changed} tensors changed");
+
+    for (pattern, expected) in [
+        ("embedings\\.word", "such as embeddings.word_embeddings.weight"),
+        ("[", "regular expressions"),
+        ("", "patterns that leave a parameter to train"),
+        ("query", "all or none of"),
+    ] {
+        let set = format!("model.freeze=['{pattern}']");
+        let error = dir.fail(1, &["train", "dual.toml", "--quiet", "--set", &set]);
+        assert!(error.contains(expected), "{pattern}: {error}");
+    }
 }
 
 #[test]

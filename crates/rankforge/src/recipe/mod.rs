@@ -5,6 +5,7 @@
 //! |---|---|
 //! | TOML with the line of every field, and overrides | `document` |
 //! | the model that is trained, of either kind | `model`, `trained` |
+//! | parameters that are not trained | `freeze` |
 //! | data, and models for mining | `sections` |
 //! | evaluators of either kind of model | `evaluators` |
 //! | text to [`Recipe`] | `parse` |
@@ -13,6 +14,7 @@
 
 mod document;
 mod evaluators;
+mod freeze;
 mod mined_cache;
 mod model;
 mod parse;

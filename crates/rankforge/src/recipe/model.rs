@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::losses::{CROSS_ENCODER_LOSSES, DUAL_ENCODER_LOSSES, LossEntry};
 use crate::recipe::document::Document;
+use crate::recipe::freeze::freeze;
 use indexmap::IndexMap;
 use rankforge_base::quoted_list;
 use rankforge_encoder::{
@@ -49,6 +50,9 @@ pub struct CrossEncoderSection {
     /// Dropout before the classifier.
     #[serde(default)]
     pub classifier_dropout: Option<f32>,
+    /// Patterns of the names of tensors that are not trained.
+    #[serde(default)]
+    pub freeze: Vec<String>,
 }
 
 impl ModelSection for CrossEncoderSection {
@@ -67,7 +71,9 @@ impl ModelSection for CrossEncoderSection {
             packing: Packing::None,
             ..options.clone()
         };
-        Ok(CrossEncoder::open_with(&self.path, &options)?)
+        let mut model = CrossEncoder::open_with(&self.path, &options)?;
+        freeze(model.model_mut(), &self.freeze)?;
+        Ok(model)
     }
 }
 
@@ -100,6 +106,9 @@ pub struct DualEncoderSection {
     /// Longest input in tokens.
     #[serde(default)]
     pub max_seq_length: Option<NonZeroUsize>,
+    /// Patterns of the names of tensors that are not trained.
+    #[serde(default)]
+    pub freeze: Vec<String>,
 }
 
 /// `[model.static]`: a static embedding model that starts from random vectors.
@@ -138,6 +147,7 @@ impl ModelSection for DualEncoderSection {
             }
         };
         model.set_prompts(&self.prompts, self.default_prompt_name.as_deref())?;
+        freeze(model.model_mut(), &self.freeze)?;
         Ok(model)
     }
 }

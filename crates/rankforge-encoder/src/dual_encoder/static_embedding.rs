@@ -67,7 +67,10 @@ impl DualEncoder {
             false => Tokenizer::from_json_file(path)?,
         };
         tokenizer.warnings().iter().for_each(|text| options.reporter.warning(text));
-        random(tokenizer.into_static()?, width, 1.0, options)
+        let mut encoder = random(tokenizer.into_static()?, width, 1.0, options)?;
+        // There is no model that it is trained from.
+        encoder.parts.base_model.clear();
+        Ok(encoder)
     }
 }
 

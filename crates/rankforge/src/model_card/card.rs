@@ -3,7 +3,7 @@ use crate::model_card::data::{ModelCardData, TrainingReport};
 use crate::model_card::dataset::{self, Description};
 use crate::model_card::front_matter::front_matter;
 use crate::model_card::names::{dataset_link, joined_names, model_link, num_labels, title};
-use crate::model_card::{architecture, tables, usage};
+use crate::model_card::{architecture, names, tables, usage};
 use indexmap::IndexMap;
 use minijinja::Environment;
 use minijinja::syntax::SyntaxConfig;
@@ -28,7 +28,7 @@ pub fn render(
 ) -> Result<String, Error> {
     let labels = num_labels(model);
     let base_model = Some(model.base_model()).filter(|name| !name.is_empty());
-    let names: Vec<String> = data.train_datasets.iter().filter_map(dataset_link).collect();
+    let dataset_names: Vec<String> = data.train_datasets.iter().filter_map(dataset_link).collect();
     let task = data.task_name.as_deref().unwrap_or(match labels {
         Some(1) => "text reranking and semantic search",
         Some(_) => "text pair classification",
@@ -46,17 +46,18 @@ pub fn render(
     let usage = usage::snippets(model, data, report)?;
     let values = json!({
         "front_matter": front_matter(model, data, report),
-        "title": title(model, data, &names),
+        "title": title(model, data, &dataset_names),
         "reranker": labels.is_some(),
         "base_model": base_model,
         "base_model_link": base_model.map(model_link),
-        "dataset_names": joined_names(&names),
-        "datasets_are_many": names.len() > 1,
+        "dataset_names": joined_names(&dataset_names),
+        "datasets_are_many": dataset_names.len() > 1,
         "task": task,
-        "dimension": model.model().architecture().output_columns(),
+        "dimension": names::dimension(model),
+        "similarity": names::similarity(model),
         "num_labels": labels.unwrap_or(0),
         "max_length": model.max_length(),
-        "train_dataset_names": names,
+        "train_dataset_names": dataset_names,
         "languages": data.language.join(", "),
         "license": data.license,
         "architecture": architecture::tree(model),

@@ -17,7 +17,7 @@ pub(super) fn front_matter(
     tags.extend(if labels.is_some() {
         vec!["cross-encoder".to_owned(), "reranker".to_owned()]
     } else {
-        vec!["sentence-similarity".to_owned(), "feature-extraction".to_owned()]
+        ["sentence-similarity", "feature-extraction", "dense"].map(str::to_owned).to_vec()
     });
     tags.extend(data.tags.iter().cloned());
     if let Some(report) = report {

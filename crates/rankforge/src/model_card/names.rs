@@ -2,6 +2,7 @@
 
 use crate::model_card::data::{DatasetName, ModelCardData};
 use rankforge_encoder::{ModelKind, TextModel};
+use rankforge_kernels::ops::Similarity;
 
 /// Maximum length in bytes of a list of names. The card shows their number instead of a longer
 /// list.
@@ -11,6 +12,25 @@ const LONGEST_DATASET_NAMES: usize = 200;
 pub(super) fn num_labels(model: &dyn TextModel) -> Option<usize> {
     let outputs = model.model().architecture().output_columns();
     (model.kind() == ModelKind::CrossEncoder).then_some(outputs)
+}
+
+/// Embedding dimension of a dual encoder, after truncation.
+pub(super) fn dimension(model: &dyn TextModel) -> usize {
+    let columns = model.model().architecture().output_columns();
+    let fields = model.config_fields();
+    let truncated = fields.iter().find(|(name, _)| *name == "truncate_dim");
+    let truncated = truncated.and_then(|(_, value)| value.as_u64());
+    truncated.map_or(columns, |dimension| columns.min(dimension as usize))
+}
+
+/// The similarity function of a dual encoder, in words.
+pub(super) fn similarity(model: &dyn TextModel) -> Option<&'static str> {
+    Some(match model.as_embed()?.similarity() {
+        Similarity::Cosine => "Cosine Similarity",
+        Similarity::Dot => "Dot Product",
+        Similarity::Euclidean => "Euclidean Distance",
+        Similarity::Manhattan => "Manhattan Distance",
+    })
 }
 
 /// Formats a number with thousands separators: `1,234,567`.

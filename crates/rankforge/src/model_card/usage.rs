@@ -3,7 +3,8 @@ use crate::label_columns::LABEL_COLUMNS;
 use crate::model_card::data::{ModelCardData, TrainingReport};
 use crate::model_card::names::num_labels;
 use rankforge_data::{Rows, Value};
-use rankforge_encoder::{EncoderError, ModelKind, PredictOptions, TextModel};
+use rankforge_encoder::{EncodeOptions, EncoderError, ModelKind, PredictOptions, Side, TextModel};
+use rankforge_kernels::ops::Similarity;
 use serde::Serialize;
 
 /// Maximum number of pairs in the examples.
@@ -17,6 +18,8 @@ pub(super) struct Usage {
     pairs: Vec<String>,
     /// The scores that `predict` returns, or their shape.
     scores: String,
+    /// The similarities of the query and the documents, as PyTorch shows them.
+    similarities: Option<String>,
     /// The first text of the first pair, as a Python string.
     query: String,
     /// The texts to rank for the query, as Python strings.
@@ -67,6 +70,7 @@ pub(super) fn snippets(
             .map(|(first, second)| format!("[{}, {}]", literal(first), literal(second)))
             .collect(),
         scores,
+        similarities: similarities(model, &pairs)?,
         query: literal(pairs[0].0),
         documents: pairs.iter().map(|(_, second)| literal(second)).collect(),
         columns,
@@ -83,6 +87,43 @@ fn scores(model: &dyn TextModel, pairs: &[(&str, &str)]) -> Result<Option<String
     };
     let scores: Vec<String> = scores.iter().map(|score| format!("{score:.4}")).collect();
     Ok(Some(format!("[{}]", scores.join(" "))))
+}
+
+/// The similarities of the first text of the first pair and all second texts. `None` for a model
+/// that does not embed texts, and for embeddings that are not finite.
+fn similarities(model: &dyn TextModel, pairs: &[(&str, &str)]) -> Result<Option<String>, Error> {
+    let Some(model) = model.as_embed() else { return Ok(None) };
+    let options = EncodeOptions::default();
+    let documents: Vec<&str> = pairs.iter().map(|(_, second)| *second).collect();
+    let embed = |side, texts: &[&str]| match model.embed(side, texts, &options) {
+        Err(EncoderError::NotFinite { .. }) => Ok(None),
+        outputs => outputs.map(Some),
+    };
+    let query = embed(Side::Query, &[pairs[0].0])?;
+    let (Some(query), Some(documents)) = (query, embed(Side::Document, &documents)?) else {
+        return Ok(None);
+    };
+    let rows = (0..documents.rows).map(|row| documents.row(row));
+    let values = rows.map(|row| compare(model.similarity(), query.row(0), row));
+    let values: Vec<String> = values.map(|value| format!("{value:.4}")).collect();
+    Ok(Some(format!("tensor([[{}]])", values.join(", "))))
+}
+
+/// The similarity of two embeddings, computed in f64; a distance is negative.
+fn compare(similarity: Similarity, a: &[f32], b: &[f32]) -> f64 {
+    let sum = |term: fn(f64, f64) -> f64| -> f64 {
+        a.iter().zip(b).map(|(a, b)| term(f64::from(*a), f64::from(*b))).sum()
+    };
+    let dot = sum(|a, b| a * b);
+    match similarity {
+        Similarity::Dot => dot,
+        Similarity::Cosine => {
+            let norms = sum(|a, _| a * a).sqrt() * sum(|_, b| b * b).sqrt();
+            if norms > 0.0 { dot / norms } else { 0.0 }
+        }
+        Similarity::Euclidean => -sum(|a, b| (a - b).powi(2)).sqrt(),
+        Similarity::Manhattan => -sum(|a, b| (a - b).abs()),
+    }
 }
 
 /// Names of the first two text columns, and pairs of their texts in the first rows. When the second

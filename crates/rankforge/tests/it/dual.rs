@@ -2,13 +2,15 @@
 //! loading, retrieval, and gradients.
 
 use crate::batches::{WHOLE, check_finite_differences, gradients_of, prepared};
-use crate::testing::{PROMPTS, arguments, bits, device, logged_values, pairs, timeless, tiny_dual};
+use crate::testing::{
+    PROMPTS, arguments, bits, device, logged_values, pairs, timeless, tiny_dual, tiny_static,
+};
 use rankforge::data::Rows;
 use rankforge::encoder::kernels::ParameterId;
 use rankforge::encoder::{DualEncoder, EncodeOptions, LoadOptions, Model, TextModel};
 use rankforge::losses::{Loss, dual_encoder};
 use rankforge::retrieval::Retriever;
-use rankforge::training::{PreparedBatch, ResumeFrom, Trainer};
+use rankforge::training::{PreparedBatch, ResumeFrom, Trainer, TrainingSet};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -66,8 +68,18 @@ fn the_loss_falls_and_the_saved_model_retrieves_the_answers() {
     assert!(right >= 12, "{right} of 16: {found:?}");
 
     let card = std::fs::read_to_string(saved.join("README.md")).unwrap();
-    assert!(card.contains("(0): Transformer(bert,") && card.contains("(1): Pooling(Mean)"));
-    assert!(card.contains("#### MultipleNegativesRankingLoss\n\n```bibtex"), "{card}");
+    for fragment in [
+        "- sentence-similarity\n- feature-extraction\n- dense\n- dataset_size:16\n",
+        "pipeline_tag: sentence-similarity\nlibrary_name: sentence-transformers\n",
+        "(0): Transformer(bert,",
+        "(1): Pooling(Mean)",
+        "- **Output Dimensionality:** 16 dimensions\n- **Similarity Function:** Cosine Similarity\n",
+        "model = SentenceTransformer(\"sentence_transformers_model_id\")\nquery = model.encode_query(",
+        "print(model.similarity(query, documents))\n# tensor([[",
+        "#### MultipleNegativesRankingLoss\n\n```bibtex",
+    ] {
+        assert!(card.contains(fragment), "{fragment:?} is not in:\n{card}");
+    }
 }
 
 #[test]
@@ -84,6 +96,38 @@ fn a_run_resumes_at_every_step_to_the_same_bits() {
         let found = timeless(&resumed.train().unwrap().state);
         assert!(bits(resumed.model.model()) == bits(whole.model.model()), "from step {step}");
         assert_eq!(found, expected, "from step {step}");
+    }
+}
+
+#[test]
+fn a_static_model_resumes_to_the_same_bits_and_takes_its_best_step() {
+    let options = json!({
+        "max_steps": 6, "save_strategy": "steps", "save_steps": 1, "learning_rate": 0.2,
+        "eval_strategy": "steps", "eval_steps": 1, "load_best_model_at_end": true, "prompts": null,
+    });
+    let prepared = |folder: &Path| {
+        let mut trainer = trainer(folder, options.clone());
+        trainer.model = tiny_static(3);
+        trainer
+            .eval_sets
+            .push(TrainingSet { rows: Arc::new(pairs(5)), ..trainer.train_sets[0].clone() });
+        trainer
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut whole = prepared(folder.path());
+    let expected = whole.train().unwrap();
+    let losses = logged_values(&expected.state, "eval_loss");
+    let best = losses.iter().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+    assert_eq!(expected.model_step, best.0, "{losses:?}");
+    for step in [1, 3, 5] {
+        let other = tempfile::tempdir().unwrap();
+        let mut resumed = prepared(other.path());
+        let checkpoint = folder.path().join(format!("checkpoint-{step}"));
+        resumed.arguments.resume_from_checkpoint = Some(ResumeFrom::Path(checkpoint));
+        let found = resumed.train().unwrap();
+        assert_eq!(found.model_step, expected.model_step);
+        assert!(bits(resumed.model.model()) == bits(whole.model.model()), "from step {step}");
+        assert_eq!(timeless(&found.state), timeless(&expected.state), "from step {step}");
     }
 }
 

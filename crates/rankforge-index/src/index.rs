@@ -25,6 +25,11 @@ pub struct Index {
 }
 
 impl Index {
+    /// Whether `path` is the directory of a complete index.
+    pub fn is_at(path: &Path) -> bool {
+        path.join(MANIFEST).is_file()
+    }
+
     /// Opens an index. Checks the lengths of its files, and the checksums too when the files have
     /// at most 16 MiB together.
     ///

@@ -2,6 +2,10 @@
 
 use crate::snapshot::{assert_json_snapshot, assert_snapshot, masked, without_numbers};
 use crate::support::TestDir;
+use rankforge::Workers;
+use rankforge::encoder::{DualEncoder, EncodeOptions};
+use rankforge_index::bm25::Language;
+use rankforge_index::{BuildOptions, CorpusSource, Embedder, ModelEntry, build_index};
 
 const STAGES: [&str; 6] =
     ["evaluate", "cascade", "--dataset", "beir", "--first-stage", "bm25,static,hybrid"];
@@ -54,6 +58,53 @@ fn first_stages_can_be_compared_without_a_reranker() {
     let alone = ["--model", "static", "--depth", "3", "--limit", "2", "--json"];
     let hybrid = [&STAGES[..5], &["hybrid"], &alone].concat();
     assert_eq!(dir.json(&hybrid)["stages"][0]["metrics"], json["stages"][2]["metrics"]);
+}
+
+/// `docs.index` with vectors of `static` and BM25, and `words.index` with BM25 alone.
+fn indexes(dir: &TestDir) {
+    let model = DualEncoder::open(dir.path("static")).unwrap();
+    let entry =
+        ModelEntry { path: dir.path("static"), max_length: None, precision: "fp32".to_owned() };
+    let options = EncodeOptions::default();
+    let embedder = Embedder { encoder: &model, model: entry, options };
+    let corpus = CorpusSource::new(dir.path("beir"));
+    let options = BuildOptions {
+        bm25: Some(Language::English),
+        ..BuildOptions::new(Workers::new(Some(1)).unwrap())
+    };
+    build_index(&dir.path("docs.index"), &corpus, Some(&embedder), &options).unwrap();
+    build_index(&dir.path("words.index"), &corpus, None, &options).unwrap();
+}
+
+#[test]
+fn an_index_on_disk_finds_what_its_parts_find_in_memory() {
+    let dir = setup();
+    indexes(&dir);
+    let more = ["--depth", "4", "--json", "--trec", "runs", "--report", "report.html"];
+    let stages = "bm25,static,hybrid,docs.index,docs.index:bm25,docs.index:hybrid,words.index";
+    let arguments = [&STAGES[..5], &[stages], &more].concat();
+    let json = dir.json(&arguments);
+    let metrics = |stage: usize| &json["stages"][stage]["metrics"];
+    for (memory, disk) in [(1, 3), (0, 4), (2, 5), (0, 6)] {
+        assert_eq!(metrics(memory), metrics(disk), "stages {memory} and {disk}");
+    }
+    assert_eq!(json["stages"][5]["name"], "docs.index-hybrid");
+    assert_eq!(json["settings"]["first stage words.index"]["mode"], "bm25");
+    let run = |name: &str| dir.read(&format!("runs/{name}.trec")).replace(name, "");
+    assert_eq!(run("bm25"), run("words.index"));
+    assert_eq!(run("hybrid"), run("docs.index-hybrid"));
+
+    let refused = |stage: &str| dir.fail(1, &[&STAGES[..5], &[stage]].concat());
+    let error = refused("words.index:dense");
+    assert!(error.contains("words.index") && error.contains("no vectors"), "{error}");
+    let corpus = dir.read("beir/corpus.jsonl");
+    dir.write("beir/corpus.jsonl", &corpus.replace("\"d3\"", "\"other\""));
+    let error = refused("words.index");
+    assert!(error.contains("document d3 is not in the corpus"), "{error}");
+    let more = "{\"_id\": \"d12\", \"text\": \"one more\"}\n";
+    dir.write("beir/corpus.jsonl", &(corpus + more));
+    let done = dir.succeed(&[&STAGES[..5], &["words.index"]].concat());
+    assert!(done.stderr.contains("the index has 12 of 13 documents"), "{}", done.stderr);
 }
 
 #[test]

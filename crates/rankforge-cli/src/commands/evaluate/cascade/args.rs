@@ -17,11 +17,12 @@ pub(in crate::commands::evaluate) struct CascadeArgs {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(super) limit: Option<usize>,
 
-    /// First stages to compare: bm25, hybrid, or directories of dual encoders
+    /// First stages to compare: bm25, hybrid, or directories of dual encoders or indexes
     ///
     /// bm25 indexes the corpus in memory, in English. hybrid fuses the rankings of BM25 and of a
     /// dual encoder by reciprocal rank: of the one that --model names, or of the only one among the
-    /// first stages.
+    /// first stages. An index of the same corpus is searched by its vectors, or by words if it has
+    /// none; INDEX:dense, INDEX:bm25 and INDEX:hybrid say how.
     #[arg(long, value_name = "A,B,...", value_delimiter = ',', required = true)]
     pub(super) first_stage: Vec<String>,
 

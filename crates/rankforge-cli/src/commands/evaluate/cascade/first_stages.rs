@@ -1,5 +1,6 @@
 //! The searches of the first stages.
 
+use crate::commands::evaluate::cascade::index_search::{CANDIDATES, IndexSearch};
 use crate::commands::evaluate::cascade::plan::{Kind, Plan};
 use crate::console::Console;
 use crate::table::thousands;
@@ -20,30 +21,48 @@ pub(super) struct Searches<'a> {
     /// One for each dual encoder of the plan.
     dense: Vec<Retriever<'a>>,
     bm25: Option<Bm25Index>,
+    /// Those of the plan.
+    indexes: &'a [IndexSearch],
     device: Device,
     rrf_k: f64,
 }
 
-/// Opens the dual encoders of a plan.
-///
-/// # Errors
-/// If a directory is not that of a dual encoder.
-pub(super) fn open_encoders(
-    plan: &Plan,
-    options: &LoadOptions,
-) -> anyhow::Result<Vec<DualEncoder>> {
-    let open = |path: &PathBuf| DualEncoder::open_with(path, options).context("--first-stage");
-    plan.encoders.iter().map(open).collect()
+/// The models and indexes of a plan, open.
+pub(super) struct Opened {
+    /// Those of the plan.
+    pub(super) encoders: Vec<DualEncoder>,
+    /// Those of the plan.
+    pub(super) indexes: Vec<IndexSearch>,
+}
+
+impl Opened {
+    /// Opens what a plan names.
+    ///
+    /// # Errors
+    /// If a directory is not that of a dual encoder, or an index cannot be searched.
+    pub(super) fn new(
+        plan: &Plan,
+        beir: &Beir,
+        load: &LoadOptions,
+        console: &Console,
+    ) -> anyhow::Result<Opened> {
+        let encoder = |path: &PathBuf| DualEncoder::open_with(path, load).context("--first-stage");
+        let index = |index| IndexSearch::open(index, plan.rrf_k, beir, load, console);
+        Ok(Opened {
+            encoders: plan.encoders.iter().map(encoder).collect::<Result<_, _>>()?,
+            indexes: plan.indexes.iter().map(index).collect::<Result<_, _>>()?,
+        })
+    }
 }
 
 impl<'a> Searches<'a> {
-    /// Embeds and indexes the corpus. `encoders` are those of the plan.
+    /// Embeds and indexes the corpus, as far as the plan needs it. `opened` is what it names.
     ///
     /// # Errors
     /// If a text cannot be read by a model, or the index cannot be built.
     pub(super) fn prepare(
         plan: &Plan,
-        encoders: &'a [DualEncoder],
+        opened: &'a Opened,
         beir: &Beir,
         device: &Device,
         console: &Console,
@@ -57,7 +76,7 @@ impl<'a> Searches<'a> {
             console.progress.message(&format!("{what}: {count} documents in {seconds:.1} s"));
         };
         let mut dense = Vec::new();
-        for encoder in encoders {
+        for encoder in &opened.encoders {
             let begun = Instant::now();
             dense.push(Retriever::new(encoder, &documents, &encode)?);
             report(encoder.base_model(), begun);
@@ -69,7 +88,13 @@ impl<'a> Searches<'a> {
             report("BM25", begun);
             index
         });
-        Ok(Searches { dense, bm25: bm25.transpose()?, device: device.clone(), rrf_k: plan.rrf_k })
+        Ok(Searches {
+            dense,
+            bm25: bm25.transpose()?,
+            indexes: &opened.indexes,
+            device: device.clone(),
+            rrf_k: plan.rrf_k,
+        })
     }
 
     /// The `k` best documents for a query.
@@ -85,8 +110,11 @@ impl<'a> Searches<'a> {
         match kind {
             Kind::Bm25 => self.bm25(query, k),
             Kind::Dense(encoder) => self.dense(encoder, query, k),
+            Kind::Index(index) => self.indexes[index].search(query, k),
             Kind::Hybrid(encoder) => {
-                let (dense, bm25) = (self.dense(encoder, query, k)?, self.bm25(query, k)?);
+                let wanted = k.max(CANDIDATES);
+                let dense = self.dense(encoder, query, wanted)?;
+                let bm25 = self.bm25(query, wanted)?;
                 Ok(reciprocal_rank_fusion(&[&dense, &bm25], self.rrf_k, k))
             }
         }

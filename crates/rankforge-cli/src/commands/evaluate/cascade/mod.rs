@@ -2,6 +2,7 @@
 
 mod args;
 mod first_stages;
+mod index_search;
 mod output;
 mod plan;
 mod run;

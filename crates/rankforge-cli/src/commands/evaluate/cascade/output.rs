@@ -1,7 +1,9 @@
 //! What the command prints and writes.
 
 use crate::commands::evaluate::cascade::args::CascadeArgs;
-use crate::commands::evaluate::cascade::plan::{Kind, Plan};
+use crate::commands::evaluate::cascade::first_stages::Opened;
+use crate::commands::evaluate::cascade::index_search::IndexSearch;
+use crate::commands::evaluate::cascade::plan::{Kind, Mode, Plan};
 use crate::commands::evaluate::shared::SharedArgs;
 use crate::console::Console;
 use crate::table::{Table, thousands};
@@ -44,7 +46,7 @@ impl<'a> Outputs<'a> {
     pub(super) fn settings(
         &self,
         plan: &Plan,
-        encoders: &[DualEncoder],
+        opened: &Opened,
         reranker: Option<&CrossEncoder>,
         shared: &SharedArgs,
     ) -> PageText {
@@ -54,22 +56,22 @@ impl<'a> Outputs<'a> {
             let rows = rows.into_iter().map(|(name, value)| (name.to_owned(), value));
             settings.insert(part, rows.collect::<IndexMap<_, _>>());
         };
-        let precision = shared.precision.precision.to_string();
         let model_rows = |model: &dyn TextModel| {
             let length = model.max_length().map_or("none".to_owned(), |tokens| tokens.to_string());
             vec![
                 ("model", model.base_model().to_owned()),
                 ("max_length", length),
-                ("precision", precision.clone()),
+                ("precision", model.model().precision().to_string()),
             ]
         };
         let bm25 = ("BM25", "k1 = 1.2, b = 0.75, English stemmer and stop words".to_owned());
         for stage in &plan.stages {
             let rows = match stage.kind {
                 Kind::Bm25 => vec![bm25.clone()],
-                Kind::Dense(encoder) => dense_rows(&encoders[encoder], model_rows),
+                Kind::Dense(encoder) => dense_rows(&opened.encoders[encoder], model_rows),
+                Kind::Index(index) => index_rows(plan, &opened.indexes, index, model_rows),
                 Kind::Hybrid(encoder) => {
-                    let mut rows = dense_rows(&encoders[encoder], model_rows);
+                    let mut rows = dense_rows(&opened.encoders[encoder], model_rows);
                     let fusion = format!("reciprocal rank, k = {}", plan.rrf_k);
                     rows.extend([bm25.clone(), ("fusion", fusion)]);
                     rows
@@ -119,6 +121,24 @@ impl<'a> Outputs<'a> {
         }
         Ok(())
     }
+}
+
+fn index_rows<'a>(
+    plan: &Plan,
+    opened: &[IndexSearch],
+    index: usize,
+    model_rows: impl Fn(&dyn TextModel) -> Vec<(&'a str, String)>,
+) -> Vec<(&'a str, String)> {
+    let mode = match opened[index].mode {
+        Mode::Dense => "dense".to_owned(),
+        Mode::Bm25 => "bm25".to_owned(),
+        Mode::Hybrid => format!("hybrid, reciprocal rank, k = {}", plan.rrf_k),
+    };
+    let path = plan.indexes[index].path.display().to_string();
+    let mut rows = vec![("index", path), ("mode", mode)];
+    let encoder = opened[index].encoder.as_ref();
+    rows.extend(encoder.map(|model| dense_rows(model, model_rows)).into_iter().flatten());
+    rows
 }
 
 fn dense_rows<'a>(

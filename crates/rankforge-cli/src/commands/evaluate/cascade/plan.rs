@@ -9,6 +9,8 @@ pub(super) struct Plan {
     pub(super) stages: Vec<NamedStage>,
     /// Directories of dual encoders, each once.
     pub(super) encoders: Vec<PathBuf>,
+    /// Indexes on disk.
+    pub(super) indexes: Vec<IndexPlan>,
     /// `k` of reciprocal rank fusion.
     pub(super) rrf_k: f64,
 }
@@ -20,17 +22,35 @@ pub(super) struct NamedStage {
     pub(super) kind: Kind,
 }
 
-/// How a first stage searches; the numbers are indices of [`Plan::encoders`].
+/// An index, and how it is searched.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct IndexPlan {
+    pub(super) path: PathBuf,
+    /// `None`: by vectors, or by words where there are none.
+    pub(super) mode: Option<Mode>,
+}
+
+/// How an index is searched.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Mode {
+    Dense,
+    Bm25,
+    Hybrid,
+}
+
+/// How a first stage searches; the numbers are indices of [`Plan::encoders`], and for `Index` of
+/// [`Plan::indexes`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
     Bm25,
     Dense(usize),
     Hybrid(usize),
+    Index(usize),
 }
 
 impl Plan {
     /// The first stages that are `given`; `hybrid` uses `model`, or the only dual encoder among
-    /// them.
+    /// them. `is_index` says which directories are indexes.
     ///
     /// # Errors
     /// A first stage that is given twice; `hybrid` without a dual encoder, or with several to
@@ -39,15 +59,19 @@ impl Plan {
         given: &[String],
         model: Option<&Path>,
         rrf_k: f64,
+        is_index: &dyn Fn(&Path) -> bool,
     ) -> Result<Plan, CliError> {
         if let Some(twice) = given.iter().enumerate().find(|(at, name)| given[..*at].contains(name))
         {
             let message = format!("--first-stage: {} is given twice", twice.1);
             return Err(CliError::usage(message));
         }
-        let is_word = |name: &&String| ["bm25", "hybrid"].contains(&name.as_str());
+        let is_word = |name: &String| ["bm25", "hybrid"].contains(&name.as_str());
+        let index = |name: &String| index_plan(name, is_index).filter(|_| !is_word(name));
+        let indexes: Vec<IndexPlan> = given.iter().filter_map(index).collect();
+        let is_encoder = |name: &&String| !is_word(name) && index(name).is_none();
         let mut encoders: Vec<PathBuf> =
-            given.iter().filter(|name| !is_word(name)).map(PathBuf::from).collect();
+            given.iter().filter(is_encoder).map(PathBuf::from).collect();
         let dense = given.iter().any(|name| name == "hybrid").then(|| {
             let model = model.map(Path::to_owned).ok_or(()).or_else(|()| only(&encoders))?;
             let known = encoders.iter().position(|path| *path == model);
@@ -61,17 +85,32 @@ impl Plan {
             let message = "--model: no effect, as hybrid is not among the first stages";
             return Err(CliError::usage(message).hint("--rerank names the reranker"));
         }
-        let mut next_encoder = 0..;
+        let (mut next_encoder, mut next_index) = (0.., 0..);
         let stages = given.iter().map(|name| match (name.as_str(), dense) {
             ("bm25", _) => NamedStage { name: name.clone(), kind: Kind::Bm25 },
             ("hybrid", Some(dense)) => NamedStage { name: name.clone(), kind: Kind::Hybrid(dense) },
             _ => {
-                let kind = Kind::Dense(next_encoder.next().expect("a number"));
+                let kind = match index(name) {
+                    Some(_) => Kind::Index(next_index.next().expect("a number")),
+                    None => Kind::Dense(next_encoder.next().expect("a number")),
+                };
                 NamedStage { name: short_name(name, given), kind }
             }
         });
-        Ok(Plan { stages: stages.collect(), encoders, rrf_k })
+        Ok(Plan { stages: stages.collect(), encoders, indexes, rrf_k })
     }
+}
+
+/// The index that a name is: `DIR`, or `DIR:MODE`.
+fn index_plan(name: &str, is_index: &dyn Fn(&Path) -> bool) -> Option<IndexPlan> {
+    let modes = [(":dense", Mode::Dense), (":bm25", Mode::Bm25), (":hybrid", Mode::Hybrid)];
+    let named = modes.iter().find_map(|(suffix, mode)| Some((name.strip_suffix(suffix)?, *mode)));
+    let plan = |path: &str, mode| IndexPlan { path: PathBuf::from(path), mode };
+    if is_index(Path::new(name)) {
+        return Some(plan(name, None));
+    }
+    let (path, mode) = named.filter(|(path, _)| is_index(Path::new(path)))?;
+    Some(plan(path, Some(mode)))
 }
 
 /// The dual encoder of `hybrid` without `--model`.
@@ -108,7 +147,8 @@ mod tests {
 
     fn plan(given: &[&str], model: Option<&str>) -> Result<Plan, String> {
         let given: Vec<String> = given.iter().map(|name| (*name).to_owned()).collect();
-        Plan::new(&given, model.map(Path::new), 60.0).map_err(|error| error.to_string())
+        let is_index = |path: &Path| path.extension().is_some_and(|extension| extension == "index");
+        Plan::new(&given, model.map(Path::new), 60.0, &is_index).map_err(|error| error.to_string())
     }
 
     fn names(plan: &Plan) -> Vec<(&str, Kind)> {
@@ -131,6 +171,22 @@ mod tests {
         assert!(plan(&["a", "b", "hybrid"], None).unwrap_err().contains("2 dual encoders"));
         assert!(plan(&["a"], Some("b")).unwrap_err().contains("--model"));
         assert!(plan(&["a", "bm25", "a"], None).unwrap_err().contains("a is given twice"));
+    }
+
+    #[test]
+    fn an_index_may_name_how_it_is_searched() {
+        let plan = plan(&["a", "docs.index", "x/docs.index:hybrid", "b:bm25"], None).unwrap();
+        let expected = [
+            ("a", Kind::Dense(0)),
+            ("docs.index", Kind::Index(0)),
+            ("docs.index-hybrid", Kind::Index(1)),
+            ("b-bm25", Kind::Dense(1)),
+        ];
+        assert_eq!(names(&plan), expected);
+        let index = |path: &str, mode| IndexPlan { path: PathBuf::from(path), mode };
+        let hybrid = index("x/docs.index", Some(Mode::Hybrid));
+        assert_eq!(plan.indexes, [index("docs.index", None), hybrid]);
+        assert_eq!(plan.encoders, ["a", "b:bm25"].map(PathBuf::from));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use crate::commands::evaluate::cascade::args::CascadeArgs;
-use crate::commands::evaluate::cascade::first_stages::{Searches, open_encoders};
+use crate::commands::evaluate::cascade::first_stages::{Opened, Searches};
 use crate::commands::evaluate::cascade::output::{Outputs, print};
 use crate::commands::evaluate::cascade::plan::Plan;
 use crate::commands::evaluate::shared::SharedArgs;
@@ -7,10 +7,11 @@ use crate::console::Console;
 use crate::failure::CliError;
 use rankforge::base::Reporter;
 use rankforge::data::{Beir, load_beir};
-use rankforge::encoder::{CrossEncoder, LoadOptions, Packing, Score, TextModel};
+use rankforge::encoder::{CrossEncoder, EncoderError, LoadOptions, Packing, Score, TextModel};
 use rankforge::evaluation::cascade::{
     BootstrapOptions, CascadeOptions, CascadeReport, Clock, Collection, Reranker, Stage,
 };
+use rankforge_index::Index;
 use std::time::Instant;
 
 /// Measures the stages of a cascade.
@@ -25,7 +26,7 @@ pub(in crate::commands::evaluate) fn run(
 ) -> anyhow::Result<()> {
     check_flags(args, shared)?;
     let depths = ascending(&args.depth)?;
-    let plan = Plan::new(&args.first_stage, shared.model.as_deref(), args.rrf_k)?;
+    let plan = Plan::new(&args.first_stage, shared.model.as_deref(), args.rrf_k, &Index::is_at)?;
     let base = console.load_options()?;
     let load = LoadOptions {
         precision: shared.precision.precision,
@@ -35,19 +36,14 @@ pub(in crate::commands::evaluate) fn run(
     let beir = read(args, console)?;
     let collection = Collection::new(&beir)?;
     let outputs = Outputs::new(args, &collection)?;
-    let encoders = open_encoders(&plan, &load)?;
-    let reranker = args.rerank.as_ref().map(|path| {
-        let activation_fn = shared.activation_fn.map(Into::into);
-        let load = LoadOptions { max_length: shared.max_length, activation_fn, ..load.clone() };
-        CrossEncoder::open_with(path, &load)
-    });
-    let reranker = reranker.transpose()?;
-    let models: Vec<_> = encoders.iter().map(TextModel::model).collect();
-    let models = [models, reranker.iter().map(TextModel::model).collect()].concat();
+    let opened = Opened::new(&plan, &beir, &load, console)?;
+    let reranker = open_reranker(args, shared, &load)?;
+    let encoders = opened.encoders.iter().map(TextModel::model);
+    let models: Vec<_> = encoders.chain(reranker.iter().map(TextModel::model)).collect();
     shared.precision.check(&models)?;
     models.last().inspect(|model| shared.precision.report(model, console));
     let device = base.device.as_ref().expect("the console opens one");
-    let searches = Searches::prepare(&plan, &encoders, &beir, device, console)?;
+    let searches = Searches::prepare(&plan, &opened, &beir, device, console)?;
     let started = Instant::now();
     let clock: Clock<'_> = &|| started.elapsed();
     let score = reranker.as_ref().map(|model| model as &dyn Score);
@@ -75,9 +71,20 @@ pub(in crate::commands::evaluate) fn run(
         ..CascadeOptions::default()
     };
     let report = CascadeReport::new(&collection, &stages, &options)?;
-    let settings = outputs.settings(&plan, &encoders, reranker.as_ref(), shared);
+    let settings = outputs.settings(&plan, &opened, reranker.as_ref(), shared);
     outputs.write(&collection, &stages, &report, &settings)?;
     print(&report, &settings, console)
+}
+
+/// Opens the reranker, if there is one.
+fn open_reranker(
+    args: &CascadeArgs,
+    shared: &SharedArgs,
+    load: &LoadOptions,
+) -> Result<Option<CrossEncoder>, EncoderError> {
+    let activation_fn = shared.activation_fn.map(Into::into);
+    let load = LoadOptions { max_length: shared.max_length, activation_fn, ..load.clone() };
+    args.rerank.as_ref().map(|path| CrossEncoder::open_with(path, &load)).transpose()
 }
 
 /// Checks that flags which all evaluators have are not given in vain.

@@ -4,6 +4,7 @@
 mod commands;
 mod console;
 mod dataset;
+mod embedder;
 mod embeddings_file;
 mod failure;
 mod inference;
@@ -14,10 +15,12 @@ mod progress;
 mod quickstart;
 mod table;
 mod terminal;
+mod texts;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::{
-    annotate, completions, encode, evaluate, info, man, mine, predict, rank, serve, train,
+    annotate, community_detection, completions, encode, evaluate, info, man, mine,
+    paraphrase_mining, predict, rank, semantic_search, serve, train,
 };
 use console::{Console, GlobalArgs};
 use std::process::ExitCode;
@@ -47,6 +50,9 @@ Workflow:
   rankforge train RECIPE.toml          train a reranker or a dual encoder
   rankforge evaluate ...               evaluate it, and compare it with its first stage
   rankforge rank, predict, encode ...  use the models
+  rankforge semantic-search ...        find the texts of a file that are nearest to queries
+  rankforge paraphrase-mining ...      find the most similar pairs of texts of a file
+  rankforge community-detection ...    find groups of similar texts of a file
   rankforge serve ...                  use them over HTTP
 
 Models are local directories in the formats of sentence-transformers and transformers. Data sets are
@@ -67,6 +73,9 @@ enum Command {
     Rank(rank::RankArgs),
     Encode(encode::EncodeArgs),
     Annotate(annotate::AnnotateArgs),
+    SemanticSearch(Box<semantic_search::SemanticSearchArgs>),
+    ParaphraseMining(Box<paraphrase_mining::ParaphraseMiningArgs>),
+    CommunityDetection(Box<community_detection::CommunityDetectionArgs>),
     Info(info::InfoArgs),
     Serve(serve::ServeArgs),
     Completions(completions::CompletionsArgs),
@@ -96,6 +105,9 @@ fn run(command: &Command, console: &Console) -> anyhow::Result<()> {
         Command::Rank(args) => rank::run(args, console),
         Command::Encode(args) => encode::run(args, console),
         Command::Annotate(args) => annotate::run(args, console),
+        Command::SemanticSearch(args) => semantic_search::run(args, console),
+        Command::ParaphraseMining(args) => paraphrase_mining::run(args, console),
+        Command::CommunityDetection(args) => community_detection::run(args, console),
         Command::Info(args) => info::run(args, console),
         Command::Serve(args) => serve::run(args, console),
         Command::Completions(args) => completions::run(args, CommandLine::command(), console),

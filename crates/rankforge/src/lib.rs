@@ -9,6 +9,7 @@
 //! | train | [`training::Trainer`], [`losses`], [`evaluation`] |
 //! | run what a TOML file says | [`recipe::Recipe`] |
 //! | search a collection | [`retrieval::Retriever`] |
+//! | search, pair, group or quantise embeddings | [`util`] |
 //!
 //! `examples/` has a whole program for each, and a loss and an evaluator of one's own.
 #![forbid(unsafe_code)]

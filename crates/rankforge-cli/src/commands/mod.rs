@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod annotate;
+pub(crate) mod community_detection;
 pub(crate) mod completions;
 pub(crate) mod encode;
 pub(crate) mod evaluate;
@@ -8,8 +9,10 @@ pub(crate) mod info;
 pub(crate) mod man;
 pub(crate) mod mine;
 mod mining_flags;
+pub(crate) mod paraphrase_mining;
 pub(crate) mod predict;
 pub(crate) mod quickstart;
 pub(crate) mod rank;
+pub(crate) mod semantic_search;
 pub(crate) mod serve;
 pub(crate) mod train;

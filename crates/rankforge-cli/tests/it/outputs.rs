@@ -81,6 +81,9 @@ fn evaluate() {
     assert_text_and_json(&dir, "evaluate_samples", &with(&reranking, &["samples.jsonl"]));
     let beir = ["beir", "--first-stage", "static", "--depth", "5"];
     assert_text_and_json(&dir, "evaluate_beir", &with(&reranking, &beir));
+    let retrieval = ["evaluate", "retrieval", "--model", "static", "--dataset", "beir"];
+    let flags = ["--truncate-dim", "16,8", "--name", "tiny"];
+    assert_text_and_json(&dir, "evaluate_retrieval", &with(&retrieval, &flags));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod batches;
 mod broken;
 mod cached;
 mod dual;
+mod dual_evaluators;
 mod dual_losses;
 mod dual_recipes;
 mod epochs;

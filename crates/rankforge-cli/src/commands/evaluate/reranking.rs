@@ -1,14 +1,16 @@
 //! `rankforge evaluate reranking`.
 
+use crate::commands::evaluate::dual_encoder::{EmbeddingArgs, evaluate, is_dual_encoder};
 use crate::commands::evaluate::reranker::Reranker;
 use crate::commands::evaluate::shared::{SharedArgs, metrics_table};
 use crate::console::Console;
 use crate::dataset::DatasetArgs;
+use crate::failure::CliError;
 use crate::inference::at_least_one;
 use crate::table::Table;
 use rankforge::encoder::LoadOptions;
 use rankforge::evaluation::{CachedScores, Evaluator, FirstStage};
-use rankforge::recipe::RerankingSection;
+use rankforge::recipe::{DualEncoderRerankingSection, RerankingSection};
 use rankforge::{Error, Metrics};
 use serde_json::json;
 use std::num::NonZeroUsize;
@@ -27,24 +29,76 @@ pub(super) struct RerankingArgs {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     depth: Option<usize>,
 
-    /// Whether positives that are not among the candidates are reranked with them
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
-    always_rerank_positives: bool,
+    /// Whether positives that are not among the candidates are reranked with them [default: true]
+    ///
+    /// A dual encoder always ranks them.
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
+    always_rerank_positives: Option<bool>,
 
     /// Number of top ranks that MRR and NDCG consider
     #[arg(long, value_name = "K", default_value_t = 10, value_parser = at_least_one)]
     at_k: usize,
+
+    #[command(flatten)]
+    embedding: EmbeddingArgs,
 }
 
-/// Evaluates a reranker on samples, or on what a first stage retrieves from a BEIR directory.
+/// Evaluates a reranker on samples, or on what a first stage retrieves from a BEIR directory; or a
+/// dual encoder on samples.
 ///
 /// # Errors
-/// If a model or the data set cannot be read, or the CSV file cannot be written.
+/// If a model or the data set cannot be read, flags do not fit the kind of the model, or the CSV
+/// file cannot be written.
 pub(super) fn run(
     args: &RerankingArgs,
     shared: &SharedArgs,
     console: &Console,
 ) -> anyhow::Result<()> {
+    match is_dual_encoder(shared.model("the directory of the model")?)? {
+        true => run_dual_encoder(args, shared, console),
+        false => run_reranker(args, shared, console),
+    }
+}
+
+fn run_dual_encoder(
+    args: &RerankingArgs,
+    shared: &SharedArgs,
+    console: &Console,
+) -> anyhow::Result<()> {
+    let of_rerankers = [
+        ("--first-stage", args.first_stage.is_some()),
+        ("--depth", args.depth.is_some()),
+        ("--always-rerank-positives", args.always_rerank_positives.is_some()),
+    ];
+    if let Some((flag, _)) = of_rerankers.iter().find(|(_, given)| *given) {
+        let message = format!("{flag} is for rerankers, and --model is a dual encoder");
+        let hint = "`evaluate retrieval` measures a dual encoder on a BEIR directory";
+        return Err(CliError::usage(message).hint(hint).into());
+    }
+    let selection = &args.dataset.selection;
+    let section = DualEncoderRerankingSection {
+        path: args.dataset.dataset.clone(),
+        split: selection.split.clone(),
+        columns: selection.columns.clone(),
+        limit: selection.limit.and_then(NonZeroUsize::new),
+        name: Some(shared.name.clone()),
+        truncate_dim: args.embedding.dimensions(),
+        batch_size: shared.batch_size.and_then(NonZeroUsize::new),
+        at_k: NonZeroUsize::new(args.at_k),
+        ..DualEncoderRerankingSection::default()
+    };
+    evaluate(&args.embedding, shared, console, |_| section.evaluator())
+}
+
+fn run_reranker(
+    args: &RerankingArgs,
+    shared: &SharedArgs,
+    console: &Console,
+) -> anyhow::Result<()> {
+    if !args.embedding.dimensions().0.is_empty() {
+        let message = "--truncate-dim is for dual encoders, and --model is a reranker";
+        return Err(CliError::usage(message).hint("remove --truncate-dim").into());
+    }
     let reranker = Reranker::new(shared, console)?;
     let base = &reranker.base;
     let retrieval = LoadOptions { precision: shared.precision.precision, ..base.clone() };
@@ -71,7 +125,7 @@ fn section(args: &RerankingArgs, shared: &SharedArgs) -> RerankingSection {
         batch_size: shared.batch_size.and_then(NonZeroUsize::new),
         write_csv: None,
         at_k: NonZeroUsize::new(args.at_k),
-        always_rerank_positives: Some(args.always_rerank_positives),
+        always_rerank_positives: args.always_rerank_positives,
         first_stage: args.first_stage.clone(),
         depth: args.depth.and_then(NonZeroUsize::new),
     }

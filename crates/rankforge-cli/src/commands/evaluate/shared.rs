@@ -24,7 +24,7 @@ pub(super) struct SharedArgs {
     #[arg(long, value_name = "DIR", global = true)]
     pub(super) output: Option<PathBuf>,
 
-    /// Maximum number of pairs in a batch [default: as many as fit into 8192 tokens]
+    /// Maximum number of pairs or texts in a batch [default: as many as fit into 8192 tokens]
     #[arg(long, value_name = "N", global = true, value_parser = at_least_one)]
     pub(super) batch_size: Option<usize>,
 
@@ -32,7 +32,7 @@ pub(super) struct SharedArgs {
     #[arg(long, value_name = "N", global = true, value_parser = at_least_one)]
     pub(super) max_length: Option<usize>,
 
-    /// Activation applied to the logits [default: the model's activation_fn]
+    /// Activation applied to the logits of a reranker [default: the model's activation_fn]
     #[arg(long, value_name = "NAME", global = true, value_enum)]
     pub(super) activation_fn: Option<ActivationName>,
 

@@ -54,7 +54,7 @@ impl RetrievalAtK {
     pub(super) fn check(&self) -> Result<(), Error> {
         for (field, ranks) in self.lists() {
             if ranks.is_empty() || ranks.contains(&0) {
-                let got = format!("{ranks:?}");
+                let got = if ranks.is_empty() { "none" } else { "0" };
                 return Err(Error::argument(field, "ranks of at least 1", got));
             }
         }

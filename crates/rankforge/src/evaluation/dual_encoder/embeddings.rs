@@ -57,6 +57,7 @@ impl Encoding<'_> {
     ) -> Result<Outputs, Error> {
         let outputs = model.embed(side, texts, &self.options())?;
         assert_eq!(outputs.rows, texts.len(), "embeddings and texts");
+        check_dimension(self.truncate_dim, &outputs)?;
         Ok(outputs)
     }
 
@@ -68,6 +69,24 @@ impl Encoding<'_> {
         texts: &[&str],
     ) -> Result<Buffer, Error> {
         Ok(to_device(model.device(), self.embed(model, side, texts)?))
+    }
+}
+
+/// Checks that embeddings have as many dimensions as an evaluator looks at.
+///
+/// # Errors
+/// When there are fewer.
+pub(super) fn check_dimension(
+    truncate_dim: Option<usize>,
+    embeddings: &Outputs,
+) -> Result<(), Error> {
+    match truncate_dim {
+        Some(dimension) if embeddings.rows > 0 && dimension > embeddings.columns => {
+            let expected =
+                format!("at most {}, as the model's embeddings have", embeddings.columns);
+            Err(Error::argument("truncate_dim", expected, dimension))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -68,7 +68,7 @@ impl ParaphraseMiningEvaluator {
         for (row, (first, second)) in duplicates_list.iter().enumerate() {
             if first == second {
                 let expected = "two different texts";
-                return Err(Error::cell(NAME, row, "", expected, format!("{first:?} twice")));
+                return Err(Error::cell(NAME, row, "", expected, format!("`{first}` twice")));
             }
             let place = |id| sentences_map.get_index_of(id).map(|place| place as u32);
             match (place(first), place(second)) {

@@ -1,6 +1,7 @@
 //! The documents that a dual encoder retrieves for queries.
 
 use crate::error::Error;
+use crate::evaluation::dual_encoder::embeddings::check_dimension;
 use crate::retrieval::to_device;
 use crate::util::merge_hits;
 use rankforge_base::Task;
@@ -30,6 +31,7 @@ impl Search<'_> {
         functions: &[Similarity],
     ) -> Result<Vec<Vec<Vec<Neighbour>>>, Error> {
         let queries = model.embed(Side::Query, &self.queries, &self.of_queries)?;
+        check_dimension(self.of_queries.truncate_dim, &queries)?;
         let queries = to_device(model.device(), queries);
         let mut hits = vec![vec![Vec::new(); self.queries.len()]; functions.len()];
         let mut start = 0;

@@ -153,6 +153,9 @@ fn several_dimensions_embed_once_and_are_those_of_single_evaluators() {
     assert_eq!(names, expected);
     let primary = Evaluator::<TableEncoder>::primary_metric(&evaluator, &metrics);
     assert_eq!(primary, "nq_3_cosine_ndcg@10");
+    let wide = TruncatedEvaluator::new(retrieval("nq"), vec![9]).unwrap();
+    let error = message(wide.evaluate(&encoder, &EvaluationContext::default()));
+    assert_eq!(error, "truncate_dim: expected at most 8, as the model's embeddings have, got 9");
     assert!(message(TruncatedEvaluator::new(nano(), vec![])).contains("at least one dimension"));
     assert!(message(TruncatedEvaluator::new(nano(), vec![4, 4])).contains("got 4 twice"));
 }

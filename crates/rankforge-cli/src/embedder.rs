@@ -1,0 +1,97 @@
+//! A dual encoder and how it embeds the texts of a command.
+
+use crate::console::Console;
+use crate::inference::{InferenceArgs, at_least_one};
+use rankforge::encoder::kernels::ops::Similarity;
+use rankforge::encoder::{
+    DualEncoder, EncodeOptions, LoadOptions, Outputs, Packing, Side, TextModel,
+};
+use rankforge::recipe::SimilarityName;
+use std::path::PathBuf;
+
+/// The flags.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct EmbedderArgs {
+    /// Directory of the dual encoder
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+
+    /// Truncate the embeddings to the first N dimensions [default: the model's truncate_dim]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    truncate_dim: Option<usize>,
+
+    #[command(flatten)]
+    inference: InferenceArgs,
+}
+
+/// How embeddings are compared.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct ScoreFunctionArgs {
+    /// How embeddings are compared: cosine, dot, euclidean or manhattan
+    #[arg(
+        long = "score-function",
+        value_name = "NAME",
+        default_value = "cosine",
+        value_parser = similarity
+    )]
+    name: SimilarityName,
+}
+
+impl ScoreFunctionArgs {
+    pub(crate) fn similarity(self) -> Similarity {
+        self.name.0
+    }
+}
+
+/// An open dual encoder.
+pub(crate) struct Embedder {
+    pub(crate) model: DualEncoder,
+    options: EncodeOptions,
+}
+
+impl EmbedderArgs {
+    /// Opens the dual encoder.
+    ///
+    /// # Errors
+    /// If the device or the model directory cannot be opened.
+    pub(crate) fn load(&self, console: &Console) -> anyhow::Result<Embedder> {
+        let inference = &self.inference;
+        let load = LoadOptions {
+            max_length: inference.max_length,
+            precision: inference.precision.precision,
+            packing: Packing::Instead,
+            ..console.load_options()?
+        };
+        let model = DualEncoder::open_with(&self.model, &load)?;
+        inference.precision.check(&[model.model()])?;
+        inference.precision.report(model.model(), console);
+        let options = EncodeOptions {
+            batch_size: inference.batch_size.unwrap_or(usize::MAX),
+            max_tokens: inference.max_tokens,
+            prompt: inference.prompt.clone(),
+            prompt_name: inference.prompt_name.clone(),
+            truncate_dim: self.truncate_dim,
+            reporter: console.progress.clone(),
+            ..EncodeOptions::default()
+        };
+        Ok(Embedder { model, options })
+    }
+}
+
+impl Embedder {
+    /// Embeds texts with the prompt for their side, or that of the flags.
+    ///
+    /// # Errors
+    /// If the model cannot read a text.
+    pub(crate) fn embed(&self, side: Side, texts: &[&str]) -> anyhow::Result<Outputs> {
+        Ok(self.model.encode_side(side, texts, &self.options)?)
+    }
+}
+
+/// Parses the name of a similarity function.
+///
+/// # Errors
+/// If the name is unknown.
+fn similarity(name: &str) -> Result<SimilarityName, String> {
+    SimilarityName::try_from(name.to_owned())
+}

@@ -5,6 +5,7 @@ use rankforge::Error;
 use rankforge::base::FileError;
 use rankforge::data::DataError;
 use rankforge::encoder::EncoderError;
+use rankforge_index::IndexError;
 use std::fmt;
 use std::io::Write;
 use std::path::Path;
@@ -70,6 +71,8 @@ pub(crate) fn render(error: &anyhow::Error, stderr: &mut dyn Write) -> ExitCode 
         error.code
     } else if let Some(Error::Interrupted { .. } | Error::Stopped { .. }) = find(error) {
         INTERRUPTED
+    } else if let Some(IndexError::Stopped { .. }) = find(error) {
+        INTERRUPTED
     } else {
         FAILED
     };
@@ -100,6 +103,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     let hints = [
         find::<Error>(error).and_then(Error::hint),
+        find::<IndexError>(error).and_then(IndexError::hint),
         find::<EncoderError>(error).and_then(EncoderError::hint),
         find::<DataError>(error).and_then(DataError::hint),
         find::<FileError>(error).and_then(FileError::hint),

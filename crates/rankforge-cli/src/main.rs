@@ -7,11 +7,14 @@ mod dataset;
 mod embedder;
 mod embeddings_file;
 mod failure;
+mod found;
 mod inference;
 mod interrupt;
+mod lines;
 mod log_lines;
 mod panics;
 mod progress;
+mod queries;
 mod quickstart;
 mod table;
 mod terminal;
@@ -19,8 +22,8 @@ mod texts;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::{
-    annotate, community_detection, completions, encode, evaluate, info, man, mine,
-    paraphrase_mining, predict, rank, semantic_search, serve, train,
+    annotate, community_detection, completions, encode, evaluate, export_index, index, info, man,
+    mine, paraphrase_mining, predict, rank, search, semantic_search, serve, train,
 };
 use console::{Console, GlobalArgs};
 use std::process::ExitCode;
@@ -53,6 +56,8 @@ Workflow:
   rankforge semantic-search ...        find the texts of a file that are nearest to queries
   rankforge paraphrase-mining ...      find the most similar pairs of texts of a file
   rankforge community-detection ...    find groups of similar texts of a file
+  rankforge index ...                  index your documents
+  rankforge search ...                 search them, and rerank what is found
   rankforge serve ...                  use them over HTTP
 
 Models are local directories in the formats of sentence-transformers and transformers. Data sets are
@@ -76,6 +81,9 @@ enum Command {
     SemanticSearch(Box<semantic_search::SemanticSearchArgs>),
     ParaphraseMining(Box<paraphrase_mining::ParaphraseMiningArgs>),
     CommunityDetection(Box<community_detection::CommunityDetectionArgs>),
+    Index(Box<index::IndexArgs>),
+    Search(Box<search::SearchArgs>),
+    ExportIndex(export_index::ExportIndexArgs),
     Info(info::InfoArgs),
     Serve(serve::ServeArgs),
     Completions(completions::CompletionsArgs),
@@ -108,6 +116,9 @@ fn run(command: &Command, console: &Console) -> anyhow::Result<()> {
         Command::SemanticSearch(args) => semantic_search::run(args, console),
         Command::ParaphraseMining(args) => paraphrase_mining::run(args, console),
         Command::CommunityDetection(args) => community_detection::run(args, console),
+        Command::Index(args) => index::run(args, console),
+        Command::Search(args) => search::run(args, console),
+        Command::ExportIndex(args) => export_index::run(args, console),
         Command::Info(args) => info::run(args, console),
         Command::Serve(args) => serve::run(args, console),
         Command::Completions(args) => completions::run(args, CommandLine::command(), console),

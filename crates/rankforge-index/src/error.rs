@@ -1,4 +1,4 @@
-use crate::manifest::Store;
+use crate::store::Store;
 use rankforge_base::FileError;
 use rankforge_data::DataError;
 use rankforge_encoder::EncoderError;

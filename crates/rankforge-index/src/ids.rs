@@ -1,6 +1,5 @@
 use crate::error::IndexError;
 use crate::manifest::Manifest;
-use crate::rows::IDS;
 use rankforge_base::FileError;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -13,6 +12,9 @@ use std::path::Path;
 /// a billion ids, the chance that any two are mistaken is below 1e-20.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct IdHash([u8; 16]);
+
+/// For each row, the [`IdHash`] of its id: 16 bytes.
+pub(crate) const IDS: &str = "rows.ids";
 
 /// The rows of ids.
 #[derive(Default)]

@@ -6,6 +6,7 @@
 //! | build an index | [`build_index`] |
 //! | change it | [`append_to_index`], [`delete_from_index`] |
 //! | search it | [`Index::search_dense`], [`Index::search_bm25`], [`fusion`], [`rerank`] |
+//! | give it to another engine | [`export_parquet`], [`export_npy`] |
 //! | search texts in memory by words | [`bm25::Bm25Index::in_memory`] |
 //!
 //! `docs/INDEX.md` describes the files. This crate contains no losses, no training and no metrics.
@@ -16,12 +17,15 @@ pub mod bm25;
 mod build;
 mod corpus;
 mod error;
+mod export;
 pub mod fusion;
 mod ids;
 mod index;
 mod manifest;
 mod rerank;
 mod rows;
+mod store;
+mod trec;
 mod vectors;
 mod verify;
 
@@ -30,9 +34,11 @@ pub use build::{
 };
 pub use corpus::CorpusSource;
 pub use error::IndexError;
+pub use export::{export_npy, export_parquet};
 pub use index::Index;
-pub use manifest::{
-    Block, Bm25Entry, Extent, Manifest, ModelEntry, PartEntry, Store, UnknownStore, VectorsEntry,
-};
+pub use manifest::{Block, Bm25Entry, Extent, Manifest, ModelEntry, PartEntry, VectorsEntry};
+pub use rankforge_kernels::ops::Neighbour;
 pub use rerank::rerank;
 pub use rows::Row;
+pub use store::{Store, UnknownStore};
+pub use trec::{RankedQuery, write_run};

@@ -3,9 +3,7 @@ use rankforge_base::{FileError, write_atomically};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 /// What an index holds: the content of its `manifest.json`. Bytes of a file beyond those that a
 /// manifest lists are no part of the index.
@@ -110,23 +108,6 @@ pub struct Extent {
     pub sha256: String,
 }
 
-/// How vectors are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Store {
-    /// As 32-bit floats: scores are those of the model's embeddings.
-    #[default]
-    Float32,
-    /// As 16-bit floats: scores are those of the rounded embeddings.
-    Float16,
-    /// As bytes with a scale for each vector: scores are those of the rounded embeddings.
-    Int8,
-}
-
-/// A name that is none of a [`Store`].
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown store {0:?}: expected f32, f16 or int8")]
-pub struct UnknownStore(pub String);
-
 impl Manifest {
     /// What `format` is.
     pub const FORMAT: &str = "rankforge index";
@@ -229,28 +210,5 @@ impl VectorsEntry {
             text.push_str(&format!(", with the prompt {prompt:?}"));
         }
         text
-    }
-}
-
-impl fmt::Display for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Store::Float32 => "f32",
-            Store::Float16 => "f16",
-            Store::Int8 => "int8",
-        })
-    }
-}
-
-impl FromStr for Store {
-    type Err = UnknownStore;
-
-    fn from_str(name: &str) -> Result<Store, UnknownStore> {
-        match name {
-            "f32" => Ok(Store::Float32),
-            "f16" => Ok(Store::Float16),
-            "int8" => Ok(Store::Int8),
-            _ => Err(UnknownStore(name.to_owned())),
-        }
     }
 }

@@ -1,6 +1,6 @@
 use crate::append_file::{AppendFile, truncated};
 use crate::error::IndexError;
-use crate::ids::IdHash;
+use crate::ids::{IDS, IdHash};
 use crate::manifest::{Extent, Manifest};
 use rankforge_base::FileError;
 use rankforge_kernels::Mapping;
@@ -28,9 +28,6 @@ pub(crate) const ROWS: &str = "rows.jsonl";
 
 /// For each row, where its line ends in [`ROWS`]: 8 bytes, little-endian.
 pub(crate) const ENDS: &str = "rows.ends";
-
-/// For each row, the [`IdHash`] of its id: 16 bytes.
-pub(crate) const IDS: &str = "rows.ids";
 
 /// Bytes of a row in [`ENDS`].
 const END: usize = 8;

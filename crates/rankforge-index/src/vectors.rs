@@ -1,7 +1,8 @@
 use crate::append_file::AppendFile;
 use crate::error::IndexError;
-use crate::manifest::{Extent, MANIFEST, Manifest, Store, UnknownStore, VectorsEntry};
+use crate::manifest::{Extent, MANIFEST, Manifest, VectorsEntry};
 use crate::rows::map;
+use crate::store::{Store, UnknownStore};
 use half::f16;
 use rankforge_base::FileError;
 use rankforge_encoder::Outputs;
@@ -16,17 +17,6 @@ pub(crate) const BYTES: &str = "vectors.bytes";
 pub(crate) const TERMS: &str = "vectors.terms";
 
 const _: () = assert!(cfg!(target_endian = "little"), "mapped numbers are little-endian");
-
-impl Store {
-    /// Name of the file with the vectors; `None` where there are only their bytes.
-    pub(crate) fn file(self) -> Option<&'static str> {
-        match self {
-            Store::Float32 => Some("vectors.f32"),
-            Store::Float16 => Some("vectors.f16"),
-            Store::Int8 => None,
-        }
-    }
-}
 
 /// The vectors of an index, in mapped files.
 pub(crate) struct Vectors {

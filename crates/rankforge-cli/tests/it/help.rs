@@ -47,6 +47,9 @@ help_snapshots! {
     semantic_search: "semantic-search";
     paraphrase_mining: "paraphrase-mining";
     community_detection: "community-detection";
+    index: "index";
+    search: "search";
+    export_index: "export-index";
     info: "info";
     serve: "serve";
     completions: "completions";

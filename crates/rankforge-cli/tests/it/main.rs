@@ -9,6 +9,7 @@ mod edges;
 mod errors;
 mod help;
 mod imports;
+mod indexes;
 mod input_files;
 mod messages;
 mod outputs;

@@ -1,7 +1,8 @@
 use crate::build::state::{BUILDING, State};
 use crate::error::IndexError;
+use crate::ids::IDS;
 use crate::manifest::{Bm25Entry, MANIFEST, Manifest, PartEntry};
-use crate::rows::{ENDS, IDS, ROWS};
+use crate::rows::{ENDS, ROWS};
 use crate::vectors::{BYTES, TERMS};
 use rankforge_base::{FileError, claim_directory};
 use std::fs::{self, File};

@@ -1,6 +1,7 @@
 use crate::bm25::Language;
 use crate::error::IndexError;
-use crate::manifest::{ModelEntry, Store, VectorsEntry};
+use crate::manifest::{ModelEntry, VectorsEntry};
+use crate::store::Store;
 use rankforge_base::{Reporter, Stop, silent};
 use rankforge_encoder::{Embed, EncodeOptions, Side};
 use rankforge_kernels::Workers;

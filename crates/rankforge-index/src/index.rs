@@ -1,7 +1,8 @@
+use crate::append_file::truncated;
 use crate::bm25::{Bm25Index, UnknownLanguage};
 use crate::build::{existing, part_folder};
 use crate::error::IndexError;
-use crate::manifest::{MANIFEST, Manifest, PartEntry};
+use crate::manifest::{MANIFEST, Manifest};
 use crate::rows::{Row, StoredRows};
 use crate::vectors::Vectors;
 use crate::verify::{ALWAYS_VERIFIED, verify};
@@ -10,6 +11,7 @@ use rankforge_encoder::{Embed, EncodeOptions, Outputs, Side};
 use rankforge_kernels::ops::{Neighbour, Skipped};
 use rankforge_kernels::{Device, Workers};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// A complete index, open for searches. Its files are mapped: nobody may shorten them meanwhile.
 ///
@@ -19,7 +21,8 @@ pub struct Index {
     manifest: Manifest,
     rows: StoredRows,
     vectors: Option<Vectors>,
-    bm25: Option<Bm25Index>,
+    /// Opened by the first search by words, as its dictionaries take memory.
+    bm25: OnceLock<Bm25Index>,
     /// A bit for each deleted row.
     deleted: Vec<u64>,
 }
@@ -40,10 +43,11 @@ impl Index {
         let rows = StoredRows::open(path, &manifest)?;
         let vectors = manifest.vectors.as_ref();
         let vectors = vectors.map(|entry| Vectors::open(path, &manifest, entry)).transpose()?;
-        let mut index = Index {
+        check_parts(path, &manifest)?;
+        let index = Index {
             path: path.to_owned(),
             deleted: bits(&manifest.deleted),
-            bm25: None,
+            bm25: OnceLock::new(),
             manifest,
             rows,
             vectors,
@@ -51,8 +55,6 @@ impl Index {
         if index.manifest.bytes() <= ALWAYS_VERIFIED {
             verify(path, &index.manifest, &Silent)?;
         }
-        // After the checksums: tantivy trusts its files.
-        index.bm25 = open_bm25(path, &index.manifest)?;
         Ok(index)
     }
 
@@ -178,9 +180,22 @@ impl Index {
         k: usize,
         workers: &Workers,
     ) -> Result<Vec<Vec<Neighbour>>, IndexError> {
+        self.bm25()?.search_among(queries, k, workers, &|row| !self.is_deleted(row as usize))
+    }
+
+    fn bm25(&self) -> Result<&Bm25Index, IndexError> {
+        if let Some(bm25) = self.bm25.get() {
+            return Ok(bm25);
+        }
         let lacks = || IndexError::Lacks { path: self.path.clone(), what: "BM25" };
-        let bm25 = self.bm25.as_ref().ok_or_else(lacks)?;
-        bm25.search_among(queries, k, workers, &|row| !self.is_deleted(row as usize))
+        let entry = self.manifest.bm25.as_ref().ok_or_else(lacks)?;
+        let language = entry.language.parse().map_err(|error: UnknownLanguage| {
+            FileError::content(&self.path.join(MANIFEST), error.to_string())
+        })?;
+        let parts = entry.parts.iter().map(|part| (part_folder(&self.path, part), part));
+        let opened = Bm25Index::open(language, &parts.collect::<Vec<_>>())?;
+        // Where two threads open it, one of the two stays.
+        Ok(self.bm25.get_or_init(|| opened))
     }
 
     fn vectors(&self) -> Result<&Vectors, IndexError> {
@@ -199,11 +214,11 @@ fn bits(rows: &[u32]) -> Vec<u64> {
     bits
 }
 
-fn open_bm25(path: &Path, manifest: &Manifest) -> Result<Option<Bm25Index>, IndexError> {
-    let Some(entry) = &manifest.bm25 else { return Ok(None) };
+/// Checks that the parts of the inverted index are of all rows, and that their files have the
+/// lengths that the manifest says.
+fn check_parts(path: &Path, manifest: &Manifest) -> Result<(), IndexError> {
+    let Some(entry) = &manifest.bm25 else { return Ok(()) };
     let refuse = |message: String| FileError::content(&path.join(MANIFEST), message);
-    let language =
-        entry.language.parse().map_err(|error: UnknownLanguage| refuse(error.to_string()))?;
     let mut next = 0;
     for part in &entry.parts {
         if part.first != next {
@@ -212,11 +227,16 @@ fn open_bm25(path: &Path, manifest: &Manifest) -> Result<Option<Bm25Index>, Inde
             );
         }
         next += part.rows;
+        for (name, extent) in &part.files {
+            let file = part_folder(path, part).join(name);
+            let length = file.metadata().map_err(FileError::io(&file))?.len();
+            if length < extent.end {
+                return Err(truncated(&file, extent.end, length));
+            }
+        }
     }
     if next != manifest.rows {
         return Err(refuse(format!("`parts`: {next} rows of {}", manifest.rows)).into());
     }
-    let parts: Vec<(PathBuf, &PartEntry)> =
-        entry.parts.iter().map(|part| (part_folder(path, part), part)).collect();
-    Ok(Some(Bm25Index::open(language, &parts)?))
+    Ok(())
 }

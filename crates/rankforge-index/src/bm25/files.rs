@@ -24,7 +24,7 @@ use tantivy::{Directory, HasLen};
 pub(crate) fn write_part<T: AsRef<str>>(
     folder: &Path,
     language: Language,
-    texts: impl IntoIterator<Item = T>,
+    texts: impl IntoIterator<Item = Result<T, IndexError>>,
 ) -> Result<BTreeMap<String, Extent>, IndexError> {
     let files = Part::build(language, texts)?.files()?;
     std::fs::create_dir_all(folder).map_err(FileError::io(folder))?;

@@ -49,7 +49,7 @@ impl Bm25Index {
         workers: &Workers,
     ) -> Result<Bm25Index, IndexError> {
         assert!(u32::try_from(texts.len()).is_ok(), "{} texts", texts.len());
-        let build = |texts: &[&str]| Part::build(language, texts)?.part();
+        let build = |texts: &[&str]| Part::build(language, texts.iter().map(Ok))?.part();
         let parts: Result<Vec<Part>, IndexError> =
             workers.run(|| texts.par_chunks(PART_ROWS).map(build).collect());
         Bm25Index::of(language, parts?)

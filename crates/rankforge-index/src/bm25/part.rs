@@ -28,10 +28,10 @@ impl Part {
     /// Builds the index of `texts` in memory.
     ///
     /// # Errors
-    /// When tantivy refuses.
+    /// The first error of `texts`, or when tantivy refuses.
     pub(super) fn build<T: AsRef<str>>(
         language: Language,
-        texts: impl IntoIterator<Item = T>,
+        texts: impl IntoIterator<Item = Result<T, IndexError>>,
     ) -> Result<Built, IndexError> {
         let (schema, field) = schema();
         let files = RamDirectory::create();
@@ -44,7 +44,7 @@ impl Part {
             .map_err(IndexError::bm25)?;
         for text in texts {
             let mut document = TantivyDocument::default();
-            document.add_text(field, text.as_ref());
+            document.add_text(field, text?.as_ref());
             writer.add_document(document).map_err(IndexError::bm25)?;
         }
         let index = writer.finalize().map_err(IndexError::bm25)?;

@@ -144,7 +144,12 @@ impl Run<'_> {
                 state.expect_same(&new, &self.folder.path)?;
                 state
             }
-            None => new,
+            None => {
+                if before == 0 {
+                    self.folder.remove_rows()?;
+                }
+                new
+            }
         };
         let continued = state.done();
         if continued > 0 {

@@ -55,10 +55,9 @@ pub(super) fn build_parts(
                 // An interrupted run left it.
                 fs::remove_dir_all(&target).map_err(FileError::io(&target))?;
             }
-            let texts = (part.first..part.first + part.rows).map(|row| stored.read(row));
-            let texts: Result<Vec<String>, IndexError> =
-                texts.map(|row| row.map(|row| row.text)).collect();
-            let files = write_part(&target, language, texts?)?;
+            let rows = part.first..part.first + part.rows;
+            let texts = rows.map(|row| stored.read(row).map(|row| row.text));
+            let files = write_part(&target, language, texts)?;
             task.advance(part.rows);
             Ok((*place, files))
         };

@@ -74,6 +74,17 @@ impl Folder {
         Ok(None)
     }
 
+    /// Removes the files of rows and vectors that a discarded run left in a folder without an index.
+    pub(super) fn remove_rows(&self) -> Result<(), IndexError> {
+        for name in FILES.into_iter().filter(|name| ![MANIFEST, BUILDING, BM25].contains(name)) {
+            let path = self.path.join(name);
+            if path.exists() {
+                fs::remove_file(&path).map_err(FileError::io(&path))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the parts of the inverted index that are not in `bm25`.
     pub(super) fn remove_other_parts(&self, bm25: Option<&Bm25Entry>) -> Result<(), IndexError> {
         let parts = bm25.iter().flat_map(|bm25| &bm25.parts);

@@ -189,9 +189,11 @@ fn an_interrupted_run_is_continued_only_as_it_was_begun() {
     let error = refused(append_to_index(&path, &changed, Some(&embedder(&model)), &dir.options()));
     assert!(error.contains("a build was interrupted"), "{error}");
 
-    let options = BuildOptions { restart: true, ..dir.options() };
+    assert!(path.join("vectors.f32").exists());
+    let options = BuildOptions { restart: true, store: Store::Float16, ..dir.options() };
     let report = build_index(&path, &changed, Some(&embedder(&other)), &options).unwrap();
     assert_eq!((report.added, report.continued), (20, 0));
+    assert!(!path.join("vectors.f32").exists());
     let index = dir.open("i");
     assert_eq!(index.row(19).unwrap().id, "d20");
     index.verify(&rankforge_base::Silent).unwrap();

@@ -5,7 +5,7 @@ use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
 use crate::losses::nesting::Nesting;
 use crate::losses::settings::{Settings, settings};
 use crate::losses::table::NamedLoss;
-use rankforge_encoder::ModelKind;
+use rankforge_encoder::{LoadOptions, ModelKind};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -103,6 +103,10 @@ impl<L: Cacheable> Loss for Cached<L> {
         self.loss.component_names()
     }
 
+    fn open(&mut self, options: &LoadOptions) -> Result<(), Error> {
+        self.loss.open(options)
+    }
+
     fn check(&self) -> Result<(), Error> {
         if self.mini_batch_size == 0 {
             return Err(Error::argument(format!("{}.{SIZE}", self.name()), "at least 1", 0));
@@ -124,6 +128,10 @@ impl<L: Cacheable> Loss for Cached<L> {
 
     fn check_plan(&self, plan: &Plan<'_>, output_columns: usize) -> Result<(), Error> {
         self.loss.check_plan(plan, output_columns).map_err(|error| self.under_own_name(error))
+    }
+
+    fn prepare(&self, plan: &mut Plan<'_>) -> Result<(), Error> {
+        self.loss.prepare(plan)
     }
 
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {

@@ -1,7 +1,8 @@
 //! Checks shared by several losses: of the model to train, and of the columns of a batch.
 
 use crate::error::Error;
-use crate::losses::examples::{Examples, LABEL_ROLE, Labels};
+use crate::losses::examples::{Examples, LABEL_ROLE, Labels, Targets};
+use crate::losses::loss::Plan;
 use rankforge_encoder::{Input, ModelKind};
 
 /// Checks that a batch has no label column: a ranking loss would treat a pair with the label 0 as a
@@ -105,6 +106,22 @@ pub(super) fn expect_finite(loss: &str, setting: &str, value: f64) -> Result<(),
         true => Ok(()),
         false => Err(Error::argument(format!("{loss}.{setting}"), "a finite number", value)),
     }
+}
+
+/// The plan of a ranking loss of embeddings: anchors, positives and negatives, column after column.
+///
+/// # Errors
+/// A label column, or fewer than two text columns.
+pub(super) fn ranked_texts<'a>(loss: &str, examples: &'a Examples) -> Result<Plan<'a>, Error> {
+    no_labels(loss, examples)?;
+    let texts = examples.texts(loss)?;
+    if texts.len() < 2 {
+        let expected = "at least two text columns (anchor, positive, negatives)";
+        return Err(Error::rows(loss, expected, texts.len()));
+    }
+    let rows = texts[0].len();
+    let inputs = texts.into_iter().flatten().map(Input::single).collect();
+    Ok(Plan { inputs, rows, targets: Targets::None })
 }
 
 /// Checks that the model is a cross-encoder with one output label.

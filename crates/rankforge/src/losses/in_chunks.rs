@@ -3,7 +3,7 @@ use crate::losses::examples::Examples;
 use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan, pass_on};
 use crate::losses::nesting::Nesting;
 use crate::losses::settings::{Settings, optional, settings};
-use rankforge_encoder::ModelKind;
+use rankforge_encoder::{LoadOptions, ModelKind};
 use serde::Deserialize;
 use serde_json::Value;
 use std::num::NonZeroUsize;
@@ -27,6 +27,10 @@ impl<L: Loss> Loss for InChunks<L> {
 
     fn mini_batch_size(&self) -> Option<usize> {
         Some(self.mini_batch_size)
+    }
+
+    fn open(&mut self, options: &LoadOptions) -> Result<(), Error> {
+        self.loss.open(options)
     }
 
     pass_on!(this => this.loss);

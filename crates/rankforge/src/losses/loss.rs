@@ -3,7 +3,7 @@ use crate::losses::examples::{Examples, Targets};
 use crate::losses::nesting::{Nesting, Truncated};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
-use rankforge_encoder::{Input, ModelKind, Outputs};
+use rankforge_encoder::{Input, LoadOptions, ModelKind, Outputs};
 use rankforge_kernels::Device;
 use std::sync::Arc;
 
@@ -125,6 +125,15 @@ pub trait Loss: Send + Sync {
         Vec::new()
     }
 
+    /// Opens the models that the settings name. A recipe does so once, before it trains; a library
+    /// user calls it before the loss is shared, or sets models that are open.
+    ///
+    /// # Errors
+    /// A model that cannot be opened.
+    fn open(&mut self, _options: &LoadOptions) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -157,6 +166,16 @@ pub trait Loss: Send + Sync {
     /// # Errors
     /// Labels that do not fit the outputs, such as embeddings of other dimensions.
     fn check_plan(&self, _plan: &Plan<'_>, _output_columns: usize) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Adds to a plan what takes long to compute and needs no outputs of the model, such as
+    /// embeddings of a guide. It runs while the batch before is trained, and not when rows are only
+    /// checked.
+    ///
+    /// # Errors
+    /// A text that another model cannot use.
+    fn prepare(&self, _plan: &mut Plan<'_>) -> Result<(), Error> {
         Ok(())
     }
 
@@ -244,6 +263,11 @@ macro_rules! pass_on {
             $inner.check_plan(plan, output_columns)
         }
 
+        fn prepare(&self, plan: &mut Plan<'_>) -> Result<(), Error> {
+            let $this = self;
+            $inner.prepare(plan)
+        }
+
         fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
             let $this = self;
             $inner.compute(batch)
@@ -261,7 +285,7 @@ pub(super) use pass_on;
 /// Implements [`Loss`] for a pointer to a loss. Data sets share a loss through `Arc`, and the table
 /// of losses returns any of them in a `Box`.
 macro_rules! through_pointer {
-    ($pointer:ident) => {
+    ($pointer:ident, |$own:ident, $options:ident| $open:expr) => {
         impl<L: Loss + ?Sized> Loss for $pointer<L> {
             fn config(&self) -> serde_json::Value {
                 (**self).config()
@@ -271,10 +295,19 @@ macro_rules! through_pointer {
                 (**self).mini_batch_size()
             }
 
+            fn open(&mut self, $options: &LoadOptions) -> Result<(), Error> {
+                let $own = self;
+                $open
+            }
+
             pass_on!(this => (**this));
         }
     };
 }
 
-through_pointer!(Box);
-through_pointer!(Arc);
+through_pointer!(Box, |own, options| (**own).open(options));
+through_pointer!(Arc, |own, options| match Arc::get_mut(own) {
+    Some(loss) => loss.open(options),
+    // Whoever shares a loss has opened what it needs; `check_model` finds out.
+    None => Ok(()),
+});

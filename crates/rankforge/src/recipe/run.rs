@@ -55,7 +55,7 @@ impl Recipe {
 
     /// Opens everything that the recipe names, and checks every row against the loss.
     fn trainer<S, E>(
-        self,
+        mut self,
         model: &S,
         evaluators: &[E],
         options: &LoadOptions,
@@ -69,6 +69,7 @@ impl Recipe {
             .open(self.arguments.seed, options)
             .map_err(|error| Error::unusable("[model]", error))?;
         let evaluators = build_evaluators(evaluators, options)?;
+        self.loss.open(options).map_err(|error| Error::unusable("[loss]", error))?;
         let (train, eval) = self.load_rows(options, stop)?;
         let card = self.card();
         let set = TrainingSet::new(train, self.loss);

@@ -111,7 +111,9 @@ impl Preparer {
     pub fn prepare(&self, batch: &SetBatch, step: u64) -> Result<PreparedBatch, Error> {
         let draw = Draw { seed: self.seed, step };
         let examples = self.dataset.examples(&batch.rows, &self.prompts)?;
-        let Plan { inputs, rows, targets } = self.plan(&examples, draw, &batch.rows)?;
+        let mut plan = self.plan(&examples, draw, &batch.rows)?;
+        self.loss.prepare(&mut plan)?;
+        let Plan { inputs, rows, targets } = plan;
         let tokens = self.tokenizer.encode(&inputs)?;
         let SetBatch { set, rows: indices } = batch.clone();
         Ok(PreparedBatch { set, rows: indices, tokens, plan_rows: rows, targets, draw })

@@ -4,6 +4,7 @@ mod by_name;
 mod cross_encoder;
 mod dual_encoder;
 mod dual_goldens;
+mod gist_embed;
 mod matryoshka;
 mod refusals;
 

@@ -16,6 +16,7 @@ mod examples;
 mod failures;
 mod frozen;
 mod gradients;
+mod guide;
 mod half_precision;
 mod losses;
 mod mining;

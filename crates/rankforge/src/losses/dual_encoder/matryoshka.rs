@@ -5,7 +5,7 @@ use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
 use crate::losses::nesting::Nesting;
 use crate::losses::settings::{Settings, optional, settings};
 use rand::seq::index;
-use rankforge_encoder::ModelKind;
+use rankforge_encoder::{LoadOptions, ModelKind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -155,6 +155,10 @@ impl Loss for MatryoshkaLoss {
         self.loss.component_names()
     }
 
+    fn open(&mut self, options: &LoadOptions) -> Result<(), Error> {
+        self.loss.open(options)
+    }
+
     fn check(&self) -> Result<(), Error> {
         let field = |name: &str| format!("{NAME}.{name}");
         let dims = &self.matryoshka_dims;
@@ -209,6 +213,10 @@ impl Loss for MatryoshkaLoss {
 
     fn plan<'a>(&self, examples: &'a Examples, draw: Draw) -> Result<Plan<'a>, Error> {
         self.loss.plan(examples, draw)
+    }
+
+    fn prepare(&self, plan: &mut Plan<'_>) -> Result<(), Error> {
+        self.loss.prepare(plan)
     }
 
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {

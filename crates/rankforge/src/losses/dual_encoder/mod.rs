@@ -8,6 +8,8 @@ mod cosent;
 mod cosine_similarity;
 mod distill_kl_div;
 mod embed_distill;
+mod gist_embed;
+mod guide_model;
 mod margin_mse;
 mod matryoshka;
 mod mega_batch_margin;
@@ -37,6 +39,8 @@ pub use orthogonal_regularization::{
 };
 mod texts;
 
+pub use gist_embed::{GISTEmbedLoss, MarginStrategy};
+pub use guide_model::GuideModel;
 pub use matryoshka::MatryoshkaLoss;
 pub use multiple_negatives_ranking::{
     Direction, HardnessMode, MultipleNegativesRankingLoss, PartitionMode, SimilarityFct,

@@ -2,12 +2,12 @@ use crate::error::Error;
 use crate::losses::cached::Cacheable;
 use crate::losses::columns;
 use crate::losses::dual_encoder::contrast::{Comparison, Contrast, Factors, Softmax};
-use crate::losses::examples::{Examples, Targets};
+use crate::losses::examples::Examples;
 use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
 use crate::losses::nesting::Nesting;
 use crate::losses::settings::optional;
 use crate::losses::table::NamedLoss;
-use rankforge_encoder::{Input, ModelKind};
+use rankforge_encoder::ModelKind;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -212,15 +212,7 @@ impl Loss for MultipleNegativesRankingLoss {
     }
 
     fn plan<'a>(&self, examples: &'a Examples, _draw: Draw) -> Result<Plan<'a>, Error> {
-        columns::no_labels(NAME, examples)?;
-        let texts = examples.texts(NAME)?;
-        if texts.len() < 2 {
-            let expected = "at least two text columns (anchor, positive, negatives)";
-            return Err(Error::rows(NAME, expected, texts.len()));
-        }
-        let rows = texts[0].len();
-        let inputs = texts.into_iter().flatten().map(Input::single).collect();
-        Ok(Plan { inputs, rows, targets: Targets::None })
+        columns::ranked_texts(NAME, examples)
     }
 
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {

@@ -9,6 +9,7 @@ use crate::losses::dual_encoder::cosent::{AnglELoss, CoSENTLoss};
 use crate::losses::dual_encoder::cosine_similarity::CosineSimilarityLoss;
 use crate::losses::dual_encoder::distill_kl_div::DistillKLDivLoss;
 use crate::losses::dual_encoder::embed_distill::{EmbedDistillLoss, MSELoss};
+use crate::losses::dual_encoder::gist_embed::GISTEmbedLoss;
 use crate::losses::dual_encoder::margin_mse::MarginMSELoss;
 use crate::losses::dual_encoder::matryoshka::{self, MatryoshkaLoss};
 use crate::losses::dual_encoder::mega_batch_margin::MegaBatchMarginLoss;
@@ -44,6 +45,8 @@ pub const DUAL_ENCODER_LOSSES: &[LossEntry] = &[
     LossEntry::of::<MegaBatchMarginLoss>(),
     LossEntry::in_chunks::<MultipleNegativesSymmetricRankingLoss>(),
     LossEntry::of::<Cached<MultipleNegativesSymmetricRankingLoss>>(),
+    LossEntry::of::<GISTEmbedLoss>(),
+    LossEntry::of::<Cached<GISTEmbedLoss>>(),
     LossEntry::built(matryoshka::NAME, matryoshka::CITATION, |options| {
         Ok(Box::new(MatryoshkaLoss::from_settings(options, inner)?))
     }),

@@ -98,6 +98,8 @@ fn a_table_lists_its_losses() {
             "MegaBatchMarginLoss",
             "MultipleNegativesSymmetricRankingLoss",
             "CachedMultipleNegativesSymmetricRankingLoss",
+            "GISTEmbedLoss",
+            "CachedGISTEmbedLoss",
             "MatryoshkaLoss",
         ]
     );

@@ -17,9 +17,18 @@ pub struct Batch {
     /// Number of leading tokens of each sequence that belong to its prompt, `B`; `None` when no
     /// sequence has a prompt.
     pub prompt_tokens: Option<Indices>,
+    /// Layers whose hidden states go through the head too, besides the last: 0 is the output of the
+    /// embeddings, `n` that of block `n`. Their outputs follow those of the last layer, side by
+    /// side in this order.
+    pub layers: Vec<usize>,
 }
 
 impl Batch {
+    /// The same batch with outputs of these layers besides those of the last.
+    pub fn with_layers(self, layers: &[usize]) -> Batch {
+        Batch { layers: layers.to_vec(), ..self }
+    }
+
     /// Concatenates sequences on `device` and computes the segment ids and positions that a model
     /// of this `config` needs.
     ///
@@ -67,6 +76,7 @@ impl Batch {
             type_ids: indices(config.type_vocab_size > 0, &type_ids),
             positions: indices(offset.is_some(), &positions),
             prompt_tokens: indices(prompts.iter().any(|&tokens| tokens > 0), &prompts),
+            layers: Vec::new(),
         }
     }
 }

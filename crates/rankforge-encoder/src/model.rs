@@ -21,6 +21,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+mod layers;
 mod packing;
 
 /// An architecture with its parameters.
@@ -250,10 +251,11 @@ impl Model {
     /// afterwards.
     ///
     /// # Shapes
-    /// `B` sequences give `B x output_columns`: raw logits, or embeddings.
+    /// `B` sequences give `B x output_columns`: raw logits, or embeddings; as many columns again for
+    /// each of [`Batch::layers`].
     ///
     /// # Panics
-    /// When the architecture has no head.
+    /// When the architecture has no head, or not as many layers.
     pub fn forward(
         &self,
         batch: &Batch,
@@ -266,6 +268,9 @@ impl Model {
         let pass = self.pass(batch, mode, readout.as_ref());
         workspace.kept = keep;
         let Workspace { encoder, head, .. } = workspace;
+        if !batch.layers.is_empty() {
+            return layers::forward(&pass, encoder, head);
+        }
         let input = match transformer::table(&pass, keep) {
             Some(table) => PoolSource::Table(self.parameters.view(table)),
             None => PoolSource::Hidden(transformer::forward(&pass, keep, encoder)),
@@ -293,6 +298,9 @@ impl Model {
         let stages = &self.architecture.head;
         let readout = Readout::new(self.device(), &self.architecture.encoder, stages, batch);
         let pass = self.pass(batch, mode, readout.as_ref());
+        if !batch.layers.is_empty() {
+            return layers::backward(&pass, d_outputs, workspace, gradients);
+        }
         let Workspace { encoder, head, d, .. } = workspace;
         if let Some(table) = transformer::table(&pass, true) {
             let pooled = Pooled::Table(table);
@@ -302,7 +310,7 @@ impl Model {
         let hidden = transformer::output(&pass, encoder);
         let pooled = Pooled::Hidden { hidden, d_hidden: &mut d.hidden };
         head::backward(&pass, head, gradients, HeadBackward { d_outputs, pooled });
-        transformer::backward(&pass, encoder, d, gradients);
+        transformer::backward(&pass, encoder, d, gradients, &[]);
     }
 
     /// Hidden states after the embeddings and after each block, the last one after the final norm,

@@ -29,6 +29,31 @@ impl Outputs {
         Outputs { rows: rows.len(), columns: self.columns, values: values.to_vec() }
     }
 
+    /// Outputs of the same sequences side by side.
+    ///
+    /// # Panics
+    /// When the numbers of sequences differ.
+    pub fn side_by_side(parts: &[Outputs]) -> Outputs {
+        let rows = parts.first().map_or(0, |part| part.rows);
+        assert!(parts.iter().all(|part| part.rows == rows), "outputs of other sequences");
+        let columns = parts.iter().map(|part| part.columns).sum();
+        let mut values = Vec::with_capacity(rows * columns);
+        for row in 0..rows {
+            parts.iter().for_each(|part| values.extend_from_slice(part.row(row)));
+        }
+        Outputs { rows, columns, values }
+    }
+
+    /// A copy of a range of columns.
+    ///
+    /// # Panics
+    /// When the range is not within `columns`.
+    pub fn columns(&self, range: std::ops::Range<usize>) -> Outputs {
+        let rows = (0..self.rows).flat_map(|row| &self.row(row)[range.clone()]);
+        let values = rows.copied().collect();
+        Outputs { rows: self.rows, columns: range.len(), values }
+    }
+
     /// Appends the outputs of further sequences. Outputs without sequences become `more`.
     ///
     /// # Panics

@@ -68,7 +68,8 @@ impl Readout {
         let ragged = &batch.ragged;
         let skips = *skip_prompt && batch.prompt_tokens.is_some();
         let empty = (0..ragged.sequences()).any(|sequence| ragged.range(sequence).is_empty());
-        if config.blocks.is_empty() || skips || empty {
+        // Below the last layer, every token is computed.
+        if config.blocks.is_empty() || skips || empty || !batch.layers.is_empty() {
             return None;
         }
         let row = |range: Range<usize>| match modes.as_slice() {

@@ -73,13 +73,21 @@ pub(crate) fn output<'w>(pass: &Pass<'_>, activations: &'w EncoderActivations) -
     }
 }
 
+/// The hidden states of a layer below the last, after a [`forward`] with `keep`.
+pub(crate) fn layer(activations: &EncoderActivations, layer: usize) -> View<'_> {
+    activations.hidden[layer].view()
+}
+
 /// Adds the gradients of the parameters that are trained, given that of the last hidden states in
 /// `d.hidden`; needs a [`forward`] with `keep`. Ends below the lowest of these parameters.
+///
+/// `d_layers` are gradients of the hidden states of the batch's layers.
 pub(crate) fn backward(
     pass: &Pass<'_>,
     activations: &EncoderActivations,
     d: &mut EncoderGradients,
     gradients: &mut Arena,
+    d_layers: &[Buffer],
 ) {
     let Some(lowest) = pass.transformer.lowest_trained(gradients) else { return };
     let blocks = pass.config.blocks.len();
@@ -95,6 +103,9 @@ pub(crate) fn backward(
         mlp_backward(pass, index, saved, d, gradients);
         let input = activations.hidden[index].view();
         attention_backward(pass, SavedBlock { index, input, saved }, d, gradients);
+        for (_, d_layer) in pass.batch.layers.iter().zip(d_layers).filter(|(at, _)| **at == index) {
+            ops::add(d_layer.view(), d.hidden.view_mut());
+        }
     }
     if lowest == 0 {
         embed_backward(pass, activations, d, gradients);

@@ -8,6 +8,8 @@ pub struct Workspace {
     pub(crate) encoder: EncoderActivations,
     pub(crate) head: HeadActivations,
     pub(crate) d: EncoderGradients,
+    /// Gradients of the hidden states of layers below the last, `T x H`.
+    pub(crate) d_layers: Vec<Buffer>,
     /// Whether the last forward pass kept what a backward pass needs.
     pub(crate) kept: bool,
 }
@@ -19,6 +21,7 @@ impl Workspace {
             encoder: EncoderActivations::new(device),
             head: HeadActivations::new(device),
             d: EncoderGradients::new(device),
+            d_layers: Vec::new(),
             kept: false,
         }
     }
@@ -26,7 +29,7 @@ impl Workspace {
     /// Bytes held.
     pub fn capacity_in_bytes(&self) -> usize {
         let buffers = self.encoder.buffers().chain(self.head.buffers()).chain(self.d.buffers());
-        buffers.map(Buffer::capacity_in_bytes).sum()
+        buffers.chain(&self.d_layers).map(Buffer::capacity_in_bytes).sum()
     }
 }
 

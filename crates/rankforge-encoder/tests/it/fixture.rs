@@ -108,6 +108,7 @@ pub(crate) fn batch(sequences: &[Sequence], model: &Model) -> Batch {
         type_ids: (config.type_vocab_size > 0).then(|| Indices::new(device, &type_ids)),
         positions,
         prompt_tokens: None,
+        layers: Vec::new(),
     }
 }
 

@@ -146,6 +146,7 @@ fn a_static_embedding_computes_the_same_as_on_the_reference_device() {
                 type_ids: None,
                 positions: None,
                 prompt_tokens: None,
+                layers: Vec::new(),
             };
             let d_outputs = outputs(3, (0..18).map(|index| (index as f32).sin()).collect());
             compute(model, &batch, &d_outputs)

@@ -116,6 +116,7 @@ fn a_model_without_blocks_and_with_mean_pooling_averages_embeddings() {
         type_ids: None,
         positions: None,
         prompt_tokens: None,
+        layers: Vec::new(),
     };
     let mut workspace = Workspace::new(model.device());
     let embeddings = model.forward(&batch, Mode::Inference, true, &mut workspace);
@@ -168,6 +169,7 @@ fn head_stages_compute_their_formulas() {
         type_ids: None,
         positions: None,
         prompt_tokens: Some(Indices::new(model.device(), &[1])),
+        layers: Vec::new(),
     };
     let mut workspace = Workspace::new(model.device());
     let embeddings = model.forward(&batch, Mode::Inference, false, &mut workspace);

@@ -42,7 +42,8 @@ impl Draw {
 /// The inputs of [`Loss::compute`].
 #[derive(Clone, Copy, Debug)]
 pub struct LossBatch<'a> {
-    /// Outputs of the model, one row for each input of the plan: scores or embeddings.
+    /// Outputs of the model, one row for each input of the plan: scores or embeddings. Where there
+    /// are [layers](LossBatch::layers), theirs follow beside those of the last layer.
     pub outputs: &'a Outputs,
     /// Number of rows of the batch, `B`, as in the plan.
     pub rows: usize,
@@ -50,6 +51,8 @@ pub struct LossBatch<'a> {
     pub targets: &'a Targets,
     /// Seed and step of random choices, as in the plan.
     pub draw: Draw,
+    /// The layers that [`Loss::layers`] named.
+    pub layers: &'a [usize],
     /// Device for matrix products.
     pub device: &'a Device,
 }
@@ -149,6 +152,21 @@ pub trait Loss: Send + Sync {
     /// A kind of model or a number of output columns that the loss cannot train.
     fn check_model(&self, kind: ModelKind, output_columns: usize) -> Result<(), Error>;
 
+    /// Checks that the loss can train a model with this number of blocks, 0 in a static model.
+    ///
+    /// # Errors
+    /// Too few blocks.
+    fn check_layers(&self, _blocks: usize) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The layers whose outputs the loss reads besides those of the last one, in a model with
+    /// this number of blocks: 0 is the output of the embeddings, `n` that of block `n`. None by
+    /// default, which costs nothing.
+    fn layers(&self, _draw: Draw, _blocks: usize) -> Vec<usize> {
+        Vec::new()
+    }
+
     /// Settings that have no effect or are seldom meant, for a model with this number of output
     /// columns.
     fn warnings(&self, _output_columns: usize) -> Vec<String> {
@@ -246,6 +264,16 @@ macro_rules! pass_on {
         fn check_model(&self, kind: ModelKind, output_columns: usize) -> Result<(), Error> {
             let $this = self;
             $inner.check_model(kind, output_columns)
+        }
+
+        fn check_layers(&self, blocks: usize) -> Result<(), Error> {
+            let $this = self;
+            $inner.check_layers(blocks)
+        }
+
+        fn layers(&self, draw: Draw, blocks: usize) -> Vec<usize> {
+            let $this = self;
+            $inner.layers(draw, blocks)
         }
 
         fn warnings(&self, output_columns: usize) -> Vec<String> {

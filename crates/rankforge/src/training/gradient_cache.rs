@@ -48,18 +48,19 @@ impl GradientCache {
             chunk: chunk as u64,
         };
         let single = chunks.len() == 1;
+        let layers = layers(model, loss, batch);
         let mut outputs = Outputs::default();
         for (index, chunk) in chunks.iter().enumerate() {
-            let ragged = ragged_batch(model, batch, chunk);
+            let ragged = ragged_batch(model, batch, chunk, &layers);
             outputs.append(model.forward(&ragged, mode(index), single, &mut self.workspace));
         }
-        let mut result = loss.compute(&loss_batch(model, batch, &outputs));
+        let mut result = loss.compute(&loss_batch(model, batch, &outputs, &layers));
         if !result.value.is_finite() {
             return result;
         }
         result.d_outputs.values.iter_mut().for_each(|gradient| *gradient *= scale);
         for (index, chunk) in chunks.iter().enumerate() {
-            let ragged = ragged_batch(model, batch, chunk);
+            let ragged = ragged_batch(model, batch, chunk, &layers);
             if !single {
                 model.forward(&ragged, mode(index), true, &mut self.workspace);
             }
@@ -78,12 +79,13 @@ impl GradientCache {
         batch: &PreparedBatch,
         budget: BatchBudget,
     ) -> LossOutput {
+        let layers = layers(model, loss, batch);
         let mut outputs = Outputs::default();
         for chunk in chunks(&batch.tokens, budget) {
-            let ragged = ragged_batch(model, batch, &chunk);
+            let ragged = ragged_batch(model, batch, &chunk, &layers);
             outputs.append(model.forward(&ragged, Mode::Inference, false, &mut self.workspace));
         }
-        loss.compute(&loss_batch(model, batch, &outputs))
+        loss.compute(&loss_batch(model, batch, &outputs, &layers))
     }
 }
 
@@ -100,17 +102,29 @@ fn loss_batch<'a>(
     model: &'a Model,
     batch: &'a PreparedBatch,
     outputs: &'a Outputs,
+    layers: &'a [usize],
 ) -> LossBatch<'a> {
     LossBatch {
         outputs,
         rows: batch.plan_rows,
         targets: &batch.targets,
         draw: batch.draw,
+        layers,
         device: model.device(),
     }
 }
 
-fn ragged_batch(model: &Model, batch: &PreparedBatch, chunk: &Range<usize>) -> Batch {
+/// The layers whose outputs the loss reads besides those of the last.
+fn layers(model: &Model, loss: &dyn Loss, batch: &PreparedBatch) -> Vec<usize> {
+    loss.layers(batch.draw, model.architecture().encoder.blocks.len())
+}
+
+fn ragged_batch(
+    model: &Model,
+    batch: &PreparedBatch,
+    chunk: &Range<usize>,
+    layers: &[usize],
+) -> Batch {
     let sequences = &batch.tokens[chunk.clone()];
-    Batch::new(model.device(), sequences, &model.architecture().encoder)
+    Batch::new(model.device(), sequences, &model.architecture().encoder).with_layers(layers)
 }

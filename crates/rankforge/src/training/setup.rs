@@ -67,10 +67,12 @@ impl<'a, M: TextModel> Setup<'a, M> {
         check_best_metric(model, &parts)?;
         check_adapters(model, arguments)?;
         warn_without_effect(model, &parts);
-        let outputs = model.model().architecture().output_columns();
+        let architecture = model.model().architecture();
+        let (outputs, blocks) = (architecture.output_columns(), architecture.encoder.blocks.len());
         for set in train_sets.iter().chain(eval_sets) {
             set.loss.check()?;
             set.loss.check_model(model.kind(), outputs)?;
+            set.loss.check_layers(blocks)?;
         }
         let (training, evaluation) = all_preparers(model, arguments, train_sets, eval_sets)?;
         let sampler = EpochSampler::new(

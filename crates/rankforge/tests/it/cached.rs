@@ -48,8 +48,14 @@ fn without_caching(
     }
     let (targets, device) = (&batch.targets, model.device());
     let rows = batch.plan_rows;
-    let output =
-        loss.compute(&LossBatch { outputs: &outputs, rows, targets, draw: batch.draw, device });
+    let output = loss.compute(&LossBatch {
+        outputs: &outputs,
+        rows,
+        targets,
+        draw: batch.draw,
+        layers: &[],
+        device,
+    });
     let mut gradients = GradientCache::new(model).gradients;
     for (part, (chunk, workspace)) in chunks.iter().zip(&mut workspaces).enumerate() {
         let d_outputs = output.d_outputs.rows(chunk.clone());

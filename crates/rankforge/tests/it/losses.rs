@@ -50,7 +50,7 @@ fn numbers(count: usize) -> Vec<f32> {
 /// Computes a loss on a new device.
 fn compute(loss: &dyn Loss, outputs: &Outputs, rows: usize, targets: &Targets) -> LossOutput {
     let device = Device::cpu(Some(2)).unwrap();
-    loss.compute(&LossBatch { outputs, rows, targets, draw: DRAW, device: &device })
+    loss.compute(&LossBatch { outputs, rows, targets, draw: DRAW, layers: &[], device: &device })
 }
 
 /// Compares the gradient with central differences of step `h = 2^-10`. The truncation error is

@@ -18,6 +18,7 @@ mod frozen;
 mod gradients;
 mod guide;
 mod half_precision;
+mod layers;
 mod losses;
 mod mining;
 mod model_card;

@@ -215,6 +215,10 @@ impl Loss for MatryoshkaLoss {
         self.loss.plan(examples, draw)
     }
 
+    fn check_plan(&self, plan: &Plan<'_>, output_columns: usize) -> Result<(), Error> {
+        self.loss.check_plan(plan, output_columns)
+    }
+
     fn prepare(&self, plan: &mut Plan<'_>) -> Result<(), Error> {
         self.loss.prepare(plan)
     }

@@ -1,5 +1,6 @@
 //! Losses of dual encoders: the outputs are embeddings of single texts.
 
+mod adaptive_layer;
 mod batch_distances;
 mod batch_triplets;
 mod contrast;
@@ -14,11 +15,11 @@ mod margin_mse;
 mod matryoshka;
 mod mega_batch_margin;
 mod multiple_negatives_ranking;
-mod multiple_negatives_symmetric_ranking;
 mod orthogonal_regularization;
 mod pairwise;
 mod score_matrix;
 mod similarity;
+mod symmetric_ranking;
 mod table;
 mod triplet;
 
@@ -39,14 +40,15 @@ pub use orthogonal_regularization::{
 };
 mod texts;
 
+pub use adaptive_layer::{AdaptiveLayerLoss, LayerWeighting};
 pub use gist_embed::{GISTEmbedLoss, MarginStrategy};
 pub use guide_model::GuideModel;
 pub use matryoshka::MatryoshkaLoss;
 pub use multiple_negatives_ranking::{
     Direction, HardnessMode, MultipleNegativesRankingLoss, PartitionMode, SimilarityFct,
 };
-pub use multiple_negatives_symmetric_ranking::MultipleNegativesSymmetricRankingLoss;
 pub use score_matrix::{Compared, ScoreMatrix, over_scores};
 pub use similarity::{DistanceMetric, PairwiseSimilarity};
+pub use symmetric_ranking::MultipleNegativesSymmetricRankingLoss;
 pub use table::DUAL_ENCODER_LOSSES;
 pub use triplet::TripletLoss;

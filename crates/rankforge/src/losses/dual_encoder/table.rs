@@ -1,5 +1,6 @@
 use crate::error::Error;
 use crate::losses::cached::Cached;
+use crate::losses::dual_encoder::adaptive_layer::{self, AdaptiveLayerLoss};
 use crate::losses::dual_encoder::batch_triplets::{
     BatchAllTripletLoss, BatchHardSoftMarginTripletLoss, BatchHardTripletLoss,
     BatchSemiHardTripletLoss,
@@ -14,8 +15,8 @@ use crate::losses::dual_encoder::margin_mse::MarginMSELoss;
 use crate::losses::dual_encoder::matryoshka::{self, MatryoshkaLoss};
 use crate::losses::dual_encoder::mega_batch_margin::MegaBatchMarginLoss;
 use crate::losses::dual_encoder::multiple_negatives_ranking::MultipleNegativesRankingLoss;
-use crate::losses::dual_encoder::multiple_negatives_symmetric_ranking::MultipleNegativesSymmetricRankingLoss;
 use crate::losses::dual_encoder::orthogonal_regularization::GlobalOrthogonalRegularizationLoss;
+use crate::losses::dual_encoder::symmetric_ranking::MultipleNegativesSymmetricRankingLoss;
 use crate::losses::dual_encoder::triplet::TripletLoss;
 use crate::losses::loss::Loss;
 use crate::losses::settings::Settings;
@@ -45,10 +46,16 @@ pub const DUAL_ENCODER_LOSSES: &[LossEntry] = &[
     LossEntry::of::<MegaBatchMarginLoss>(),
     LossEntry::in_chunks::<MultipleNegativesSymmetricRankingLoss>(),
     LossEntry::of::<Cached<MultipleNegativesSymmetricRankingLoss>>(),
-    LossEntry::of::<GISTEmbedLoss>(),
+    LossEntry::in_chunks::<GISTEmbedLoss>(),
     LossEntry::of::<Cached<GISTEmbedLoss>>(),
     LossEntry::built(matryoshka::NAME, matryoshka::CITATION, |options| {
         Ok(Box::new(MatryoshkaLoss::from_settings(options, inner)?))
+    }),
+    LossEntry::built(adaptive_layer::NAME, adaptive_layer::CITATION, |options| {
+        Ok(Box::new(AdaptiveLayerLoss::from_settings(options, inner)?))
+    }),
+    LossEntry::built(adaptive_layer::IN_TWO_DIMENSIONS, adaptive_layer::CITATION, |options| {
+        Ok(Box::new(AdaptiveLayerLoss::from_settings_in_two_dimensions(options, inner)?))
     }),
 ];
 

@@ -1,11 +1,12 @@
 //! Building losses by name from settings, as recipes do.
 
+use super::refusals::least;
 use crate::support::message;
 use rankforge::Error;
 use rankforge::losses::{
     CROSS_ENCODER_LOSSES, DUAL_ENCODER_LOSSES, Loss, cross_encoder_loss, dual_encoder_loss, names,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 fn build(name: &str, options: Value) -> Result<Box<dyn Loss>, Error> {
     cross_encoder_loss(name, options.as_object().unwrap())
@@ -101,6 +102,8 @@ fn a_table_lists_its_losses() {
             "GISTEmbedLoss",
             "CachedGISTEmbedLoss",
             "MatryoshkaLoss",
+            "AdaptiveLayerLoss",
+            "Matryoshka2dLoss",
         ]
     );
 }
@@ -152,22 +155,24 @@ fn settings_of_dual_encoder_losses_have_the_names_of_sentence_transformers() {
 #[test]
 fn every_dual_encoder_loss_has_a_mini_batch_size() {
     // A wrapper has that of its inner loss.
-    let wrappers = ["MatryoshkaLoss"];
+    let wrappers = ["MatryoshkaLoss", "AdaptiveLayerLoss", "Matryoshka2dLoss"];
     for entry in DUAL_ENCODER_LOSSES.iter().filter(|entry| !wrappers.contains(&entry.name)) {
-        let plain = entry.build(&Map::new()).unwrap();
-        let options = json!({ "mini_batch_size": 3 });
-        let loss = entry.build(options.as_object().unwrap()).unwrap();
+        let with = |name: &str, value: Value| {
+            let mut settings = least(entry.name);
+            settings.insert(name.to_owned(), value);
+            entry.build(&settings)
+        };
+        let plain = entry.build(&least(entry.name)).unwrap();
+        let loss = with("mini_batch_size", json!(3)).unwrap();
         assert_eq!(loss.mini_batch_size(), Some(3), "{}", entry.name);
         assert_eq!(loss.config()["mini_batch_size"], 3, "{}", entry.name);
         assert_eq!((loss.name(), loss.citation()), (plain.name(), plain.citation()));
         assert_eq!(loss.component_names(), plain.component_names());
         for wrong in [json!(0), json!(-1), json!("x")] {
-            let options = json!({ "mini_batch_size": wrong });
-            let text = message(entry.build(options.as_object().unwrap()));
+            let text = message(with("mini_batch_size", wrong));
             assert!(text.contains("mini_batch_size"), "{text}");
         }
-        let options = json!({ "mini_batch": 3 });
-        let text = message(entry.build(options.as_object().unwrap()));
+        let text = message(with("mini_batch", json!(3)));
         assert!(text.contains("unknown field `mini_batch`, expected"), "{text}");
         assert!(text.ends_with("`mini_batch_size`"), "{text}");
     }

@@ -88,8 +88,14 @@ fn of_scores(
     loss: impl FnOnce(&mut ScoreMatrix<'_>) -> f64,
 ) -> LossOutput {
     let device = Device::cpu(Some(threads)).unwrap();
-    let batch =
-        LossBatch { outputs, rows: 1, targets: &Targets::None, draw: DRAW, device: &device };
+    let batch = LossBatch {
+        outputs,
+        rows: 1,
+        targets: &Targets::None,
+        draw: DRAW,
+        layers: &[],
+        device: &device,
+    };
     over_scores(&batch, compared, loss)
 }
 
@@ -168,7 +174,14 @@ fn values_and_gradients_agree_with_sentence_transformers() {
             let values = embeddings[..case.columns * rows * width].to_vec();
             let outputs = Outputs { rows: case.columns * rows, columns: width, values };
             let targets = &Targets::None;
-            let batch = LossBatch { outputs: &outputs, rows, targets, draw: DRAW, device: &device };
+            let batch = LossBatch {
+                outputs: &outputs,
+                rows,
+                targets,
+                draw: DRAW,
+                layers: &[],
+                device: &device,
+            };
             let loss = dual_encoder_loss(&case.name, &case.settings).unwrap();
             let inner = case.settings.get("loss").and_then(Value::as_object);
             let inner = inner.unwrap_or(&case.settings);

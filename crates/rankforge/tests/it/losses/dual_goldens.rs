@@ -211,6 +211,7 @@ fn losses_within_rows_have_the_same_bits_for_any_number_of_threads() {
             rows: 150,
             targets: &Targets::None,
             draw,
+            layers: &[],
             device: &device,
         };
         let found = loss.compute(&batch);

@@ -130,7 +130,7 @@ fn bits_do_not_depend_on_the_number_of_threads() {
     let of = |threads| {
         let device = Device::cpu(Some(threads)).unwrap();
         let (outputs, targets) = (&outputs, &Targets::None);
-        let batch = LossBatch { outputs, rows, targets, draw: DRAW, device: &device };
+        let batch = LossBatch { outputs, rows, targets, draw: DRAW, layers: &[], device: &device };
         let found = loss.compute(&batch);
         let bits: Vec<u32> = found.d_outputs.values.iter().map(|value| value.to_bits()).collect();
         (found.value.to_bits(), bits)
@@ -183,7 +183,8 @@ fn labels_that_are_embeddings_are_cut_and_components_are_added_up() {
     let lists = vec![vec![1.0, 2.0, 3.0, 4.0]; 2];
     for targets in [Targets::Lists(lists), Targets::Matrix(outputs.clone())] {
         let (outputs, targets) = (&outputs, &targets);
-        let batch = LossBatch { outputs, rows: 2, targets, draw: DRAW, device: &device };
+        let batch =
+            LossBatch { outputs, rows: 2, targets, draw: DRAW, layers: &[], device: &device };
         let found = Sum.compute_nested(&batch, &nestings);
         // Unit vectors (0.6, 0.8) and (0, 1) sum to 2.4.
         let expected = [("sum", 1.5 * 2.4), ("ten", 15.0)];
@@ -209,8 +210,14 @@ fn the_dimensions_of_a_step_are_drawn_by_seed_and_step() {
     let device = Device::cpu(Some(1)).unwrap();
     let of = |seed, step| {
         let (outputs, targets) = (&outputs, &Targets::None);
-        let batch =
-            LossBatch { outputs, rows: 3, targets, draw: Draw { seed, step }, device: &device };
+        let batch = LossBatch {
+            outputs,
+            rows: 3,
+            targets,
+            draw: Draw { seed, step },
+            layers: &[],
+            device: &device,
+        };
         loss.compute(&batch).value.to_bits()
     };
     let values: HashSet<u64> = (0..30).map(|step| of(1, step)).collect();

@@ -111,11 +111,14 @@ fn ranking_losses_refuse_labels_and_need_a_positive_for_each_anchor() {
 }
 
 /// The settings that a loss of dual encoders needs.
-fn least(name: &str) -> Map<String, Value> {
+pub(super) fn least(name: &str) -> Map<String, Value> {
     let inner = json!({"name": "MultipleNegativesRankingLoss"});
     let settings = match name {
         "GISTEmbedLoss" | "CachedGISTEmbedLoss" => json!({"guide": "some/guide"}),
-        "MatryoshkaLoss" => json!({"matryoshka_dims": [256, 64], "loss": inner}),
+        "MatryoshkaLoss" | "Matryoshka2dLoss" => {
+            json!({"matryoshka_dims": [256, 64], "loss": inner})
+        }
+        "AdaptiveLayerLoss" => json!({"loss": inner}),
         _ => json!({}),
     };
     settings.as_object().unwrap().clone()
@@ -132,7 +135,9 @@ fn settings_of_the_ranking_loss_that_make_no_sense_are_refused() {
         (json!({"directions": ["query_to_docs"]}), "unknown variant `query_to_docs`"),
         (json!({"directions": "query_to_doc"}), "directions: expected a list, got"),
         (
-            json!({"directions": ["query_to_doc", "doc_to_doc"], "partition_mode": "per_direction"}),
+            json!({
+                "directions": ["query_to_doc", "doc_to_doc"], "partition_mode": "per_direction",
+            }),
             "directions: expected query_to_doc and doc_to_query only",
         ),
         (json!({"partition_mode": "both"}), "unknown variant `both`"),

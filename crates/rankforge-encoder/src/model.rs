@@ -136,9 +136,13 @@ impl Model {
             .collect();
         let tensors: Vec<(String, Vec<usize>)> =
             parts.iter().map(|(_, part)| (part.name.clone(), part.shape.clone())).collect();
-        weights::save(path, &tensors, |index| {
+        weights::save(path, &tensors, |index, write| {
             let (id, part) = parts[index];
-            self.merged_rows(id, part.rows.clone())
+            let together = (weights::BLOCK / self.parameters.view(id).columns().max(1)).max(1);
+            let starts = part.rows.clone().step_by(together);
+            starts.into_iter().try_for_each(|start| {
+                write(&self.merged_rows(id, start..part.rows.end.min(start + together)))
+            })
         })
     }
 

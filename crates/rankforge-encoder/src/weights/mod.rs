@@ -8,4 +8,4 @@ mod writing;
 
 pub(crate) use names::{Names, unwrapped};
 pub use reading::Weights;
-pub(crate) use writing::save;
+pub(crate) use writing::{BLOCK, save};

@@ -7,18 +7,22 @@ use std::io::Write;
 use std::path::Path;
 
 /// Number of elements that are encoded at a time, so that no tensor needs memory for a second copy.
-const BLOCK: usize = 1 << 18;
+pub(crate) const BLOCK: usize = 1 << 18;
+
+/// Takes a piece of the elements of a tensor.
+pub(crate) type Sink<'a> = dyn FnMut(&[f32]) -> Result<(), EncoderError> + 'a;
 
 /// Writes a safetensors file of f32 tensors, through a temporary file.
 ///
-/// `tensors` are pairs (name, shape); `elements(index)` gives the elements of each, row-major.
+/// `tensors` are pairs (name, shape); `elements(index, write)` passes the elements of each to
+/// `write`, row-major, in pieces of any length.
 ///
 /// # Errors
 /// When the file cannot be written. An earlier file at `path` is then left unchanged.
 pub(crate) fn save(
     path: &Path,
     tensors: &[(String, Vec<usize>)],
-    mut elements: impl FnMut(usize) -> Vec<f32>,
+    mut elements: impl FnMut(usize, &mut Sink<'_>) -> Result<(), EncoderError>,
 ) -> Result<(), EncoderError> {
     let io = FileError::io(path);
     let mut end = 0;
@@ -40,12 +44,16 @@ pub(crate) fn save(
     file.write_all(&(header.len() as u64).to_le_bytes()).map_err(io)?;
     file.write_all(&header).map_err(io)?;
     let mut bytes = Vec::new();
-    for index in 0..tensors.len() {
-        for block in elements(index).chunks(BLOCK) {
+    let mut write = |piece: &[f32]| {
+        for block in piece.chunks(BLOCK) {
             bytes.clear();
             bytes.extend(block.iter().flat_map(|value| value.to_le_bytes()));
             file.write_all(&bytes).map_err(io)?;
         }
+        Ok(())
+    };
+    for index in 0..tensors.len() {
+        elements(index, &mut write)?;
     }
     Ok(file.commit()?)
 }

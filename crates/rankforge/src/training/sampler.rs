@@ -4,6 +4,7 @@ use crate::training::dataset::Dataset;
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 use rankforge_data::Value;
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -183,7 +184,8 @@ struct RowValues {
 impl RowValues {
     fn new(dataset: &Dataset) -> Result<RowValues, Error> {
         let columns = dataset.text_columns().len();
-        let mut known = HashMap::new();
+        // Hashes, as a copy of every text would take as much memory as the rows.
+        let mut known: HashMap<[u8; 16], u32> = HashMap::new();
         let mut ids = Vec::with_capacity(columns * dataset.len());
         dataset.for_each_piece(|_, rows| {
             let texts: Vec<&[Value]> =
@@ -191,7 +193,7 @@ impl RowValues {
             for row in 0..rows.len() {
                 for column in &texts {
                     let fresh = u32::try_from(known.len()).expect("fewer than 2^32 values");
-                    ids.push(*known.entry(value_text(&column[row])).or_insert(fresh));
+                    ids.push(*known.entry(fingerprint(&column[row])).or_insert(fresh));
                 }
             }
             Ok(())
@@ -202,6 +204,15 @@ impl RowValues {
     fn of(&self, row: usize) -> &[u32] {
         &self.ids[row * self.columns..(row + 1) * self.columns]
     }
+}
+
+/// The first half of the SHA-256 of a text cell, by which equal cells are found.
+fn fingerprint(value: &Value) -> [u8; 16] {
+    let hash = match value {
+        Value::Text(text) | Value::Untyped(text) => Sha256::digest(text),
+        other => Sha256::digest(value_text(other)),
+    };
+    *hash.first_chunk().expect("a hash of 32 bytes")
 }
 
 /// The content of a text cell as one string; a list of texts is one value.

@@ -22,8 +22,8 @@ mod texts;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::{
-    annotate, community_detection, completions, encode, evaluate, export_index, index, info, man,
-    mine, paraphrase_mining, predict, rank, search, semantic_search, serve, train,
+    annotate, community_detection, completions, distill_static, encode, evaluate, export_index,
+    index, info, man, mine, paraphrase_mining, predict, rank, search, semantic_search, serve, train,
 };
 use console::{Console, GlobalArgs};
 use std::process::ExitCode;
@@ -84,6 +84,7 @@ enum Command {
     Index(Box<index::IndexArgs>),
     Search(Box<search::SearchArgs>),
     ExportIndex(export_index::ExportIndexArgs),
+    DistillStatic(distill_static::DistillStaticArgs),
     Info(info::InfoArgs),
     Serve(serve::ServeArgs),
     Completions(completions::CompletionsArgs),
@@ -119,6 +120,7 @@ fn run(command: &Command, console: &Console) -> anyhow::Result<()> {
         Command::Index(args) => index::run(args, console),
         Command::Search(args) => search::run(args, console),
         Command::ExportIndex(args) => export_index::run(args, console),
+        Command::DistillStatic(args) => distill_static::run(args, console),
         Command::Info(args) => info::run(args, console),
         Command::Serve(args) => serve::run(args, console),
         Command::Completions(args) => completions::run(args, CommandLine::command(), console),

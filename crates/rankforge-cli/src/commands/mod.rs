@@ -3,6 +3,7 @@
 pub(crate) mod annotate;
 pub(crate) mod community_detection;
 pub(crate) mod completions;
+pub(crate) mod distill_static;
 pub(crate) mod encode;
 pub(crate) mod evaluate;
 pub(crate) mod export_index;

@@ -50,6 +50,7 @@ help_snapshots! {
     index: "index";
     search: "search";
     export_index: "export-index";
+    distill_static: "distill-static";
     info: "info";
     serve: "serve";
     completions: "completions";

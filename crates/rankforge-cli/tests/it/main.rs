@@ -3,6 +3,7 @@
 mod annotating;
 mod cascade;
 mod data_sets;
+mod distilling;
 mod dual_evaluation;
 mod dual_training;
 mod edges;

@@ -87,6 +87,18 @@ fn open(path: &Path, options: &LoadOptions) -> Result<DualEncoder, EncoderError>
     apply(encoder, settings, options)
 }
 
+/// Opens the transformer in a directory, with mean pooling over its last hidden states, whatever
+/// modules are beside it.
+///
+/// # Errors
+/// As [`DualEncoder::open_with`].
+pub(crate) fn open_transformer(
+    path: &Path,
+    options: &LoadOptions,
+) -> Result<DualEncoder, EncoderError> {
+    load_plain(path, options)
+}
+
 /// Loads a transformers checkpoint, with mean pooling over its last hidden states.
 fn load_plain(path: &Path, options: &LoadOptions) -> Result<DualEncoder, EncoderError> {
     let module = ModuleConfig::default();

@@ -5,3 +5,4 @@ mod load;
 mod static_embedding;
 
 pub use encoder::DualEncoder;
+pub(crate) use load::open_transformer;

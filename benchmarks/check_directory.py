@@ -141,7 +141,7 @@ def main():
     differences, allowed = found
     for name, difference in differences.items():
         print(f"largest difference to {name}: {difference:.2e}")
-    sys.exit(max(differences.values()) > allowed)
+    sys.exit(int(max(differences.values()) > allowed))
 
 
 if __name__ == "__main__":

@@ -58,12 +58,11 @@ impl Vocabulary {
         let known: HashSet<&str> = vocabulary.keys().map(String::as_str).collect();
         let (words, phrases) = divided(teacher, more, path)?;
         let mut seen: HashSet<String> = HashSet::new();
-        let is_new = |token: &String| {
-            !known.contains(token.as_str())
-                && !removed.is_some_and(|regex| at_start(regex, token))
-                && seen.insert(token.clone())
-        };
-        let new: Vec<String> = words.into_iter().chain(phrases.clone()).filter(is_new).collect();
+        // As in model2vec, the pattern removes words, but no phrase.
+        let words =
+            words.into_iter().filter(|token| !removed.is_some_and(|regex| at_start(regex, token)));
+        let is_new = |token: &String| !known.contains(token.as_str()) && seen.insert(token.clone());
+        let new: Vec<String> = words.chain(phrases.clone()).filter(is_new).collect();
         tokens.extend(new.iter().cloned());
         if tokens.is_empty() {
             let message = "expected at least one token after removing those of the pattern";

@@ -23,7 +23,8 @@ mod texts;
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::{
     annotate, community_detection, completions, distill_static, encode, evaluate, export_index,
-    index, info, man, mine, paraphrase_mining, predict, rank, search, semantic_search, serve, train,
+    index, info, man, mine, paraphrase_mining, predict, rank, search, semantic_search, serve,
+    train,
 };
 use console::{Console, GlobalArgs};
 use std::process::ExitCode;

@@ -70,6 +70,21 @@ class Sides:
             raise RowFailed(f"{precision} is not supported by this binary: {line}")
         raise RowFailed(f"rankforge {arguments[0]} failed: {error.strip()}")
 
+    def example(self, name, arguments, folder):
+        """Runs an example program, which stands beside the binary, its logs in `folder`; what it
+        printed, and what it took.
+
+        Raises:
+            RowFailed: It failed, or is not there.
+        """
+        program = self.binary.parent / "examples" / name
+        if not program.exists():
+            raise RowFailed(f"there is no {program}")
+        measured, error = run([program, *arguments], folder, name, self.our_environment())
+        if error is not None:
+            raise RowFailed(f"{name} {arguments[0]} failed: {error.strip()}")
+        return (folder / f"{name}.stdout").read_text(), measured
+
     @contextlib.contextmanager
     def serving(self, arguments, folder):
         """A server of the rankforge binary, its logs in `folder`, for the time of a `with` block;

@@ -99,20 +99,14 @@ def mismatches():
 
 
 def build():
-    """Builds the release binary, and the example that measures the machine's peak where there is
-    one; the binary's path."""
+    """Builds the release binary, and the example programs that measure where they are there; the
+    binary's path."""
     subprocess.run(["cargo", "build", "--release", "--locked"], check=True, cwd=ROOT)
-    if (ROOT / "crates/rankforge-kernels/examples/peak.rs").exists():
-        command = [
-            "cargo",
-            "build",
-            "--release",
-            "--locked",
-            "--package",
-            "rankforge-kernels",
-            "--example",
-            "peak",
-        ]
+    kernels = ROOT / "crates/rankforge-kernels/examples"
+    examples = [name for name in ("peak", "search_files") if (kernels / f"{name}.rs").exists()]
+    if examples:
+        command = ["cargo", "build", "--release", "--locked", "--package", "rankforge-kernels"]
+        command += [part for name in examples for part in ("--example", name)]
         subprocess.run(command, check=True, cwd=ROOT)
     return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release/rankforge"
 

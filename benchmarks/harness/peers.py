@@ -1,4 +1,5 @@
-"""The other side: one job with sentence-transformers or ONNX Runtime, as a user would write it.
+"""The other side: one job with sentence-transformers, FAISS or ONNX Runtime, as a user would write
+it.
 
     python -m harness.peers JOB.json RESULT.json
 
@@ -181,6 +182,36 @@ def encode(job):
     return {"seconds": seconds}
 
 
+def index(job):
+    """Writes a flat index of vectors with FAISS."""
+    import faiss
+    import numpy
+
+    rows = numpy.load(job["rows"], mmap_mode="r")
+    index = faiss.IndexFlatIP(rows.shape[1])
+    index.add(rows)
+    faiss.write_index(index, job["output"])
+    return {"rows": index.ntotal}
+
+
+def search(job):
+    """Searches in an index with FAISS; seconds of the searches alone. The rows go to a file."""
+    import faiss
+    import numpy
+
+    faiss.omp_set_num_threads(job["threads"])
+    # Read and not built here, as a growing index would take twice its memory.
+    index, queries = faiss.read_index(job["index"]), numpy.load(job["queries"])
+    found, neighbours = [], job["neighbours"]
+    index.search(queries[:1], neighbours)
+    begun = time.perf_counter()
+    for start in range(0, len(queries), job["batch"]):
+        found.append(index.search(queries[start : start + job["batch"]], neighbours)[1])
+    seconds = time.perf_counter() - begun
+    numpy.concatenate(found).astype(numpy.uint32).tofile(job["output"])
+    return {"seconds": seconds}
+
+
 def embed_one(job):
     """Embeds single texts with ONNX Runtime, one after the other; the seconds of each, from the
     text to the normalised mean of the hidden states. The array goes to a file afterwards."""
@@ -218,7 +249,7 @@ def embed_one(job):
 
 WORK = {
     function.__name__: function
-    for function in (train, predict, rank, mine, cascade, encode, embed_one)
+    for function in (train, predict, rank, mine, cascade, encode, index, search, embed_one)
 }
 
 

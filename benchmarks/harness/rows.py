@@ -3,6 +3,7 @@
 from harness.cascade import Cascade
 from harness.inference import Predict, Rank
 from harness.retrieval import Encode, Mine
+from harness.searching import Search
 from harness.serving import ServeOne
 from harness.training import Training
 
@@ -36,6 +37,11 @@ def modernbert(precision, target):
     )
 
 
+def search(name, how, target, batch):
+    title = f"search 1,000,000 x 384, top 100, queries {how}"
+    return Search(name, title, target, batch, vectors=1_000_000, queries=1_000)
+
+
 def all_rows():
     """The rows, in the order of the table; training and scoring work on pairs of 180 tokens unless
     the title says otherwise."""
@@ -64,6 +70,8 @@ def all_rows():
         Mine(
             "mine", "mine 5 negatives, static 256, whole process", 5, memory_target=10, pairs=54_612
         ),
+        search("search-one", "one at a time", 3.5, batch=1),
+        search("search-batch", "in batches of 1,000", 3, batch=1000),
         Encode("encode", "encode texts of 200 words, static 1,024", 3, texts=90_000),
         Rank("rank", "load MiniLM-L6, rank 30 passages, whole process", 10, passages=30),
         Cascade(

@@ -3,6 +3,7 @@
 PYTHONPATH=benchmarks python3 -m unittest harness.test_checks
 """
 
+import importlib.util
 import io
 import random
 import unittest
@@ -10,6 +11,7 @@ import unittest
 from harness.cascade import Cascade
 from harness.commands import RowFailed
 from harness.inference import same_scores
+from harness.searching import same_rows
 from harness.serving import read_answer
 
 # Differences of one side's rounding, as measured.
@@ -81,6 +83,19 @@ class Cascades(unittest.TestCase):
         }.items():
             with self.subTest(theirs=name), self.assertRaises(RowFailed):
                 self.row.check(self.ours, theirs)
+
+
+@unittest.skipUnless(importlib.util.find_spec("numpy"), "it compares arrays")
+class FoundRows(unittest.TestCase):
+    def test_the_same_rows_pass_in_another_order_where_scores_tie_and_no_others(self):
+        import numpy
+
+        rows = numpy.array([[1, 0], [1, 1e-8], [0.5, 0], [0, 1]], numpy.float32)
+        asked = numpy.array([[1, 0]], numpy.float32)
+        same_rows(rows, asked, numpy.array([[0, 1, 2]]), numpy.array([[1, 0, 2]]))
+        for ours in ([[0, 1, 3]], [[0, 2, 1]], [[0, 0, 2]], [[0, 1]]):
+            with self.subTest(ours=ours), self.assertRaises(RowFailed):
+                same_rows(rows, asked, numpy.array(ours), numpy.array([[1, 0, 2]]))
 
 
 class Answers(unittest.TestCase):

@@ -7,9 +7,9 @@
 //! # Waiting
 //! A device may run behind the host. Three calls wait for it in the course of a run: reading
 //! outputs ([`View::read`](crate::View::read), once a micro-batch), [`sum_of_squares`] (once a
-//! step), and a search ([`Corpus::top_k`] and [`StoredCorpus::top_k`], with [`pairwise_similarity`]). [`zeros`] waits too; a
-//! run calls it once, after its first backward pass. No other call gives the host anything to wait
-//! for.
+//! step), and a search ([`Corpus::top_k`] and [`StoredCorpus::top_k`], with
+//! [`pairwise_similarity`]). [`zeros`] waits too; a run calls it once, after its first backward
+//! pass. No other call gives the host anything to wait for.
 //!
 //! # Files
 //! | file | operations |

@@ -3,6 +3,7 @@
 use crate::cpu::top_k::blocks::prune;
 use crate::cpu::top_k::products::ByteProducts;
 use crate::settings::similarity::{Neighbour, nearer_first};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// The rows met so far that can be among the `k` best of one query, in the order they were added.
 ///
@@ -68,7 +69,7 @@ impl Candidates {
         }
         // The bounds do not separate the rows: compute the scores.
         for place in 0..self.length {
-            if self.least[place] < self.most[place] {
+            if self.is_open(place) {
                 self.decide(place, exact(self.index[place]));
             }
         }
@@ -81,6 +82,29 @@ impl Candidates {
             self.push(row.index, row.score, row.score);
         }
         threshold
+    }
+
+    /// Whether the score of the row at `place` is not computed yet.
+    #[inline]
+    pub(super) fn is_open(&self, place: usize) -> bool {
+        self.least[place] < self.most[place]
+    }
+
+    /// Replaces the bounds of each row whose score is not computed by narrower ones; calls
+    /// `prefetch` with the rows a little before.
+    pub(super) fn narrow(&mut self, bounds: impl Fn(u32) -> (f32, f32), prefetch: impl Fn(u32)) {
+        /// Rows that a row is fetched ahead of its use.
+        const AHEAD: usize = 4;
+        for place in 0..self.length {
+            if let Some(&later) = self.indices().get(place + AHEAD) {
+                prefetch(later);
+            }
+            if self.is_open(place) {
+                let (least, most) = bounds(self.index[place]);
+                self.least[place] = self.least[place].max(least);
+                self.most[place] = self.most[place].min(most);
+            }
+        }
     }
 
     /// Adds the rows of a later part of the corpus.
@@ -148,14 +172,33 @@ impl Candidates {
     }
 }
 
+/// A score that `k` rows of a query reach, as all threads of a search know it.
+pub(super) struct Reached(AtomicI64);
+
+impl Reached {
+    pub(super) fn new() -> Reached {
+        Reached(AtomicI64::new(order(f32::NEG_INFINITY)))
+    }
+
+    /// Notes that `k` rows reach `score`.
+    pub(super) fn raise(&self, score: f32) {
+        self.0.fetch_max(order(score), Ordering::Relaxed);
+    }
+
+    /// The highest score noted.
+    pub(super) fn score(&self) -> f32 {
+        in_order(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// The position of a number among all `f32` in ascending order.
-pub(super) fn order(value: f32) -> i64 {
+fn order(value: f32) -> i64 {
     let bits = value.to_bits() as i32;
     i64::from(if bits < 0 { bits ^ i32::MAX } else { bits })
 }
 
 /// The number at a position of [`order`].
-pub(super) fn in_order(place: i64) -> f32 {
+fn in_order(place: i64) -> f32 {
     let place = place as i32;
     f32::from_bits(if place < 0 { place ^ i32::MAX } else { place } as u32)
 }

@@ -4,6 +4,7 @@ use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::Matrix;
 use crate::cpu::parallel::{INLINE_ELEMENTS, SharedRows, for_each};
 use crate::cpu::simd::{Kernel, Simd, dispatch};
+use crate::cpu::top_k::bytes::OFFSET;
 use crate::isa::Supported;
 use crate::settings::norm::LEAST_NORM;
 use crate::settings::similarity::Similarity;
@@ -16,13 +17,14 @@ pub(crate) fn pairwise_similarity(
 ) -> Vec<f32> {
     let columns = a.columns;
     let isa = cpu.isa();
+    let difference = |a: f32, b: f32| f64::from(a) - f64::from(b);
     by_rows(cpu, a, |row| {
         let (a, b) = (&a.data[row * columns..][..columns], &b.data[row * columns..][..columns]);
         let score = match similarity {
             Similarity::Dot => dot(isa, a, b),
             Similarity::Cosine => dot(isa, a, b) / (norm(isa, a) * norm(isa, b)),
-            Similarity::Euclidean => -sum(a, b, |a, b| (a - b) * (a - b)).sqrt(),
-            Similarity::Manhattan => -sum(a, b, |a, b| (a - b).abs()),
+            Similarity::Euclidean => -sum(a, b, |a, b| difference(a, b) * difference(a, b)).sqrt(),
+            Similarity::Manhattan => -sum(a, b, |a, b| difference(a, b).abs()),
         };
         score as f32
     })
@@ -60,6 +62,26 @@ pub(super) fn dot(isa: Supported, a: &[f32], b: &[f32]) -> f64 {
     dispatch(isa, Dot { a, b })
 }
 
+/// Sum of products of `a` with bytes, each plus [`OFFSET`], in `f64`.
+pub(super) fn dot_bytes(isa: Supported, a: &[f32], bytes: &[u8]) -> f64 {
+    dispatch(isa, DotBytes { a, bytes })
+}
+
+struct DotBytes<'a> {
+    a: &'a [f32],
+    bytes: &'a [u8],
+}
+
+impl Kernel for DotBytes<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self) -> f64 {
+        let signed = |byte: u8| f64::from(i32::from(byte) - i32::from(OFFSET));
+        sum(self.a, self.bytes, |a: f32, byte| f64::from(a) * signed(byte))
+    }
+}
+
 struct Dot<'a> {
     a: &'a [f32],
     b: &'a [f32],
@@ -70,7 +92,7 @@ impl Kernel for Dot<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) -> f64 {
-        sum(self.a, self.b, |a, b| a * b)
+        sum(self.a, self.b, |a: f32, b: f32| f64::from(a) * f64::from(b))
     }
 }
 
@@ -79,17 +101,17 @@ pub(super) const SUMS: usize = 32;
 
 /// Sum of `f` over pairs in `f64`, in interleaved sums that vectorise.
 #[inline(always)]
-fn sum(a: &[f32], b: &[f32], f: impl Fn(f64, f64) -> f64) -> f64 {
+fn sum<A: Copy, B: Copy>(a: &[A], b: &[B], f: impl Fn(A, B) -> f64) -> f64 {
     let mut sums = [0.0; SUMS];
     let (whole_a, rest_a) = a.as_chunks::<SUMS>();
     let (whole_b, rest_b) = b.as_chunks::<SUMS>();
     for (a, b) in whole_a.iter().zip(whole_b) {
         for lane in 0..SUMS {
-            sums[lane] += f(f64::from(a[lane]), f64::from(b[lane]));
+            sums[lane] += f(a[lane], b[lane]);
         }
     }
     for ((sum, &a), &b) in sums.iter_mut().zip(rest_a).zip(rest_b) {
-        *sum += f(f64::from(a), f64::from(b));
+        *sum += f(a, b);
     }
     total(sums)
 }

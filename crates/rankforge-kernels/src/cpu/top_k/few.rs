@@ -3,13 +3,13 @@
 
 use crate::cpu::machine::Cpu;
 use crate::cpu::parallel::{INLINE_ELEMENTS, SharedRows, for_each};
-use crate::cpu::top_k::candidates::{Candidates, in_order, order};
+use crate::cpu::top_k::candidates::{Candidates, Reached};
 use crate::cpu::top_k::products::{RowHit, RowQuery, Rows};
 use crate::cpu::top_k::propose::ByteSearch;
 use crate::cpu::top_k::queries::{QueryScale, RoundedQuery};
 use crate::settings::similarity::Neighbour;
 use std::ops::Range;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Most queries for which this is faster than panels of queries.
@@ -75,8 +75,7 @@ struct FewQueries<'a> {
     search: &'a ByteSearch<'a>,
     /// None for a query that bytes do not bound.
     queries: Vec<Option<FewQuery>>,
-    /// For each query the position, in the order of [`order`], of a score that `k` rows reach.
-    reached: Vec<AtomicI64>,
+    reached: Vec<Reached>,
 }
 
 impl<'a> FewQueries<'a> {
@@ -88,7 +87,7 @@ impl<'a> FewQueries<'a> {
             Some(FewQuery { row_query: RowQuery::new(&bytes, scale.errors()), scale })
         };
         let queries: Vec<_> = (0..search.queries.rows).map(rounded).collect();
-        let reached = queries.iter().map(|_| AtomicI64::new(order(f32::NEG_INFINITY))).collect();
+        let reached = queries.iter().map(|_| Reached::new()).collect();
         FewQueries { search, queries, reached }
     }
 
@@ -110,7 +109,7 @@ impl<'a> FewQueries<'a> {
                     self.search.take_all(number, rows.clone(), &mut state.lists[number]);
                     continue;
                 };
-                let reached = in_order(self.reached[number].load(Ordering::Relaxed));
+                let reached = self.reached[number].score();
                 state.hits.clear();
                 let rows = Rows { bytes, terms, score: query.scale.threshold(reached) };
                 prepared.products.compare_rows(&query.row_query, rows, &mut state.hits);
@@ -139,7 +138,7 @@ impl<'a> FewQueries<'a> {
                 (known, known)
             };
             if list.push(index as u32, least, most) {
-                self.reached[number].fetch_max(order(list.cut(&exact)), Ordering::Relaxed);
+                self.reached[number].raise(list.cut(&exact));
             }
         }
     }
@@ -149,8 +148,9 @@ impl<'a> FewQueries<'a> {
         /// Candidates that a thread takes at a time.
         const BLOCK: usize = 16;
         for (number, list) in lists.iter_mut().enumerate() {
-            list.cut_by_bounds();
-            let exact = self.search.scores.of(self.search.queries.row(number));
+            let query = self.search.queries.row(number);
+            self.search.narrow(query, list);
+            let exact = self.search.scores.of(query);
             let indices = list.indices();
             let mut scores = vec![0.0; indices.len()];
             let shared = SharedRows::of_slice(&mut scores, 1, indices.len());

@@ -4,7 +4,7 @@
 use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::Matrix;
 use crate::cpu::top_k::blocks::by_blocks;
-use crate::cpu::top_k::candidates::Candidates;
+use crate::cpu::top_k::candidates::{Candidates, Reached};
 use crate::cpu::top_k::few;
 use crate::cpu::top_k::products::{Hits, QUERIES, ROWS, Tile};
 use crate::cpu::top_k::queries::{Panel, RoundedQuery};
@@ -42,7 +42,8 @@ pub(crate) fn search(
         few::search(cpu, &search, done)
     } else {
         by_blocks(cpu, (queries.rows, prepared.rows), (BLOCK, TILE), done, |queries, parts| {
-            let scan = |part| search.scan(queries.clone(), part);
+            let reached: Vec<Reached> = queries.clone().map(|_| Reached::new()).collect();
+            let scan = |part| search.scan(queries.clone(), part, &reached);
             let mut parts = parts.into_par_iter().map(scan).collect::<Vec<_>>().into_iter();
             let mut lists = parts.next().unwrap_or_default();
             for part in parts {
@@ -62,6 +63,9 @@ const BLOCK: usize = 8 * QUERIES;
 /// Rows of the corpus that are multiplied with all panels of a block in turn.
 const TILE: usize = 16 * ROWS;
 
+/// Tiles after which a part takes over what other parts know of the best scores.
+const TILES_BETWEEN_RAISES: usize = 16;
+
 /// One search by bytes.
 pub(super) struct ByteSearch<'a> {
     pub(super) isa: Supported,
@@ -74,19 +78,28 @@ pub(super) struct ByteSearch<'a> {
 
 impl ByteSearch<'_> {
     /// The candidates among the rows `part` for each of `queries`.
-    fn scan(&self, queries: Range<usize>, part: Range<usize>) -> Vec<Candidates> {
+    fn scan(
+        &self,
+        queries: Range<usize>,
+        part: Range<usize>,
+        reached: &[Reached],
+    ) -> Vec<Candidates> {
         let mut block = self.block(queries.clone());
         let mut hits = Hits { masks: [0; ROWS], sums: [[0; QUERIES]; ROWS] };
-        for tile_start in part.clone().step_by(TILE) {
+        for (number, tile_start) in part.clone().step_by(TILE).enumerate() {
             let tile_end = part.end.min(tile_start + TILE);
             for panel in 0..block.panels.len() {
+                let reached = &reached[panel * QUERIES..];
+                if number.is_multiple_of(TILES_BETWEEN_RAISES) {
+                    block.panels[panel].raise(reached);
+                }
                 for first in (tile_start..tile_end).step_by(ROWS) {
                     let (bytes, rows) = self.prepared.tile(first);
                     let Panel { lines, thresholds, .. } = &block.panels[panel];
                     let count = (block.lists.len() - panel * QUERIES).min(QUERIES);
                     let tile = Tile { panel: lines, queries: count, thresholds, bytes, rows };
                     if self.prepared.products.compare(tile, &mut hits) {
-                        self.take(&mut block, queries.start, panel, first, &hits);
+                        self.take(&mut block, queries.start, panel, (first, &hits), reached);
                     }
                 }
             }
@@ -99,8 +112,15 @@ impl ByteSearch<'_> {
         block.lists
     }
 
-    /// Adds the hits of a tile to the candidates.
-    fn take(&self, block: &mut QueryBlock, query: usize, panel: usize, first: usize, hits: &Hits) {
+    /// Adds the hits of the tile that begins with the row `first` to the candidates.
+    fn take(
+        &self,
+        block: &mut QueryBlock,
+        query: usize,
+        panel: usize,
+        (first, hits): (usize, &Hits),
+        reached: &[Reached],
+    ) {
         let Panel { thresholds, scales, .. } = &mut block.panels[panel];
         for (number, mut mask) in hits.masks.into_iter().enumerate() {
             if mask == 0 || self.skipped.contains(first + number) {
@@ -120,7 +140,8 @@ impl ByteSearch<'_> {
                 };
                 let candidates = &mut block.lists[place];
                 if candidates.push(index, least, most) {
-                    let score = candidates.cut(self.scores.of(source));
+                    reached[lane].raise(candidates.cut(self.scores.of(source)));
+                    let score = reached[lane].score();
                     thresholds.score[lane] = scales[lane].threshold(score);
                 }
             }
@@ -148,9 +169,9 @@ impl ByteSearch<'_> {
         let queries = (query..).take(lists.len()).map(|query| self.queries.row(query));
         let scores: Vec<_> = queries.map(|query| self.scores.of(query)).collect();
         let mut places = vec![0; lists.len()];
-        lists.iter_mut().for_each(|list| {
-            list.cut_by_bounds();
-        });
+        for (list, query) in lists.iter_mut().zip(query..) {
+            self.narrow(self.queries.row(query), list);
+        }
         // List, place in it, and row.
         let mut due: Vec<(usize, usize, u32)> = Vec::new();
         for end in (STRETCH..self.prepared.rows + STRETCH).step_by(STRETCH) {
@@ -168,6 +189,16 @@ impl ByteSearch<'_> {
                 }
                 lists[list].decide(place, scores[list](index));
             }
+        }
+    }
+
+    /// Drops the candidates of a query that are surely not among the best; where reading a row costs
+    /// more than its bytes, by the products of the bytes with the query itself.
+    pub(super) fn narrow(&self, query: &[f32], list: &mut Candidates) {
+        list.cut_by_bounds();
+        if let Some(bounds) = self.scores.narrow_bounds(query, self.prepared) {
+            list.narrow(bounds, |index| self.prepared.prefetch(index));
+            list.cut_by_bounds();
         }
     }
 

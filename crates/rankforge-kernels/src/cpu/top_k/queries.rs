@@ -1,6 +1,7 @@
 //! Queries in bytes, and what turns sums of products into scores.
 
 use crate::cpu::top_k::bytes::{GROUP, ROOM, Rounding, Row, round};
+use crate::cpu::top_k::candidates::Reached;
 use crate::cpu::top_k::exact::norm;
 use crate::cpu::top_k::products::{ByteProducts, Line, QUERIES, Thresholds};
 use crate::cpu::top_k::rounded::RoundedCorpus;
@@ -35,6 +36,18 @@ impl Panel {
         self.thresholds.score[lane] = f32::NEG_INFINITY;
         (self.thresholds.length[lane], self.thresholds.lost[lane]) = query.scale.errors();
         products.pack(&query.bytes, lane, &mut self.lines);
+    }
+
+    /// Raises the thresholds to what other threads know of the panel's queries.
+    pub(super) fn raise(&mut self, reached: &[Reached]) {
+        let thresholds = self.thresholds.score.iter_mut().zip(&self.scales);
+        for ((threshold, scale), reached) in thresholds.zip(reached) {
+            let score = reached.score();
+            // A lane without a query, or with one that bytes do not bound, has an infinite one.
+            if score > f32::NEG_INFINITY && *threshold < f32::INFINITY {
+                *threshold = threshold.max(scale.threshold(score));
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::Matrix;
 use crate::cpu::top_k::bytes::{GROUP, LONGEST, OFFSET, Rounding, Row, round};
 use crate::cpu::top_k::exact::norm;
-use crate::cpu::top_k::products::{ByteProducts, ROWS};
+use crate::cpu::top_k::products::{ByteProducts, ROWS, prefetch};
 use crate::settings::norm::LEAST_NORM;
 use crate::settings::similarity::Similarity;
 use rayon::prelude::*;
@@ -120,6 +120,14 @@ impl<'a> RoundedCorpus<'a> {
             last_bytes,
             last_terms,
         }
+    }
+
+    /// Prefetches a row.
+    #[inline]
+    pub(super) fn prefetch(&self, index: u32) {
+        let index = index as usize;
+        prefetch(&self.terms[index..=index]);
+        prefetch(&self.bytes[index * self.width..(index + 1) * self.width]);
     }
 
     /// The bytes and terms of the tile that begins with the row `first`, a multiple of [`ROWS`].

@@ -1,7 +1,8 @@
 //! The score of a query and a row, in `f64`, from rows in memory or elsewhere.
 
 use crate::cpu::matrix::Matrix;
-use crate::cpu::top_k::exact::norm;
+use crate::cpu::top_k::bytes::ROOM;
+use crate::cpu::top_k::exact::{dot_bytes, norm};
 use crate::cpu::top_k::products::{ByteProducts, prefetch};
 use crate::cpu::top_k::rounded::RoundedCorpus;
 use crate::isa::Supported;
@@ -18,6 +19,11 @@ pub(crate) enum ExactRows<'a> {
     Matrix(Matrix<'a>),
     /// Elsewhere, in rows of as many elements as queries have.
     Source(&'a dyn RowSource),
+}
+
+thread_local! {
+    /// A row that is not in memory.
+    static ROW: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Computes scores.
@@ -47,24 +53,45 @@ impl<'a> Scores<'a> {
         let length = norm(self.isa, query);
         move |index| match &self.rows {
             ExactRows::Matrix(rows) => self.score(query, length, index, rows.row(index as usize)),
-            ExactRows::Source(source) => {
-                thread_local! {
-                    static ROW: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-                }
-                ROW.with_borrow_mut(|row| {
-                    row.resize(query.len(), 0.0);
-                    match source.read(index as usize, row) {
-                        Ok(()) => self.score(query, length, index, row),
-                        Err(error) => {
-                            let mut failed =
-                                self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-                            failed.get_or_insert(error);
-                            f32::NEG_INFINITY
-                        }
+            ExactRows::Source(source) => ROW.with_borrow_mut(|row| {
+                row.resize(query.len(), 0.0);
+                match source.read(index as usize, row) {
+                    Ok(()) => self.score(query, length, index, row),
+                    Err(error) => {
+                        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                        failed.get_or_insert(error);
+                        f32::NEG_INFINITY
                     }
-                })
-            }
+                }
+            }),
         }
+    }
+
+    /// A function that bounds the score of any row by the product of its bytes with the query, which
+    /// is not rounded: about half as far apart as where both are. None where rows are in memory, and
+    /// a score is quick to compute; and for queries that bytes do not bound.
+    pub(super) fn narrow_bounds(
+        &self,
+        query: &[f32],
+        corpus: &RoundedCorpus<'_>,
+    ) -> Option<impl Fn(u32) -> (f32, f32)> {
+        let length = norm(self.isa, query);
+        let (factor, weight) = match self.similarity {
+            Similarity::Cosine => (1.0 / length, 1.0),
+            _ => (corpus.longest, length * corpus.longest),
+        };
+        let in_memory = matches!(self.rows, ExactRows::Matrix(_));
+        if in_memory || !length.is_finite() || !corpus.weights.contains(&weight) {
+            return None;
+        }
+        Some(move |index| {
+            let index = index as usize;
+            let row = &corpus.terms[index];
+            let bytes = &corpus.bytes[index * corpus.width..][..query.len()];
+            let score = dot_bytes(self.isa, query, bytes) * f64::from(row.scale()) * factor;
+            let bound = f64::from(row.lost) * weight * (1.0 + ROOM) + score.abs() * ROOM;
+            ((score - bound) as f32, (score + bound) as f32)
+        })
     }
 
     fn score(&self, query: &[f32], length: f64, index: u32, row: &[f32]) -> f32 {

@@ -164,8 +164,9 @@ impl ByteProducts {
 }
 
 /// Prefetches some elements of a row.
-pub(super) fn prefetch(numbers: &[f32]) {
-    for line in numbers.chunks(16) {
+#[inline]
+pub(super) fn prefetch<T>(elements: &[T]) {
+    for line in elements.chunks(64 / size_of::<T>()) {
         // SAFETY: a prefetch does not access memory.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }

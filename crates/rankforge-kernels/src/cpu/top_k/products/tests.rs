@@ -134,6 +134,58 @@ fn sums_are_compared_with_the_threshold_of_each_query_and_row() {
 }
 
 #[test]
+fn rows_one_by_one_have_the_sums_of_plain_loops_and_are_compared_with_their_thresholds() {
+    for (isa, products) in all() {
+        let of_queries = if products.has_narrow_sums() { LARGE.to_vec() } else { vec![LARGEST] };
+        for (groups, count) in [(1, 1), (7, 4), (8, 3), (16, 6), (17, 5), (65, 9), (96, 8)] {
+            let width = groups * GROUP;
+            // Rows without limits: their sums are never of 16 bits.
+            let corpus = rows(&[LARGEST, LARGE_PAIR, LARGE[0]], count, width);
+            let bytes = corpus.concat().iter().map(|&byte| byte as u8 ^ OFFSET).collect::<Vec<_>>();
+            for query in rows(&of_queries, 3, width) {
+                let sums: Vec<i32> = corpus
+                    .iter()
+                    .map(|row| {
+                        row.iter().zip(&query).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum()
+                    })
+                    .collect();
+                let query: Vec<u8> = query.iter().map(|&byte| byte as u8).collect();
+                let query = RowQuery::new(&query, (1.0, 0.5));
+                // A sum has to reach (s - 4 - 0.5 * 2) * 2 - 2, here its own, or 2 more or less.
+                for more in [-1.0, 0.0, 1.0] {
+                    let mut hits = Vec::new();
+                    for (row, &sum) in sums.iter().enumerate() {
+                        let terms =
+                            [Row { base: -2.0, inverse_scale: 2.0, lost: 4.0, length: 2.0 }];
+                        let score = (sum as f32 + 2.0) / 2.0 + 5.0 + more;
+                        let bytes = &bytes[row * width..(row + 1) * width];
+                        hits.clear();
+                        let one = Rows { bytes, terms: &terms, score };
+                        products.compare_rows(&query, one, &mut hits);
+                        let expected = (more <= 0.0).then_some(RowHit { row: 0, sum });
+                        assert_eq!(hits, Vec::from_iter(expected), "{groups} groups on {isa:?}");
+                    }
+                }
+                let mut terms = vec![Row { base: -2.0, ..Row::ABSENT }; count];
+                terms[count / 2] = Row::UNBOUNDED;
+                let mut hits = Vec::new();
+                let all = Rows { bytes: &bytes, terms: &terms, score: f32::NEG_INFINITY };
+                products.compare_rows(&query, all, &mut hits);
+                let expected = sums
+                    .iter()
+                    .enumerate()
+                    .map(|(row, &sum)| RowHit { row, sum })
+                    .collect::<Vec<_>>();
+                assert_eq!(hits, expected, "{groups} groups on {isa:?}");
+                hits.clear();
+                products.compare_rows(&query, Rows { score: 1e30, ..all }, &mut hits);
+                assert_eq!(hits, [expected[count / 2]], "{groups} groups on {isa:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn rounded_rows_stay_within_the_limits_and_lose_no_more_than_is_said() {
     let mut draw = draws(3);
     for (isa, products) in all() {

@@ -81,23 +81,34 @@ pub fn load_nano_beir(folder: &Path, split: &str) -> Result<Beir, DataError> {
         Layout::Folders => Location::new(own.join(part)),
     };
     if Layout::of(folder) == Layout::Folders && own.join("corpus.jsonl").is_file() {
-        let mut beir = load_beir(&own, None)?;
-        beir.corpus.retain(|_, text| !text.is_empty());
-        beir.queries.retain(|_, text| !text.is_empty());
-        return Ok(beir);
+        let Beir { mut corpus, mut queries, relevant, .. } = load_beir(&own, None)?;
+        corpus.retain(|_, text| !text.is_empty());
+        queries.retain(|_, text| !text.is_empty());
+        return Ok(collection(corpus, queries, relevant));
     }
     let load = |name: &str, columns: [&str; 2]| {
         let columns = columns.map(str::to_owned).to_vec();
         load_rows(&Location { columns: Some(columns), ..part(name) })
     };
     let corpus = texts(&load("corpus", ["_id", "text"])?)?;
-    let mut queries = texts(&load("queries", ["_id", "text"])?)?;
+    let queries = texts(&load("queries", ["_id", "text"])?)?;
     let relevant = judgements(&load("qrels", ["query-id", "corpus-id"])?)?;
-    let unknown = unknown(&relevant, &queries, &corpus);
+    Ok(collection(corpus, queries, relevant))
+}
+
+/// A collection with the queries that have a relevant document only.
+fn collection(
+    corpus: IndexMap<String, String>,
+    mut queries: IndexMap<String, String>,
+    mut judged: IndexMap<String, Vec<(String, f64)>>,
+) -> Beir {
+    let unknown = unknown(&judged, &queries, &corpus);
     let all = queries.len();
-    queries.retain(|id, _| relevant.contains_key(id));
+    queries.retain(|id, _| judged.contains_key(id));
     let unjudged = all - queries.len();
-    Ok(Beir { corpus, queries, unjudged, relevant, unknown, without_text: 0 })
+    let of = |id: &String| (id.clone(), judged.swap_remove(id).unwrap_or_default());
+    let relevant = queries.keys().map(of).collect();
+    Beir { corpus, queries, unjudged, relevant, unknown, without_text: 0 }
 }
 
 /// Id to text, without empty texts.
@@ -152,6 +163,7 @@ fn unknown(
         if !queries.contains_key(query) {
             unknown.queries += 1;
             unknown.query_judgements += found.len();
+            continue;
         }
         for (id, _) in found.iter().filter(|(id, _)| !corpus.contains_key(id)) {
             unknown.document_judgements += 1;

@@ -3,6 +3,7 @@
 mod beir;
 mod collection;
 mod malformed;
+mod nano_beir;
 mod read;
 mod round_trip;
 mod rows;

@@ -24,11 +24,12 @@ class Corpus:
         similar: {"sentence1", "sentence2", "score"}.
         name: What the table calls it.
         collection: Documents, queries and judgements of a retrieval collection, or None.
+        folder: Where more data are, or None.
     """
 
-    def __init__(self, pairs, similar, name, collection=None):
+    def __init__(self, pairs, similar, name, collection=None, folder=None):
         self.pairs, self.similar, self.name = pairs, similar, name
-        self.collection = collection
+        self.collection, self.folder = collection, folder
 
     @classmethod
     def read(cls, folder):
@@ -37,17 +38,12 @@ class Corpus:
         Raises:
             OSError: One of the files is missing.
         """
-        import pyarrow.parquet
-
-        table = pyarrow.parquet.read_table(
-            folder / "qa_core/train.parquet", columns=["query", "answer"]
-        )
-        pairs = list(zip(table["query"].to_pylist(), table["answer"].to_pylist()))
+        pairs = read_pairs(folder / "qa_core/train.parquet")
         with open(folder / "stsb/train.jsonl") as lines:
             similar = [json.loads(line) for line in lines]
         scifact = folder / "retrieval/scifact"
         collection = read_collection(scifact) if scifact.is_dir() else None
-        return cls(pairs, similar, "qa_core and STS-B", collection)
+        return cls(pairs, similar, "qa_core and STS-B", collection, folder)
 
     @classmethod
     def made(cls, pairs, similar):
@@ -116,6 +112,33 @@ class Corpus:
             for number in sorted(random.Random(SEED).sample(range(len(self.pairs)), count))
         ]
 
+    def matching_pairs(self, tokenizer, count):
+        """So many pairs with the tokens of both texts of each; those of a pair within PAIR_TOKENS.
+
+        Raises:
+            RowFailed: There are fewer.
+        """
+        order = random.Random(SEED).sample(range(len(self.pairs)), len(self.pairs))
+        rows, lengths = [], []
+        for start in range(0, len(order), 2 * count):
+            chosen = [self.pairs[number] for number in order[start : start + 2 * count]]
+            sides = [token_counts(tokenizer, texts) for texts in zip(*chosen)]
+            for pair, tokens in zip(chosen, zip(*sides)):
+                if PAIR_TOKENS[0] <= sum(tokens) <= PAIR_TOKENS[1]:
+                    rows.append(pair)
+                    lengths.append(tokens)
+            if len(rows) >= count:
+                return rows[:count], lengths[:count]
+        raise RowFailed(
+            f"{self.name}: expected {count} pairs of {PAIR_TOKENS[0]} to {PAIR_TOKENS[1]} tokens, "
+            f"found {len(rows)}"
+        )
+
+    def all_pairs(self):
+        """The pairs, with those of qa_mix where it is at hand."""
+        mixed = self.folder and self.folder / "qa_mix/train.parquet"
+        return read_pairs(mixed) if mixed and mixed.exists() else self.pairs
+
     def sample_similar(self, count):
         """So many of the sentence pairs.
 
@@ -145,6 +168,14 @@ class Corpus:
         return texts[:count]
 
 
+def read_pairs(path):
+    """The columns query and answer of a parquet file, as pairs."""
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(path, columns=["query", "answer"])
+    return list(zip(table["query"].to_pylist(), table["answer"].to_pylist()))
+
+
 def cut(words, shift, texts):
     """Appends whole texts cut from words[shift:] to `texts`; the words that are left, with `shift`
     before them."""
@@ -155,18 +186,21 @@ def cut(words, shift, texts):
     return words[end - shift :]
 
 
-def token_counts(tokenizer, pairs):
-    """Tokens of each pair, special tokens included, truncated as the tokenizer says."""
-    return [len(encoding.ids) for encoding in tokenizer.encode_batch(pairs)]
+def token_counts(tokenizer, texts):
+    """Tokens of each text or pair, special tokens included, truncated as the tokenizer says."""
+    return [len(encoding.ids) for encoding in tokenizer.encode_batch(texts)]
 
 
 def text_tokenizer(model, max_length):
-    """The tokenizer of a model folder, without padding and cut at `max_length` tokens."""
+    """The tokenizer of a model folder, without padding and cut at `max_length` tokens, if
+    any."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(pathlib.Path(model) / "tokenizer.json"))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length)
+    tokenizer.no_truncation()
+    if max_length is not None:
+        tokenizer.enable_truncation(max_length)
     return tokenizer
 
 

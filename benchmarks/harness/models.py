@@ -137,10 +137,26 @@ def make_reranker(source, target, head_deviation=None, dropout=True):
         torch.nn.init.normal_(model[0].model.classifier.weight, std=head_deviation)
     model.save_pretrained(str(target))
     if not dropout:
-        path = target / "config.json"
-        config = json.loads(path.read_text())
-        config.update(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-        path.write_text(json.dumps(config, indent=2))
+        without_dropout(target)
+
+
+def make_dual(source, target, dropout=True):
+    """MiniLM as a dual encoder of texts of up to 512 tokens."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(source), device="cpu")
+    model.max_seq_length = 512
+    model.save_pretrained(str(target))
+    if not dropout:
+        without_dropout(target)
+
+
+def without_dropout(target):
+    """Switches the dropout of a BERT folder off."""
+    path = target / "config.json"
+    config = json.loads(path.read_text())
+    config.update(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    path.write_text(json.dumps(config, indent=2))
 
 
 def make_modernbert(source, target):
@@ -217,6 +233,8 @@ MAKERS = {
     "minilm-reranker-without-dropout": lambda source, target: make_reranker(
         source, target, dropout=False
     ),
+    "minilm-dual": make_dual,
+    "minilm-dual-without-dropout": lambda source, target: make_dual(source, target, dropout=False),
     # Scores spread over 0 to 1, as those of a trained reranker do.
     "minilm-scorer": lambda source, target: make_reranker(source, target, head_deviation=2.0),
     "minilm-onnx": make_onnx,

@@ -67,6 +67,69 @@ def train(job):
     }
 
 
+def train_dual(job):
+    """Trains a dual encoder; the same figures as `train`."""
+    import datasets
+    import torch
+    import transformers
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
+
+    torch.set_num_threads(job["threads"])
+    model = SentenceTransformer(job["model"], device="cpu")
+    tokens, step_ends = [], []
+
+    class StepEnds(transformers.TrainerCallback):
+        def on_step_end(self, *_, **__):
+            step_ends.append(time.monotonic())
+
+    def count(module, inputs):
+        # A cached loss goes forward twice, the first time without gradients.
+        if module.training and (torch.is_grad_enabled() or not job["loss"]["name"].startswith("C")):
+            features = inputs[0]
+            mask = features.get("attention_mask")
+            tokens.append(features["input_ids"].numel() if mask is None else int(mask.sum()))
+
+    model[0].register_forward_pre_hook(count)
+    arguments = SentenceTransformerTrainingArguments(
+        **job["arguments"],
+        output_dir=job["output"],
+        bf16=job["precision"] == "bf16",
+        use_cpu=True,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=datasets.Dataset.from_list(read_rows(job["pairs"])),
+        loss=loss_of(model, job["loss"]),
+        callbacks=[StepEnds()],
+    )
+    result = trainer.train()
+    model.save_pretrained(f"{job['output']}/final")
+    losses = [float(record["loss"]) for record in trainer.state.log_history if "loss" in record]
+    return {
+        "seconds": result.metrics["train_runtime"],
+        "losses": losses,
+        "tokens": sum(tokens),
+        "step_ends": step_ends,
+    }
+
+
+def loss_of(model, fields):
+    """A loss of sentence-transformers from the fields of a recipe."""
+    from sentence_transformers.sentence_transformer import losses
+
+    settings = {name: value for name, value in fields.items() if name != "name"}
+    if "loss" in settings:
+        settings["loss"] = loss_of(model, settings["loss"])
+    return getattr(losses, fields["name"])(model, **settings)
+
+
 def load_reranker(job):
     """The reranker in the precision of the job."""
     import torch
@@ -174,6 +237,8 @@ def encode(job):
 
     torch.set_num_threads(job["threads"])
     model = SentenceTransformer(job["model"], device="cpu")
+    if job.get("precision") == "bf16":
+        model.bfloat16()
     texts = [row["text"] for row in read_rows(job["texts"])]
     begun = time.monotonic()
     embeddings = model.encode(texts, batch_size=job["batch_size"])
@@ -249,7 +314,18 @@ def embed_one(job):
 
 WORK = {
     function.__name__: function
-    for function in (train, predict, rank, mine, cascade, encode, index, search, embed_one)
+    for function in (
+        train,
+        train_dual,
+        predict,
+        rank,
+        mine,
+        cascade,
+        encode,
+        index,
+        search,
+        embed_one,
+    )
 }
 
 

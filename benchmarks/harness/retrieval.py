@@ -1,10 +1,12 @@
 """Rows of the first stage: mining and static embeddings."""
 
 import dataclasses
+import statistics
 
+from harness.arithmetic import useful_operations
 from harness.bench import Run
 from harness.commands import RowFailed
-from harness.data import ABSTRACT_WORDS, read_rows, write_rows
+from harness.data import ABSTRACT_WORDS, read_rows, text_tokenizer, token_counts, write_rows
 from harness.mined_rows import compare_mined, static_encoder
 
 SETTINGS = {
@@ -17,7 +19,10 @@ SETTINGS = {
     "output_format": "labeled-pair",
 }
 EMBEDDING_TOLERANCE = 1e-5
+# Of embeddings in bf16: 8 bits of mantissa in every product, rounded at places of their own.
+COSINE_DISTANCE_TOLERANCE = 2e-3
 ENCODE_BATCH_SIZE = 32
+MAX_LENGTH = 512
 
 
 @dataclasses.dataclass
@@ -95,22 +100,35 @@ class Mine:
 
 @dataclasses.dataclass
 class Encode:
-    """Embeds texts with a static model. Ours is the whole process, file and all, theirs the call
-    alone."""
+    """Embeds texts. Ours is the whole process, file and all, theirs the call alone.
+
+    Attributes:
+        model: The name, for `Models.made`: a static model embeds texts of 200 words, any other
+            the passages of the pairs.
+    """
 
     name: str
     title: str
     target: float
     texts: int
+    model: str = "static-1024"
     precision: str = "fp32"
     memory_target: float | None = None
     unit: str = "texts/s"
 
     def prepare(self, bench, folder):
-        texts = bench.corpus.abstracts(bench.size(self.texts, 2000))
-        self.model, self.input = bench.models.made("static-1024"), folder / "texts.jsonl"
+        self.folder, self.input = bench.models.made(self.model), folder / "texts.jsonl"
+        count = bench.size(self.texts, 500)
+        if self.model.startswith("static"):
+            texts, operations = bench.corpus.abstracts(count), None
+            detail = f"{len(texts)} texts of {ABSTRACT_WORDS} words"
+        else:
+            texts = [passage for _, passage in bench.corpus.sample_pairs(count)]
+            lengths = token_counts(text_tokenizer(self.folder, MAX_LENGTH), texts)
+            operations = useful_operations(self.folder, lengths, training=False, head=False)
+            detail = f"{len(texts)} passages of {statistics.mean(lengths):.0f} tokens"
         write_rows(self.input, [{"text": text} for text in texts])
-        return len(texts), None, f"{len(texts)} texts of {ABSTRACT_WORDS} words"
+        return len(texts), operations, detail
 
     def compare_first(self, bench, folder):
         return []
@@ -121,15 +139,19 @@ class Encode:
         arguments = [
             "encode",
             "--model",
-            self.model,
+            self.folder,
             "--input",
             self.input,
             "--column",
             "text",
             "--output",
             output,
+            "--batch-size",
+            ENCODE_BATCH_SIZE,
         ]
-        measured = bench.sides.ours([*arguments, "--batch-size", ENCODE_BATCH_SIZE], folder)
+        if self.precision != "fp32":
+            arguments += ["--precision", self.precision]
+        measured = bench.sides.ours(arguments, folder, self.precision)
         return Run(measured.wall_seconds, measured), output
 
     def theirs(self, bench, folder):
@@ -137,10 +159,11 @@ class Encode:
         output = folder / "embeddings.npy"
         job = {
             "work": "encode",
-            "model": self.model,
+            "model": self.folder,
             "texts": self.input,
             "output": output,
             "batch_size": ENCODE_BATCH_SIZE,
+            "precision": self.precision,
         }
         result, measured = bench.sides.theirs(job, folder)
         return Run(result["seconds"], measured), output
@@ -151,18 +174,28 @@ class Encode:
         first, second = numpy.load(ours, mmap_mode="r"), numpy.load(theirs, mmap_mode="r")
         if first.shape != second.shape:
             raise RowFailed(f"embeddings of shape {first.shape} here, {second.shape} there")
-        blocks = range(0, len(first), 4096)
+        bound = EMBEDDING_TOLERANCE if self.precision == "fp32" else COSINE_DISTANCE_TOLERANCE
+        measure = largest_difference if self.precision == "fp32" else largest_cosine_distance
+        blocks = [slice(start, start + 4096) for start in range(0, len(first), 4096)]
         # numpy's maximum, unlike Python's, is no number where one of the differences is none.
-        worst = float(
-            numpy.max(
-                [
-                    numpy.abs(first[start : start + 4096] - second[start : start + 4096]).max()
-                    for start in blocks
-                ]
-            )
-        )
-        if not worst <= EMBEDDING_TOLERANCE:
-            raise RowFailed(
-                f"embeddings differ by {worst:.1e}, more than {EMBEDDING_TOLERANCE:.0e}"
-            )
-        return f"embeddings within {worst:.1e} (at most {EMBEDDING_TOLERANCE:.0e})"
+        worst = float(numpy.max([measure(first[block], second[block]) for block in blocks]))
+        what = measure.__name__.replace("_", " ")
+        if not worst <= bound:
+            raise RowFailed(f"{what} {worst:.1e}, more than {bound:.0e}")
+        return f"{what} {worst:.1e} (at most {bound:.0e})"
+
+
+def largest_difference(first, second):
+    """The largest difference of two elements."""
+    import numpy
+
+    return numpy.abs(first - second).max()
+
+
+def largest_cosine_distance(first, second):
+    """The largest cosine distance of two rows."""
+    import numpy
+
+    products = (first * second).sum(axis=1)
+    norms = numpy.linalg.norm(first, axis=1) * numpy.linalg.norm(second, axis=1)
+    return (1 - products / norms).max()

@@ -1,6 +1,7 @@
 """The rows of the table: what is measured, and how much faster or smaller rankforge is to be."""
 
 from harness.cascade import Cascade
+from harness.dual_training import DualTraining, StaticTraining
 from harness.inference import Predict, Rank
 from harness.retrieval import Encode, Mine
 from harness.searching import Search
@@ -42,6 +43,12 @@ def search(name, how, target, batch):
     return Search(name, title, target, batch, vectors=1_000_000, queries=1_000)
 
 
+def dual(name, title, precision, target, **others):
+    models = {"model": "minilm-dual", "undropped": "minilm-dual-without-dropout"}
+    title = f"train a dual encoder, MiniLM-L6, {title}, {precision}"
+    return DualTraining(f"{name}-{precision}", title, precision, target, **models, **others)
+
+
 def all_rows():
     """The rows, in the order of the table; training and scoring work on pairs of 180 tokens unless
     the title says otherwise."""
@@ -65,6 +72,37 @@ def all_rows():
             steps=100,
             similar=True,
         ),
+        dual("train-dual", "batch 32", "fp32", 5.5, batch_size=32, steps=10, memory_target=6),
+        dual("train-dual", "batch 32", "bf16", 7, batch_size=32, steps=10),
+        dual(
+            "train-dual-cached",
+            "cached batch 512",
+            "fp32",
+            5,
+            batch_size=512,
+            steps=2,
+            mini_batch_size=32,
+        ),
+        dual(
+            "train-dual-cached",
+            "cached batch 512",
+            "bf16",
+            6.5,
+            batch_size=512,
+            steps=2,
+            mini_batch_size=32,
+        ),
+        StaticTraining(
+            "train-static",
+            "train a static model, 1,024 dimensions and five nested, batch 2,048",
+            "fp32",
+            6,
+            model="static-1024",
+            undropped="static-1024",
+            batch_size=2048,
+            steps=0,
+            memory_target=4,
+        ),
         Predict("predict-fp32", "score pairs, MiniLM-L6, fp32", "fp32", 1.4, pairs=512),
         Predict("predict-bf16", "score pairs, MiniLM-L6, bf16", "bf16", 1.8, pairs=512),
         Mine(
@@ -73,6 +111,15 @@ def all_rows():
         search("search-one", "one at a time", 3.5, batch=1),
         search("search-batch", "in batches of 1,000", 3, batch=1000),
         Encode("encode", "encode texts of 200 words, static 1,024", 3, texts=90_000),
+        Encode("encode-minilm-fp32", "encode passages, MiniLM-L6, fp32", 2, 10_000, "minilm-dual"),
+        Encode(
+            "encode-minilm-bf16",
+            "encode passages, MiniLM-L6, bf16",
+            1.8,
+            10_000,
+            "minilm-dual",
+            "bf16",
+        ),
         Rank("rank", "load MiniLM-L6, rank 30 passages, whole process", 10, passages=30),
         Cascade(
             "cascade",

@@ -39,9 +39,6 @@ path = {pairs}
 
 [loss]
 name = "BinaryCrossEntropyLoss"
-
-[arguments]
-{arguments}
 """
 
 
@@ -176,20 +173,25 @@ class Training:
             "per_device_train_batch_size": self.batch_size,
         }
 
+    def _recipe(self, model, pairs):
+        """The sections of the recipe before its arguments."""
+        return RECIPE.format(
+            model=json.dumps(str(model)), pairs=json.dumps(str(pairs)), max_length=MAX_LENGTH
+        )
+
+    def _job(self):
+        """What the job of the other side holds beside model, rows and arguments."""
+        return {"work": "train"}
+
     def _ours(self, bench, folder, model, pairs, arguments):
         folder.mkdir()
         fields = {**arguments, "output_dir": str(folder / "output")}
         if self.precision == "bf16":
             fields["bf16"] = True
         # A JSON string, number or boolean is one in TOML too.
-        written = {
-            "model": json.dumps(str(model)),
-            "pairs": json.dumps(str(pairs)),
-            "max_length": MAX_LENGTH,
-        }
         lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in fields.items())
         recipe = folder / "recipe.toml"
-        recipe.write_text(RECIPE.format(**written, arguments=lines))
+        recipe.write_text(f"{self._recipe(model, pairs)}\n[arguments]\n{lines}\n")
         measured = bench.sides.ours(["train", recipe], folder, self.precision)
         state = json.loads((folder / "output/trainer_state.json").read_text())
         history = state["log_history"]
@@ -209,7 +211,7 @@ class Training:
     def _theirs(self, bench, folder, model, pairs, arguments):
         folder.mkdir()
         job = {
-            "work": "train",
+            **self._job(),
             "model": model,
             "pairs": pairs,
             "arguments": arguments,

@@ -2,23 +2,23 @@
 
 use crate::console::Console;
 use crate::failure::CliError;
-use crate::inference::{at_least_one, printable};
+use crate::inference::at_least_one;
 use crate::interrupt::{self, Graceful};
 use crate::progress::Progress;
+use crate::quickstart::cascade::{self, Sample};
 use crate::quickstart::collection::Collection;
 use crate::quickstart::matching::untrained_reranker;
 use crate::quickstart::training::{NEGATIVES, Setting, train_first_stage, train_reranker};
-use crate::table::{Table, shortened, thousands};
+use crate::table::{Table, thousands};
 use anyhow::Context;
 use rankforge::Metrics;
 use rankforge::base::{DirectoryKind, Reporter, write_atomically};
 use rankforge::data::{Beir, RowWriter, Rows};
-use rankforge::encoder::{
-    CrossEncoder, DualEncoder, EncodeOptions, LoadOptions, PredictOptions, Ranked, train_word_piece,
-};
-use rankforge::evaluation::{Candidates, FirstStage, FirstStageOptions, samples_from_first_stage};
+use rankforge::encoder::{DualEncoder, EncodeOptions, LoadOptions, train_word_piece};
+use rankforge::evaluation::{FirstStage, FirstStageOptions, samples_from_first_stage};
 use rankforge::mining::{HardNegativeMiner, MiningOptions, OutputFormat};
 use rankforge::training::check_destination;
+use rankforge_index::Index;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,15 +32,14 @@ const RANGE_MAX: i64 = 20;
 const AT_K: usize = 10;
 /// Number of texts or pairs in a batch of inference.
 const BATCH: usize = 64;
-/// Maximum number of characters of a passage in the table.
-const SHOWN: usize = 72;
 
 /// Train and evaluate a reranker on a small built-in collection
 ///
 /// Trains a tokenizer and a dual encoder, mines hard negatives with it, trains a reranker on them,
-/// and evaluates both models on questions about passages that training has not seen. Takes a
-/// minute or two on two cores and downloads nothing. Both models are trained from scratch, so the
-/// metrics show that the workflow works, not how good a reranker can be.
+/// evaluates both models on questions about passages that training has not seen, and indexes and
+/// searches those passages. Takes a minute or two on two cores and downloads nothing. Both models
+/// are trained from scratch, so the metrics show that the workflow works, not how good a reranker
+/// can be.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -138,8 +137,15 @@ pub(crate) fn run(args: &QuickstartArgs, console: &Console) -> anyhow::Result<()
 
     let trained = retrieved.rerank(&reranker, BATCH, &reporter)?;
     stages.done(7, "evaluation: reranked the candidates of the held-out questions".to_owned());
+    graceful.check()?;
 
-    let sample = Sample::rank(&retrieved, &reranker)?;
+    let options = &setting.options;
+    let index = cascade::index(&paths.index, &paths.held_out, &first, &paths.first_stage, options)?;
+    let sample = retrieved.samples.first().context("no question is held out")?;
+    let question = (sample.query.as_str(), sample.positive.as_slice());
+    let sample = Sample::search(question, &index, &first, &reranker, args.depth)?;
+    stages.done(8, describe_index(&index));
+
     let comparison = Comparison { first_stage: &retrieved.metrics, untrained, trained };
     let seconds = started.elapsed().as_secs_f64();
     let text = || {
@@ -195,6 +201,13 @@ fn describe_untrained(retrieved: &FirstStage, untrained: &Metrics) -> String {
     )
 }
 
+fn describe_index(index: &Index) -> String {
+    format!(
+        "index: {} held-out passages, searched by vectors and by words, then reranked",
+        index.rows()
+    )
+}
+
 /// A reporter that prints one line per finished stage. It shows the progress and the warnings of
 /// the library, but not its messages.
 struct Stages {
@@ -205,7 +218,7 @@ struct Stages {
 impl Stages {
     fn done(&self, stage: usize, text: String) {
         let seconds = self.started.elapsed().as_secs_f64();
-        self.progress.message(&format!("[{stage}/7, {seconds:5.1} s] {text}"));
+        self.progress.message(&format!("[{stage}/8, {seconds:5.1} s] {text}"));
     }
 }
 
@@ -234,7 +247,8 @@ const QUICKSTART: DirectoryKind<'static> = DirectoryKind {
     name: "a directory of the quickstart",
     recognises: &|entries| entries.iter().any(|entry| entry.name == "held-out"),
     owns: &|entry| {
-        let folders = ["first-stage", "untrained-reranker", "reranker", "runs", "held-out"];
+        let folders =
+            ["first-stage", "untrained-reranker", "reranker", "runs", "held-out", "index"];
         match entry.is_directory {
             true => folders.contains(&entry.name.as_str()),
             false => entry.name == "pairs.jsonl",
@@ -251,6 +265,7 @@ struct Paths {
     reranker: PathBuf,
     runs: PathBuf,
     held_out: PathBuf,
+    index: PathBuf,
     pairs: PathBuf,
 }
 
@@ -269,6 +284,7 @@ impl Paths {
             reranker: root.join("reranker"),
             runs: root.join("runs"),
             held_out: root.join("held-out"),
+            index: root.join("index"),
             pairs: root.join("pairs.jsonl"),
         };
         for model in [&paths.first_stage, &paths.untrained, &paths.reranker] {
@@ -276,6 +292,10 @@ impl Paths {
         }
         std::fs::create_dir_all(paths.held_out.join("qrels"))
             .with_context(|| format!("cannot create {}", root.display()))?;
+        if paths.index.exists() {
+            std::fs::remove_dir_all(&paths.index)
+                .with_context(|| format!("cannot replace {}", paths.index.display()))?;
+        }
         Ok(paths)
     }
 
@@ -310,6 +330,8 @@ impl Paths {
         let root = self.root.display();
         format!(
             "Next steps:\n\
+             \x20 rankforge search --index {root}/index --query 'What do bees make?' \\\n\
+             \x20     --mode hybrid --rerank {root}/reranker --top-k 3\n\
              \x20 rankforge rank --model {root}/reranker --query 'What do bees make?' \\\n\
              \x20     --documents {root}/held-out/corpus.jsonl --top-k 3\n\
              \x20 rankforge evaluate reranking --model {root}/reranker \\\n\
@@ -343,56 +365,5 @@ impl Comparison<'_> {
             ]);
         }
         table
-    }
-}
-
-/// A held-out question and the three passages that the trained reranker ranks highest.
-struct Sample<'a> {
-    query: &'a str,
-    positive: &'a [String],
-    documents: Vec<&'a str>,
-    ranking: Vec<Ranked>,
-}
-
-impl<'a> Sample<'a> {
-    fn rank(retrieved: &'a FirstStage, reranker: &CrossEncoder) -> anyhow::Result<Sample<'a>> {
-        let sample = retrieved.samples.first().context("no question is held out")?;
-        let documents: Vec<&str> = match &sample.candidates {
-            Candidates::Documents(texts) | Candidates::Negative(texts) => {
-                texts.iter().map(String::as_str).collect()
-            }
-        };
-        let query = sample.query.as_str();
-        let options = PredictOptions::default();
-        let ranking = reranker.rank_with(query, &documents, Some(3), &options)?;
-        Ok(Sample { query, positive: &sample.positive, documents, ranking })
-    }
-
-    fn table(&self) -> String {
-        let mut table = Table::new(&["rank", "score", "answers", "passage"]);
-        for (rank, ranked) in self.ranking.iter().enumerate() {
-            let text = self.documents[ranked.corpus_id];
-            let answers = self.positive.iter().any(|positive| positive == text);
-            table.row([
-                (rank + 1).to_string(),
-                format!("{:.4}", ranked.score),
-                if answers { "yes" } else { "no" }.to_owned(),
-                shortened(text, SHOWN),
-            ]);
-        }
-        format!("{}\n{table}", self.query)
-    }
-
-    fn json(&self) -> serde_json::Value {
-        let passages: Vec<_> = self
-            .ranking
-            .iter()
-            .map(|ranked| {
-                let (text, score) = (self.documents[ranked.corpus_id], printable(ranked.score));
-                let answers = self.positive.iter().any(|positive| positive == text);
-                json!({ "score": score, "answers": answers, "text": text })
-            })
-            .collect();
-        json!({ "question": self.query, "passages": passages })
     }
 }

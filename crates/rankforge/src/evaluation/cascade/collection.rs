@@ -37,6 +37,26 @@ impl<'a> Collection<'a> {
         self.beir
     }
 
+    /// Checks that all ids can stand in a TREC run file, whose columns end at white space.
+    ///
+    /// # Errors
+    /// An id that is empty or has white space.
+    pub fn check_run_ids(&self) -> Result<(), Error> {
+        let unfit = |id: &&String| id.is_empty() || id.contains(char::is_whitespace);
+        let found = [
+            ("document", self.beir.corpus.keys().find(unfit)),
+            ("query", self.beir.queries.keys().find(unfit)),
+        ];
+        for (what, id) in found {
+            if let Some(id) = id {
+                let expected = "an id without white space, as the columns of a run file end there";
+                let got = format!("{id:?}");
+                return Err(Error::argument(format!("TREC run file, {what}"), expected, got));
+            }
+        }
+        Ok(())
+    }
+
     /// Id and text of a document.
     pub(super) fn document(&self, index: u32) -> (&'a str, &'a str) {
         let (id, text) = self.beir.corpus.get_index(index as usize).expect("a row of the corpus");

@@ -4,8 +4,8 @@
 //! A [`Collection`] takes what a first stage finds ([`Collection::retrieve`], by a closure, so that
 //! it may be anything), a [`Reranker`] orders the best few of each query again, and a
 //! [`CascadeReport`] has the metrics and times of all of these [`Stage`]s, and how sure their
-//! differences are. [`write_run`] writes a stage as a TREC run file, [`html_report`] all of it as a
-//! page.
+//! differences are. [`Stage::by_id`] is a stage as run files have it, [`html_report`] writes all of it
+//! as a page.
 //!
 //! Metrics are those of trec_eval, and so of BEIR: the gain of NDCG is the grade of a document
 //! (not `2^grade - 1`), all others count every grade above 0 as relevant. A relevant document that
@@ -21,7 +21,6 @@ mod report;
 mod rerank;
 mod retrieve;
 mod stage;
-mod trec;
 
 pub use bootstrap::BootstrapOptions;
 pub use changes::{Change, ChangedQuery, Passage};
@@ -31,4 +30,3 @@ pub use rankforge_kernels::ops::Neighbour;
 pub use report::{CascadeOptions, CascadeReport, Difference, StageReport, TimePerQuery};
 pub use rerank::Reranker;
 pub use stage::{Clock, Stage};
-pub use trec::write_run;

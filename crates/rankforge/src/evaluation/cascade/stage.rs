@@ -1,3 +1,4 @@
+use crate::evaluation::cascade::collection::Collection;
 use crate::evaluation::relevance::order;
 use rankforge_kernels::ops::Neighbour;
 use std::time::Duration;
@@ -27,6 +28,18 @@ impl Stage {
             None => self.first_stage.clone(),
             Some(depth) => format!("{}+rerank@{depth}", self.first_stage),
         }
+    }
+
+    /// Of each query: its id, and ids and scores of documents, best first, as run files have them.
+    /// The scores of a reranked stage need not descend below its depth, where those of the first
+    /// stage follow.
+    pub fn by_id(&self, collection: &Collection<'_>) -> Vec<(String, Vec<(String, f32)>)> {
+        let queries = collection.queries.iter().zip(&self.rankings);
+        let ids = |ranking: &Vec<Neighbour>| {
+            let id = |index| collection.document(index).0.to_owned();
+            ranking.iter().map(|found| (id(found.index), found.score)).collect()
+        };
+        queries.map(|(query, ranking)| (query.id.to_owned(), ids(ranking))).collect()
     }
 
     /// This first stage with its best documents in the order of `scores`, which are those of the

@@ -6,7 +6,6 @@ use rankforge::base::silent;
 use rankforge::data::{Beir, load_beir};
 use rankforge::evaluation::cascade::{
     CascadeOptions, CascadeReport, Collection, Neighbour, PageText, Reranker, Stage, html_report,
-    write_run,
 };
 use rankforge::{Error, Metrics};
 use serde_json::Value;
@@ -225,26 +224,24 @@ fn the_page_escapes_texts_marks_relevant_passages_and_needs_no_other_file() {
 }
 
 #[test]
-fn run_files_descend_strictly_and_keep_the_order() {
+fn a_stage_has_ids_and_scores_for_a_run_file() {
     let beir = collection();
     let collection = Collection::new(&beir).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run.trec");
-    write_run(&path, &collection, &stages(&collection)[2]).unwrap();
-    let text = std::fs::read_to_string(&path).unwrap();
-    let below = |score: f32| score.next_down();
-    let expected = format!(
-        "q1 Q0 c 1 3 first+rerank@3\nq1 Q0 a 2 0.5 first+rerank@3\n\
-         q1 Q0 b 3 {} first+rerank@3\nq1 Q0 d 4 0.1 first+rerank@3\n",
-        below(0.5)
-    );
-    assert_eq!(text.replace("q2", "q1"), expected.repeat(2));
+    collection.check_run_ids().unwrap();
+    let ranking = [("c", 3.0), ("a", 0.5), ("b", 0.5), ("d", 0.1)];
+    let ranking: Vec<(String, f32)> =
+        ranking.iter().map(|(id, score)| ((*id).to_owned(), *score)).collect();
+    let expected = ["q1", "q2"].map(|query| (query.to_owned(), ranking.clone()));
+    assert_eq!(stages(&collection)[2].by_id(&collection), expected);
 
     let mut spaced = beir.clone();
     spaced.corpus.insert("a b".to_owned(), String::new());
-    let refused = write_run(&path, &Collection::new(&spaced).unwrap(), &stages(&collection)[0]);
-    let refused = message(refused);
+    let refused = message(Collection::new(&spaced).unwrap().check_run_ids());
     assert!(refused.contains("document") && refused.contains("\"a b\""), "{refused}");
+    let mut empty = beir.clone();
+    empty.queries.insert(String::new(), String::new());
+    let refused = message(Collection::new(&empty).unwrap().check_run_ids());
+    assert!(refused.contains("query"), "{refused}");
 }
 
 #[test]

@@ -10,11 +10,9 @@ use crate::table::{Table, thousands};
 use indexmap::IndexMap;
 use rankforge::base::{AtomicFile, FileError, write_atomically};
 use rankforge::encoder::{CrossEncoder, DualEncoder, TextModel};
-use rankforge::evaluation::cascade::{
-    CascadeReport, Collection, PageText, Stage, html_report, write_run,
-};
+use rankforge::evaluation::cascade::{CascadeReport, Collection, PageText, Stage, html_report};
+use rankforge_index::{RankedQuery, write_run};
 use serde_json::json;
-use std::path::PathBuf;
 
 /// The files that the flags ask for.
 pub(super) struct Outputs<'a> {
@@ -112,8 +110,11 @@ impl<'a> Outputs<'a> {
     ) -> anyhow::Result<()> {
         if let Some(folder) = &self.args.trec {
             for stage in stages {
-                let path: PathBuf = folder.join(format!("{}.trec", stage.name()));
-                write_run(&path, collection, stage)?;
+                let name = stage.name();
+                let rankings = stage.by_id(collection).into_iter();
+                let rankings = rankings.map(|(id, ranking)| RankedQuery { id, ranking });
+                let rankings: Vec<RankedQuery> = rankings.collect();
+                write_run(&folder.join(format!("{name}.trec")), &rankings, &name)?;
             }
         }
         if let Some(path) = &self.args.report {

@@ -26,7 +26,8 @@ const IDS: [&str; 2] = ["_id", "id"];
 pub(crate) fn read_queries(path: &Path, column: Option<&str>) -> anyhow::Result<Vec<Query>> {
     let queries = if holds_lines(path) {
         if column.is_some() {
-            let message = "--query-column cannot be used with lines of text, which have no columns";
+            let message =
+                "--queries-column cannot be used with lines of text, which have no columns";
             return Err(CliError::usage(message).into());
         }
         numbered(read_lines(path)?)

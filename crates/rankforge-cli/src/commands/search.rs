@@ -49,7 +49,7 @@ pub(crate) struct SearchArgs {
 
     /// Column with the queries [default: `text`, `query` or `question`]
     #[arg(long, value_name = "NAME", requires = "queries")]
-    query_column: Option<String>,
+    queries_column: Option<String>,
 
     /// How to search [default: dense, or bm25 where the index has no vectors]
     #[arg(long, value_name = "NAME", value_enum)]
@@ -156,7 +156,7 @@ struct Search<'a> {
 pub(crate) fn run(args: &SearchArgs, console: &Console) -> anyhow::Result<()> {
     let queries = match (&args.query, &args.queries) {
         (Some(text), _) => Some(vec![Query { id: "1".to_owned(), text: text.clone() }]),
-        (None, Some(path)) => Some(read_queries(path, args.query_column.as_deref())?),
+        (None, Some(path)) => Some(read_queries(path, args.queries_column.as_deref())?),
         (None, None) if args.trec.is_none() && std::io::stdin().is_terminal() => None,
         (None, None) => {
             let message = "expected --query or --queries: standard input is no terminal";

@@ -74,7 +74,7 @@ impl Folder {
         Ok(None)
     }
 
-    /// Removes the files of rows and vectors that a discarded run left in a folder without an index.
+    /// Removes the files of rows and vectors that a discarded run left where there is no index.
     pub(super) fn remove_rows(&self) -> Result<(), IndexError> {
         for name in FILES.into_iter().filter(|name| ![MANIFEST, BUILDING, BM25].contains(name)) {
             let path = self.path.join(name);

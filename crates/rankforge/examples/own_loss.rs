@@ -70,7 +70,7 @@ impl Loss for FocalLoss {
             values.push((slope / batch.rows as f64) as f32);
         }
         let d_outputs = Outputs { rows: batch.rows, columns: 1, values };
-        LossOutput { value, d_outputs, components: Vec::new() }
+        LossOutput::new(value, d_outputs)
     }
 }
 

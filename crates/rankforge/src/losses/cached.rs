@@ -1,7 +1,7 @@
 use crate::error::Error;
 use crate::losses::examples::Examples;
 use crate::losses::in_chunks::{SIZE, with_size};
-use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
+use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, LossParameter, Plan};
 use crate::losses::nesting::Nesting;
 use crate::losses::settings::{Settings, settings};
 use crate::losses::table::NamedLoss;
@@ -120,6 +120,10 @@ impl<L: Cacheable> Loss for Cached<L> {
 
     fn warnings(&self, output_columns: usize) -> Vec<String> {
         self.loss.warnings(output_columns)
+    }
+
+    fn parameters(&self, output_columns: usize, seed: u64) -> Vec<LossParameter> {
+        self.loss.parameters(output_columns, seed)
     }
 
     fn plan<'a>(&self, examples: &'a Examples, draw: Draw) -> Result<Plan<'a>, Error> {

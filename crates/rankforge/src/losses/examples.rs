@@ -133,9 +133,12 @@ impl Targets {
     /// are embeddings too, and keep their leading numbers.
     pub(super) fn leading(&self, width: usize, dimensions: usize) -> Cow<'_, Targets> {
         match self {
-            Targets::Lists(lists) if lists.iter().all(|list| list.len() == width) => {
-                let cut = lists.iter().map(|list| list[..dimensions].to_vec());
-                Cow::Owned(Targets::Lists(cut.collect()))
+            // One embedding, or those of all text columns, one after the other.
+            Targets::Lists(lists) if lists.iter().all(|list| list.len().is_multiple_of(width)) => {
+                let parts = |list: &Vec<f32>| -> Vec<f32> {
+                    list.chunks(width).flat_map(|part| &part[..dimensions]).copied().collect()
+                };
+                Cow::Owned(Targets::Lists(lists.iter().map(parts).collect()))
             }
             Targets::Matrix(matrix) if matrix.columns == width => {
                 let rows = 0..matrix.rows;

@@ -1,6 +1,6 @@
 use crate::error::Error;
 use crate::losses::examples::Examples;
-use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan, pass_on};
+use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, LossParameter, Plan, pass_on};
 use crate::losses::nesting::Nesting;
 use crate::losses::settings::{Settings, optional, settings};
 use rankforge_encoder::{LoadOptions, ModelKind};

@@ -53,6 +53,8 @@ pub struct LossBatch<'a> {
     pub draw: Draw,
     /// The layers that [`Loss::layers`] named.
     pub layers: &'a [usize],
+    /// The loss's own [parameters](Loss::parameters), one after the other; mostly none.
+    pub parameters: &'a [f32],
     /// Device for matrix products.
     pub device: &'a Device,
 }
@@ -98,6 +100,30 @@ pub struct LossOutput {
     pub d_outputs: Outputs,
     /// Named terms that add up to `value` and are logged separately; empty for a single term.
     pub components: Vec<(String, f64)>,
+    /// Gradient of `value` with respect to the loss's own parameters, one after the other; mostly
+    /// empty.
+    pub d_parameters: Vec<f32>,
+}
+
+impl LossOutput {
+    /// The output of a loss of a single term without parameters.
+    pub fn new(value: f64, d_outputs: Outputs) -> LossOutput {
+        LossOutput { value, d_outputs, components: Vec::new(), d_parameters: Vec::new() }
+    }
+}
+
+/// A matrix of parameters that a loss itself has, with its initial values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LossParameter {
+    /// Name as in PyTorch, such as `classifier.weight`. As for parameters of the model, it decides
+    /// about weight decay, and patterns of learning rates find it.
+    pub name: &'static str,
+    /// Number of rows; a bias has one.
+    pub rows: usize,
+    /// Number of columns.
+    pub columns: usize,
+    /// Initial values, row-major.
+    pub values: Vec<f32>,
 }
 
 /// A training loss: arranges rows into sequences, and computes its value and gradient from outputs.
@@ -173,6 +199,13 @@ pub trait Loss: Send + Sync {
         Vec::new()
     }
 
+    /// The parameters that the loss itself has, for a model with this number of output columns.
+    /// Their initial values are drawn from `seed`. The trainer trains them with the model's and
+    /// keeps them in checkpoints; the saved model does not contain them.
+    fn parameters(&self, _output_columns: usize, _seed: u64) -> Vec<LossParameter> {
+        Vec::new()
+    }
+
     /// Arranges a batch into sequences.
     ///
     /// # Errors
@@ -197,7 +230,7 @@ pub trait Loss: Send + Sync {
         Ok(())
     }
 
-    /// Computes the loss and its gradient with respect to the outputs.
+    /// Computes the loss and its gradient with respect to the outputs and its own parameters.
     ///
     /// # Panics
     /// When the shape of the outputs does not match the plan. It matches if [`Loss::check_model`],
@@ -213,7 +246,7 @@ pub trait Loss: Send + Sync {
     fn compute_nested(&self, batch: &LossBatch<'_>, nestings: &[Nesting]) -> LossOutput {
         let (rows, columns) = (batch.outputs.rows, batch.outputs.columns);
         let d_outputs = Outputs { rows, columns, values: vec![0.0; rows * columns] };
-        let mut sum = LossOutput { value: 0.0, d_outputs, components: Vec::new() };
+        let mut sum = LossOutput::new(0.0, d_outputs);
         for Nesting { dimensions, weight } in nestings {
             let truncated = Truncated::new(batch.outputs, *dimensions);
             let targets = batch.targets.leading(columns, *dimensions);
@@ -233,9 +266,22 @@ pub trait Loss: Send + Sync {
 }
 
 /// Writes the methods of [`Loss`] that pass on to another loss, `$inner` of `$this`; all but
-/// `config` and `mini_batch_size`.
+/// `config` and `mini_batch_size`, and those that compute, after `@but_compute`.
 macro_rules! pass_on {
     ($this:ident => $inner:expr) => {
+        fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
+            let $this = self;
+            $inner.compute(batch)
+        }
+
+        fn compute_nested(&self, batch: &LossBatch<'_>, nestings: &[Nesting]) -> LossOutput {
+            let $this = self;
+            $inner.compute_nested(batch, nestings)
+        }
+
+        pass_on!(@but_compute $this => $inner);
+    };
+    (@but_compute $this:ident => $inner:expr) => {
         fn name(&self) -> &'static str {
             let $this = self;
             $inner.name()
@@ -281,6 +327,11 @@ macro_rules! pass_on {
             $inner.warnings(output_columns)
         }
 
+        fn parameters(&self, output_columns: usize, seed: u64) -> Vec<LossParameter> {
+            let $this = self;
+            $inner.parameters(output_columns, seed)
+        }
+
         fn plan<'a>(&self, examples: &'a Examples, draw: Draw) -> Result<Plan<'a>, Error> {
             let $this = self;
             $inner.plan(examples, draw)
@@ -294,16 +345,6 @@ macro_rules! pass_on {
         fn prepare(&self, plan: &mut Plan<'_>) -> Result<(), Error> {
             let $this = self;
             $inner.prepare(plan)
-        }
-
-        fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
-            let $this = self;
-            $inner.compute(batch)
-        }
-
-        fn compute_nested(&self, batch: &LossBatch<'_>, nestings: &[Nesting]) -> LossOutput {
-            let $this = self;
-            $inner.compute_nested(batch, nestings)
         }
     };
 }

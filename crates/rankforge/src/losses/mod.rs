@@ -23,6 +23,7 @@ mod loss;
 mod nesting;
 mod settings;
 mod table;
+mod with_parameters;
 
 pub use activation::Activation;
 pub use by_name::{cross_encoder_loss, dual_encoder_loss, why_unavailable};
@@ -33,11 +34,12 @@ pub use cross_encoder::{
 };
 pub use dual_encoder::DUAL_ENCODER_LOSSES;
 pub use examples::{Cell, Column, Examples, LABEL_ROLE, Labels, Targets};
-pub use loss::{Draw, Loss, LossBatch, LossOutput, Plan};
+pub use loss::{Draw, Loss, LossBatch, LossOutput, LossParameter, Plan};
 pub use nesting::Nesting;
 pub(crate) use settings::SETTINGS;
 pub use settings::Settings;
 pub use table::{LossEntry, names};
+pub use with_parameters::WithParameters;
 
 /// [`MultipleNegativesRankingLoss`] of cross-encoders with gradient caching.
 pub type CachedMultipleNegativesRankingLoss = Cached<MultipleNegativesRankingLoss>;

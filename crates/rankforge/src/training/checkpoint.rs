@@ -4,7 +4,7 @@ use crate::model_card::EvaluationResult;
 use crate::trainer_state::{TrainerState, with_sorted_keys};
 use crate::training::definition::RunDefinition;
 use crate::training::loss_scaler::LossScaler;
-use crate::training::optimizer::Optimizer;
+use crate::training::optimizers::Optimizers;
 use crate::training::position::Position;
 use crate::training::training_set::TrainingSet;
 use rankforge_base::{DirectoryKind, FileError, replace_directory, write_atomically};
@@ -33,7 +33,7 @@ const TEMPORARY: &str = ".incomplete-";
 
 /// What a checkpoint contains besides the model.
 pub(crate) struct Snapshot<'a> {
-    pub(crate) optimizer: &'a Optimizer,
+    pub(crate) optimizer: &'a Optimizers,
     pub(crate) state: &'a TrainerState,
     pub(crate) position: &'a Position,
     pub(crate) definition: &'a RunDefinition,
@@ -257,7 +257,7 @@ impl Checkpoint {
     pub(crate) fn restore<M: TextModel>(
         &self,
         model: &mut M,
-        optimizer: &mut Optimizer,
+        optimizer: &mut Optimizers,
     ) -> Result<(), Error> {
         model.load_parameters(&self.path)?;
         optimizer.load(&self.path.join(OPTIMIZER))

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::evaluation::EvaluationContext;
+use crate::losses::WithParameters;
 use crate::metrics::Metrics;
 use crate::model_card::EvaluationResult;
 use crate::training::batches::prepare_ahead;
@@ -81,7 +82,9 @@ impl<M: TextModel> Run<'_, M> {
             for batch in prepare_ahead(preparers, scope, batches, 0) {
                 let batch = batch?;
                 let model = self.model.model();
-                let result = self.cache.loss(model, preparer.loss(), &batch, budget);
+                let parameters = self.optimizer.of_evaluation(set);
+                let loss = WithParameters { loss: preparer.loss(), parameters };
+                let result = self.cache.loss(model, &loss, &batch, budget);
                 let weight = batch.rows.len() as f64;
                 sums.add(result.value, weight);
                 sums.add_components(&result.components, weight);

@@ -110,6 +110,7 @@ fn loss_batch<'a>(
         targets: &batch.targets,
         draw: batch.draw,
         layers,
+        parameters: &[],
         device: model.device(),
     }
 }

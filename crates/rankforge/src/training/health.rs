@@ -40,6 +40,7 @@ impl<M: TextModel> Run<'_, M> {
         }
         self.position.skipped_steps += 1;
         self.cache.gradients.flat_mut().fill(0.0);
+        self.optimizer.clear_gradients();
         self.setup.parts.reporter.message(&format!(
             "step {} is skipped: its {what} is {value} at a loss scale of {before}, which is \
              {scale} from now on",

@@ -6,7 +6,8 @@
 //! | which rows make a batch, which set is next | `sampler`, `epoch` |
 //! | rows to tokens and targets, one batch ahead on a thread | `batches` |
 //! | loss and gradients of a batch, in chunks | `gradient_cache` |
-//! | loss scale of fp16, learning rate, clipping, AdamW | `loss_scaler`, `schedule`, `optimizer` |
+//! | loss scale of fp16, learning rate, clipping | `loss_scaler`, `schedule`, `train_loop` |
+//! | AdamW; parameters of losses | `optimizer`, `optimizers` |
 //! | what a run needs, checked before its first step | `setup` |
 //! | the loop | `train_loop` |
 //! | what happens around the steps | `run`, `log`, `evaluate`, `best`, `health` |
@@ -28,6 +29,7 @@ mod health;
 mod log;
 mod loss_scaler;
 mod optimizer;
+mod optimizers;
 mod plot;
 mod position;
 mod run;

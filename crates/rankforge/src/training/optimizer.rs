@@ -1,17 +1,11 @@
 use crate::arguments::TrainingArguments;
 use crate::error::Error;
-use rankforge_base::FileError;
 use rankforge_encoder::Model;
 use rankforge_kernels::ops::{AdamW, adamw};
-use rankforge_kernels::{Arena, View};
+use rankforge_kernels::{Arena, ArenaLayout, Device};
 use regex::Regex;
-use safetensors::{Dtype, SafeTensors};
-use std::borrow::Cow;
 use std::ops::Range;
-use std::path::Path;
-
-/// Prefixes of the tensor names of first and second moments in the optimizer file.
-const MOMENTS: [&str; 2] = ["exp_avg.", "exp_avg_sq."];
+use std::sync::Arc;
 
 /// AdamW: its moments, and groups of parameters with equal learning rate and weight decay. Frozen
 /// parameters have no moments and belong to no group.
@@ -30,13 +24,13 @@ pub(crate) struct Optimizer {
 
 /// The location of a checkpoint tensor's elements in the arenas.
 #[derive(Clone, Debug)]
-struct NamedRange {
-    name: String,
-    shape: Vec<usize>,
+pub(super) struct NamedRange {
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
     /// Elements in the arenas of gradients and moments, which contain trained parameters only.
-    range: Range<usize>,
+    pub(super) range: Range<usize>,
     /// Index of the first element in the arena of parameters, which contains all parameters.
-    parameters: usize,
+    pub(super) parameters: usize,
 }
 
 /// Parameters with equal settings that are adjacent in all arenas. They are updated by one call.
@@ -51,18 +45,22 @@ struct Group {
 }
 
 impl Optimizer {
-    /// An optimizer with zero moments for every trained parameter of `model`.
+    /// An optimizer with zero moments for tensors in an arena of gradients of this layout. A
+    /// pattern of `learning_rate_mapping` may match no tensor but one of `others`.
     ///
     /// # Errors
-    /// A pattern of `learning_rate_mapping` that is not a regular expression or matches no
-    /// parameter.
-    pub(crate) fn new(model: &Model, arguments: &TrainingArguments) -> Result<Optimizer, Error> {
-        let tensors = named_ranges(model);
-        let layout = model.trainable_layout();
+    /// A pattern that is not a regular expression or matches no parameter.
+    pub(super) fn new(
+        device: &Device,
+        layout: &Arc<ArenaLayout>,
+        tensors: Vec<NamedRange>,
+        others: &[String],
+        arguments: &TrainingArguments,
+    ) -> Result<Optimizer, Error> {
         Ok(Optimizer {
-            first_moment: Arena::zeros(model.device(), layout.clone()),
-            second_moment: Arena::zeros(model.device(), layout.clone()),
-            groups: groups(&tensors, arguments)?,
+            first_moment: Arena::zeros(device, layout.clone()),
+            second_moment: Arena::zeros(device, layout.clone()),
+            groups: groups(&tensors, others, arguments)?,
             tensors,
             beta1: arguments.adam_beta1,
             beta2: arguments.adam_beta2,
@@ -103,95 +101,20 @@ impl Optimizer {
         }
     }
 
-    /// Writes both moments under the names of the parameters.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub(crate) fn save(&self, path: &Path) -> Result<(), Error> {
-        let arenas = [&self.first_moment, &self.second_moment];
-        let moments = MOMENTS.iter().zip(arenas).flat_map(|(prefix, arena)| {
-            self.tensors
-                .iter()
-                .map(move |tensor| (format!("{prefix}{}", tensor.name), Moment { arena, tensor }))
-        });
-        safetensors::serialize_to_file(moments, None, path).map_err(|error| match error {
-            safetensors::SafeTensorError::IoError(source) => FileError::io(path)(source).into(),
-            other => FileError::content(path, other.to_string()).into(),
-        })
+    /// The tensors that are trained.
+    pub(super) fn tensors(&self) -> &[NamedRange] {
+        &self.tensors
     }
 
-    /// Reads moments that [`Optimizer::save`] wrote.
-    ///
-    /// # Errors
-    /// A missing or malformed file, or tensors that do not match the trained parameters.
-    pub(crate) fn load(&mut self, path: &Path) -> Result<(), Error> {
-        let bytes = std::fs::read(path).map_err(FileError::io(path))?;
-        let file_error = |message: String| FileError::content(path, message);
-        let file = SafeTensors::deserialize(&bytes)
-            .map_err(|error| file_error(format!("not a safetensors file: {error}")))?;
-        let expected = MOMENTS.len() * self.tensors.len();
-        if file.len() != expected {
-            let got = file.len();
-            return Err(file_error(format!("expected {expected} tensors, got {got}")).into());
-        }
-        for (prefix, arena) in MOMENTS.iter().zip([&mut self.first_moment, &mut self.second_moment])
-        {
-            let length = arena.layout().len();
-            for NamedRange { name, shape, range, .. } in &self.tensors {
-                let tensor = file
-                    .tensor(&format!("{prefix}{name}"))
-                    .map_err(|error| file_error(format!("tensor `{prefix}{name}`: {error}")))?;
-                if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
-                    return Err(file_error(format!(
-                        "tensor `{prefix}{name}`: expected F32 {shape:?}, got {} {:?}",
-                        tensor.dtype(),
-                        tensor.shape()
-                    ))
-                    .into());
-                }
-                let values: Vec<f32> = tensor
-                    .data()
-                    .as_chunks::<4>()
-                    .0
-                    .iter()
-                    .map(|bytes| f32::from_le_bytes(*bytes))
-                    .collect();
-                let target = arena.flat_mut().with_shape(length, 1);
-                target.slice_rows(range.clone()).write(&values);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A moment of one tensor, converted to bytes only when it is written, to save memory.
-struct Moment<'a> {
-    arena: &'a Arena,
-    tensor: &'a NamedRange,
-}
-
-impl safetensors::View for Moment<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
+    /// Both moments, which are in arenas of the same places as the gradients.
+    pub(super) fn moments(&self) -> [&Arena; 2] {
+        [&self.first_moment, &self.second_moment]
     }
 
-    fn shape(&self) -> &[usize] {
-        &self.tensor.shape
+    /// Both moments, to be written.
+    pub(super) fn moments_mut(&mut self) -> [&mut Arena; 2] {
+        [&mut self.first_moment, &mut self.second_moment]
     }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let values = part(self.arena.flat(), self.tensor.range.clone()).to_vec();
-        Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect())
-    }
-
-    fn data_len(&self) -> usize {
-        self.tensor.range.len() * size_of::<f32>()
-    }
-}
-
-/// A range of an arena's elements as a column vector.
-fn part(flat: View<'_>, range: Range<usize>) -> View<'_> {
-    flat.with_shape(flat.columns(), 1).slice_rows(range)
 }
 
 impl Group {
@@ -202,7 +125,7 @@ impl Group {
 }
 
 /// All trained checkpoint tensors of the model, in arena order.
-fn named_ranges(model: &Model) -> Vec<NamedRange> {
+pub(super) fn named_ranges(model: &Model) -> Vec<NamedRange> {
     let entries = model.parameters().layout().entries();
     let specs = &model.architecture().parameters;
     assert_eq!(entries.len(), specs.len(), "number of arena entries and of parameters");
@@ -230,15 +153,20 @@ fn named_ranges(model: &Model) -> Vec<NamedRange> {
 }
 
 /// Groups adjacent tensors with equal settings. When several patterns match a tensor, the last one
-/// determines its learning rate.
-fn groups(tensors: &[NamedRange], arguments: &TrainingArguments) -> Result<Vec<Group>, Error> {
+/// determines its learning rate. A pattern must match a tensor or one of `others`.
+fn groups(
+    tensors: &[NamedRange],
+    others: &[String],
+    arguments: &TrainingArguments,
+) -> Result<Vec<Group>, Error> {
     let mut patterns = Vec::new();
     for (pattern, rate) in &arguments.learning_rate_mapping {
         let field = || format!("learning_rate_mapping.{pattern}");
         let regex = Regex::new(pattern)
             .map_err(|error| Error::argument(field(), "a regular expression", error))?;
-        if !tensors.iter().any(|tensor| regex.is_match(&tensor.name)) {
-            let names: Vec<&str> = tensors.iter().take(3).map(|t| t.name.as_str()).collect();
+        let mut names = tensors.iter().map(|tensor| &tensor.name).chain(others);
+        if !names.clone().any(|name| regex.is_match(name)) {
+            let names: Vec<&str> = names.by_ref().take(3).map(String::as_str).collect();
             let expected =
                 format!("a pattern that finds a parameter, such as {}", names.join(", "));
             return Err(Error::argument(field(), expected, "none found"));
@@ -315,10 +243,10 @@ mod tests {
             tensor("b.weight", 8..12),
         ];
         let plain = TrainingArguments::default();
-        assert_eq!(groups(&tensors, &plain).unwrap().len(), 1);
+        assert_eq!(groups(&tensors, &[], &plain).unwrap().len(), 1);
         let decay = TrainingArguments { weight_decay: 0.01, ..plain };
         let found: Vec<_> =
-            groups(&tensors, &decay).unwrap().into_iter().map(|group| group.range).collect();
+            groups(&tensors, &[], &decay).unwrap().into_iter().map(|group| group.range).collect();
         assert_eq!(found, [0..4, 4..8, 8..12]);
     }
 
@@ -327,7 +255,7 @@ mod tests {
         let mut tensors = [tensor("a.weight", 0..4), tensor("c.weight", 4..6)];
         // A frozen parameter of three elements lies between them.
         tensors[1].parameters = 7;
-        let found = groups(&tensors, &TrainingArguments::default()).unwrap();
+        let found = groups(&tensors, &[], &TrainingArguments::default()).unwrap();
         let ranges: Vec<_> =
             found.iter().map(|group| (group.range.clone(), group.parameters())).collect();
         assert_eq!(ranges, [(0..4, 0..4), (4..6, 7..9)]);
@@ -339,11 +267,15 @@ mod tests {
         let mut arguments = TrainingArguments::default();
         arguments.learning_rate_mapping.insert("weight".to_owned(), 1.0);
         arguments.learning_rate_mapping.insert("^b".to_owned(), 2.0);
-        let rates: Vec<f64> =
-            groups(&tensors, &arguments).unwrap().iter().map(|group| group.learning_rate).collect();
+        let rates: Vec<f64> = groups(&tensors, &[], &arguments)
+            .unwrap()
+            .iter()
+            .map(|group| group.learning_rate)
+            .collect();
         assert_eq!(rates, [1.0, 2.0]);
         arguments.learning_rate_mapping.insert("nowhere".to_owned(), 2.0);
-        let message = groups(&tensors, &arguments).unwrap_err().to_string();
+        assert!(groups(&tensors, &["nowhere.weight".to_owned()], &arguments).is_ok());
+        let message = groups(&tensors, &[], &arguments).unwrap_err().to_string();
         assert!(message.contains("learning_rate_mapping.nowhere"), "{message}");
     }
 }

@@ -12,7 +12,7 @@ use crate::training::definition::RunDefinition;
 use crate::training::earlier_runs::set_aside;
 use crate::training::gradient_cache::GradientCache;
 use crate::training::loss_scaler::LossScaler;
-use crate::training::optimizer::Optimizer;
+use crate::training::optimizers::Optimizers;
 use crate::training::position::Position;
 use crate::training::setup::{Parts, Setup};
 use crate::training::training_set::TrainingSet;
@@ -61,7 +61,7 @@ pub(super) struct Run<'a, M: TextModel> {
     pub(super) setup: &'a Setup<'a, M>,
     pub(super) model: &'a mut M,
     pub(super) callbacks: &'a mut [Box<dyn Callback>],
-    pub(super) optimizer: Optimizer,
+    pub(super) optimizer: Optimizers,
     /// Dynamic loss scale; in fp16 only.
     pub(super) loss_scaler: Option<LossScaler>,
     pub(super) cache: GradientCache,
@@ -110,7 +110,8 @@ impl<'a, M: TextModel> Run<'a, M> {
         callbacks: &'a mut [Box<dyn Callback>],
         loss_scaler: &LossScaler,
     ) -> Result<Run<'a, M>, Error> {
-        let (arguments, total) = (setup.parts.arguments, setup.length.max_steps);
+        let Parts { arguments, train_sets, eval_sets, .. } = setup.parts;
+        let total = setup.length.max_steps;
         let claim = claim_directory(&arguments.output_dir)?;
         // Before gradients and moments are allocated, as it copies parts of the parameters.
         let definition = setup.definition(model)?;
@@ -126,7 +127,7 @@ impl<'a, M: TextModel> Run<'a, M> {
             ..TrainerState::default()
         };
         let mut run = Run {
-            optimizer: Optimizer::new(model.model(), arguments)?,
+            optimizer: Optimizers::new(model.model(), train_sets, eval_sets, arguments)?,
             loss_scaler: arguments.fp16.then(|| loss_scaler.clone()),
             cache: GradientCache::new(model.model()),
             setup,

@@ -3,11 +3,13 @@
 
 use crate::arguments::{IntervalStrategy, SaveStrategy};
 use crate::error::Error;
+use crate::losses::WithParameters;
 use crate::training::batches::{PreparedBatch, prepare_ahead};
 use crate::training::callbacks::Flow;
 use crate::training::checkpoint::checkpoint_path;
 use crate::training::epoch::{Epoch, SetBatch};
 use crate::training::health::check_gradients;
+use crate::training::optimizers::Update;
 use crate::training::position::{LossWindow, StepReport};
 use crate::training::run::{Due, Run};
 use crate::training::setup::{Parts, Setup};
@@ -119,6 +121,10 @@ impl<M: TextModel> Run<'_, M> {
         let loss = losses.loss;
         let grad_norm = ops::sum_of_squares(self.cache.gradients.flat()).sqrt() / self.loss_scale();
         let factor = self.setup.schedule.factor(self.steps_learned());
+        // An overflow in the gradients of a loss's own parameters counts as one in the norm, of
+        // which they are no part, as in sentence-transformers.
+        let own_finite = self.optimizer.gradients_are_finite();
+        let grad_norm = if own_finite { grad_norm } else { f64::INFINITY };
         let skipped = !(loss.is_finite() && grad_norm.is_finite());
         if skipped {
             self.skip(loss, grad_norm, &batches)?;
@@ -162,10 +168,13 @@ impl<M: TextModel> Run<'_, M> {
             let preparer = &self.setup.training[batch.set];
             let budget = preparer.budget(self.setup.parts.arguments.max_tokens_per_chunk);
             let model = self.model.model();
-            let result = self.cache.add_gradients(model, preparer.loss(), &batch, budget, scale);
+            let parameters = self.optimizer.of_training(batch.set);
+            let loss = WithParameters { loss: preparer.loss(), parameters };
+            let result = self.cache.add_gradients(model, &loss, &batch, budget, scale);
             if !result.value.is_finite() && self.loss_scaler.is_none() {
                 return Err(self.not_finite("loss", result.value, &[batch.into()]).into());
             }
+            self.optimizer.add_gradients(batch.set, &result.d_parameters, scale);
             sum.losses.add(result.value, share);
             sum.losses.add_components(&result.components, share);
             sum.tokens += batch.tokens.iter().map(|sequence| sequence.ids.len()).sum::<usize>();
@@ -189,10 +198,10 @@ impl<M: TextModel> Run<'_, M> {
         let limit = self.setup.parts.arguments.max_grad_norm;
         let clip =
             if limit > 0.0 { (limit / (grad_norm + CLIPPING_EPSILON)).min(1.0) } else { 1.0 };
-        let gradient_scale = (clip / self.loss_scale()) as f32;
         let step = self.steps_learned() + 1;
+        let update = Update { step, factor, clip, loss_scale: self.loss_scale() };
         let parameters = self.model.model_mut().parameters_mut();
-        self.optimizer.step(&mut self.cache.gradients, parameters, step, factor, gradient_scale);
+        self.optimizer.step(&mut self.cache.gradients, parameters, update);
         if let Some(scaler) = &mut self.loss_scaler {
             scaler.update(true);
         }

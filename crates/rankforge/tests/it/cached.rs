@@ -54,6 +54,7 @@ fn without_caching(
         targets,
         draw: batch.draw,
         layers: &[],
+        parameters: &[],
         device,
     });
     let mut gradients = GradientCache::new(model).gradients;

@@ -125,7 +125,15 @@ fn the_gradient_of_the_custom_loss_agrees_with_finite_differences() {
             let rows = scores.len();
             let (outputs, targets, device) = (&outputs, &targets, &device);
             let draw = Draw { seed: 0, step: 0 };
-            loss.compute(&LossBatch { outputs, rows, targets, draw, layers: &[], device })
+            loss.compute(&LossBatch {
+                outputs,
+                rows,
+                targets,
+                draw,
+                layers: &[],
+                parameters: &[],
+                device,
+            })
         };
         let scores = [-30.0, -1.5, 0.25, 2.0, 40.0];
         let gradient = compute(&scores).d_outputs.values;

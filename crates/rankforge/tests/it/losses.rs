@@ -4,6 +4,7 @@ mod by_name;
 mod cross_encoder;
 mod dual_encoder;
 mod dual_goldens;
+mod dual_refusals;
 mod gist_embed;
 mod matryoshka;
 mod refusals;
@@ -50,7 +51,15 @@ fn numbers(count: usize) -> Vec<f32> {
 /// Computes a loss on a new device.
 fn compute(loss: &dyn Loss, outputs: &Outputs, rows: usize, targets: &Targets) -> LossOutput {
     let device = Device::cpu(Some(2)).unwrap();
-    loss.compute(&LossBatch { outputs, rows, targets, draw: DRAW, layers: &[], device: &device })
+    loss.compute(&LossBatch {
+        outputs,
+        rows,
+        targets,
+        draw: DRAW,
+        layers: &[],
+        parameters: &[],
+        device: &device,
+    })
 }
 
 /// Compares the gradient with central differences of step `h = 2^-10`. The truncation error is

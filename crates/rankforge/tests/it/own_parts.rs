@@ -87,10 +87,10 @@ impl Loss for HingeLoss {
             let slope = if violation > 0.0 { -sign } else { 0.0 };
             values.push(((slope + 2.0 * self.weight * score) / rows) as f32);
         }
+        let d_outputs = Outputs { rows: batch.rows, columns: 1, values };
         LossOutput {
-            value: hinge + size,
-            d_outputs: Outputs { rows: batch.rows, columns: 1, values },
             components: vec![("hinge_loss".to_owned(), hinge), ("size_loss".to_owned(), size)],
+            ..LossOutput::new(hinge + size, d_outputs)
         }
     }
 }

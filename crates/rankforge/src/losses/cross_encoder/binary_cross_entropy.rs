@@ -93,10 +93,6 @@ impl Loss for BinaryCrossEntropyLoss {
             let d_z = negative * sigmoid(z) - positive * sigmoid(-z);
             gradient.push((d_z * slope / rows as f64) as f32);
         }
-        LossOutput {
-            value: sum / rows as f64,
-            d_outputs: Outputs { rows, columns: 1, values: gradient },
-            components: Vec::new(),
-        }
+        LossOutput::new(sum / rows as f64, Outputs { rows, columns: 1, values: gradient })
     }
 }

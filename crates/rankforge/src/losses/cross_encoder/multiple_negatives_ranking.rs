@@ -161,11 +161,10 @@ impl Loss for MultipleNegativesRankingLoss {
                 gradient[slot * rows + row] = (logits[slot] * slopes[slot] / rows as f64) as f32;
             }
         }
-        LossOutput {
-            value: sum / rows as f64,
-            d_outputs: Outputs { rows: outputs.rows, columns: 1, values: gradient },
-            components: Vec::new(),
-        }
+        LossOutput::new(
+            sum / rows as f64,
+            Outputs { rows: outputs.rows, columns: 1, values: gradient },
+        )
     }
 }
 

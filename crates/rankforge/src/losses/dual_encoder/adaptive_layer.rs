@@ -2,7 +2,7 @@ use crate::error::Error;
 use crate::losses::columns;
 use crate::losses::dual_encoder::matryoshka::{MatryoshkaLoss, described, per_step};
 use crate::losses::examples::Examples;
-use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
+use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, LossParameter, Plan};
 use crate::losses::settings::{Settings, settings};
 use rand::seq::index;
 use rankforge_encoder::{LoadOptions, ModelKind, Outputs};
@@ -311,6 +311,10 @@ impl Loss for AdaptiveLayerLoss {
         self.loss.plan(examples, draw)
     }
 
+    fn parameters(&self, output_columns: usize, seed: u64) -> Vec<LossParameter> {
+        self.loss.parameters(output_columns, seed)
+    }
+
     fn check_plan(&self, plan: &Plan<'_>, output_columns: usize) -> Result<(), Error> {
         self.loss.check_plan(plan, output_columns)
     }
@@ -348,6 +352,7 @@ impl Loss for AdaptiveLayerLoss {
             value: sum.value + divergence,
             d_outputs: Outputs::side_by_side(&d_outputs),
             components: sum.components,
+            d_parameters: sum.d_parameters,
         }
     }
 }
@@ -357,12 +362,17 @@ impl Loss for AdaptiveLayerLoss {
 struct Sum {
     value: f64,
     components: Vec<(String, f64)>,
+    d_parameters: Vec<f32>,
 }
 
 impl Sum {
     /// Adds a loss with a weight, and returns the gradient of what was added.
     fn add(&mut self, found: LossOutput, weight: f64) -> Outputs {
-        let LossOutput { value, mut d_outputs, components } = found;
+        let LossOutput { value, mut d_outputs, components, d_parameters } = found;
+        self.d_parameters.resize(d_parameters.len(), 0.0);
+        for (total, d) in self.d_parameters.iter_mut().zip(d_parameters) {
+            *total += (weight * f64::from(d)) as f32;
+        }
         self.value += weight * value;
         for (index, (name, value)) in components.into_iter().enumerate() {
             match self.components.get_mut(index) {

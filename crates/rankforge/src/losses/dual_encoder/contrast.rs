@@ -106,7 +106,7 @@ impl Contrast {
             step.add_sums(&mut gradients);
         }
         let value = losses.view().to_vec().iter().map(|loss| f64::from(*loss)).sum();
-        LossOutput { value, d_outputs: gradients.of_outputs(&texts, batch), components: Vec::new() }
+        LossOutput::new(value, gradients.of_outputs(&texts, batch))
     }
 }
 

@@ -1,9 +1,10 @@
 use crate::error::Error;
 use crate::losses::columns;
+use crate::losses::dual_encoder::linear_layer::LinearLayer;
 use crate::losses::dual_encoder::pairwise::PairFunction;
 use crate::losses::examples::{Examples, LABEL_ROLE, Targets};
-use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
-use crate::losses::settings::{by_name, name_of};
+use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, LossParameter, Plan};
+use crate::losses::settings::{by_name, name_of, optional};
 use crate::losses::table::NamedLoss;
 use rankforge_encoder::{ModelKind, Outputs};
 use serde::{Deserialize, Deserializer};
@@ -17,7 +18,7 @@ use serde_json::json;
 ///
 /// # Shapes
 /// `B` rows and `C` columns give `B C` single texts, column after column; outputs `B C x E`, labels
-/// of `E` or `C E` numbers.
+/// of `D` or `C D` numbers, where `D` is `projection_dim` or `E`.
 ///
 /// # Paper
 /// Kim et al. 2023, EmbedDistill: A Geometric Knowledge Distillation for Information Retrieval,
@@ -27,6 +28,10 @@ use serde_json::json;
 pub struct EmbedDistillLoss {
     /// Cosine by default.
     pub distance_metric: EmbeddingDistance,
+    /// Number of dimensions of the teacher: a linear layer, which is trained with the model and is
+    /// no part of it, maps the embeddings to them. `None`, the default, is no layer.
+    #[serde(deserialize_with = "optional")]
+    pub projection_dim: Option<usize>,
 }
 
 /// The distance of an embedding from that of a teacher.
@@ -54,7 +59,7 @@ impl<'de> Deserialize<'de> for EmbeddingDistance {
 
 impl Default for EmbedDistillLoss {
     fn default() -> EmbedDistillLoss {
-        EmbedDistillLoss { distance_metric: EmbeddingDistance::Cosine }
+        EmbedDistillLoss { distance_metric: EmbeddingDistance::Cosine, projection_dim: None }
     }
 }
 
@@ -68,7 +73,11 @@ impl Default for EmbedDistillLoss {
 /// Distillation, arXiv:2004.09813.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct MSELoss {}
+pub struct MSELoss {
+    /// As in [`EmbedDistillLoss`].
+    #[serde(deserialize_with = "optional")]
+    pub projection_dim: Option<usize>,
+}
 
 const CITATION: &str = "@article{kim2023embeddistill,
     title={EmbedDistill: A Geometric Knowledge Distillation for Information Retrieval},
@@ -109,15 +118,25 @@ impl Loss for EmbedDistillLoss {
 
     fn config(&self) -> serde_json::Value {
         let distance_metric = name_of(&self.distance_metric, DISTANCES);
-        json!({ "distance_metric": distance_metric, "projection_dim": null })
+        json!({ "distance_metric": distance_metric, "projection_dim": self.projection_dim })
     }
 
     fn citation(&self) -> &'static str {
         CITATION
     }
 
+    fn check(&self) -> Result<(), Error> {
+        check_projection(Self::NAME, self.projection_dim)
+    }
+
     fn check_model(&self, kind: ModelKind, _output_columns: usize) -> Result<(), Error> {
         columns::expect_embeddings(Self::NAME, kind)
+    }
+
+    fn parameters(&self, output_columns: usize, seed: u64) -> Vec<LossParameter> {
+        let names = ["projection.weight", "projection.bias"];
+        let layer = projection(self.projection_dim, output_columns);
+        layer.map_or(Vec::new(), |layer| layer.parameters(names, seed))
     }
 
     fn plan<'a>(&self, examples: &'a Examples, _draw: Draw) -> Result<Plan<'a>, Error> {
@@ -125,11 +144,11 @@ impl Loss for EmbedDistillLoss {
     }
 
     fn check_plan(&self, plan: &Plan<'_>, output_columns: usize) -> Result<(), Error> {
-        check_plan(Self::NAME, plan, output_columns)
+        check_plan(Self::NAME, plan, self.projection_dim, output_columns)
     }
 
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
-        distill(Self::NAME, batch, self.distance_metric)
+        distill(Self::NAME, batch, self.distance_metric, self.projection_dim)
     }
 }
 
@@ -139,15 +158,25 @@ impl Loss for MSELoss {
     }
 
     fn config(&self) -> serde_json::Value {
-        json!({ "projection_dim": null })
+        json!({ "projection_dim": self.projection_dim })
     }
 
     fn citation(&self) -> &'static str {
         MSE_CITATION
     }
 
+    fn check(&self) -> Result<(), Error> {
+        check_projection(Self::NAME, self.projection_dim)
+    }
+
     fn check_model(&self, kind: ModelKind, _output_columns: usize) -> Result<(), Error> {
         columns::expect_embeddings(Self::NAME, kind)
+    }
+
+    fn parameters(&self, output_columns: usize, seed: u64) -> Vec<LossParameter> {
+        let names = ["projection.weight", "projection.bias"];
+        let layer = projection(self.projection_dim, output_columns);
+        layer.map_or(Vec::new(), |layer| layer.parameters(names, seed))
     }
 
     fn plan<'a>(&self, examples: &'a Examples, _draw: Draw) -> Result<Plan<'a>, Error> {
@@ -155,11 +184,11 @@ impl Loss for MSELoss {
     }
 
     fn check_plan(&self, plan: &Plan<'_>, output_columns: usize) -> Result<(), Error> {
-        check_plan(Self::NAME, plan, output_columns)
+        check_plan(Self::NAME, plan, self.projection_dim, output_columns)
     }
 
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
-        distill(Self::NAME, batch, EmbeddingDistance::Mse)
+        distill(Self::NAME, batch, EmbeddingDistance::Mse, self.projection_dim)
     }
 }
 
@@ -171,17 +200,44 @@ fn plan<'a>(name: &str, examples: &'a Examples) -> Result<Plan<'a>, Error> {
     Ok(Plan { inputs, rows, targets: Targets::Lists(labels) })
 }
 
-/// Checks that the embeddings of the teacher have `width` numbers, as those of the student.
-fn check_plan(name: &str, plan: &Plan<'_>, width: usize) -> Result<(), Error> {
+/// Checks that a projection has dimensions.
+fn check_projection(name: &str, projection_dim: Option<usize>) -> Result<(), Error> {
+    match projection_dim {
+        Some(0) => Err(Error::argument(format!("{name}.projection_dim"), "at least 1", 0)),
+        _ => Ok(()),
+    }
+}
+
+/// The layer from embeddings of `inputs` dimensions to those of the teacher.
+fn projection(projection_dim: Option<usize>, inputs: usize) -> Option<LinearLayer> {
+    projection_dim.map(|outputs| LinearLayer { inputs, outputs })
+}
+
+/// Checks that the embeddings of the teacher have as many numbers as those of the student, which
+/// are projected, or have `output_columns`.
+fn check_plan(
+    name: &str,
+    plan: &Plan<'_>,
+    projection_dim: Option<usize>,
+    output_columns: usize,
+) -> Result<(), Error> {
     let Targets::Lists(labels) = &plan.targets else { panic!("{name} without embeddings") };
+    let width = projection_dim.unwrap_or(output_columns);
     let all = plan.inputs.len() / plan.rows * width;
     let fits = |label: &Vec<f32>| label.len() == width || label.len() == all;
     let Some(row) = labels.iter().position(|label| !fits(label)) else { return Ok(()) };
-    let mut expected = format!("a list of {width} numbers, as the model has {width} dimensions");
+    let why = match projection_dim {
+        None => format!("as the model has {width} dimensions"),
+        Some(_) => format!("as projection_dim is {width}"),
+    };
+    let mut expected = format!("a list of {width} numbers, {why}");
     if all > width {
         expected.push_str(&format!(", or of {all}, {width} for each text column"));
     }
-    let got = format!("a list of {}", labels[row].len());
+    let mut got = format!("a list of {}", labels[row].len());
+    if projection_dim.is_none() {
+        got.push_str(" (projection_dim maps the embeddings to another number of dimensions)");
+    }
     Err(Error::cell(name, row, LABEL_ROLE, expected, got))
 }
 
@@ -211,10 +267,22 @@ fn distances(
 }
 
 /// The loss of both.
-fn distill(name: &str, batch: &LossBatch<'_>, metric: EmbeddingDistance) -> LossOutput {
+fn distill(
+    name: &str,
+    batch: &LossBatch<'_>,
+    metric: EmbeddingDistance,
+    projection_dim: Option<usize>,
+) -> LossOutput {
     let Targets::Lists(labels) = batch.targets else { panic!("{name} without embeddings") };
-    let (value, d_outputs) = distances(batch, batch.outputs, labels, metric);
-    LossOutput { value, d_outputs, components: Vec::new() }
+    let LossBatch { outputs, device, parameters, .. } = *batch;
+    let Some(layer) = projection(projection_dim, outputs.columns) else {
+        let (value, d_outputs) = distances(batch, outputs, labels, metric);
+        return LossOutput::new(value, d_outputs);
+    };
+    let projected = layer.forward(device, parameters, outputs);
+    let (value, d_projected) = distances(batch, &projected, labels, metric);
+    let (d_outputs, d_parameters) = layer.backward(device, parameters, outputs, &d_projected);
+    LossOutput { d_parameters, ..LossOutput::new(value, d_outputs) }
 }
 
 impl EmbeddingDistance {

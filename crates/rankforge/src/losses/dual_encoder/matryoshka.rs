@@ -189,6 +189,11 @@ impl Loss for MatryoshkaLoss {
         columns::expect_embeddings(NAME, kind)?;
         let inner = self.loss.check_model(kind, output_columns);
         inner.map_err(|error| error.renamed(self.loss.name(), &format!("{NAME}.loss")))?;
+        if !self.loss.parameters(output_columns, 0).is_empty() {
+            let expected = "a loss without parameters of its own, as theirs fit one number of \
+                            dimensions";
+            return Err(Error::argument(format!("{NAME}.loss"), expected, self.loss.name()));
+        }
         match self.matryoshka_dims.iter().find(|dimensions| **dimensions > output_columns) {
             None => Ok(()),
             Some(dimensions) => {

@@ -178,7 +178,7 @@ impl Loss for GlobalOrthogonalRegularizationLoss {
         let named = COMPONENTS.into_iter().zip(terms).zip(weights);
         let used = named.filter(|(_, weight)| *weight != 0.0);
         let components = used.map(|((name, value), _)| (name.to_owned(), value)).collect();
-        LossOutput { value: terms.iter().sum(), d_outputs, components }
+        LossOutput { components, ..LossOutput::new(terms.iter().sum(), d_outputs) }
     }
 }
 

@@ -200,5 +200,5 @@ pub(super) fn over_pairs(
         }
     });
     let d_outputs = Outputs { rows: outputs.rows, columns: width, values: gradient };
-    LossOutput { value, d_outputs, components: Vec::new() }
+    LossOutput::new(value, d_outputs)
 }

@@ -121,5 +121,5 @@ pub fn over_scores(
         d_compared.view().to_vec()
     };
     let d_outputs = Outputs { rows, columns: width, values };
-    LossOutput { value, d_outputs, components: Vec::new() }
+    LossOutput::new(value, d_outputs)
 }

@@ -16,6 +16,7 @@ use crate::losses::dual_encoder::matryoshka::{self, MatryoshkaLoss};
 use crate::losses::dual_encoder::mega_batch_margin::MegaBatchMarginLoss;
 use crate::losses::dual_encoder::multiple_negatives_ranking::MultipleNegativesRankingLoss;
 use crate::losses::dual_encoder::orthogonal_regularization::GlobalOrthogonalRegularizationLoss;
+use crate::losses::dual_encoder::softmax::SoftmaxLoss;
 use crate::losses::dual_encoder::symmetric_ranking::MultipleNegativesSymmetricRankingLoss;
 use crate::losses::dual_encoder::triplet::TripletLoss;
 use crate::losses::loss::Loss;
@@ -42,6 +43,7 @@ pub const DUAL_ENCODER_LOSSES: &[LossEntry] = &[
     LossEntry::in_chunks::<DistillKLDivLoss>(),
     LossEntry::in_chunks::<MSELoss>(),
     LossEntry::in_chunks::<EmbedDistillLoss>(),
+    LossEntry::in_chunks::<SoftmaxLoss>(),
     LossEntry::in_chunks::<GlobalOrthogonalRegularizationLoss>(),
     LossEntry::of::<MegaBatchMarginLoss>(),
     LossEntry::in_chunks::<MultipleNegativesSymmetricRankingLoss>(),

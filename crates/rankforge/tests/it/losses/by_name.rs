@@ -95,6 +95,7 @@ fn a_table_lists_its_losses() {
             "DistillKLDivLoss",
             "MSELoss",
             "EmbedDistillLoss",
+            "SoftmaxLoss",
             "GlobalOrthogonalRegularizationLoss",
             "MegaBatchMarginLoss",
             "MultipleNegativesSymmetricRankingLoss",
@@ -198,6 +199,17 @@ fn errors_say_why_a_known_loss_is_not_one_of_dual_encoders() {
         ("CosineSimilarityLoss", json!({ "loss_fct": "BCELoss" }), "one of MSELoss, L1Loss"),
         ("DistillKLDivLoss", json!({ "temperature": 0 }), "temperature: expected a positive"),
         ("DistillKLDivLoss", json!({ "teacher_temperature": -1 }), "teacher_temperature: "),
+        ("SoftmaxLoss", json!({}), "missing field `num_labels`"),
+        ("SoftmaxLoss", json!({ "num_labels": 1 }), "num_labels: expected at least 2 classes"),
+        (
+            "SoftmaxLoss",
+            json!({
+                "num_labels": 2, "concatenation_sent_rep": false,
+                "concatenation_sent_difference": false,
+            }),
+            "concatenation_sent_rep: expected true here, or for",
+        ),
+        ("MSELoss", json!({ "projection_dim": 0 }), "projection_dim: expected at least 1"),
         ("EmbedDistillLoss", json!({ "distance_metric": "l1" }), "one of mse, l2, cosine"),
         ("GlobalOrthogonalRegularizationLoss", json!({ "aggregation": "max" }), "mean, sum"),
         (

@@ -94,6 +94,7 @@ fn of_scores(
         targets: &Targets::None,
         draw: DRAW,
         layers: &[],
+        parameters: &[],
         device: &device,
     };
     over_scores(&batch, compared, loss)
@@ -180,6 +181,7 @@ fn values_and_gradients_agree_with_sentence_transformers() {
                 targets,
                 draw: DRAW,
                 layers: &[],
+                parameters: &[],
                 device: &device,
             };
             let loss = dual_encoder_loss(&case.name, &case.settings).unwrap();

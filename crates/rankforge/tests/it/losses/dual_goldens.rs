@@ -1,9 +1,9 @@
-//! The losses of dual encoders that have no parameters: values, gradients and settings of
-//! sentence-transformers, and finite differences.
+//! The losses of dual encoders: values, gradients and settings of sentence-transformers, and finite
+//! differences.
 
-use super::{DRAW, GOLDEN, assert_finite_differences, column, compute, numbered, numbers};
+use super::{DRAW, GOLDEN, assert_finite_differences, compute, numbered, numbers};
 use rankforge::encoder::Outputs;
-use rankforge::losses::{Column, Examples, Labels, Loss, LossOutput, dual_encoder_loss};
+use rankforge::losses::{Examples, Labels, Loss, LossOutput, WithParameters, dual_encoder_loss};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -35,6 +35,8 @@ struct Case {
     value: f64,
     components: BTreeMap<String, f64>,
     gradient: Vec<f64>,
+    parameters: Vec<f32>,
+    d_parameters: Vec<f64>,
 }
 
 fn goldens() -> Goldens {
@@ -71,16 +73,24 @@ fn labels(labels: &Value) -> Labels {
 /// A loss by name, and its output for embeddings.
 fn of_loss(name: &str, settings: Value, outputs: &Outputs, columns: usize, labels: Labels) -> f64 {
     let loss = dual_encoder_loss(name, settings.as_object().unwrap()).unwrap();
-    on_rows(&*loss, outputs, columns, labels).value
+    on_rows(&*loss, outputs, columns, labels, &[]).value
 }
 
-/// The output of a loss for rows of `columns` texts with these embeddings.
-fn on_rows(loss: &dyn Loss, outputs: &Outputs, columns: usize, labels: Labels) -> LossOutput {
+/// The output of a loss for rows of `columns` texts with these embeddings, and for these parameters
+/// of its own.
+fn on_rows(
+    loss: &dyn Loss,
+    outputs: &Outputs,
+    columns: usize,
+    labels: Labels,
+    parameters: &[f32],
+) -> LossOutput {
     let rows = outputs.rows / columns;
     let examples = Examples { labels, ..numbered(rows, columns) };
     let plan = loss.plan(&examples, DRAW).unwrap();
     assert_eq!((plan.inputs.len(), plan.rows), (outputs.rows, rows));
-    compute(loss, outputs, rows, &plan.targets)
+    let loss = WithParameters { loss, parameters };
+    compute(&loss, outputs, rows, &plan.targets)
 }
 
 #[test]
@@ -91,7 +101,13 @@ fn losses_have_the_values_gradients_and_settings_of_sentence_transformers() {
         let loss = dual_encoder_loss(&case.loss, &case.settings).unwrap();
         assert_eq!(numbers_as_floats(&loss.config()), numbers_as_floats(&case.config), "{what}");
         let outputs = goldens.outputs(case);
-        let found = on_rows(&*loss, &outputs, case.columns, labels(&case.labels));
+        let found = on_rows(&*loss, &outputs, case.columns, labels(&case.labels), &case.parameters);
+        let shapes = loss.parameters(case.width, 1);
+        let own: usize = shapes.iter().map(|parameter| parameter.values.len()).sum();
+        assert_eq!((own, found.d_parameters.len()), (case.parameters.len(), own), "{what}");
+        for (got, expected) in found.d_parameters.iter().zip(&case.d_parameters) {
+            assert!((f64::from(*got) - expected).abs() < 1e-5, "{what}: {got}, {expected}");
+        }
         // Values and gradients are computed in f64, and gradients are rounded to f32; scores of all
         // pairs of a batch are f32. Scales of up to 20 multiply their rounding errors, the one of a
         // gradient twice.
@@ -188,10 +204,13 @@ fn gradients_agree_with_finite_differences() {
         let examples =
             Examples { labels: labels(&case.labels), ..numbered(case.rows, case.columns) };
         let plan = loss.plan(&examples, DRAW).unwrap();
-        let value = |outputs: &Outputs| compute(&*loss, outputs, case.rows, &plan.targets);
+        let loss = WithParameters { loss: &*loss, parameters: &case.parameters };
+        let value = |outputs: &Outputs| compute(&loss, outputs, case.rows, &plan.targets);
         // These see the scores of all pairs of the batch, which are f32.
         let of_scores = ["Batch", "MegaBatch", "Global"];
         let coarse = of_scores.iter().any(|part| case.loss.starts_with(part));
+        // So are the outputs of their linear layer.
+        let coarse = coarse || !case.parameters.is_empty();
         let noise = if coarse { 2e-3 } else { 2e-6 };
         assert_finite_differences(&value, &outputs, 300.0, noise);
     }
@@ -212,6 +231,7 @@ fn losses_within_rows_have_the_same_bits_for_any_number_of_threads() {
             targets: &Targets::None,
             draw,
             layers: &[],
+            parameters: &[],
             device: &device,
         };
         let found = loss.compute(&batch);
@@ -230,174 +250,8 @@ fn zero_embeddings_have_finite_values_and_no_gradient_through_their_norm() {
             2 => Labels::Scalars(vec![0.1, 0.2, 0.3]),
             _ => Labels::None,
         };
-        let found = on_rows(&*loss, &outputs, columns, labels);
+        let found = on_rows(&*loss, &outputs, columns, labels, &[]);
         assert!(found.value.is_finite(), "{name}");
         assert_eq!(found.d_outputs.values, [0.0; 24], "{name}");
     }
-}
-
-/// The error of a loss for rows that it cannot use.
-#[track_caller]
-fn refused(name: &str, columns: Vec<Column>, labels: Labels) -> String {
-    let loss = dual_encoder_loss(name, &Map::new()).unwrap();
-    crate::support::message(loss.plan(&Examples { columns, labels }, DRAW))
-}
-
-#[test]
-fn rows_that_a_loss_cannot_use_are_refused() {
-    let texts = |count: usize| -> Vec<Column> {
-        (0..count).map(|index| column(&format!("text {index}"), &["a", "b"])).collect()
-    };
-    let scalars = |labels: &[f32]| Labels::Scalars(labels.to_vec());
-    for (name, columns, labels, expected) in [
-        (
-            "CoSENTLoss",
-            3,
-            scalars(&[0.0, 1.0]),
-            ": expected exactly two text columns and a label column, got 3 text columns",
-        ),
-        (
-            "CosineSimilarityLoss",
-            1,
-            scalars(&[0.0, 1.0]),
-            ": expected exactly two text columns and a label column, got 1 text column",
-        ),
-        (
-            "CoSENTLoss",
-            2,
-            Labels::None,
-            ": expected a label column (label, labels, score or scores), got none",
-        ),
-        (
-            "AnglELoss",
-            2,
-            Labels::None,
-            ": expected a label column (label, labels, score or scores), got none",
-        ),
-        (
-            "AnglELoss",
-            1,
-            Labels::None,
-            ": expected two text columns and a label column, or more text columns (anchor, \
-             positive, negatives), got 1 text column",
-        ),
-        (
-            "CosineSimilarityLoss",
-            2,
-            Labels::Lists(vec![vec![1.0], vec![1.0, 2.0]]),
-            ", row 2, column `label`: expected one label for each row, got 2",
-        ),
-        (
-            "ContrastiveLoss",
-            2,
-            scalars(&[1.0, 2.0]),
-            ", row 2, column `label`: expected a label from 0 to 1, got 2",
-        ),
-        (
-            "OnlineContrastiveLoss",
-            2,
-            scalars(&[0.5, 1.0]),
-            ", row 1, column `label`: expected 0 or 1, got 0.5",
-        ),
-        (
-            "TripletLoss",
-            2,
-            Labels::None,
-            ": expected exactly three text columns (anchor, positive, negative), got 2 text \
-             columns",
-        ),
-        (
-            "TripletLoss",
-            3,
-            scalars(&[1.0, 1.0]),
-            ": expected text columns only, as it takes no labels, got a label column (label, \
-             labels, score or scores)",
-        ),
-        (
-            "MarginMSELoss",
-            3,
-            Labels::Lists(vec![vec![1.0], vec![1.0, 2.0, 3.0]]),
-            ", row 2, column `label`: expected a margin, or a list of 2 scores (positive, \
-             negative), got a list of 3",
-        ),
-        (
-            "MarginMSELoss",
-            4,
-            scalars(&[1.0, 2.0]),
-            ", row 1, column `label`: expected a list of 2 margins (positive less each negative) \
-             or of 3 scores (positive, negatives), got one number",
-        ),
-        (
-            "MarginMSELoss",
-            3,
-            Labels::None,
-            ": expected a label column (label, labels, score or scores), got none",
-        ),
-        (
-            "DistillKLDivLoss",
-            2,
-            scalars(&[1.0, 2.0]),
-            ": expected at least three text columns (query and two or more texts) and a label \
-             column, got 2 text columns",
-        ),
-        (
-            "DistillKLDivLoss",
-            3,
-            Labels::Lists(vec![vec![1.0, 2.0], vec![1.0]]),
-            ", row 2, column `label`: expected a list of 2 scores, one for each text column after \
-             the first, got a list of 1",
-        ),
-        (
-            "DistillKLDivLoss",
-            3,
-            Labels::Lists(vec![vec![1.0, f32::NAN], vec![1.0, 2.0]]),
-            ", row 1, column `label`: expected finite numbers, got NaN",
-        ),
-        (
-            "MSELoss",
-            1,
-            Labels::Lists(vec![vec![1.0], vec![]]),
-            ", row 2, column `label`: expected the embedding by the teacher, a list of numbers, \
-             got a list of 0",
-        ),
-        (
-            "MegaBatchMarginLoss",
-            3,
-            Labels::None,
-            ": expected exactly two text columns (anchor, positive), as negatives are the \
-             positives of other rows, got 3 text columns",
-        ),
-        (
-            "BatchAllTripletLoss",
-            2,
-            scalars(&[1.0, 2.0]),
-            ": expected exactly one text column and a label column, got 2 text columns",
-        ),
-        (
-            "BatchHardTripletLoss",
-            1,
-            scalars(&[1.0, 16_777_216.0]),
-            ", row 2, column `label`: expected a class number of at most 16777215, got 16777216",
-        ),
-    ] {
-        assert_eq!(refused(name, texts(columns), labels), format!("{name}{expected}"));
-    }
-}
-
-#[test]
-fn embeddings_of_a_teacher_have_the_dimensions_of_the_model() {
-    let checked = |columns: usize, label: Vec<f32>| {
-        let labels = Labels::Lists(vec![vec![0.0; 3], label]);
-        let examples = Examples { labels, ..numbered(2, columns) };
-        let loss = dual_encoder_loss("EmbedDistillLoss", &Map::new()).unwrap();
-        let plan = loss.plan(&examples, DRAW).unwrap();
-        loss.check_plan(&plan, 3).map_err(|error| error.to_string())
-    };
-    assert_eq!(checked(2, vec![0.0; 3]), Ok(()));
-    assert_eq!(checked(2, vec![0.0; 6]), Ok(()));
-    let place = "EmbedDistillLoss, row 2, column `label`: expected a list of 3 numbers, as the \
-                 model has 3 dimensions";
-    assert_eq!(checked(1, vec![0.0; 6]), Err(format!("{place}, got a list of 6")));
-    let both = format!("{place}, or of 6, 3 for each text column, got a list of 4");
-    assert_eq!(checked(2, vec![0.0; 4]), Err(both));
 }

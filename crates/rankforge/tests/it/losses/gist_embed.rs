@@ -33,8 +33,15 @@ fn values_and_gradients_agree_with_sentence_transformers() {
             let outputs = &Outputs { rows: texts, columns: width, values };
             let guide = unit(texts, guide_width, &guide[..texts * guide_width]);
             let targets = &Targets::Matrix(guide);
-            let batch =
-                LossBatch { outputs, rows, targets, draw: DRAW, layers: &[], device: &device };
+            let batch = LossBatch {
+                outputs,
+                rows,
+                targets,
+                draw: DRAW,
+                layers: &[],
+                parameters: &[],
+                device: &device,
+            };
             let settings = settings(case.settings.clone());
             let temperature = settings.get("temperature").map_or(0.01, |t| t.as_f64().unwrap());
             for name in ["GISTEmbedLoss", "CachedGISTEmbedLoss"] {

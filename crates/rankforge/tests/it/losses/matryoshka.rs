@@ -130,7 +130,15 @@ fn bits_do_not_depend_on_the_number_of_threads() {
     let of = |threads| {
         let device = Device::cpu(Some(threads)).unwrap();
         let (outputs, targets) = (&outputs, &Targets::None);
-        let batch = LossBatch { outputs, rows, targets, draw: DRAW, layers: &[], device: &device };
+        let batch = LossBatch {
+            outputs,
+            rows,
+            targets,
+            draw: DRAW,
+            layers: &[],
+            parameters: &[],
+            device: &device,
+        };
         let found = loss.compute(&batch);
         let bits: Vec<u32> = found.d_outputs.values.iter().map(|value| value.to_bits()).collect();
         (found.value.to_bits(), bits)
@@ -170,7 +178,7 @@ impl Loss for Sum {
         let components = vec![("sum".to_owned(), terms[0]), ("ten".to_owned(), terms[1])];
         let values = vec![1.0; batch.outputs.values.len()];
         let d_outputs = Outputs { values, ..batch.outputs.clone() };
-        LossOutput { value: terms.iter().sum(), d_outputs, components }
+        LossOutput { components, ..LossOutput::new(terms.iter().sum(), d_outputs) }
     }
 }
 
@@ -183,8 +191,15 @@ fn labels_that_are_embeddings_are_cut_and_components_are_added_up() {
     let lists = vec![vec![1.0, 2.0, 3.0, 4.0]; 2];
     for targets in [Targets::Lists(lists), Targets::Matrix(outputs.clone())] {
         let (outputs, targets) = (&outputs, &targets);
-        let batch =
-            LossBatch { outputs, rows: 2, targets, draw: DRAW, layers: &[], device: &device };
+        let batch = LossBatch {
+            outputs,
+            rows: 2,
+            targets,
+            draw: DRAW,
+            layers: &[],
+            parameters: &[],
+            device: &device,
+        };
         let found = Sum.compute_nested(&batch, &nestings);
         // Unit vectors (0.6, 0.8) and (0, 1) sum to 2.4.
         let expected = [("sum", 1.5 * 2.4), ("ten", 15.0)];
@@ -216,6 +231,7 @@ fn the_dimensions_of_a_step_are_drawn_by_seed_and_step() {
             targets,
             draw: Draw { seed, step },
             layers: &[],
+            parameters: &[],
             device: &device,
         };
         loss.compute(&batch).value.to_bits()
@@ -282,4 +298,39 @@ fn errors_have_the_path_of_the_setting() {
     assert!(loss.warnings(9)[0].contains("lack the 9 dimensions"), "{:?}", loss.warnings(9));
     assert_eq!(loss.inner().unwrap().name(), "MultipleNegativesRankingLoss");
     assert_eq!(loss.config()["loss"]["scale"], 20.0);
+}
+
+#[test]
+fn embeddings_of_a_teacher_are_cut_for_each_text_column() {
+    let outputs = Outputs { rows: 4, columns: 4, values: numbers(16) };
+    let labels = numbers(24).split_off(8);
+    let lists = |width: usize| -> Vec<Vec<f32>> {
+        let row = |row: usize| {
+            let columns = labels[row * 8..row * 8 + 8].chunks(4);
+            columns.flat_map(|part| part[..width].to_vec()).collect()
+        };
+        (0..2).map(row).collect()
+    };
+    let settings = |name: &str, more: Value| {
+        let mut inner = json!({"name": name});
+        inner.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"matryoshka_dims": [2], "loss": inner}).as_object().unwrap().clone()
+    };
+    let name = "EmbedDistillLoss";
+    let nested = dual_encoder_loss("MatryoshkaLoss", &settings(name, json!({}))).unwrap();
+    let found = compute(&*nested, &outputs, 2, &Targets::Lists(lists(4)));
+    // The cosine does not depend on the lengths.
+    let values = outputs.values.chunks(4).flat_map(|row| row[..2].to_vec()).collect();
+    let cut = Outputs { rows: 4, columns: 2, values };
+    let plain = dual_encoder_loss(name, &serde_json::Map::new()).unwrap();
+    let expected = compute(&*plain, &cut, 2, &Targets::Lists(lists(2)));
+    assert!((found.value - expected.value).abs() < 1e-6, "{} {}", found.value, expected.value);
+
+    for (name, more) in
+        [("SoftmaxLoss", json!({"num_labels": 2})), (name, json!({"projection_dim": 2}))]
+    {
+        let wrapped = dual_encoder_loss("MatryoshkaLoss", &settings(name, more)).unwrap();
+        let text = message(wrapped.check_model(ModelKind::SentenceTransformer, 4));
+        assert!(text.contains("MatryoshkaLoss.loss: expected a loss without parameters"), "{text}");
+    }
 }

@@ -119,6 +119,7 @@ pub(super) fn least(name: &str) -> Map<String, Value> {
             json!({"matryoshka_dims": [256, 64], "loss": inner})
         }
         "AdaptiveLayerLoss" => json!({"loss": inner}),
+        "SoftmaxLoss" => json!({"num_labels": 3}),
         _ => json!({}),
     };
     settings.as_object().unwrap().clone()

@@ -1,4 +1,4 @@
-"""The row of the whole cascade: a dual encoder retrieves, a reranker orders, and both are measured."""
+"""The row of the whole cascade: a dual encoder retrieves, a reranker orders; both are measured."""
 
 import dataclasses
 import json

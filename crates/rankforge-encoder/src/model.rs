@@ -255,8 +255,8 @@ impl Model {
     /// afterwards.
     ///
     /// # Shapes
-    /// `B` sequences give `B x output_columns`: raw logits, or embeddings; as many columns again for
-    /// each of [`Batch::layers`].
+    /// `B` sequences give `B x output_columns`: raw logits, or embeddings; as many columns again
+    /// for each of [`Batch::layers`].
     ///
     /// # Panics
     /// When the architecture has no head, or not as many layers.

@@ -35,7 +35,8 @@ pub(crate) const EMBEDDING: &str = "sentence_embedding";
 /// The name of the feature from which a cross-encoder of sentence-transformers reads its scores.
 pub(crate) const SCORES: &str = "scores";
 
-/// Each pooling mode with its name in sentence-transformers, and with the boolean field that older configs have instead.
+/// Each pooling mode with its name in sentence-transformers, and with the boolean field that older
+/// configs have instead.
 pub const POOLING_MODES: [(Pooling, &str, &str); 6] = [
     (Pooling::Cls, "cls", "pooling_mode_cls_token"),
     (Pooling::Max, "max", "pooling_mode_max_tokens"),

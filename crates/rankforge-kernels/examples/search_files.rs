@@ -4,10 +4,11 @@
 //!     search_files round ROWS.npy FOLDER
 //!     search_files search ROWS.npy FOLDER QUERIES.npy BATCH K THREADS ISA OUTPUT
 //!
-//! `ISA` is the name of an instruction set, or `best`. The arrays are of `f32`, in C order, as numpy
-//! saves them. `search` takes `BATCH` queries at a time, prints the seconds of all of them and of a
-//! search, and writes `K` rows of each query as `u32` indices to `OUTPUT`. Bytes are mapped; the
-//! rows of candidates are read from the file, as mapped pages would count as memory of the process.
+//! `ISA` is the name of an instruction set, or `best`. The arrays are of `f32`, in C order, as
+//! numpy saves them. `search` takes `BATCH` queries at a time, prints the seconds of all of them
+//! and of a search, and writes `K` rows of each query as `u32` indices to `OUTPUT`. Bytes are
+//! mapped; the rows of candidates are read from the file, as mapped pages would count as memory of
+//! the process.
 #![expect(clippy::disallowed_methods, reason = "a program that reads files, measures and prints")]
 #![expect(clippy::disallowed_types, reason = "a program that reads files")]
 

@@ -33,7 +33,15 @@ fn main() -> Result<(), Error> {
         let values = (0..elements).map(|index| number(index) as f32 / 500.0 - 1.0).collect();
         let outputs = &Outputs { rows: 2 * rows, columns: width, values };
         let (targets, draw) = (&Targets::None, Draw { seed: 0, step: 0 });
-        let batch = LossBatch { outputs, rows, targets, draw, layers: &[], device: &device };
+        let batch = LossBatch {
+            outputs,
+            rows,
+            targets,
+            draw,
+            layers: &[],
+            parameters: &[],
+            device: &device,
+        };
         let mut seconds: Vec<f64> = (0..=TIMES)
             .map(|_| {
                 let begun = Instant::now();

@@ -73,8 +73,10 @@ fn the_loss_falls_and_the_saved_model_retrieves_the_answers() {
         "pipeline_tag: sentence-similarity\nlibrary_name: sentence-transformers\n",
         "(0): Transformer(bert,",
         "(1): Pooling(Mean)",
-        "- **Output Dimensionality:** 16 dimensions\n- **Similarity Function:** Cosine Similarity\n",
-        "model = SentenceTransformer(\"sentence_transformers_model_id\")\nquery = model.encode_query(",
+        "- **Output Dimensionality:** 16 dimensions\n\
+         - **Similarity Function:** Cosine Similarity\n",
+        "model = SentenceTransformer(\"sentence_transformers_model_id\")\n\
+         query = model.encode_query(",
         "print(model.similarity(query, documents))\n# tensor([[",
         "#### MultipleNegativesRankingLoss\n\n```bibtex",
     ] {

@@ -22,7 +22,7 @@ const CHUNK: usize = 64;
 /// Chunks that a thread takes at a time, as memory is read faster in its order.
 const RUN: usize = 32;
 
-/// [`super::propose::search`] for at most [`MOST`] queries.
+/// [`super::by_bytes::search`] for at most [`MOST`] queries.
 pub(super) fn search(
     cpu: &Cpu,
     search: &ByteSearch<'_>,

@@ -1,10 +1,12 @@
 //! The best rows of a corpus for each query.
 //!
-//! There are two searches. `scan` computes every score in `f32`. `propose` bounds every score by
+//! There are two searches. `scan` computes every score in `f32`. `by_bytes` bounds every score by
 //! products of bytes, and computes in `f64` those that can be among the best: for cosines and dot
 //! products, on every instruction set but the scalar one; `few` does so for few queries.
 
 mod blocks;
+#[cfg(target_arch = "x86_64")]
+mod by_bytes;
 mod bytes;
 #[cfg(target_arch = "x86_64")]
 mod candidates;
@@ -63,8 +65,8 @@ pub(crate) fn search(
         PreparedSearch::Propose(prepared) => {
             let SearchOf { queries, corpus, k, .. } = search;
             let rows = scores::ExactRows::Matrix(corpus);
-            let search = propose::ProposedSearch { queries, rows, skipped: Skipped(&[]), k };
-            let found = propose::search(cpu, prepared, search, done);
+            let search = by_bytes::ProposedSearch { queries, rows, skipped: Skipped(&[]), k };
+            let found = by_bytes::search(cpu, prepared, search, done);
             found.expect("rows in memory can be read")
         }
     }

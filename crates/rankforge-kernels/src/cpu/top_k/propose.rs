@@ -1,67 +1,21 @@
 //! Bounds every score by a product of bytes, and computes in `f64` those that can be among the
 //! best.
 
-use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::Matrix;
-use crate::cpu::top_k::blocks::by_blocks;
 use crate::cpu::top_k::candidates::{Candidates, Reached};
-use crate::cpu::top_k::few;
 use crate::cpu::top_k::products::{Hits, QUERIES, ROWS, Tile};
 use crate::cpu::top_k::queries::{Panel, RoundedQuery};
 use crate::cpu::top_k::rounded::RoundedCorpus;
-use crate::cpu::top_k::scores::{ExactRows, Scores};
+use crate::cpu::top_k::scores::Scores;
 use crate::isa::Supported;
 use crate::settings::rows::Skipped;
-use crate::settings::similarity::Neighbour;
-use rayon::prelude::*;
-use std::io;
 use std::ops::Range;
 
-/// What is searched for, and where.
-pub(crate) struct ProposedSearch<'a> {
-    pub(crate) queries: Matrix<'a>,
-    /// The rows that `RoundedCorpus` has in bytes.
-    pub(crate) rows: ExactRows<'a>,
-    pub(crate) skipped: Skipped<'a>,
-    /// At least 1.
-    pub(crate) k: usize,
-}
-
-/// The `k` best rows of `prepared` for each query; fails when a row cannot be read.
-pub(crate) fn search(
-    cpu: &Cpu,
-    prepared: &RoundedCorpus<'_>,
-    search: ProposedSearch<'_>,
-    done: &(dyn Fn(usize) + Sync),
-) -> io::Result<Vec<Vec<Neighbour>>> {
-    let ProposedSearch { queries, rows, skipped, k } = search;
-    let isa = cpu.isa();
-    let scores = Scores::new(isa, prepared, rows);
-    let search = ByteSearch { isa, queries, prepared, scores, skipped, k };
-    let found = if queries.rows <= few::MOST {
-        few::search(cpu, &search, done)
-    } else {
-        by_blocks(cpu, (queries.rows, prepared.rows), (BLOCK, TILE), done, |queries, parts| {
-            let reached: Vec<Reached> = queries.clone().map(|_| Reached::new()).collect();
-            let scan = |part| search.scan(queries.clone(), part, &reached);
-            let mut parts = parts.into_par_iter().map(scan).collect::<Vec<_>>().into_iter();
-            let mut lists = parts.next().unwrap_or_default();
-            for part in parts {
-                lists.iter_mut().zip(&part).for_each(|(list, part)| list.extend(part));
-            }
-            search.decide(queries.start, &mut lists);
-            lists.iter().map(Candidates::finish).collect()
-        })
-    };
-    search.scores.finish()?;
-    Ok(found)
-}
-
 /// Queries of a block: as many as stay in L2 while candidate rows are read.
-const BLOCK: usize = 8 * QUERIES;
+pub(super) const BLOCK: usize = 8 * QUERIES;
 
 /// Rows of the corpus that are multiplied with all panels of a block in turn.
-const TILE: usize = 16 * ROWS;
+pub(super) const TILE: usize = 16 * ROWS;
 
 /// Tiles after which a part takes over what other parts know of the best scores.
 const TILES_BETWEEN_RAISES: usize = 16;
@@ -78,7 +32,7 @@ pub(super) struct ByteSearch<'a> {
 
 impl ByteSearch<'_> {
     /// The candidates among the rows `part` for each of `queries`.
-    fn scan(
+    pub(super) fn scan(
         &self,
         queries: Range<usize>,
         part: Range<usize>,
@@ -161,7 +115,7 @@ impl ByteSearch<'_> {
 
     /// Computes the scores of all candidates of the queries from `query` on, in the order of the
     /// corpus, so that rows that several queries need are read once.
-    fn decide(&self, query: usize, lists: &mut [Candidates]) {
+    pub(super) fn decide(&self, query: usize, lists: &mut [Candidates]) {
         /// Rows that stay in cache meanwhile.
         const STRETCH: usize = 1024;
         /// Candidates that a row is fetched ahead of its use.
@@ -192,8 +146,8 @@ impl ByteSearch<'_> {
         }
     }
 
-    /// Drops the candidates of a query that are surely not among the best; where reading a row costs
-    /// more than its bytes, by the products of the bytes with the query itself.
+    /// Drops the candidates of a query that are surely not among the best; where reading a row
+    /// costs more than its bytes, by the products of the bytes with the query itself.
     pub(super) fn narrow(&self, query: &[f32], list: &mut Candidates) {
         list.cut_by_bounds();
         if let Some(bounds) = self.scores.narrow_bounds(query, self.prepared) {

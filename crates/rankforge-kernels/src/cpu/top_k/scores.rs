@@ -67,9 +67,9 @@ impl<'a> Scores<'a> {
         }
     }
 
-    /// A function that bounds the score of any row by the product of its bytes with the query, which
-    /// is not rounded: about half as far apart as where both are. None where rows are in memory, and
-    /// a score is quick to compute; and for queries that bytes do not bound.
+    /// A function that bounds the score of any row by the product of its bytes with the query,
+    /// which is not rounded: about half as far apart as where both are. None where rows are in
+    /// memory, and a score is quick to compute; and for queries that bytes do not bound.
     pub(super) fn narrow_bounds(
         &self,
         query: &[f32],

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use std::io;
 
 #[cfg(target_arch = "x86_64")]
-use crate::cpu::top_k::{propose, rounded, scores};
+use crate::cpu::top_k::{by_bytes, rounded, scores};
 
 /// Rounds rows of `columns` elements to bytes, each plus [`OFFSET`], and computes their terms; the
 /// same on every machine.
@@ -84,8 +84,8 @@ impl<'a> StoredSearch<'a> {
         #[cfg(target_arch = "x86_64")]
         {
             let rows = scores::ExactRows::Source(rows);
-            let search = propose::ProposedSearch { queries, rows, skipped, k };
-            propose::search(cpu, &self.corpus, search, done)
+            let search = by_bytes::ProposedSearch { queries, rows, skipped, k };
+            by_bytes::search(cpu, &self.corpus, search, done)
         }
         #[cfg(not(target_arch = "x86_64"))]
         {

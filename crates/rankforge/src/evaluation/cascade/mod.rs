@@ -4,8 +4,8 @@
 //! A [`Collection`] takes what a first stage finds ([`Collection::retrieve`], by a closure, so that
 //! it may be anything), a [`Reranker`] orders the best few of each query again, and a
 //! [`CascadeReport`] has the metrics and times of all of these [`Stage`]s, and how sure their
-//! differences are. [`Stage::by_id`] is a stage as run files have it, [`html_report`] writes all of it
-//! as a page.
+//! differences are. [`Stage::by_id`] is a stage as run files have it, [`html_report`] writes all of
+//! it as a page.
 //!
 //! Metrics are those of trec_eval, and so of BEIR: the gain of NDCG is the grade of a document
 //! (not `2^grade - 1`), all others count every grade above 0 as relevant. A relevant document that

@@ -8,6 +8,7 @@ mod contrastive;
 mod cosent;
 mod cosine_similarity;
 mod distill_kl_div;
+mod divergence;
 mod embed_distill;
 mod gist_embed;
 mod guide_model;

@@ -53,7 +53,10 @@ pub(crate) fn forward<'w>(
 /// models. With `keep`, only where the gradient of pooling does not depend on these rows.
 pub(crate) fn table(pass: &Pass<'_>, keep: bool) -> Option<ParameterId> {
     let Pass { config, transformer, stages, .. } = *pass;
-    let by_rows = |stage: &HeadStage| matches!(stage, HeadStage::Pool { modes, .. } if modes.contains(&Pooling::Max));
+    let by_rows = |stage: &HeadStage| {
+        let HeadStage::Pool { modes, .. } = stage else { return false };
+        modes.contains(&Pooling::Max)
+    };
     let bare = config.blocks.is_empty()
         && transformer.position.is_none()
         && transformer.segment.is_none()

@@ -18,7 +18,7 @@ pub enum IndexError {
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     /// Two texts have the same id.
-    #[error("{}: rows {first} and {second} have the same id {id:?}", path.display())]
+    #[error("{}: rows {first} and {second} have the same id \"{id}\"", path.display())]
     DuplicateId {
         /// The corpus.
         path: PathBuf,
@@ -30,7 +30,7 @@ pub enum IndexError {
         second: usize,
     },
     /// A text to append has the id of one that the index has.
-    #[error("{}: row {row} has the id {id:?}, which row {stored} of the index has", path.display())]
+    #[error("{}: row {row} has the id \"{id}\", which row {stored} of the index has", path.display())]
     KnownId {
         /// The corpus.
         path: PathBuf,
@@ -42,7 +42,7 @@ pub enum IndexError {
         stored: usize,
     },
     /// There is no text of this id, or it was deleted before.
-    #[error("{}: no text has the id {id:?}", path.display())]
+    #[error("{}: no text has the id \"{id}\"", path.display())]
     UnknownId {
         /// The index.
         path: PathBuf,

@@ -52,7 +52,7 @@ pub fn weighted_fusion(
         return Err(IndexError::Argument {
             argument: "weights",
             expected: format!("{} finite numbers of at least 0", rankings.len()),
-            got: format!("{weights:?}"),
+            got: weights.iter().map(f64::to_string).collect::<Vec<_>>().join(", "),
         });
     }
     let mut sums = HashMap::new();

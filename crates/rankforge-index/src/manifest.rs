@@ -129,7 +129,7 @@ impl Manifest {
         if self.format != Manifest::FORMAT || self.version != Manifest::VERSION {
             let (format, version) = (Manifest::FORMAT, Manifest::VERSION);
             return refuse(format!(
-                "expected `format` {format:?} and `version` {version}, got {:?} and {}",
+                "expected `format` \"{format}\" and `version` {version}, got \"{}\" and {}",
                 self.format, self.version
             ));
         }
@@ -207,7 +207,7 @@ impl VectorsEntry {
             text.push_str(", normalised");
         }
         if let Some(prompt) = self.prompt.as_ref().or(self.prompt_name.as_ref()) {
-            text.push_str(&format!(", with the prompt {prompt:?}"));
+            text.push_str(&format!(", with the prompt \"{prompt}\""));
         }
         text
     }

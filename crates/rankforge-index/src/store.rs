@@ -15,7 +15,7 @@ pub enum Store {
 
 /// A name that is none of a [`Store`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown store {0:?}: expected f32, f16 or int8")]
+#[error("unknown store \"{0}\": expected f32, f16 or int8")]
 pub struct UnknownStore(pub String);
 
 impl Store {

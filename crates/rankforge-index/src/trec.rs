@@ -40,7 +40,7 @@ fn check(path: &Path, what: &str, id: &str) -> Result<(), IndexError> {
     if id.is_empty() || id.contains(char::is_whitespace) {
         let message = format!(
             "the columns of a TREC run file end at white space: expected a {what} with an id \
-             without it, got {id:?}"
+             without it, got \"{id}\""
         );
         return Err(FileError::content(path, message).into());
     }

@@ -144,7 +144,7 @@ fn checked(folder: &Path, entry: &VectorsEntry) -> Result<(Similarity, Store), I
     let store = entry.store.parse().map_err(|error: UnknownStore| refuse(error.to_string()))?;
     let similarity = Similarity::from_name(&entry.similarity);
     let similarity =
-        similarity.ok_or_else(|| refuse(format!("`similarity`: {:?}", entry.similarity)))?;
+        similarity.ok_or_else(|| refuse(format!("`similarity`: \"{}\"", entry.similarity)))?;
     if entry.bytes_version != ByteRows::VERSION || entry.dimension == 0 {
         let expected = ByteRows::VERSION;
         let (version, dimension) = (entry.bytes_version, entry.dimension);

@@ -8,7 +8,7 @@ use crate::error::EncoderError;
 use crate::json;
 use crate::memory::check_memory;
 use crate::model::Model;
-use crate::modules::{EMBEDDING, Module};
+use crate::modules::{EMBEDDING, Module, POOLING_MODES};
 use crate::options::LoadOptions;
 use crate::parts::Parts;
 use crate::stages::HeadStage;
@@ -174,7 +174,12 @@ fn check_pooling(options: &LoadOptions) -> Result<(), EncoderError> {
         None | Some([Pooling::Mean]) => Ok(()),
         Some(other) => {
             let expected = "mean, as a static embedding model has no other pooling";
-            Err(EncoderError::argument("pooling", expected, format!("{other:?}")))
+            let name = |mode: &Pooling| {
+                let entry = POOLING_MODES.iter().find(|(listed, ..)| listed == mode);
+                entry.expect("POOLING_MODES lists every mode").1
+            };
+            let got = other.iter().map(name).collect::<Vec<_>>().join(", ");
+            Err(EncoderError::argument("pooling", expected, got))
         }
     }
 }

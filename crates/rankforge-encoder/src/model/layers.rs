@@ -17,7 +17,7 @@ pub(super) fn forward(
     let (layers, blocks) = (&pass.batch.layers, pass.config.blocks.len());
     assert!(
         layers.iter().all(|layer| *layer < blocks),
-        "layers {layers:?} below the last of a model with {blocks} blocks"
+        "a layer that is not below the last of a model with {blocks} blocks"
     );
     transformer::forward(pass, true, encoder);
     let mut of = |hidden: View<'_>| {

@@ -88,7 +88,7 @@ impl FileHandle for MappedFile {
             Some(bytes) => Ok(OwnedBytes::new(bytes.to_vec())),
             None => Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                format!("bytes {range:?} of a file of {}", self.len()),
+                format!("bytes {} to {} of a file of {}", range.start, range.end, self.len()),
             )),
         }
     }

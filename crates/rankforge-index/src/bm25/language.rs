@@ -24,7 +24,7 @@ pub struct Snowball(Stemming);
 
 /// A name that is none of a [`Language`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown language {name:?}: expected {}", Language::NAMES.join(", "))]
+#[error("unknown language \"{name}\": expected {}", Language::NAMES.join(", "))]
 pub struct UnknownLanguage {
     /// The name.
     pub name: String,

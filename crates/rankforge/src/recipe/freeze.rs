@@ -41,7 +41,11 @@ pub(super) fn freeze(model: &mut Model, patterns: &[String]) -> Result<(), Error
     let is_frozen = |name: &str| frozen.iter().any(|regex| regex.is_match(name));
     if names.iter().all(|name| is_frozen(name)) {
         let expected = "patterns that leave a parameter to train";
-        return Err(Error::argument(FIELD, expected, format!("{patterns:?}, which find all")));
+        return Err(Error::argument(
+            FIELD,
+            expected,
+            format!("\"{}\", which find all", patterns.join("\", \"")),
+        ));
     }
     Ok(model.set_trainable(|name| !is_frozen(name))?)
 }

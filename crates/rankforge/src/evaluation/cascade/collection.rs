@@ -50,7 +50,7 @@ impl<'a> Collection<'a> {
         for (what, id) in found {
             if let Some(id) = id {
                 let expected = "an id without white space, as the columns of a run file end there";
-                let got = format!("{id:?}");
+                let got = format!("\"{id}\"");
                 return Err(Error::argument(format!("TREC run file, {what}"), expected, got));
             }
         }

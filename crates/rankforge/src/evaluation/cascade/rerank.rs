@@ -38,7 +38,7 @@ impl<'a> Reranker<'a> {
         batch_size: usize,
     ) -> Result<Reranker<'a>, Error> {
         if depths.first().is_none_or(|depth| *depth == 0) || !depths.is_sorted_by(|a, b| a < b) {
-            let got = format!("{depths:?}");
+            let got = depths.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
             return Err(Error::argument("depth", "ascending numbers of at least 1", got));
         }
         Ok(Reranker {

@@ -207,10 +207,12 @@ impl Loss for MatryoshkaLoss {
     fn warnings(&self, output_columns: usize) -> Vec<String> {
         let mut warnings = self.loss.warnings(output_columns);
         if !self.matryoshka_dims.contains(&output_columns) {
+            let dimensions: Vec<String> =
+                self.matryoshka_dims.iter().map(usize::to_string).collect();
             warnings.push(format!(
-                "{NAME}.matryoshka_dims {:?} lack the {output_columns} dimensions of the whole \
+                "{NAME}.matryoshka_dims {} lack the {output_columns} dimensions of the whole \
                  embeddings, which are then not trained",
-                self.matryoshka_dims
+                dimensions.join(", ")
             ));
         }
         warnings

@@ -36,7 +36,7 @@ impl Texts {
         let last = ranges.last().map_or(0, |range| range.end);
         assert!(
             (1..=width).contains(&last) && (cosine || (ranges.len() == 1 && last == width)),
-            "{ranges:?} of {width} dimensions, cosine: {cosine}"
+            "ranges up to {last} of {width} dimensions, cosine: {cosine}"
         );
         let scales = match cosine {
             true => of_rows(workers, texts, |row| inverse(length(&outputs.row(row)[..last]))),

@@ -30,7 +30,10 @@ pub enum IndexError {
         second: usize,
     },
     /// A text to append has the id of one that the index has.
-    #[error("{}: row {row} has the id \"{id}\", which row {stored} of the index has", path.display())]
+    #[error(
+        "{}: row {row} has the id \"{id}\", which row {stored} of the index has",
+        path.display()
+    )]
     KnownId {
         /// The corpus.
         path: PathBuf,

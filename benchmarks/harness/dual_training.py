@@ -7,7 +7,7 @@ import statistics
 from harness.arithmetic import useful_operations
 from harness.commands import RowFailed
 from harness.data import text_tokenizer, write_rows
-from harness.training import COMPARED_ROWS, MAX_LENGTH, Training
+from harness.training import MAX_LENGTH, Training, expect_tokens
 
 RECIPE = """\
 [model]
@@ -22,6 +22,11 @@ path = {pairs}
 
 MATRYOSHKA_DIMS = [1024, 512, 256, 128, 64, 32]
 
+# Enough that the losses of the step by step comparison do not vanish.
+COMPARED_ROWS = 16
+# Of the mean losses of two runs, whose rows meet other negatives.
+MEAN_TOLERANCE = 0.25
+
 
 @dataclasses.dataclass
 class DualTraining(Training):
@@ -35,6 +40,11 @@ class DualTraining(Training):
     """
 
     mini_batch_size: int | None = None
+
+    @property
+    def compared_rows(self):
+        """Rows of the batch that is compared step by step."""
+        return COMPARED_ROWS
 
     def prepare(self, bench, folder):
         self.steps = bench.size(self.steps, 2)
@@ -58,6 +68,16 @@ class DualTraining(Training):
         write_rows(self.few, rows[:COMPARED_ROWS])
         self.tokens = sum(map(sum, lengths))
         self.few_tokens = sum(map(sum, lengths[:COMPARED_ROWS]))
+
+    def check(self, ours, theirs):
+        expect_tokens(self.tokens, ours["tokens"], theirs["tokens"])
+        means = [statistics.mean(side["losses"]) for side in (ours, theirs)]
+        if not abs(means[0] - means[1]) <= MEAN_TOLERANCE * means[1]:
+            raise RowFailed(f"mean losses {means[0]:.4f} and {means[1]:.4f}")
+        return (
+            f"same {self.tokens} tokens, mean losses {means[0]:.4f} and {means[1]:.4f} "
+            "(rows in other batches)"
+        )
 
     def _loss(self):
         """The fields of the recipe's loss; the other side is given the same."""
@@ -84,11 +104,13 @@ class StaticTraining(DualTraining):
         pairs = bench.corpus.all_pairs()
         count = min(len(pairs), max(2 * self.batch_size, round(len(pairs) * bench.scale)))
         pairs = pairs[:count]
-        tokenizer = text_tokenizer(bench.models.made(self.model) / "0_StaticEmbedding", None)
-        lengths = [
-            [len(encoding.ids) for encoding in tokenizer.encode_batch(list(pair), False)]
-            for pair in pairs
+        (found,) = bench.models.made(self.model).rglob("tokenizer.json")
+        tokenizer = text_tokenizer(found.parent, None)
+        sides = [
+            [len(text.ids) for text in tokenizer.encode_batch(texts, add_special_tokens=False)]
+            for texts in zip(*pairs)
         ]
+        lengths = list(zip(*sides))
         self._write(folder, pairs, lengths)
         return count, None, f"{count} pairs, batches of {self.batch_size}"
 

@@ -71,6 +71,11 @@ class Training:
     memory_target: float | None = None
     unit: str = "pairs/s"
 
+    @property
+    def compared_rows(self):
+        """Rows of the batch that is compared step by step."""
+        return COMPARED_ROWS
+
     def prepare(self, bench, folder):
         self.steps = bench.size(self.steps, 3)
         count = self.steps * self.batch_size
@@ -107,7 +112,7 @@ class Training:
         arguments = {
             **ARGUMENTS,
             "max_steps": COMPARED_STEPS,
-            "per_device_train_batch_size": COMPARED_ROWS,
+            "per_device_train_batch_size": self.compared_rows,
         }
         model = bench.models.made(self.undropped)
         _, ours = self._ours(bench, folder / "compared-ours", model, self.few, arguments)

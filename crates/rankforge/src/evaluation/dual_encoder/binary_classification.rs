@@ -1,5 +1,7 @@
 use crate::error::Error;
-use crate::evaluation::dual_encoder::embeddings::{Distinct, Encoding, functions, similarities};
+use crate::evaluation::dual_encoder::embeddings::{
+    Distinct, Encoding, functions, key_names, primary_key, similarities,
+};
 use crate::evaluation::dual_encoder::thresholds::Sorted;
 use crate::evaluation::dual_encoder::truncated::Truncate;
 use crate::evaluation::evaluator::{EvaluationContext, Evaluator, with_name};
@@ -162,18 +164,12 @@ impl<E: Embed + ?Sized> Evaluator<E> for BinaryClassificationEvaluator {
     }
 
     fn primary_metric(&self, metrics: &Metrics) -> String {
-        let of = |prefix: &str| with_name(&self.name, &format!("{prefix}_ap"));
-        let names = ["max"].into_iter().chain(Similarity::ALL.map(Similarity::name));
-        let mut keys = names.map(of);
-        keys.find(|key| metrics.get(key).is_some()).unwrap_or_else(|| of("cosine"))
+        let key = |name: &str| with_name(&self.name, &format!("{name}_ap"));
+        primary_key(None, metrics, key)
     }
 
     fn metric_names(&self, model: &E) -> Vec<String> {
-        let functions = functions(&self.similarity_fn_names, model);
-        let mut names: Vec<&str> = functions.iter().map(|function| function.name()).collect();
-        if functions.len() > 1 {
-            names.push("max");
-        }
+        let names = key_names(&functions(&self.similarity_fn_names, None, model));
         let key = |name: &str, metric: &str| with_name(&self.name, &format!("{name}_{metric}"));
         names.iter().flat_map(|name| METRICS.map(|metric| key(name, metric))).collect()
     }
@@ -195,7 +191,7 @@ impl<E: Embed + ?Sized> Evaluator<E> for BinaryClassificationEvaluator {
         let (batch_size, truncate_dim) = (self.batch_size, self.truncate_dim);
         let encoding = Encoding { batch_size, truncate_dim, normalize: false, reporter };
         let embeddings = encoding.on_device(model, Side::Text, &distinct.list())?;
-        let functions = functions(&self.similarity_fn_names, model);
+        let functions = functions(&self.similarity_fn_names, None, model);
         let mut all = Vec::new();
         let mut metrics = Metrics::new();
         for function in &functions {

@@ -1,6 +1,6 @@
 use crate::error::Error;
 use crate::evaluation::dual_encoder::embeddings::{
-    Distinct, Encoding, capitalized, functions, similarities,
+    Distinct, Encoding, capitalized, functions, key_names, primary_key, similarities,
 };
 use crate::evaluation::dual_encoder::truncated::Truncate;
 use crate::evaluation::evaluator::{EvaluationContext, Evaluator, with_name};
@@ -94,10 +94,7 @@ impl EmbeddingSimilarityEvaluator {
     }
 
     fn functions<E: Embed + ?Sized>(&self, model: &E) -> Vec<Similarity> {
-        match self.main_similarity {
-            Some(main) if self.similarity_fn_names.is_empty() => vec![main],
-            _ => functions(&self.similarity_fn_names, model),
-        }
+        functions(&self.similarity_fn_names, self.main_similarity, model)
     }
 
     /// The embeddings, quantised where the evaluator says so.
@@ -141,21 +138,12 @@ impl<E: Embed + ?Sized> Evaluator<E> for EmbeddingSimilarityEvaluator {
     }
 
     fn primary_metric(&self, metrics: &Metrics) -> String {
-        let of = |suffix: &str| with_name(&self.name, &format!("spearman_{suffix}"));
-        if let Some(main) = self.main_similarity {
-            return of(main.name());
-        }
-        let names = ["max"].into_iter().chain(Similarity::ALL.map(Similarity::name));
-        let mut keys = names.map(of);
-        keys.find(|key| metrics.get(key).is_some()).unwrap_or_else(|| of("cosine"))
+        let key = |name: &str| with_name(&self.name, &format!("spearman_{name}"));
+        primary_key(self.main_similarity, metrics, key)
     }
 
     fn metric_names(&self, model: &E) -> Vec<String> {
-        let functions = self.functions(model);
-        let mut names: Vec<&str> = functions.iter().map(|function| function.name()).collect();
-        if functions.len() > 1 {
-            names.push("max");
-        }
+        let names = key_names(&self.functions(model));
         let keys = names.iter().flat_map(|name| {
             ["pearson", "spearman"].map(|metric| with_name(&self.name, &format!("{metric}_{name}")))
         });

@@ -1,6 +1,7 @@
 //! Embeddings of the texts of an evaluation, each text once, and similarities of pairs of them.
 
 use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::retrieval::{gather_rows, to_device};
 use indexmap::IndexSet;
 use rankforge_base::Reporter;
@@ -8,6 +9,9 @@ use rankforge_encoder::{Embed, EncodeOptions, Outputs, Side};
 use rankforge_kernels::Buffer;
 use rankforge_kernels::ops::{Similarity, pairwise_similarity};
 use std::sync::Arc;
+
+/// In a key, the best value of several similarity functions.
+const MAX: &str = "max";
 
 /// Number of pairs whose embeddings are gathered at a time.
 const PAIRS: usize = 8192;
@@ -105,9 +109,41 @@ pub(super) fn similarities(
     each.collect()
 }
 
-/// `given`, or the similarity of the model when none is.
-pub(super) fn functions<E: Embed + ?Sized>(given: &[Similarity], model: &E) -> Vec<Similarity> {
-    if given.is_empty() { vec![model.similarity()] } else { given.to_vec() }
+/// The similarity functions of an evaluation: `given`, or else `main`, or else that of the model.
+pub(super) fn functions<E: Embed + ?Sized>(
+    given: &[Similarity],
+    main: Option<Similarity>,
+    model: &E,
+) -> Vec<Similarity> {
+    if given.is_empty() {
+        return vec![main.unwrap_or_else(|| model.similarity())];
+    }
+    given.to_vec()
+}
+
+/// The names of similarity functions in keys, with `max`, the best of several functions, last.
+pub(super) fn key_names(functions: &[Similarity]) -> Vec<&'static str> {
+    let mut names: Vec<&str> = functions.iter().map(|function| function.name()).collect();
+    if functions.len() > 1 {
+        names.push(MAX);
+    }
+    names
+}
+
+/// The key of the primary metric: that of the `main` function, or else that of `max`, or else that
+/// of the only function in `metrics`. `key` is the key for one of [`key_names`].
+pub(super) fn primary_key(
+    main: Option<Similarity>,
+    metrics: &Metrics,
+    key: impl Fn(&str) -> String,
+) -> String {
+    if let Some(main) = main {
+        return key(main.name());
+    }
+    let names = [MAX].into_iter().chain(Similarity::ALL.map(Similarity::name));
+    let mut keys = names.map(&key);
+    let found = keys.find(|key| metrics.get(key).is_some());
+    found.unwrap_or_else(|| key(Similarity::Cosine.name()))
 }
 
 /// The name with the first letter as a capital one.

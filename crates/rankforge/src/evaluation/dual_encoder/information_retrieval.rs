@@ -223,7 +223,7 @@ pub(super) fn score_functions<E: Embed + ?Sized>(
     settings: &RetrievalSettings,
     model: &E,
 ) -> Vec<Similarity> {
-    let mut functions = functions(&settings.score_functions, model);
+    let mut functions = functions(&settings.score_functions, None, model);
     functions.sort_by_key(|function| function.name());
     functions.dedup();
     functions

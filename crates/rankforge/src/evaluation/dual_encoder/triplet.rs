@@ -1,6 +1,6 @@
 use crate::error::Error;
 use crate::evaluation::dual_encoder::embeddings::{
-    Distinct, Encoding, capitalized, functions, similarities,
+    Distinct, Encoding, capitalized, functions, key_names, primary_key, similarities,
 };
 use crate::evaluation::dual_encoder::truncated::Truncate;
 use crate::evaluation::evaluator::{EvaluationContext, Evaluator, with_name};
@@ -90,10 +90,7 @@ impl TripletEvaluator {
     }
 
     fn functions<E: Embed + ?Sized>(&self, model: &E) -> Vec<Similarity> {
-        match self.main_similarity_function {
-            Some(main) if self.similarity_fn_names.is_empty() => vec![main],
-            _ => functions(&self.similarity_fn_names, model),
-        }
+        functions(&self.similarity_fn_names, self.main_similarity_function, model)
     }
 
     fn margin_of(&self, function: Similarity) -> f32 {
@@ -122,21 +119,12 @@ impl<E: Embed + ?Sized> Evaluator<E> for TripletEvaluator {
     }
 
     fn primary_metric(&self, metrics: &Metrics) -> String {
-        let of = |prefix: &str| with_name(&self.name, &format!("{prefix}_accuracy"));
-        if let Some(main) = self.main_similarity_function {
-            return of(main.name());
-        }
-        let names = ["max"].into_iter().chain(Similarity::ALL.map(Similarity::name));
-        let mut keys = names.map(of);
-        keys.find(|key| metrics.get(key).is_some()).unwrap_or_else(|| of("cosine"))
+        let key = |name: &str| with_name(&self.name, &format!("{name}_accuracy"));
+        primary_key(self.main_similarity_function, metrics, key)
     }
 
     fn metric_names(&self, model: &E) -> Vec<String> {
-        let functions = self.functions(model);
-        let mut names: Vec<&str> = functions.iter().map(|function| function.name()).collect();
-        if functions.len() > 1 {
-            names.push("max");
-        }
+        let names = key_names(&self.functions(model));
         names.iter().map(|name| with_name(&self.name, &format!("{name}_accuracy"))).collect()
     }
 

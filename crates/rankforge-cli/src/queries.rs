@@ -53,8 +53,7 @@ fn of_table(path: &Path, column: Option<&str>) -> anyhow::Result<Vec<Query>> {
     let known =
         |candidates: &[&'static str]| candidates.iter().copied().find(|name| names.contains(name));
     let text = column.or_else(|| known(&TEXTS)).unwrap_or(TEXTS[0]);
-    let texts = rows.texts(text)?.into_iter().map(str::to_owned).collect();
-    let mut queries = numbered(texts);
+    let mut queries = numbered(rows.owned_texts(text)?);
     let Some(column) = known(&IDS) else { return Ok(queries) };
     for (index, (query, id)) in queries.iter_mut().zip(rows.column(column)?).enumerate() {
         query.id = match id {

@@ -193,7 +193,7 @@ pub fn load_texts(path: &Path, column: Option<&str>) -> Result<Vec<String>, Data
     let names = rows.column_names();
     let text = names.iter().copied().find(|name| *name == "text");
     let column = known.as_deref().or(text).unwrap_or(names[0]);
-    Ok(rows.texts(column)?.into_iter().map(str::to_owned).collect())
+    rows.owned_texts(column)
 }
 
 /// Number of rows that are read at a time.

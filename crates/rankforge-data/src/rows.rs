@@ -85,6 +85,14 @@ impl Rows {
         self.converted(name, "text", Value::as_text)
     }
 
+    /// [`Rows::texts`], owned.
+    ///
+    /// # Errors
+    /// As [`Rows::texts`].
+    pub fn owned_texts(&self, name: &str) -> Result<Vec<String>, DataError> {
+        Ok(self.texts(name)?.into_iter().map(str::to_owned).collect())
+    }
+
     /// The values of a column of numbers, one per row. False and true are 0 and 1.
     ///
     /// # Errors

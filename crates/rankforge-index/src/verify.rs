@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// Indexes of at most so many bytes are verified whenever they are opened.
+/// Maximum size in bytes of an index whose checksums are verified at every opening.
 pub(crate) const ALWAYS_VERIFIED: u64 = 16 << 20;
 
 /// Bytes that are read at a time.

@@ -14,10 +14,7 @@ use rankforge::data::{RowReader, has_known_extension};
 use rankforge::encoder::{
     DualEncoder, EncodeOptions, EncoderError, LoadOptions, Outputs, Packing, Side, TextModel,
 };
-use rankforge::util::{
-    EmbeddingPrecision, QuantizationRanges, QuantizedEmbeddings, QuantizedValues,
-    quantize_embeddings,
-};
+use rankforge::util::{EmbeddingPrecision, QuantizationRanges, quantize_embeddings};
 use std::path::PathBuf;
 
 /// Number of texts that are read, encoded and written at a time.
@@ -232,15 +229,7 @@ impl Output<'_> {
             self.waiting.get_or_insert_default().append(outputs);
             return Ok(());
         }
-        let Outputs { rows, columns, .. } = outputs;
-        let quantised = match precision {
-            // Without a copy.
-            EmbeddingPrecision::Float32 => {
-                let values = QuantizedValues::Float32(outputs.values);
-                QuantizedEmbeddings { rows, columns, values }
-            }
-            _ => quantize_embeddings(&outputs, precision, self.ranges.as_ref())?,
-        };
+        let quantised = quantize_embeddings(outputs, precision, self.ranges.as_ref())?;
         self.writer.write(&quantised)
     }
 
@@ -251,7 +240,7 @@ impl Output<'_> {
                 self.ranges = Some(ranges(&outputs, console)?);
             }
             let quantised =
-                quantize_embeddings(&outputs, self.args.precision_out, self.ranges.as_ref())?;
+                quantize_embeddings(outputs, self.args.precision_out, self.ranges.as_ref())?;
             self.writer.write(&quantised)?;
         }
         Ok(self.writer)

@@ -13,8 +13,9 @@ const LISTED: usize = 3;
 /// expression that is looked for anywhere in the name of a tensor, as in `learning_rate_mapping`.
 ///
 /// # Errors
-/// A pattern that is no regular expression, or finds no parameter; patterns that find all of them,
-/// or only some of the tensors that are one matrix here, such as queries, keys and values.
+/// A pattern that is not a regular expression or that matches no parameter; patterns that match all
+/// parameters, or only some of the tensors that are one matrix here, such as those of queries, keys
+/// and values.
 pub(super) fn freeze(model: &mut Model, patterns: &[String]) -> Result<(), Error> {
     if patterns.is_empty() {
         return Ok(());

@@ -146,31 +146,32 @@ pub enum QuantizedValues {
 /// use rankforge::util::{EmbeddingPrecision, QuantizedValues, quantize_embeddings};
 ///
 /// let embeddings = Outputs { rows: 2, columns: 3, values: vec![1.0, 0.0, 0.5, 0.2, 1.0, -1.0] };
-/// let bits = quantize_embeddings(&embeddings, EmbeddingPrecision::Ubinary, None)?;
+/// let bits = quantize_embeddings(embeddings, EmbeddingPrecision::Ubinary, None)?;
 /// assert_eq!((bits.rows, bits.columns), (2, 1));
 /// assert_eq!(bits.values, QuantizedValues::Uint8(vec![0b1010_0000, 0b1100_0000]));
 /// # Ok::<(), rankforge::Error>(())
 /// ```
 pub fn quantize_embeddings(
-    embeddings: &Outputs,
+    embeddings: Outputs,
     precision: EmbeddingPrecision,
     ranges: Option<&QuantizationRanges>,
 ) -> Result<QuantizedEmbeddings, Error> {
     let signed = |bytes: Vec<u8>| {
         QuantizedValues::Int8(bytes.into_iter().map(|byte| byte.wrapping_sub(128) as i8).collect())
     };
-    let values = match precision {
-        EmbeddingPrecision::Float32 => QuantizedValues::Float32(embeddings.values.clone()),
-        EmbeddingPrecision::Int8 => signed(steps(embeddings, ranges)?),
-        EmbeddingPrecision::Uint8 => QuantizedValues::Uint8(steps(embeddings, ranges)?),
-        EmbeddingPrecision::Binary => signed(bits(embeddings)),
-        EmbeddingPrecision::Ubinary => QuantizedValues::Uint8(bits(embeddings)),
-    };
+    let rows = embeddings.rows;
     let columns = match precision {
         EmbeddingPrecision::Binary | EmbeddingPrecision::Ubinary => embeddings.columns.div_ceil(8),
         _ => embeddings.columns,
     };
-    Ok(QuantizedEmbeddings { rows: embeddings.rows, columns, values })
+    let values = match precision {
+        EmbeddingPrecision::Float32 => QuantizedValues::Float32(embeddings.values),
+        EmbeddingPrecision::Int8 => signed(steps(&embeddings, ranges)?),
+        EmbeddingPrecision::Uint8 => QuantizedValues::Uint8(steps(&embeddings, ranges)?),
+        EmbeddingPrecision::Binary => signed(bits(&embeddings)),
+        EmbeddingPrecision::Ubinary => QuantizedValues::Uint8(bits(&embeddings)),
+    };
+    Ok(QuantizedEmbeddings { rows, columns, values })
 }
 
 /// The step of each element within the range of its dimension, 0 to 255.

@@ -29,7 +29,7 @@ fn device() -> Device {
 
 #[test]
 fn quantised_embeddings_are_the_golden_ones() {
-    let quantised = |precision| quantize_embeddings(&matrix(&A), precision, None).unwrap();
+    let quantised = |precision| quantize_embeddings(matrix(&A), precision, None).unwrap();
     let int8 = vec![127, -56, -1, -128, 127, -128, -97, -128, 126];
     assert_eq!(quantised(EmbeddingPrecision::Int8).values, QuantizedValues::Int8(int8));
     let uint8 = vec![255, 72, 127, 0, 255, 0, 31, 0, 254];
@@ -47,20 +47,22 @@ fn quantised_embeddings_are_the_golden_ones() {
 fn ranges_bound_the_steps_and_a_point_has_steps_of_one() {
     let ranges = QuantizationRanges { minimum: vec![0.0, 0.0, 2.0], maximum: vec![1.0, 0.5, 2.0] };
     let rows = matrix(&[[-3.0, 0.25, 2.0], [7.0, 0.5, 3.5]]);
-    let found = quantize_embeddings(&rows, EmbeddingPrecision::Uint8, Some(&ranges)).unwrap();
+    let found = quantize_embeddings(rows, EmbeddingPrecision::Uint8, Some(&ranges)).unwrap();
     // In f32, 0.5 is 254.99998 steps of 0.5 / 255 from 0, in NumPy too.
     assert_eq!(found.values, QuantizedValues::Uint8(vec![0, 127, 0, 255, 254, 1]));
     assert_eq!(QuantizationRanges::of(&matrix(&A)).unwrap().minimum, [0.2, -0.4, 0.0]);
 
     let one = matrix(&A[..1]);
-    let quantise = |rows, ranges| quantize_embeddings(rows, EmbeddingPrecision::Int8, ranges);
+    let quantise = |rows: &Outputs, ranges| {
+        quantize_embeddings(rows.clone(), EmbeddingPrecision::Int8, ranges)
+    };
     assert!(message(quantise(&one, None)).contains("at least two embeddings"));
     quantise(&one, Some(&ranges)).unwrap();
     let narrow = QuantizationRanges { minimum: vec![0.0], maximum: vec![1.0] };
     assert!(message(quantise(&one, Some(&narrow))).contains("expected 3 minima"));
     let none = Outputs { rows: 0, columns: 9, values: Vec::new() };
     assert_eq!(quantise(&none, None).unwrap().values, QuantizedValues::Int8(Vec::new()));
-    let bits = quantize_embeddings(&none, EmbeddingPrecision::Binary, None).unwrap();
+    let bits = quantize_embeddings(none, EmbeddingPrecision::Binary, None).unwrap();
     assert_eq!(bits.columns, 2);
     let unknown = message("int4".parse::<EmbeddingPrecision>());
     assert!(unknown.contains("`ubinary`") && unknown.contains("did you mean int8?"), "{unknown}");

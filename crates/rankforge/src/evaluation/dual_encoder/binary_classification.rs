@@ -87,7 +87,6 @@ impl BinaryClassificationEvaluator {
         columns: [&str; 3],
         name: impl Into<String>,
     ) -> Result<BinaryClassificationEvaluator, Error> {
-        let own = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
         let label = |(row, label): (usize, f64)| match label {
             0.0 => Ok(false),
             1.0 => Ok(true),
@@ -95,7 +94,7 @@ impl BinaryClassificationEvaluator {
         };
         let labels = rows.numbers(columns[2])?.into_iter().enumerate().map(label);
         let labels = labels.collect::<Result<_, _>>()?;
-        let texts = (own(rows.texts(columns[0])?), own(rows.texts(columns[1])?));
+        let texts = (rows.owned_texts(columns[0])?, rows.owned_texts(columns[1])?);
         BinaryClassificationEvaluator::new(texts.0, texts.1, labels, name)
     }
 

@@ -7,7 +7,7 @@ use crate::evaluation::evaluator::{EvaluationContext, Evaluator, with_name};
 use crate::evaluation::{record, statistics};
 use crate::metrics::Metrics;
 use crate::retrieval::to_device;
-use crate::util::{EmbeddingPrecision, QuantizationRanges, QuantizedValues, quantize_embeddings};
+use crate::util::{EmbeddingPrecision, QuantizedValues, quantize_embeddings};
 use rankforge_data::Rows;
 use rankforge_encoder::{Embed, Outputs, Side};
 use rankforge_kernels::ops::Similarity;
@@ -88,8 +88,7 @@ impl EmbeddingSimilarityEvaluator {
         columns: [&str; 3],
         name: impl Into<String>,
     ) -> Result<EmbeddingSimilarityEvaluator, Error> {
-        let own = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
-        let (first, second) = (own(rows.texts(columns[0])?), own(rows.texts(columns[1])?));
+        let (first, second) = (rows.owned_texts(columns[0])?, rows.owned_texts(columns[1])?);
         EmbeddingSimilarityEvaluator::new(first, second, rows.numbers(columns[2])?, name)
     }
 
@@ -101,18 +100,14 @@ impl EmbeddingSimilarityEvaluator {
     fn quantized(&self, embeddings: Outputs) -> Result<Outputs, Error> {
         let Outputs { rows, columns, .. } = embeddings;
         let values = match self.precision.unwrap_or(EmbeddingPrecision::Float32) {
-            EmbeddingPrecision::Float32 => embeddings.values,
             EmbeddingPrecision::Binary | EmbeddingPrecision::Ubinary => {
                 embeddings.values.iter().map(|value| f32::from(u8::from(*value > 0.0))).collect()
             }
-            precision => {
-                let ranges = QuantizationRanges::of(&embeddings)?;
-                match quantize_embeddings(&embeddings, precision, Some(&ranges))?.values {
-                    QuantizedValues::Int8(values) => values.into_iter().map(f32::from).collect(),
-                    QuantizedValues::Uint8(values) => values.into_iter().map(f32::from).collect(),
-                    QuantizedValues::Float32(values) => values,
-                }
-            }
+            precision => match quantize_embeddings(embeddings, precision, None)?.values {
+                QuantizedValues::Int8(values) => values.into_iter().map(f32::from).collect(),
+                QuantizedValues::Uint8(values) => values.into_iter().map(f32::from).collect(),
+                QuantizedValues::Float32(values) => values,
+            },
         };
         Ok(Outputs { rows, columns, values })
     }

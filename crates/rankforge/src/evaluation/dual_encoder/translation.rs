@@ -62,14 +62,14 @@ impl TranslationEvaluator {
     /// [`TranslationEvaluator::new`] with the columns of a table: source and target.
     ///
     /// # Errors
-    /// A missing column, a cell that is no text, or no row.
+    /// A missing column, a cell that is not text, or no row.
     pub fn from_rows(
         rows: &Rows,
         columns: [&str; 2],
         name: impl Into<String>,
     ) -> Result<TranslationEvaluator, Error> {
-        let own = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
-        TranslationEvaluator::new(own(rows.texts(columns[0])?), own(rows.texts(columns[1])?), name)
+        let [sources, targets] = columns;
+        TranslationEvaluator::new(rows.owned_texts(sources)?, rows.owned_texts(targets)?, name)
     }
 }
 

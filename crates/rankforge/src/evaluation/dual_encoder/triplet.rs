@@ -77,16 +77,19 @@ impl TripletEvaluator {
     /// [`TripletEvaluator::new`] with the columns of a table: anchor, positive, negative.
     ///
     /// # Errors
-    /// A missing column, a cell that is no text, or no row.
+    /// A missing column, a cell that is not text, or no row.
     pub fn from_rows(
         rows: &Rows,
         columns: [&str; 3],
         name: impl Into<String>,
     ) -> Result<TripletEvaluator, Error> {
-        let texts = |column| -> Result<Vec<String>, Error> {
-            Ok(rows.texts(column)?.into_iter().map(str::to_owned).collect())
-        };
-        TripletEvaluator::new(texts(columns[0])?, texts(columns[1])?, texts(columns[2])?, name)
+        let [anchors, positives, negatives] = columns;
+        TripletEvaluator::new(
+            rows.owned_texts(anchors)?,
+            rows.owned_texts(positives)?,
+            rows.owned_texts(negatives)?,
+            name,
+        )
     }
 
     fn functions<E: Embed + ?Sized>(&self, model: &E) -> Vec<Similarity> {

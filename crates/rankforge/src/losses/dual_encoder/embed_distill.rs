@@ -134,9 +134,7 @@ impl Loss for EmbedDistillLoss {
     }
 
     fn parameters(&self, output_columns: usize, seed: u64) -> Vec<LossParameter> {
-        let names = ["projection.weight", "projection.bias"];
-        let layer = projection(self.projection_dim, output_columns);
-        layer.map_or(Vec::new(), |layer| layer.parameters(names, seed))
+        projection_parameters(self.projection_dim, output_columns, seed)
     }
 
     fn plan<'a>(&self, examples: &'a Examples, _draw: Draw) -> Result<Plan<'a>, Error> {
@@ -174,9 +172,7 @@ impl Loss for MSELoss {
     }
 
     fn parameters(&self, output_columns: usize, seed: u64) -> Vec<LossParameter> {
-        let names = ["projection.weight", "projection.bias"];
-        let layer = projection(self.projection_dim, output_columns);
-        layer.map_or(Vec::new(), |layer| layer.parameters(names, seed))
+        projection_parameters(self.projection_dim, output_columns, seed)
     }
 
     fn plan<'a>(&self, examples: &'a Examples, _draw: Draw) -> Result<Plan<'a>, Error> {
@@ -211,6 +207,17 @@ fn check_projection(name: &str, projection_dim: Option<usize>) -> Result<(), Err
 /// The layer from embeddings of `inputs` dimensions to those of the teacher.
 fn projection(projection_dim: Option<usize>, inputs: usize) -> Option<LinearLayer> {
     projection_dim.map(|outputs| LinearLayer { inputs, outputs })
+}
+
+/// The parameters of that layer, if there is one.
+fn projection_parameters(
+    projection_dim: Option<usize>,
+    inputs: usize,
+    seed: u64,
+) -> Vec<LossParameter> {
+    let names = ["projection.weight", "projection.bias"];
+    let layer = projection(projection_dim, inputs);
+    layer.map_or(Vec::new(), |layer| layer.parameters(names, seed))
 }
 
 /// Checks that the embeddings of the teacher have as many numbers as those of the student, which

@@ -142,7 +142,7 @@ impl MSESection {
             [single] => [single, single],
             _ => first_columns(&rows, &self.path, ["source", "target"])?,
         };
-        let targets = rows.texts(target)?.into_iter().map(str::to_owned).collect();
+        let targets = rows.owned_texts(target)?;
         let load = LoadOptions { packing: Packing::Instead, ..options.clone() };
         let teacher = DualEncoder::open_with(teacher, &load)?;
         let encode =

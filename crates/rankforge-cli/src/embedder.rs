@@ -3,9 +3,7 @@
 use crate::console::Console;
 use crate::inference::{InferenceArgs, at_least_one};
 use rankforge::encoder::kernels::ops::Similarity;
-use rankforge::encoder::{
-    DualEncoder, EncodeOptions, LoadOptions, Outputs, Packing, Side, TextModel,
-};
+use rankforge::encoder::{DualEncoder, EncodeOptions, Outputs, Side};
 use rankforge::recipe::SimilarityName;
 use std::path::PathBuf;
 
@@ -55,25 +53,9 @@ impl EmbedderArgs {
     /// # Errors
     /// If the device or the model directory cannot be opened.
     pub(crate) fn load(&self, console: &Console) -> anyhow::Result<Embedder> {
-        let inference = &self.inference;
-        let load = LoadOptions {
-            max_length: inference.max_length,
-            precision: inference.precision.precision,
-            packing: Packing::Instead,
-            ..console.load_options()?
-        };
-        let model = DualEncoder::open_with(&self.model, &load)?;
-        inference.precision.check(&[model.model()])?;
-        inference.precision.report(model.model(), console);
-        let options = EncodeOptions {
-            batch_size: inference.batch_size.unwrap_or(usize::MAX),
-            max_tokens: inference.max_tokens,
-            prompt: inference.prompt.clone(),
-            prompt_name: inference.prompt_name.clone(),
-            truncate_dim: self.truncate_dim,
-            reporter: console.progress.clone(),
-            ..EncodeOptions::default()
-        };
+        let model = self.inference.load_dual_encoder(&self.model, console)?;
+        let truncate_dim = self.truncate_dim;
+        let options = EncodeOptions { truncate_dim, ..self.inference.encode_options(console) };
         Ok(Embedder { model, options })
     }
 }

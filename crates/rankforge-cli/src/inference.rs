@@ -4,11 +4,11 @@ use crate::console::Console;
 use crate::failure::CliError;
 use rankforge::base::Reporter;
 use rankforge::encoder::{
-    CrossEncoder, EncoderError, LoadOptions, Model, OutputActivation, Packing, PredictOptions,
-    TextModel,
+    CrossEncoder, DualEncoder, EncodeOptions, EncoderError, LoadOptions, Model, OutputActivation,
+    Packing, PredictOptions, TextModel,
 };
 use rankforge::{Error, Precision, UnknownPrecision};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Batching, truncation, prompts and precision.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,6 +38,42 @@ pub(crate) struct InferenceArgs {
 
     #[command(flatten)]
     pub(crate) precision: PrecisionArgs,
+}
+
+impl InferenceArgs {
+    /// Opens a dual encoder for inference, and prints how its matrix products are computed if the
+    /// precision is not the default.
+    ///
+    /// # Errors
+    /// If the device or the model directory cannot be opened, or the precision has no effect.
+    pub(crate) fn load_dual_encoder(
+        &self,
+        path: &Path,
+        console: &Console,
+    ) -> anyhow::Result<DualEncoder> {
+        let load = LoadOptions {
+            max_length: self.max_length,
+            precision: self.precision.precision,
+            packing: Packing::Instead,
+            ..console.load_options()?
+        };
+        let model = DualEncoder::open_with(path, &load)?;
+        self.precision.check(&[model.model()])?;
+        self.precision.report(model.model(), console);
+        Ok(model)
+    }
+
+    /// The options of `encode` that the flags describe.
+    pub(crate) fn encode_options(&self, console: &Console) -> EncodeOptions {
+        EncodeOptions {
+            batch_size: self.batch_size.unwrap_or(usize::MAX),
+            max_tokens: self.max_tokens,
+            prompt: self.prompt.clone(),
+            prompt_name: self.prompt_name.clone(),
+            reporter: console.progress.clone(),
+            ..EncodeOptions::default()
+        }
+    }
 }
 
 /// The precision of the model's matrix products.

@@ -8,6 +8,7 @@ mod embedder;
 mod embeddings_file;
 mod failure;
 mod found;
+mod index_model;
 mod inference;
 mod interrupt;
 mod lines;

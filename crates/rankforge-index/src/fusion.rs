@@ -7,6 +7,9 @@ use std::collections::HashMap;
 /// Default of `k` in [`reciprocal_rank_fusion`], as in the paper.
 pub const RRF_K: f64 = 60.0;
 
+/// Default number of rows of each ranking that are fused; more where more are wanted.
+pub const CANDIDATES: usize = 100;
+
 /// Orders the rows of several rankings by `sum_i 1 / (k + rank_i)`, with ranks from 1; a ranking
 /// that does not have a row adds nothing to it. Best first, ties by lower index, at most `top_k`.
 ///

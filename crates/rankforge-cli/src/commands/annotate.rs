@@ -10,8 +10,7 @@ use rankforge::Error;
 use rankforge::base::quoted_list;
 use rankforge::data::{Location, RowReader, RowWriter, Rows, Value};
 use rankforge::encoder::{
-    CrossEncoder, DualEncoder, EncodeOptions, LoadOptions, ModelKind, Outputs, Packing,
-    PredictOptions, TextModel,
+    CrossEncoder, DualEncoder, EncodeOptions, ModelKind, Outputs, PredictOptions,
 };
 use std::path::PathBuf;
 
@@ -134,23 +133,11 @@ impl Teacher {
         match ModelKind::of_directory(&args.model)? {
             ModelKind::SentenceTransformer => {
                 refuse("--activation-fn", args.activation_fn.is_some(), "a reranker")?;
-                let load = LoadOptions {
-                    max_length: inference.max_length,
-                    precision: inference.precision.precision,
-                    packing: Packing::Instead,
-                    ..console.load_options()?
-                };
-                let model = DualEncoder::open_with(&args.model, &load)?;
-                inference.precision.check(&[model.model()])?;
-                inference.precision.report(model.model(), console);
+                let model = inference.load_dual_encoder(&args.model, console)?;
                 let options = EncodeOptions {
-                    batch_size: inference.batch_size.unwrap_or(usize::MAX),
-                    max_tokens: inference.max_tokens,
-                    prompt: inference.prompt.clone(),
-                    prompt_name: inference.prompt_name.clone(),
                     normalize_embeddings: args.normalize_embeddings,
                     truncate_dim: args.truncate_dim,
-                    reporter: console.progress.clone(),
+                    ..inference.encode_options(console)
                 };
                 Ok(Teacher::Embeds { model, options, column: args.column.clone() })
             }

@@ -11,9 +11,7 @@ use crate::texts::read_texts;
 use rankforge::Error;
 use rankforge::base::Reporter;
 use rankforge::data::{RowReader, has_known_extension};
-use rankforge::encoder::{
-    DualEncoder, EncodeOptions, EncoderError, LoadOptions, Outputs, Packing, Side, TextModel,
-};
+use rankforge::encoder::{EncodeOptions, EncoderError, Outputs, Side};
 use rankforge::util::{EmbeddingPrecision, QuantizationRanges, quantize_embeddings};
 use std::path::PathBuf;
 
@@ -122,23 +120,11 @@ pub(crate) fn run(args: &EncodeArgs, console: &Console) -> anyhow::Result<()> {
     // Must precede the writer: without it Ctrl-C would exit at once and leave its temporary file.
     let graceful = Graceful::begin();
     let writer = EmbeddingsWriter::create(&args.output, args.precision_out)?;
-    let load = LoadOptions {
-        max_length: args.inference.max_length,
-        precision: args.inference.precision.precision,
-        packing: Packing::Instead,
-        ..console.load_options()?
-    };
-    let model = DualEncoder::open_with(&args.model, &load)?;
-    args.inference.precision.check(&[model.model()])?;
-    args.inference.precision.report(model.model(), console);
+    let model = args.inference.load_dual_encoder(&args.model, console)?;
     let options = EncodeOptions {
-        batch_size: args.inference.batch_size.unwrap_or(usize::MAX),
-        max_tokens: args.inference.max_tokens,
-        prompt: args.inference.prompt.clone(),
-        prompt_name: args.inference.prompt_name.clone(),
         normalize_embeddings: args.normalize_embeddings,
         truncate_dim: args.truncate_dim,
-        reporter: console.progress.clone(),
+        ..args.inference.encode_options(console)
     };
     let side = args.encode_as.side();
     let embed = |texts: &[&str]| model.encode_side(side, texts, &options);

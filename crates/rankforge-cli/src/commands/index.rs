@@ -3,6 +3,7 @@
 use crate::console::Console;
 use crate::dataset::SelectionArgs;
 use crate::failure::CliError;
+use crate::index_model::stored_load_options;
 use crate::inference::{InferenceArgs, at_least_one};
 use crate::interrupt;
 use crate::lines::read_lines;
@@ -10,8 +11,8 @@ use crate::table::thousands;
 use rankforge::encoder::{DualEncoder, EncodeOptions, LoadOptions, Model, TextModel};
 use rankforge_index::bm25::{Language, UnknownLanguage};
 use rankforge_index::{
-    BuildOptions, BuildReport, CorpusSource, Embedder, Index, Manifest, ModelEntry, Store,
-    UnknownStore, append_to_index, build_index, delete_from_index,
+    BuildOptions, BuildReport, CorpusSource, Embedder, Index, ModelEntry, Store, UnknownStore,
+    append_to_index, build_index, delete_from_index,
 };
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -226,7 +227,7 @@ fn append(args: &IndexArgs, dataset: &Path, console: &Console) -> anyhow::Result
         let report = append_to_index(&args.output, &corpus(args, dataset), None, &options)?;
         return print(&report, console);
     };
-    let load = stored_load_options(&manifest, console)?;
+    let load = stored_load_options(&manifest, console.load_options()?)?;
     let path = args.model.as_ref().unwrap_or(&entry.model.path);
     let model = DualEncoder::open_with(path, &load)?;
     let encode = EncodeOptions {
@@ -252,22 +253,6 @@ fn delete(args: &IndexArgs, console: &Console) -> anyhow::Result<()> {
     let deleted = delete_from_index(&args.output, &ids, args.restart)?;
     let text = || format!("deleted {} texts\n", thousands(deleted as u64));
     console.result(text, &json!({ "deleted": deleted }))
-}
-
-/// How the model of an index is opened, so that it gives the embeddings of the index.
-///
-/// # Errors
-/// If the manifest names an unknown precision.
-pub(crate) fn stored_load_options(
-    manifest: &Manifest,
-    console: &Console,
-) -> anyhow::Result<LoadOptions> {
-    let mut load = console.load_options()?;
-    if let Some(entry) = &manifest.vectors {
-        load.max_length = entry.model.max_length;
-        load.precision = entry.model.precision.parse()?;
-    }
-    Ok(load)
 }
 
 fn embedder_of(model: &DualEncoder, entry: ModelEntry, options: EncodeOptions) -> Embedder<'_> {

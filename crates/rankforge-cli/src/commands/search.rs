@@ -1,18 +1,18 @@
 //! `rankforge search`: searches an index, and reranks what is found.
 
-use crate::commands::index::stored_load_options;
 use crate::console::Console;
 use crate::failure::CliError;
 use crate::found::{Found, SHOWN, json_line, table};
+use crate::index_model::{prepare, stored_load_options};
 use crate::inference::{PrecisionArgs, at_least_one};
 use crate::queries::{Query, read_queries};
 use crate::table::shortened;
 use crate::terminal::escaped;
 use rankforge::encoder::{
-    CrossEncoder, DualEncoder, EncodeOptions, LoadOptions, Packing, PredictOptions, TextModel,
+    CrossEncoder, DualEncoder, EncodeOptions, LoadOptions, Packing, PredictOptions,
 };
 use rankforge::{Precision, Workers};
-use rankforge_index::fusion::{reciprocal_rank_fusion, weighted_fusion};
+use rankforge_index::fusion::{CANDIDATES, RRF_K, reciprocal_rank_fusion, weighted_fusion};
 use rankforge_index::{Index, IndexError, Neighbour, RankedQuery, rerank, write_run};
 use serde_json::json;
 use std::io::{IsTerminal, Write};
@@ -86,7 +86,7 @@ pub(crate) struct SearchArgs {
 #[derive(Clone, Debug, clap::Args)]
 struct FusionArgs {
     /// Constant of reciprocal rank fusion: a text counts as 1 / (N + rank) in each ranking
-    #[arg(long, value_name = "N", default_value_t = 60.0, value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = RRF_K, value_parser = positive)]
     rrf_k: f64,
 
     /// Weights of dense search and BM25, to fuse scores in place of ranks
@@ -186,7 +186,7 @@ impl<'a> Search<'a> {
         if mode != Mode::Dense && index.manifest().bm25.is_none() {
             return Err(lacks("BM25").into());
         }
-        let load = stored_load_options(index.manifest(), console)?;
+        let load = stored_load_options(index.manifest(), console.load_options()?)?;
         let device = load.device.clone().map_or_else(|| console.device(), Ok)?;
         let reranker = args.rerank.as_ref().map(|path| {
             let precision = args.models.precision.precision;
@@ -201,11 +201,7 @@ impl<'a> Search<'a> {
             (Some(entry), _) => {
                 let path = args.models.model.as_ref().unwrap_or(&entry.model.path);
                 let load = LoadOptions { packing: Packing::None, ..load };
-                let mut model = DualEncoder::open_with(path, &load)?;
-                index.check_model(&model)?;
-                // Only now, as the check hashes the matrices.
-                model.model_mut().pack(Packing::Instead);
-                Some(model)
+                Some(prepare(&index, DualEncoder::open_with(path, &load)?)?)
             }
         };
         let workers = device.workers().clone();
@@ -240,7 +236,7 @@ impl<'a> Search<'a> {
             Mode::Dense => dense(wanted)?,
             Mode::Bm25 => bm25(wanted)?,
             Mode::Hybrid => {
-                let k = args.fusion.candidates.unwrap_or(100).max(wanted);
+                let k = args.fusion.candidates.unwrap_or(CANDIDATES).max(wanted);
                 let (dense, bm25) = (dense(k)?, bm25(k)?);
                 let fuse = |(dense, bm25): (&Vec<_>, &Vec<_>)| match &args.fusion.weights {
                     None => Ok(reciprocal_rank_fusion(&[dense, bm25], args.fusion.rrf_k, wanted)),

@@ -1,6 +1,7 @@
 //! The flags of the command.
 
 use crate::inference::at_least_one;
+use rankforge_index::fusion::RRF_K;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -45,7 +46,7 @@ pub(in crate::commands::evaluate) struct CascadeArgs {
     pub(super) at_k: usize,
 
     /// k of hybrid: a document at rank r of a ranking adds 1 / (k + r) to its score
-    #[arg(long, value_name = "K", default_value_t = 60.0, value_parser = not_negative)]
+    #[arg(long, value_name = "K", default_value_t = RRF_K, value_parser = not_negative)]
     pub(super) rrf_k: f64,
 
     /// Number of bootstrap resamples of the queries for the 95 % intervals

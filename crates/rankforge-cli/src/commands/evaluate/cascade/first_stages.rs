@@ -1,6 +1,6 @@
 //! The searches of the first stages.
 
-use crate::commands::evaluate::cascade::index_search::{CANDIDATES, IndexSearch};
+use crate::commands::evaluate::cascade::index_search::IndexSearch;
 use crate::commands::evaluate::cascade::plan::{Kind, Plan};
 use crate::console::Console;
 use crate::table::thousands;
@@ -12,7 +12,7 @@ use rankforge::encoder::{DualEncoder, EncodeOptions, LoadOptions, TextModel};
 use rankforge::evaluation::cascade::Neighbour;
 use rankforge::retrieval::Retriever;
 use rankforge_index::bm25::{Bm25Index, Language};
-use rankforge_index::fusion::reciprocal_rank_fusion;
+use rankforge_index::fusion::{CANDIDATES, reciprocal_rank_fusion};
 use std::path::PathBuf;
 use std::time::Instant;
 

@@ -3,19 +3,16 @@
 use crate::commands::evaluate::cascade::plan::{IndexPlan, Mode};
 use crate::console::Console;
 use crate::failure::CliError;
+use crate::index_model::{prepare, stored_load_options};
 use crate::table::thousands;
 use anyhow::Context;
+use rankforge::Device;
 use rankforge::base::Reporter;
 use rankforge::data::Beir;
-use rankforge::encoder::{DualEncoder, EncodeOptions, LoadOptions, Packing, TextModel};
+use rankforge::encoder::{DualEncoder, EncodeOptions, LoadOptions, Packing};
 use rankforge::evaluation::cascade::Neighbour;
-use rankforge::{Device, Precision};
-use rankforge_index::fusion::reciprocal_rank_fusion;
+use rankforge_index::fusion::{CANDIDATES, reciprocal_rank_fusion};
 use rankforge_index::{Index, VectorsEntry};
-
-/// Number of documents of each ranking that hybrid search fuses, or more where more are wanted; as
-/// many as `rankforge search` does.
-pub(super) const CANDIDATES: usize = 100;
 
 /// An index of the corpus, open for searches.
 pub(super) struct IndexSearch {
@@ -110,15 +107,11 @@ fn open_encoder(
     entry: &VectorsEntry,
     load: &LoadOptions,
 ) -> anyhow::Result<DualEncoder> {
-    let precision: Precision = entry.model.precision.parse()?;
-    let max_length = entry.model.max_length;
-    let load = LoadOptions { precision, max_length, packing: Packing::None, ..load.clone() };
-    let mut model = DualEncoder::open_with(&entry.model.path, &load)
+    let load = stored_load_options(index.manifest(), load.clone())?;
+    let load = LoadOptions { packing: Packing::None, ..load };
+    let model = DualEncoder::open_with(&entry.model.path, &load)
         .with_context(|| format!("{}: the model of the index", index.path().display()))?;
-    index.check_model(&model)?;
-    // Only now, as the check hashes the matrices.
-    model.model_mut().pack(Packing::Instead);
-    Ok(model)
+    Ok(prepare(index, model)?)
 }
 
 /// Where the rows of an index are in the corpus.

@@ -67,8 +67,8 @@ Models are local directories in the formats of sentence-transformers and transfo
 
 Results go to standard output. Progress, log lines, warnings and errors go to standard error.
 Exit codes: 0 success, 1 error, 2 invalid command line, 130 interrupted (Ctrl-C).
-Environment: RANKFORGE_ISA selects the instruction set: scalar, avx2, avx2vnni, avx512 or avx512bf16
-[default: the best one that the CPU supports].";
+Environment: RANKFORGE_ISA selects the instruction set: scalar, avx2, avx2vnni, avx512, avx512vnni
+or avx512bf16 [default: the best one that the CPU supports].";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -7,7 +7,8 @@ use std::str::FromStr;
 pub enum DeviceError {
     /// The name is none of the known instruction sets.
     #[error(
-        "unknown instruction set {got:?}: expected scalar, avx2, avx2vnni, avx512 or avx512bf16"
+        "unknown instruction set {got:?}: expected scalar, avx2, avx2vnni, avx512, \
+         avx512vnni or avx512bf16"
     )]
     UnknownIsa {
         /// The requested name.
@@ -40,6 +41,7 @@ impl FromStr for Isa {
             "avx2" => Ok(Isa::Avx2),
             "avx2vnni" => Ok(Isa::Avx2Vnni),
             "avx512" => Ok(Isa::Avx512),
+            "avx512vnni" => Ok(Isa::Avx512Vnni),
             "avx512bf16" => Ok(Isa::Avx512Bf16),
             _ => Err(DeviceError::UnknownIsa { got: name.to_owned() }),
         }

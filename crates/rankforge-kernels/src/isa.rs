@@ -12,14 +12,18 @@ pub enum Isa {
     Avx2Vnni,
     /// AVX-512 F, BW, DQ and VL, 16 lanes.
     Avx512,
-    /// AVX-512 with dot products of bfloat16 pairs (BF16) and of bytes (VNNI): Cooper Lake, Zen 4
+    /// AVX-512 with dot products of bytes (VNNI): Cascade Lake and later, Zen 4 and later. Whatever
+    /// is no product of bytes has the bits of [`Isa::Avx512`].
+    Avx512Vnni,
+    /// AVX-512 with dot products of bytes (VNNI) and of bfloat16 pairs (BF16): Cooper Lake, Zen 4
     /// and later.
     Avx512Bf16,
 }
 
 impl Isa {
     /// All of them, slowest first.
-    pub const ALL: [Isa; 5] = [Isa::Scalar, Isa::Avx2, Isa::Avx2Vnni, Isa::Avx512, Isa::Avx512Bf16];
+    pub const ALL: [Isa; 6] =
+        [Isa::Scalar, Isa::Avx2, Isa::Avx2Vnni, Isa::Avx512, Isa::Avx512Vnni, Isa::Avx512Bf16];
 
     /// The instruction sets this machine has, slowest first; never empty.
     pub fn available() -> Vec<Isa> {
@@ -27,8 +31,13 @@ impl Isa {
     }
 
     /// The fastest instruction set this machine has.
+    ///
+    /// A Xeon with AMX multiplies pairs of bfloat16 at half the rate of its products in `f32`, so
+    /// that processors by Intel get [`Isa::Avx512Vnni`] (`docs/LOG.md`, 2026-11-27).
     pub fn best() -> Isa {
-        Isa::ALL.into_iter().rfind(|isa| isa.is_available()).unwrap_or(Isa::Scalar)
+        let gains = |isa: &Isa| *isa != Isa::Avx512Bf16 || !is_made_by_intel();
+        let usable = |isa: &Isa| isa.is_available() && gains(isa);
+        Isa::ALL.into_iter().rfind(usable).unwrap_or(Isa::Scalar)
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -48,10 +57,9 @@ impl Isa {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
             }
+            Isa::Avx512Vnni => Isa::Avx512.is_available() && is_x86_feature_detected!("avx512vnni"),
             Isa::Avx512Bf16 => {
-                Isa::Avx512.is_available()
-                    && is_x86_feature_detected!("avx512bf16")
-                    && is_x86_feature_detected!("avx512vnni")
+                Isa::Avx512Vnni.is_available() && is_x86_feature_detected!("avx512bf16")
             }
         }
     }
@@ -60,6 +68,18 @@ impl Isa {
     fn is_available(self) -> bool {
         self == Isa::Scalar
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn is_made_by_intel() -> bool {
+    let vendor = std::arch::x86_64::__cpuid(0);
+    let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
+    name.as_flattened() == b"GenuineIntel"
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn is_made_by_intel() -> bool {
+    false
 }
 
 /// An instruction set that this machine has: code that needs it may run.
@@ -99,6 +119,7 @@ impl fmt::Display for Isa {
             Isa::Avx2 => "avx2",
             Isa::Avx2Vnni => "avx2vnni",
             Isa::Avx512 => "avx512",
+            Isa::Avx512Vnni => "avx512vnni",
             Isa::Avx512Bf16 => "avx512bf16",
         })
     }

@@ -26,7 +26,7 @@ mod tests {
             let rate = peak(&device, Arithmetic::Float32).unwrap();
             assert!(rate > 1e8, "{rate} operations a second on {isa}");
             let has = |arithmetic| peak(&device, arithmetic).is_some();
-            let of_bytes = [Isa::Avx2Vnni, Isa::Avx512Bf16].contains(&isa);
+            let of_bytes = [Isa::Avx2Vnni, Isa::Avx512Vnni, Isa::Avx512Bf16].contains(&isa);
             assert_eq!(has(Arithmetic::BFloat16), isa == Isa::Avx512Bf16, "{isa}");
             assert_eq!(has(Arithmetic::Int8), of_bytes, "{isa}");
         }

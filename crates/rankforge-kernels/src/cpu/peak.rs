@@ -11,7 +11,7 @@ pub(crate) fn peak(cpu: &Cpu, arithmetic: Arithmetic) -> Option<f64> {
     let has = match arithmetic {
         Arithmetic::Float32 => true,
         Arithmetic::BFloat16 => isa == Isa::Avx512Bf16,
-        Arithmetic::Int8 => matches!(isa, Isa::Avx2Vnni | Isa::Avx512Bf16),
+        Arithmetic::Int8 => [Isa::Avx2Vnni, Isa::Avx512Vnni, Isa::Avx512Bf16].contains(&isa),
     };
     if !has {
         return None;
@@ -47,8 +47,8 @@ impl Kernel for Steps {
         let vectors = match self.arithmetic {
             #[cfg(target_arch = "x86_64")]
             Arithmetic::Int8 if S::LANES == 16 => {
-                // SAFETY: `peak` runs this arithmetic only on two instruction sets, and of them
-                // only `Isa::Avx512Bf16` has 16 lanes; it has VNNI.
+                // SAFETY: `peak` runs this arithmetic only on three instruction sets. Those of them
+                // with 16 lanes, `Isa::Avx512Vnni` and `Isa::Avx512Bf16`, have VNNI.
                 unsafe { bytes(self.steps) }
             }
             #[cfg(target_arch = "x86_64")]

@@ -255,7 +255,7 @@ fn instruction_sets_are_read_by_name_and_others_refused() {
     assert_eq!(
         error,
         "unknown instruction set \"sse9\": \
-         expected scalar, avx2, avx2vnni, avx512 or avx512bf16"
+         expected scalar, avx2, avx2vnni, avx512, avx512vnni or avx512bf16"
     );
 }
 

@@ -43,7 +43,7 @@ fn errors_of_other_crates_keep_their_messages_and_hints() {
     let error = Error::from("sse9".parse::<Isa>().unwrap_err());
     assert!(matches!(error, Error::Device(_)));
     let expected = "unknown instruction set \"sse9\": \
-                    expected scalar, avx2, avx2vnni, avx512 or avx512bf16";
+                    expected scalar, avx2, avx2vnni, avx512, avx512vnni or avx512bf16";
     assert_eq!(error.to_string(), expected);
 
     let full = FileError::io(Path::new("run/trainer_state.json"))(ErrorKind::StorageFull.into());

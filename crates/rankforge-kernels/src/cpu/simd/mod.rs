@@ -26,7 +26,7 @@ pub(crate) fn dispatch<K: Kernel>(isa: Supported, kernel: K) -> K::Output {
         Isa::Avx2 | Isa::Avx2Vnni => unsafe { x86::run_avx2(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Supported` holds AVX-512 only where the machine has F, BW, DQ and VL.
-        Isa::Avx512 => unsafe { x86::run_avx512(kernel) },
+        Isa::Avx512 | Isa::Avx512Vnni => unsafe { x86::run_avx512(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Supported` holds this one only where the machine has AVX-512 with BF16 and VNNI.
         Isa::Avx512Bf16 => unsafe { x86::run_avx512_bf16(kernel) },

@@ -35,7 +35,7 @@ impl ByteProducts {
             Isa::Scalar => None,
             Isa::Avx2 | Isa::Avx512 => Avx2::of(isa).map(ByteProducts::Avx2),
             Isa::Avx2Vnni => AvxVnni::of(isa).map(ByteProducts::AvxVnni),
-            Isa::Avx512Bf16 => Vnni::of(isa).map(ByteProducts::Vnni),
+            Isa::Avx512Vnni | Isa::Avx512Bf16 => Vnni::of(isa).map(ByteProducts::Vnni),
         }
     }
 

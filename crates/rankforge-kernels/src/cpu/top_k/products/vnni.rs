@@ -14,7 +14,7 @@ pub(crate) struct Vnni(());
 impl Vnni {
     /// The proof, where `isa` has them.
     pub(super) fn of(isa: Supported) -> Option<Vnni> {
-        (isa.isa() == Isa::Avx512Bf16).then_some(Vnni(()))
+        matches!(isa.isa(), Isa::Avx512Vnni | Isa::Avx512Bf16).then_some(Vnni(()))
     }
 }
 

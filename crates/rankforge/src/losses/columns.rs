@@ -5,6 +5,18 @@ use crate::losses::examples::{Examples, LABEL_ROLE, Labels, Targets};
 use crate::losses::loss::Plan;
 use rankforge_encoder::{Input, ModelKind};
 
+/// BibTeX of the paper of both losses called MarginMSELoss.
+pub(super) const MARGIN_MSE_CITATION: &str = "@misc{hofstätter2021improving,
+    title={Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge \
+Distillation},
+    author={Sebastian Hofstätter and Sophia Althammer and Michael Schröder and Mete Sertkan and \
+Allan Hanbury},
+    year={2021},
+    eprint={2010.02666},
+    archivePrefix={arXiv},
+    primaryClass={cs.IR}
+}";
+
 /// Checks that a batch has no label column: a ranking loss would treat a pair with the label 0 as a
 /// positive.
 ///
@@ -43,6 +55,54 @@ pub(super) fn single_texts<'a>(
     }
     let rows = texts.first().map_or(0, Vec::len);
     Ok((texts.into_iter().flatten().map(Input::single).collect(), rows))
+}
+
+/// The two texts of each row as a pair, for a loss with labels.
+///
+/// # Errors
+/// No rows, columns of different lengths, a cell with a list of texts, or another number of
+/// columns.
+pub(super) fn pairs<'a>(loss: &str, examples: &'a Examples) -> Result<Vec<Input<'a>>, Error> {
+    let texts = examples.texts(loss)?;
+    let [first, second] = texts.as_slice() else {
+        let got = format!("{} text columns", texts.len());
+        return Err(Error::rows(loss, "exactly two text columns and a label column", got));
+    };
+    Ok(first.iter().zip(second).map(|(a, b)| Input::pair(*a, *b)).collect())
+}
+
+/// The margin of each negative of each row, for text columns query, positive and negatives: a label
+/// is a list of margins, or of the scores that they are differences of.
+///
+/// # Errors
+/// Fewer than three text columns, or a label of another length.
+pub(super) fn margins(loss: &str, examples: &Examples) -> Result<Vec<Vec<f32>>, Error> {
+    let columns = examples.columns.len();
+    if columns < 3 {
+        let expected =
+            "at least three text columns (query, positive, negatives) and a label column";
+        let got = match columns {
+            1 => "1 text column".to_owned(),
+            _ => format!("{columns} text columns"),
+        };
+        return Err(Error::rows(loss, expected, got));
+    }
+    let negatives = columns - 2;
+    let expected = match negatives {
+        1 => "a margin, or a list of 2 scores (positive, negative)".to_owned(),
+        n => format!(
+            "a list of {n} margins (positive less each negative) or of {} scores (positive, \
+             negatives)",
+            n + 1
+        ),
+    };
+    let fits = |length| length == negatives || length == negatives + 1;
+    let mut labels = label_lists(loss, examples, fits, &expected)?;
+    for label in labels.iter_mut().filter(|label| label.len() > negatives) {
+        let positive = label.remove(0);
+        label.iter_mut().for_each(|score| *score = positive - *score);
+    }
+    Ok(labels)
 }
 
 /// One label for each row. `fits` says whether the loss can use a label, which is `expected`.
@@ -129,14 +189,25 @@ pub(super) fn ranked_texts<'a>(loss: &str, examples: &'a Examples) -> Result<Pla
 /// # Errors
 /// The model is a dual encoder, or does not have exactly one output label.
 pub fn expect_one_score(loss: &str, kind: ModelKind, output_columns: usize) -> Result<(), Error> {
-    if kind != ModelKind::CrossEncoder {
-        return Err(Error::argument("loss", "a loss for dual encoders", loss));
-    }
+    expect_cross_encoder(loss, kind)?;
     if output_columns != 1 {
         let expected = format!("1 output label, as {loss} reads one score for each pair");
         return Err(Error::argument("num_labels", expected, output_columns));
     }
     Ok(())
+}
+
+/// Checks that the model is a cross-encoder.
+///
+/// # Errors
+/// The model is a dual encoder.
+pub(super) fn expect_cross_encoder(loss: &str, kind: ModelKind) -> Result<(), Error> {
+    match kind {
+        ModelKind::CrossEncoder => Ok(()),
+        ModelKind::SentenceTransformer => {
+            Err(Error::argument("loss", "a loss for dual encoders", loss))
+        }
+    }
 }
 
 /// Checks that the model is a dual encoder.

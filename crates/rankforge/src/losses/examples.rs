@@ -75,13 +75,12 @@ pub struct Column {
 }
 
 impl Column {
-    fn texts(&self, loss: &str, rows: usize) -> Result<Vec<Text<'_>>, Error> {
-        if self.cells.len() != rows {
-            let got = format!("{rows} and {} rows", self.cells.len());
-            return Err(Error::rows(loss, "columns of equal length", got));
-        }
-        let cells = self.cells.iter().enumerate();
-        cells
+    /// One text for each row, with the prompt of the column.
+    ///
+    /// # Errors
+    /// Another number of rows, or a cell with a list of texts.
+    pub(super) fn texts(&self, loss: &str, rows: usize) -> Result<Vec<Text<'_>>, Error> {
+        self.cells(loss, rows)?
             .map(|(row, cell)| match cell {
                 Cell::Text(text) => Ok(Text { text, prompt: self.prompt.as_ref() }),
                 Cell::Texts(list) => {
@@ -90,6 +89,36 @@ impl Column {
                 }
             })
             .collect()
+    }
+
+    /// A list of texts for each row, with the prompt of the column.
+    ///
+    /// # Errors
+    /// Another number of rows, or a cell with a single text.
+    pub(super) fn lists(&self, loss: &str, rows: usize) -> Result<Vec<Vec<Text<'_>>>, Error> {
+        let text = |text| Text { text, prompt: self.prompt.as_ref() };
+        self.cells(loss, rows)?
+            .map(|(row, cell)| match cell {
+                Cell::Texts(list) => Ok(list.iter().map(String::as_str).map(text).collect()),
+                Cell::Text(_) => {
+                    let expected = "a list of documents in each cell";
+                    Err(Error::cell(loss, row, &self.name, expected, "a single text"))
+                }
+            })
+            .collect()
+    }
+
+    /// The cells with the indices of their rows.
+    fn cells(
+        &self,
+        loss: &str,
+        rows: usize,
+    ) -> Result<impl Iterator<Item = (usize, &Cell)>, Error> {
+        if self.cells.len() != rows {
+            let got = format!("{rows} and {} rows", self.cells.len());
+            return Err(Error::rows(loss, "columns of equal length", got));
+        }
+        Ok(self.cells.iter().enumerate())
     }
 }
 

@@ -30,7 +30,9 @@ pub use by_name::{cross_encoder_loss, dual_encoder_loss, why_unavailable};
 pub use cached::{Cacheable, Cached};
 pub use columns::{expect_embeddings, expect_one_score};
 pub use cross_encoder::{
-    BinaryCrossEntropyLoss, CROSS_ENCODER_LOSSES, MultipleNegativesRankingLoss,
+    ADRMSELoss, BinaryCrossEntropyLoss, CROSS_ENCODER_LOSSES, CrossEntropyLoss, LambdaLoss,
+    ListMLELoss, ListNetLoss, MSELoss, MarginMSELoss, MultipleNegativesRankingLoss,
+    PListMLELambdaWeight, PListMLELoss, RankNetLoss, ReductionLog, WeightingScheme,
 };
 pub use dual_encoder::DUAL_ENCODER_LOSSES;
 pub use examples::{Cell, Column, Examples, LABEL_ROLE, Labels, Targets};

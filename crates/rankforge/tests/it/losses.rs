@@ -2,6 +2,7 @@
 
 mod by_name;
 mod cross_encoder;
+mod cross_goldens;
 mod dual_encoder;
 mod dual_goldens;
 mod dual_refusals;

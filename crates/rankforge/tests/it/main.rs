@@ -4,6 +4,7 @@ mod arguments;
 mod batches;
 mod broken;
 mod cached;
+mod cross_losses;
 mod dual;
 mod dual_evaluators;
 mod dual_losses;

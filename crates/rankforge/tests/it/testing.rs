@@ -37,10 +37,20 @@ pub(crate) fn tiny_bert(dropout: f64, seed: u64) -> CrossEncoder {
 
 /// The same model on a device with this number of threads.
 pub(crate) fn tiny_bert_on(threads: usize, dropout: f64, seed: u64) -> CrossEncoder {
-    bert(tokenizer(&[]), threads, dropout, seed)
+    bert(tokenizer(&[]), LoadOptions { seed, ..of_threads(threads) }, dropout)
 }
 
-fn bert(tokenizer: Tokenizer, threads: usize, dropout: f64, seed: u64) -> CrossEncoder {
+/// The same model without dropout, with this number of labels.
+pub(crate) fn tiny_classifier(labels: usize, seed: u64) -> CrossEncoder {
+    bert(tokenizer(&[]), LoadOptions { num_labels: Some(labels), seed, ..of_threads(2) }, 0.0)
+}
+
+fn of_threads(threads: usize) -> LoadOptions {
+    let options = LoadOptions::new(&Device::cpu(Some(threads)).unwrap());
+    LoadOptions { num_labels: Some(1), ..options }
+}
+
+fn bert(tokenizer: Tokenizer, options: LoadOptions, dropout: f64) -> CrossEncoder {
     let config = json!({
         "model_type": "bert",
         "architectures": ["BertModel"],
@@ -58,8 +68,6 @@ fn bert(tokenizer: Tokenizer, threads: usize, dropout: f64, seed: u64) -> CrossE
         "layer_norm_eps": 1e-12,
         "pad_token_id": 0,
     });
-    let device = Device::cpu(Some(threads)).unwrap();
-    let options = LoadOptions { num_labels: Some(1), seed, ..LoadOptions::new(&device) };
     CrossEncoder::from_config(&config, tokenizer, &options).unwrap()
 }
 
@@ -67,7 +75,8 @@ fn bert(tokenizer: Tokenizer, threads: usize, dropout: f64, seed: u64) -> CrossE
 /// `include_prompt` is set. Its prompts are [`PROMPTS`], and its vocabulary contains their words.
 pub(crate) fn tiny_dual(dropout: f64, seed: u64, include_prompt: bool) -> DualEncoder {
     let folder = tempfile::tempdir().unwrap();
-    let bert = bert(tokenizer(&["query", "passage", ":"]), 2, dropout, seed);
+    let options = LoadOptions { seed, ..of_threads(2) };
+    let bert = bert(tokenizer(&["query", "passage", ":"]), options, dropout);
     bert.save_files(folder.path(), None).unwrap();
     let write = |name: &str, value: Json| {
         let path = folder.path().join(name);

@@ -1,10 +1,10 @@
 use crate::error::Error;
 use crate::losses::activation::{Activation, log_sigmoid, sigmoid};
 use crate::losses::columns;
-use crate::losses::examples::{Examples, LABEL_ROLE, Targets};
+use crate::losses::examples::{Examples, Targets};
 use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
 use crate::losses::table::NamedLoss;
-use rankforge_encoder::{Input, ModelKind, Outputs};
+use rankforge_encoder::{ModelKind, Outputs};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -56,17 +56,10 @@ impl Loss for BinaryCrossEntropyLoss {
     }
 
     fn plan<'a>(&self, examples: &'a Examples, _draw: Draw) -> Result<Plan<'a>, Error> {
-        let texts = examples.texts(NAME)?;
-        let [first, second] = texts.as_slice() else {
-            let got = format!("{} text columns", texts.len());
-            return Err(Error::rows(NAME, "exactly two text columns and a label column", got));
-        };
-        let labels = examples.scalar_labels(NAME)?;
-        if let Some(row) = labels.iter().position(|label| !(0.0..=1.0).contains(label)) {
-            return Err(Error::cell(NAME, row, LABEL_ROLE, "a label from 0 to 1", labels[row]));
-        }
-        let inputs = first.iter().zip(second).map(|(a, b)| Input::pair(*a, *b)).collect();
-        Ok(Plan { inputs, rows: first.len(), targets: Targets::Scalars(labels) })
+        let inputs = columns::pairs(NAME, examples)?;
+        let fits = |label: f32| (0.0..=1.0).contains(&label);
+        let labels = columns::labels(NAME, examples, fits, "a label from 0 to 1")?;
+        Ok(Plan { rows: inputs.len(), inputs, targets: Targets::Scalars(labels) })
     }
 
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {

@@ -37,20 +37,9 @@ impl Default for MarginMSELoss {
 
 const NAME: &str = "MarginMSELoss";
 
-const CITATION: &str = "@misc{hofstätter2021improving,
-    title={Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge \
-Distillation},
-    author={Sebastian Hofstätter and Sophia Althammer and Michael Schröder and Mete Sertkan and \
-Allan Hanbury},
-    year={2021},
-    eprint={2010.02666},
-    archivePrefix={arXiv},
-    primaryClass={cs.IR}
-}";
-
 impl NamedLoss for MarginMSELoss {
     const NAME: &'static str = NAME;
-    const CITATION: &'static str = CITATION;
+    const CITATION: &'static str = columns::MARGIN_MSE_CITATION;
 }
 
 impl Loss for MarginMSELoss {
@@ -63,7 +52,7 @@ impl Loss for MarginMSELoss {
     }
 
     fn citation(&self) -> &'static str {
-        CITATION
+        columns::MARGIN_MSE_CITATION
     }
 
     fn check_model(&self, kind: ModelKind, _output_columns: usize) -> Result<(), Error> {
@@ -74,22 +63,8 @@ impl Loss for MarginMSELoss {
         let expected =
             "at least three text columns (query, positive, negatives) and a label column";
         let (inputs, rows) = columns::single_texts(NAME, examples, |n| n >= 3, expected)?;
-        let negatives = examples.columns.len() - 2;
-        let expected = match negatives {
-            1 => "a margin, or a list of 2 scores (positive, negative)".to_owned(),
-            n => format!(
-                "a list of {n} margins (positive less each negative) or of {} scores (positive, \
-                 negatives)",
-                n + 1
-            ),
-        };
-        let fits = |length| length == negatives || length == negatives + 1;
-        let mut labels = columns::label_lists(NAME, examples, fits, &expected)?;
-        for label in labels.iter_mut().filter(|label| label.len() > negatives) {
-            let positive = label.remove(0);
-            label.iter_mut().for_each(|score| *score = positive - *score);
-        }
-        Ok(Plan { inputs, rows, targets: Targets::Lists(labels) })
+        let margins = columns::margins(NAME, examples)?;
+        Ok(Plan { inputs, rows, targets: Targets::Lists(margins) })
     }
 
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {

@@ -72,8 +72,17 @@ fn a_table_lists_its_losses() {
         names(CROSS_ENCODER_LOSSES),
         [
             "BinaryCrossEntropyLoss",
+            "CrossEntropyLoss",
             "MultipleNegativesRankingLoss",
             "CachedMultipleNegativesRankingLoss",
+            "MSELoss",
+            "MarginMSELoss",
+            "LambdaLoss",
+            "RankNetLoss",
+            "ListNetLoss",
+            "ListMLELoss",
+            "PListMLELoss",
+            "ADRMSELoss",
         ]
     );
     assert_eq!(
@@ -112,12 +121,27 @@ fn a_table_lists_its_losses() {
 #[test]
 fn errors_name_unknown_losses_and_invalid_settings() {
     for (name, options, part) in [
-        ("CoSENTLos", json!({}), "BinaryCrossEntropyLoss, MultipleNegativesRankingLoss"),
+        ("CoSENTLos", json!({}), "BinaryCrossEntropyLoss, CrossEntropyLoss"),
         ("CoSENTLoss", json!({}), "got \"CoSENTLoss\": CoSENTLoss is a loss for dual encoders"),
         ("BinaryCrossEntropyLoss", json!({ "pos_weights": 1 }), "unknown field `pos_weights`"),
         ("BinaryCrossEntropyLoss", json!({ "pos_weight": -1 }), "pos_weight"),
         ("BinaryCrossEntropyLoss", json!({ "activation_fn": "GELU" }), "Identity, Sigmoid or Tanh"),
         ("MultipleNegativesRankingLoss", json!({ "num_negatives": 0 }), "num_negatives"),
+        ("LambdaLoss", json!({ "k": 0 }), "LambdaLoss.k: expected at least 1, or none for all"),
+        ("RankNetLoss", json!({ "eps": 0 }), "RankNetLoss.eps: expected a number above 0, got 0"),
+        ("RankNetLoss", json!({ "weighting_scheme": "none" }), "unknown field `weighting_sc"),
+        ("LambdaLoss", json!({ "sigma": "x" }), "LambdaLoss.sigma: expected a number, got \"x\""),
+        ("LambdaLoss", json!({ "reduction_log": "e" }), "expected one of natural, binary"),
+        ("LambdaLoss", json!({ "weighting_scheme": "NDCG" }), "NoWeightingScheme, NDCGLoss1Sc"),
+        (
+            "LambdaLoss",
+            json!({ "weighting_scheme": { "name": "LambdaRankScheme", "mu": 1 } }),
+            "LambdaRankScheme has no setting mu, got 1",
+        ),
+        ("PListMLELoss", json!({ "lambda_weight": "x" }), "one of PListMLELambdaWeight"),
+        ("ADRMSELoss", json!({ "alpha": "x" }), "ADRMSELoss.alpha: expected a number, got \"x\""),
+        ("CrossEntropyLoss", json!({ "weight": [1, -1] }), "weight: expected numbers from 0"),
+        ("CrossEntropyLoss", json!({ "label_smoothing": 2 }), "expected a number from 0 to 1"),
         ("MultipleNegativesRankingLoss", json!({ "num_negatives": -2 }), "got -2"),
         ("CachedMultipleNegativesRankingLoss", json!({ "mini_batch_size": 0 }), "mini_batch_size"),
         (
@@ -151,6 +175,29 @@ fn settings_of_dual_encoder_losses_have_the_names_of_sentence_transformers() {
         config("BatchHardSoftMarginTripletLoss", options),
         json!({"distance_metric": "euclidean_distance"})
     );
+}
+
+#[test]
+fn every_cross_encoder_loss_has_a_mini_batch_size() {
+    for entry in CROSS_ENCODER_LOSSES {
+        let with = |size: Value| {
+            entry.build(&serde_json::Map::from_iter([("mini_batch_size".to_owned(), size)]))
+        };
+        let loss = with(json!(3)).unwrap();
+        assert_eq!(loss.mini_batch_size(), Some(3), "{}", entry.name);
+        assert_eq!(loss.config()["mini_batch_size"], 3, "{}", entry.name);
+        let text = message(with(json!("x")));
+        assert!(text.contains("mini_batch_size"), "{text}");
+        // A list-wise loss of sentence-transformers takes 0 and -1 for the whole batch.
+        let lists = ["Lambda", "RankNet", "ListNet", "ListMLE", "PListMLE", "ADRMSE"];
+        let lists = lists.iter().any(|name| format!("{name}Loss") == entry.name);
+        for below in [json!(0), json!(-1)] {
+            match with(below) {
+                Ok(loss) => assert!(lists && loss.mini_batch_size().is_none(), "{}", entry.name),
+                Err(_) => assert!(!lists, "{}", entry.name),
+            }
+        }
+    }
 }
 
 #[test]

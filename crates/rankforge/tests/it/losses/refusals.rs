@@ -68,6 +68,87 @@ fn errors_of_binary_cross_entropy_name_row_and_column() {
 }
 
 #[test]
+fn errors_of_list_wise_losses_name_row_and_column() {
+    let documents = |cells: Vec<Cell>| {
+        let documents = Column { name: "documents".to_owned(), prompt: None, cells };
+        vec![column("query", &["q", "r"]), documents]
+    };
+    let texts = |texts: &[&str]| Cell::Texts(texts.iter().map(|text| (*text).into()).collect());
+    let fine = || documents(vec![texts(&["a", "b"]), texts(&["c"])]);
+    let labels = |first: &[f32]| Labels::Lists(vec![first.to_vec(), vec![1.0]]);
+    for name in ["Lambda", "RankNet", "ListNet", "ListMLE", "PListMLE", "ADRMSE"] {
+        let name = format!("{name}Loss");
+        let loss = cross_encoder_loss(&name, &Map::new()).unwrap();
+        for (columns, labels, expected) in [
+            (
+                triplets(),
+                labels(&[1.0, 0.0]),
+                ": expected exactly two text columns (query, list of documents) and a column of \
+                 labels, got 3 text columns",
+            ),
+            (
+                lists(),
+                labels(&[1.0, 0.0]),
+                ", row 1, column `documents`: expected a list of documents in each cell, got a \
+                 single text",
+            ),
+            (
+                documents(vec![texts(&["a"]), texts(&[])]),
+                labels(&[1.0]),
+                ", row 2, column `documents`: expected at least one document, got an empty list",
+            ),
+            (
+                fine(),
+                labels(&[1.0]),
+                ", row 1, column `label`: expected 2 labels, one for each document, got 1",
+            ),
+            (
+                fine(),
+                Labels::Scalars(vec![1.0, 0.0]),
+                ", row 1, column `label`: expected a list of labels, one for each document, got 1",
+            ),
+            (
+                fine(),
+                Labels::None,
+                ": expected a column of lists of labels (label, labels, score or scores), got none",
+            ),
+        ] {
+            assert_eq!(refused(&*loss, columns, labels), format!("{name}{expected}"));
+        }
+        assert!(
+            loss.plan(&Examples { columns: fine(), labels: labels(&[1.0, 0.0]) }, DRAW).is_ok()
+        );
+    }
+    let loss = cross_encoder_loss("LambdaLoss", &Map::new()).unwrap();
+    assert_eq!(
+        refused(&*loss, fine(), labels(&[1.0, 1e4])),
+        "LambdaLoss, row 1, column `label`: expected labels up to 1000, as a gain is 2^label - 1, \
+         got 10000"
+    );
+}
+
+#[test]
+fn a_class_that_the_model_lacks_is_refused() {
+    let loss = cross_encoder_loss("CrossEntropyLoss", &Map::new()).unwrap();
+    let examples =
+        |labels: [f32; 2]| Examples { columns: pairs(), labels: Labels::Scalars(labels.to_vec()) };
+    for (labels, expected) in [
+        ([1.0, 3.0], "row 2, column `label`: expected a class from 0 to 2, as the model has 3, "),
+        ([0.5, 1.0], "row 1, column `label`: expected a class: a whole number from 0, got 0.5"),
+        ([-1.0, 1.0], "row 1, column `label`: expected a class: a whole number from 0, got -1"),
+    ] {
+        let examples = examples(labels);
+        let plan = loss.plan(&examples, DRAW).and_then(|plan| loss.check_plan(&plan, 3));
+        let text = message(plan);
+        assert!(text.contains(expected), "{text}");
+    }
+    let weights = json!({ "weight": [1, 2] });
+    let loss = cross_encoder_loss("CrossEntropyLoss", weights.as_object().unwrap()).unwrap();
+    let text = message(loss.check_model(ModelKind::CrossEncoder, 3));
+    assert!(text.contains("weight: expected 3 numbers, one for each label of the model"), "{text}");
+}
+
+#[test]
 fn ranking_losses_refuse_labels_and_need_a_positive_for_each_anchor() {
     let losses: [&dyn Loss; 4] = [
         &MultipleNegativesRankingLoss::default(),
@@ -174,11 +255,20 @@ fn models_that_a_loss_cannot_train_are_refused() {
         let name = entry.name;
         let loss = cross_encoder_loss(name, &Map::new()).unwrap();
         assert_eq!(loss.name(), name);
-        assert!(loss.check_model(ModelKind::CrossEncoder, 1).is_ok());
         assert_eq!(
             message(loss.check_model(ModelKind::SentenceTransformer, 1)),
             format!("loss: expected a loss for dual encoders, got {name}")
         );
+        if name == "CrossEntropyLoss" {
+            assert!(loss.check_model(ModelKind::CrossEncoder, 3).is_ok());
+            assert_eq!(
+                message(loss.check_model(ModelKind::CrossEncoder, 1)),
+                "num_labels: expected at least 2 output labels, as CrossEntropyLoss reads one for \
+                 each class, got 1"
+            );
+            continue;
+        }
+        assert!(loss.check_model(ModelKind::CrossEncoder, 1).is_ok());
         let inner = name.trim_start_matches("Cached");
         assert_eq!(
             message(loss.check_model(ModelKind::CrossEncoder, 3)),

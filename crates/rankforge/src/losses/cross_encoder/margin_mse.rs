@@ -1,0 +1,89 @@
+use crate::error::Error;
+use crate::losses::activation::Activation;
+use crate::losses::columns;
+use crate::losses::examples::{Examples, Targets};
+use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
+use crate::losses::table::NamedLoss;
+use rankforge_encoder::{Input, ModelKind, Outputs};
+use serde::Deserialize;
+use serde_json::json;
+
+/// `mean over rows and negatives of (f(query, positive) - f(query, negative) - m)^2`, where `f` is
+/// the activated logit and `m` the margin of a teacher: the difference of its scores.
+///
+/// Data: a query column, a positive column, one or more negative columns, and a label. With `n`
+/// negatives, the label of a row is a list of `n` margins, or of `n + 1` scores, that of the
+/// positive first; one margin may be a number.
+///
+/// # Shapes
+/// `B` rows and `C` columns besides the query give `B C` pairs, column after column; outputs
+/// `B C x 1`.
+///
+/// # Paper
+/// Hofstätter et al. 2020, Improving Efficient Neural Ranking Models with Cross-Architecture
+/// Knowledge Distillation, arXiv:2010.02666.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MarginMSELoss {
+    /// Applied to the logits before the loss; `Identity` by default.
+    pub activation_fn: Activation,
+}
+
+const NAME: &str = "MarginMSELoss";
+
+impl NamedLoss for MarginMSELoss {
+    const NAME: &'static str = NAME;
+    const CITATION: &'static str = columns::MARGIN_MSE_CITATION;
+}
+
+impl Loss for MarginMSELoss {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn config(&self) -> serde_json::Value {
+        json!({ "activation_fn": self.activation_fn.full_name() })
+    }
+
+    fn citation(&self) -> &'static str {
+        columns::MARGIN_MSE_CITATION
+    }
+
+    fn check_model(&self, kind: ModelKind, output_columns: usize) -> Result<(), Error> {
+        columns::expect_one_score(NAME, kind, output_columns)
+    }
+
+    fn plan<'a>(&self, examples: &'a Examples, _draw: Draw) -> Result<Plan<'a>, Error> {
+        let texts = examples.texts(NAME)?;
+        let [queries, documents @ ..] = texts.as_slice() else {
+            unreachable!("Examples::texts refuses a batch without columns")
+        };
+        let margins = columns::margins(NAME, examples)?;
+        let pairs = documents.iter().flat_map(|texts| queries.iter().zip(texts));
+        let inputs = pairs.map(|(query, text)| Input::pair(*query, *text)).collect();
+        Ok(Plan { inputs, rows: queries.len(), targets: Targets::Lists(margins) })
+    }
+
+    fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
+        let Targets::Lists(margins) = batch.targets else { panic!("{NAME} without margins") };
+        let negatives = margins.first().map_or(0, Vec::len);
+        let rows = batch.expect_columns(NAME, negatives + 1);
+        let share = 1.0 / (rows * negatives) as f64;
+        let logits = batch.outputs.values.iter();
+        let activated = logits.map(|logit| self.activation_fn.apply(f64::from(*logit)));
+        let (scores, slopes): (Vec<f64>, Vec<f64>) = activated.unzip();
+        let mut gradient = vec![0.0; scores.len()];
+        let mut sum = 0.0;
+        for (row, margins) in margins.iter().enumerate() {
+            for (index, margin) in margins.iter().enumerate() {
+                let negative = (index + 1) * rows + row;
+                let error = scores[row] - scores[negative] - f64::from(*margin);
+                sum += error * error;
+                gradient[row] += 2.0 * error * share;
+                gradient[negative] -= 2.0 * error * share;
+            }
+        }
+        let values = gradient.iter().zip(slopes).map(|(d, slope)| (d * slope) as f32).collect();
+        LossOutput::new(sum * share, Outputs { rows: batch.outputs.rows, columns: 1, values })
+    }
+}

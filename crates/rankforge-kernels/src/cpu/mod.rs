@@ -8,6 +8,7 @@ pub(crate) mod activation;
 pub(crate) mod attention;
 mod block_sums;
 mod caches;
+pub(crate) mod columns;
 pub(crate) mod contrast;
 pub(crate) mod dropout;
 pub(crate) mod elementwise;

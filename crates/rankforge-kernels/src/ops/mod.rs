@@ -18,6 +18,7 @@
 //! | `norm` | layer norm; row normalisation to unit length |
 //! | `activation` | slopes of gelu, relu, tanh, silu and sigmoid; geglu and swiglu |
 //! | `dropout` | counter-based dropout |
+//! | `columns` | a range of columns out of a matrix, and into one |
 //! | `elementwise` | add, scale, column sums; whether all elements are zero |
 //! | `rotary` | rotary position embedding |
 //! | `embedding` | gather and its gradient |
@@ -30,6 +31,7 @@
 
 mod activation;
 mod attention;
+mod columns;
 mod contrast;
 mod dropout;
 mod elementwise;
@@ -54,6 +56,7 @@ pub use crate::settings::similarity::{Neighbour, Similarity};
 pub use crate::settings::zeros::Zeros;
 pub use activation::{activate_backward, gated, gated_backward};
 pub use attention::{Attention, RelativeBias, attention, attention_backward};
+pub use columns::{read_columns, write_columns};
 pub use contrast::{ContrastGuide, ContrastScores, contrast};
 pub use dropout::{dropout, dropout_to};
 pub use elementwise::{add, column_sums, scale, zeros};

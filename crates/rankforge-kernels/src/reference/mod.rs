@@ -12,6 +12,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod attention;
+pub(crate) mod columns;
 pub(crate) mod contrast;
 pub(crate) mod dropout;
 pub(crate) mod elementwise;

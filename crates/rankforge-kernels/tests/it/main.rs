@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod columns;
 mod contrast;
 mod dropout;
 mod elementwise;

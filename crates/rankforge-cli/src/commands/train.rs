@@ -19,6 +19,7 @@ use std::sync::Arc;
 /// [arguments], [[evaluators]] and [model_card]. Only [model] and [dataset] are required. Fields
 /// have the names and defaults of sentence-transformers. Paths are relative to the current
 /// directory, in the recipe too. kind = "dual-encoder" in [model] trains a dual encoder.
+/// [datasets.NAME] and [eval_datasets.NAME] hold several data sets, each with a loss of its own.
 ///
 /// Checkpoints go to arguments.output_dir, and the trained model with its model card to the
 /// directory `final` in it. Ctrl-C saves a checkpoint and exits. --resume continues from it, and

@@ -16,6 +16,7 @@ mod messages;
 mod outputs;
 mod pipeline;
 mod serving;
+mod several_sets;
 mod shell;
 mod snapshot;
 mod support;

@@ -129,6 +129,11 @@ impl Document {
         })
     }
 
+    /// The place of the file as a whole, for errors.
+    pub(super) fn whole_place(&self) -> String {
+        self.place("")
+    }
+
     /// The error for the value of the field at `at`.
     pub(super) fn refuse(&self, at: &str, message: impl AsRef<str>) -> Error {
         Error::recipe(self.place(at), format!("`{at}`: {}", message.as_ref()))

@@ -7,6 +7,7 @@
 //! | the model that is trained, of either kind | `model`, `trained` |
 //! | parameters that are not trained | `freeze` |
 //! | data, and models for mining | `sections` |
+//! | data sets with their losses and prompts | `sets` |
 //! | evaluators of either kind of model | `evaluators` |
 //! | text to [`Recipe`] | `parse` |
 //! | mined rows that outlive a run | `mined_cache` |
@@ -20,6 +21,7 @@ mod model;
 mod parse;
 mod run;
 mod sections;
+mod sets;
 mod trained;
 
 pub use document::Override;
@@ -33,4 +35,5 @@ pub use model::{CrossEncoderSection, DualEncoderSection, StaticSection};
 pub use parse::Recipe;
 pub use run::RecipeRun;
 pub use sections::{DatasetSection, MiningModels, MiningSection, MiningSources};
+pub use sets::{LossSection, SetSection};
 pub use trained::{RecipeTrainer, Trained};

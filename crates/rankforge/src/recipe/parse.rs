@@ -2,13 +2,13 @@
 
 use crate::arguments::TrainingArguments;
 use crate::error::Error;
-use crate::losses::{Loss, SETTINGS, Settings, names, why_unavailable};
 use crate::mining::MiningOptions;
 use crate::model_card::ModelCardData;
 use crate::recipe::document::{Document, Override};
 use crate::recipe::evaluators::read_evaluators;
-use crate::recipe::model::{EitherModel, ModelSection, read_model};
+use crate::recipe::model::{EitherModel, read_model};
 use crate::recipe::sections::{DatasetSection, MiningSection, MiningSources};
+use crate::recipe::sets::{LossSection, SetSection, SetTables, Sets, read_sets, to_json};
 use crate::recipe::trained::Trained;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -19,15 +19,16 @@ use toml::{Table, Value};
 pub struct Recipe {
     /// `[model]` and `[[evaluators]]`, which depend on the kind of the model.
     pub trained: Trained,
-    /// `[dataset]`.
-    pub dataset: DatasetSection,
-    /// `[eval_dataset]`.
-    pub eval_dataset: Option<DatasetSection>,
+    /// `[dataset]`, or each `[datasets.NAME]`.
+    pub train_sets: Vec<SetSection>,
+    /// `[eval_dataset]`, or each `[eval_datasets.NAME]`.
+    pub eval_sets: Vec<SetSection>,
     /// `[mining]`.
     pub mining: Option<MiningSection>,
-    /// `[loss]`. When it names none, as in sentence-transformers: BinaryCrossEntropyLoss for a
-    /// cross-encoder, CoSENTLoss for a dual encoder.
-    pub loss: Box<dyn Loss>,
+    /// `[loss]` and the losses of single sets. One that has no name is, as in
+    /// sentence-transformers, BinaryCrossEntropyLoss for a cross-encoder and CoSENTLoss for a dual
+    /// encoder.
+    pub losses: Vec<LossSection>,
     /// `[arguments]`.
     pub arguments: TrainingArguments,
     /// `[model_card]`.
@@ -42,9 +43,14 @@ pub struct Recipe {
 #[serde(deny_unknown_fields)]
 struct Sections {
     model: Table,
-    dataset: DatasetSection,
+    #[serde(default)]
+    dataset: Option<DatasetSection>,
+    #[serde(default)]
+    datasets: Table,
     #[serde(default)]
     eval_dataset: Option<DatasetSection>,
+    #[serde(default)]
+    eval_datasets: Table,
     #[serde(default)]
     mining: Option<Table>,
     #[serde(default)]
@@ -103,30 +109,32 @@ impl Recipe {
         let sections: Sections = document.read_as(document.table(), "")?;
         let (arguments, warnings) = read_arguments(document, sections.arguments)?;
         let mining = sections.mining.map(|table| read_mining(document, table)).transpose()?;
-        if mining.as_ref().is_some_and(|mining| mining.mine_eval_dataset)
-            && sections.eval_dataset.is_none()
-        {
-            let message = "expected false, as there is no [eval_dataset]; got true";
-            return Err(document.refuse("mining.mine_eval_dataset", message));
-        }
-        let (trained, loss) = match read_model(document, sections.model)? {
-            EitherModel::CrossEncoder(model) => {
-                let loss = read_loss(document, sections.loss, &model)?;
-                let evaluators = read_evaluators(document, sections.evaluators)?;
-                (Trained::CrossEncoder { model, evaluators }, loss)
-            }
-            EitherModel::DualEncoder(model) => {
-                let loss = read_loss(document, sections.loss, &model)?;
-                let evaluators = read_evaluators(document, sections.evaluators)?;
-                (Trained::DualEncoder { model, evaluators }, loss)
-            }
-        };
-        Ok(Recipe {
-            trained,
+        let tables = SetTables {
             dataset: sections.dataset,
             eval_dataset: sections.eval_dataset,
+            datasets: sections.datasets,
+            eval_datasets: sections.eval_datasets,
+            loss: sections.loss,
+        };
+        let (trained, sets) = match read_model(document, sections.model)? {
+            EitherModel::CrossEncoder(model) => {
+                let sets = read_sets(document, tables, mining.as_ref(), &model)?;
+                let evaluators = read_evaluators(document, sections.evaluators)?;
+                (Trained::CrossEncoder { model, evaluators }, sets)
+            }
+            EitherModel::DualEncoder(model) => {
+                let sets = read_sets(document, tables, mining.as_ref(), &model)?;
+                let evaluators = read_evaluators(document, sections.evaluators)?;
+                (Trained::DualEncoder { model, evaluators }, sets)
+            }
+        };
+        let Sets { train, eval, losses } = sets;
+        Ok(Recipe {
+            trained,
+            train_sets: train,
+            eval_sets: eval,
             mining,
-            loss,
+            losses,
             arguments,
             model_card: sections.model_card,
             warnings,
@@ -184,72 +192,6 @@ fn read_mining(document: &Document, table: Table) -> Result<MiningSection, Error
     Ok(MiningSection { sources, mine_eval_dataset, options })
 }
 
-/// `[loss]`: a name, and the settings of the loss. The losses are those for the kind of the model.
-fn read_loss<S: ModelSection>(
-    document: &Document,
-    mut table: Table,
-    _: &S,
-) -> Result<Box<dyn Loss>, Error> {
-    let (losses, default) = S::LOSSES;
-    let name = match table.remove("name") {
-        None => default.to_owned(),
-        Some(Value::String(name)) => name,
-        Some(other) => {
-            let message = format!("expected the name of a loss, got {other}");
-            return Err(document.refuse("loss.name", message));
-        }
-    };
-    if let Some(why) = why_unavailable(losses, &name) {
-        return Err(document.refuse("loss.name", why));
-    }
-    let Some(entry) = losses.iter().find(|entry| entry.name == name) else {
-        let known = names(losses);
-        return Err(document.unknown_name("loss.name", &name, &known));
-    };
-    entry.build(&to_json(document, "loss", table)?).map_err(|error| match error {
-        Error::Argument { field, expected, got } => {
-            // A loss says whose setting it is.
-            let setting = field.strip_prefix(&name).unwrap_or(&field).trim_start_matches('.');
-            let at = if setting.is_empty() { "loss" } else { &format!("loss.{setting}") };
-            match expected == SETTINGS {
-                // A message of serde.
-                true => document.explain(at, &got),
-                false => document.refuse(at, format!("expected {expected}, got {got}")),
-            }
-        }
-        other => other,
-    })
-}
-
-/// A section as JSON.
-///
-/// # Errors
-/// A number that JSON lacks: it would become null, which means no value.
-fn to_json(document: &Document, section: &str, table: Table) -> Result<Settings, Error> {
-    if let Some((at, number)) = not_finite(&Value::Table(table.clone()), section) {
-        return Err(document.refuse(&at, format!("expected a finite number, got {number}")));
-    }
-    match serde_json::to_value(table).expect("TOML values are JSON values") {
-        serde_json::Value::Object(map) => Ok(map),
-        _ => unreachable!("a table is an object"),
-    }
-}
-
-/// The first number that is not finite, and its path.
-fn not_finite(value: &Value, at: &str) -> Option<(String, f64)> {
-    match value {
-        Value::Float(number) if !number.is_finite() => Some((at.to_owned(), *number)),
-        Value::Table(table) => {
-            table.iter().find_map(|(name, value)| not_finite(value, &format!("{at}.{name}")))
-        }
-        Value::Array(values) => {
-            let mut values = values.iter().enumerate();
-            values.find_map(|(index, value)| not_finite(value, &format!("{at}[{index}]")))
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,7 +220,7 @@ mod tests {
         assert_eq!((mining.num_negatives, mining.range_min, mining.range_max), (5, 0, Some(20)));
         assert_eq!((mining.absolute_margin, mining.batch_size), (Some(0.0), 4096));
         assert_eq!(mining.output_format.as_str(), "labeled-pair");
-        assert_eq!(recipe.loss.name(), "BinaryCrossEntropyLoss");
+        assert_eq!(recipe.losses[0].loss.name(), "BinaryCrossEntropyLoss");
         assert_eq!(arguments.learning_rate, 2e-5);
         assert_eq!(arguments.warmup_steps, Steps::Ratio(0.1));
         assert_eq!(arguments.per_device_train_batch_size, 16);

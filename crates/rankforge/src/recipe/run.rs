@@ -1,13 +1,14 @@
 //! From a recipe to a trained model.
 
 use crate::error::Error;
+use crate::losses::Loss;
 use crate::model_card::{DatasetName, ModelCardData};
 use crate::recipe::document::Document;
 use crate::recipe::evaluators::{EvaluatorSection, build_evaluators};
 use crate::recipe::mined_cache::mined_rows;
 use crate::recipe::model::ModelSection;
 use crate::recipe::parse::Recipe;
-use crate::recipe::sections::DatasetSection;
+use crate::recipe::sets::{LossSection, SetSection};
 use crate::recipe::trained::{RecipeTrainer, Trained};
 use crate::training::{TrainOutput, Trainer, TrainingSet, check_destination};
 use rankforge_base::Stop;
@@ -69,13 +70,27 @@ impl Recipe {
             .open(self.arguments.seed, options)
             .map_err(|error| Error::unusable("[model]", error))?;
         let evaluators = build_evaluators(evaluators, options)?;
-        self.loss.open(options).map_err(|error| Error::unusable("[loss]", error))?;
-        let (train, eval) = self.load_rows(options, stop)?;
+        for LossSection { section, loss } in &mut self.losses {
+            loss.open(options).map_err(|error| Error::unusable(format!("[{section}]"), error))?;
+        }
+        let train_rows = self.load_rows(&self.train_sets, "train", options, stop)?;
+        let eval_rows = self.load_rows(&self.eval_sets, "eval", options, stop)?;
         let card = self.card();
-        let set = TrainingSet::new(train, self.loss);
-        let eval_set = eval.map(|rows| TrainingSet { rows: Arc::new(rows), ..set.clone() });
-        let mut trainer = Trainer::on_sets(model, self.arguments, vec![set]);
-        trainer.eval_sets = eval_set.into_iter().collect();
+        let losses: Vec<Arc<dyn Loss>> =
+            self.losses.into_iter().map(|section| section.loss.into()).collect();
+        let with_losses = |sets: Vec<SetSection>, rows: Vec<Rows>| -> Vec<TrainingSet> {
+            let set = |(set, rows): (SetSection, Rows)| TrainingSet {
+                name: set.name,
+                rows: Arc::new(rows),
+                loss: losses[set.loss].clone(),
+                prompts: set.prompts,
+                columns: None,
+            };
+            sets.into_iter().zip(rows).map(set).collect()
+        };
+        let train_sets = with_losses(self.train_sets, train_rows);
+        let mut trainer = Trainer::on_sets(model, self.arguments, train_sets);
+        trainer.eval_sets = with_losses(self.eval_sets, eval_rows);
         trainer.evaluators = evaluators;
         trainer.card = card;
         trainer.stop = stop.clone();
@@ -93,39 +108,44 @@ impl Recipe {
         self.prepare(options, stop)?.run()
     }
 
-    /// Training rows and evaluation rows, mined where the recipe says so.
-    fn load_rows(&self, options: &LoadOptions, stop: &Stop) -> Result<(Rows, Option<Rows>), Error> {
+    /// The rows of training or evaluation sets, which is what `kind` says, mined where the recipe
+    /// says so.
+    fn load_rows(
+        &self,
+        sets: &[SetSection],
+        kind: &str,
+        options: &LoadOptions,
+        stop: &Stop,
+    ) -> Result<Vec<Rows>, Error> {
         let folder = self.arguments.output_dir.join("mined");
         let keep = self.arguments.resumes() && !self.arguments.ignore_data_skip;
-        let load = |section: &DatasetSection, mined: bool, name: &str| match &self.mining {
-            Some(mining) if mined => {
-                mined_rows(section, mining, &folder.join(name), keep, options, stop)
+        let load = |set: &SetSection| match &self.mining {
+            Some(mining) if set.mined => {
+                let file = match set.name.as_str() {
+                    "" => format!("{kind}.jsonl"),
+                    name => format!("{kind}-{name}.jsonl"),
+                };
+                mined_rows(&set.rows, mining, &folder.join(file), keep, options, stop)
             }
-            _ => Ok(load_rows(&section.location())?),
+            _ => Ok(load_rows(&set.rows.location())?),
         };
-        let train = load(&self.dataset, true, "train.jsonl")
-            .map_err(|error| Error::unusable("[dataset]", error))?;
-        let mine_eval = self.mining.as_ref().is_some_and(|mining| mining.mine_eval_dataset);
-        let eval = self.eval_dataset.as_ref();
-        let eval = eval
-            .map(|section| load(section, mine_eval, "eval.jsonl"))
-            .transpose()
-            .map_err(|error| Error::unusable("[eval_dataset]", error))?;
-        Ok((train, eval))
+        let named = |set| load(set).map_err(|error| Error::unusable(&*set.section, error));
+        sets.iter().map(named).collect()
     }
 
     /// What the recipe says of the card, and the data sets' names where it says none.
     fn card(&self) -> ModelCardData {
         let mut card = self.model_card.clone();
-        let named = |section: &DatasetSection| {
-            let name = section.path.file_stem().map(|name| name.to_string_lossy().into_owned());
-            vec![DatasetName { name, ..DatasetName::default() }]
+        let named = |set: &SetSection| {
+            let file = set.rows.path.file_stem().map(|name| name.to_string_lossy().into_owned());
+            let name = if set.name.is_empty() { file } else { Some(set.name.clone()) };
+            DatasetName { name, ..DatasetName::default() }
         };
         if card.train_datasets.is_empty() {
-            card.train_datasets = named(&self.dataset);
+            card.train_datasets = self.train_sets.iter().map(named).collect();
         }
-        if let (true, Some(eval)) = (card.eval_datasets.is_empty(), &self.eval_dataset) {
-            card.eval_datasets = named(eval);
+        if card.eval_datasets.is_empty() {
+            card.eval_datasets = self.eval_sets.iter().map(named).collect();
         }
         card
     }
@@ -152,7 +172,8 @@ fn describe(trainer: &Trainer<impl TextModel>) {
     for (sets, what) in sets {
         for set in sets {
             let (rows, columns) = (set.rows.len(), set.rows.column_names().join(", "));
-            reporter.message(&format!("{what}: {rows} rows ({columns})"));
+            let of_set = if set.name.is_empty() { "" } else { &format!(" `{}`", set.name) };
+            reporter.message(&format!("{what}{of_set}: {rows} rows ({columns})"));
         }
     }
     let device = trainer.model.model().device();

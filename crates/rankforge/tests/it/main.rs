@@ -26,6 +26,7 @@ mod model_card;
 mod optimizer;
 mod own_parts;
 mod prompts;
+mod recipe_sets;
 mod reference_device;
 mod resume;
 mod runs;

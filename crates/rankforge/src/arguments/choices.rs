@@ -74,6 +74,10 @@ pub enum BatchSampler {
         alias = "NO_DUPLICATES_HASHED"
     )]
     NoDuplicates,
+    /// Batches in which at least two labels occur, and each at least twice: the labels take turns,
+    /// in random order, and give two rows. The batch size must be even and at least 4.
+    #[serde(alias = "GROUP_BY_LABEL")]
+    GroupByLabel,
 }
 
 /// From which training set each batch is drawn.

@@ -101,6 +101,11 @@ impl Dataset {
         &self.texts
     }
 
+    /// Index of the label column among all columns.
+    pub(super) fn label_column(&self) -> Option<usize> {
+        self.label
+    }
+
     /// Indices of the text columns and of the label column among all columns.
     pub(super) fn used_columns(&self) -> impl Iterator<Item = usize> {
         self.texts.iter().copied().chain(self.label)

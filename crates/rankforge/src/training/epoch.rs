@@ -1,7 +1,8 @@
 use crate::arguments::{MultiDatasetBatchSampler, TrainingArguments};
 use crate::error::Error;
 use crate::training::dataset::Dataset;
-use crate::training::sampler::{EpochBatches, Sampler, permutation};
+use crate::training::order::permutation;
+use crate::training::sampler::{EpochBatches, Sampler};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 

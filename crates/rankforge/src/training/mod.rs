@@ -4,6 +4,7 @@
 //! |---|---|
 //! | what is trained on, with its loss and prompts | `training_set`, `dataset` |
 //! | which rows make a batch, which set is next | `sampler`, `epoch` |
+//! | texts and labels that batches depend on | `no_duplicates`, `group_by_label` |
 //! | rows to tokens and targets, one batch ahead on a thread | `batches` |
 //! | loss and gradients of a batch, in chunks | `gradient_cache` |
 //! | loss scale of fp16, learning rate, clipping | `loss_scaler`, `schedule`, `train_loop` |
@@ -25,11 +26,14 @@ mod earlier_runs;
 mod epoch;
 mod evaluate;
 mod gradient_cache;
+mod group_by_label;
 mod health;
 mod log;
 mod loss_scaler;
+mod no_duplicates;
 mod optimizer;
 mod optimizers;
+mod order;
 mod plot;
 mod position;
 mod run;

@@ -1,9 +1,9 @@
 //! The batches of the samplers.
 
 use crate::support::list;
-use rankforge::data::{Rows, Value};
+use rankforge::data::{RowSource, Rows, Value};
 use rankforge::training::{BatchSampler, Dataset, Sampler};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 fn rows(columns: &[(&str, Vec<String>)]) -> Rows {
@@ -178,4 +178,147 @@ fn ten_thousand_repeated_queries_are_sampled_in_seconds() {
     let drawn = sampler(BatchSampler::NoDuplicates, &data, 16, false, 1).epoch(0);
     assert!(drawn.batches.len() >= 3750);
     assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn no_duplicates_agrees_with_a_plain_walk_on_texts_that_occur_often() {
+    // Few texts in three columns: rows wait for several texts in turn.
+    let mut state = 7_u64;
+    let mut draw = |count: u64| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        ((state >> 33) % count).to_string()
+    };
+    for (distinct, batch_size) in [(3, 2), (9, 4), (40, 8), (200, 16)] {
+        let columns: Vec<(&str, Vec<String>)> =
+            ["a", "b", "c"].map(|name| (name, (0..300).map(|_| draw(distinct)).collect())).into();
+        let data = rows(&columns);
+        let texts = |row: usize| columns.iter().map(move |(_, texts)| texts[row].as_str());
+        let unique = rows(&[("a", (0..300).map(|row| row.to_string()).collect())]);
+        let mut left =
+            sampler(BatchSampler::NoDuplicates, &unique, 300, false, 5).epoch(0).batches.concat();
+        let mut expected = Vec::new();
+        while !left.is_empty() {
+            let (mut batch, mut taken) = (Vec::new(), HashSet::new());
+            left.retain(|&row| {
+                let fits = batch.len() < batch_size && texts(row).all(|text| !taken.contains(text));
+                if fits {
+                    taken.extend(texts(row));
+                    batch.push(row);
+                }
+                !fits
+            });
+            expected.push(batch);
+        }
+        let drawing = sampler(BatchSampler::NoDuplicates, &data, batch_size, false, 5);
+        let found = drawing.epoch(0).batches;
+        assert_eq!(found[..expected.len().min(found.len())], expected, "{distinct} texts");
+    }
+}
+
+/// Rows that are made when they are read: `count` pairs, every tenth with one of 100 questions.
+struct Pairs(usize);
+
+impl RowSource for Pairs {
+    fn len(&self) -> usize {
+        self.0
+    }
+
+    fn column_names(&self) -> Vec<String> {
+        vec!["query".to_owned(), "answer".to_owned()]
+    }
+
+    fn read(&self, rows: &[usize]) -> Result<Rows, rankforge::data::DataError> {
+        let question = |&row: &usize| {
+            let number = if row % 10 == 0 { row % 1000 } else { row };
+            Value::Text(format!("question {number}"))
+        };
+        let answer = |row: &usize| Value::Text(format!("answer {row}"));
+        Rows::new(vec![
+            ("query".to_owned(), rows.iter().map(question).collect()),
+            ("answer".to_owned(), rows.iter().map(answer).collect()),
+        ])
+    }
+}
+
+#[test]
+#[ignore = "10 million rows: run alone, in a release build"]
+fn no_duplicates_takes_10_million_rows_within_1_gb() {
+    let dataset = Dataset::new(Arc::new(Pairs(10_000_000)), None, "test data").unwrap();
+    let drawing = Sampler::new(BatchSampler::NoDuplicates, &dataset, 64, false, 1).unwrap();
+    let drawn = drawing.epoch(0);
+    assert_eq!(drawn.batches.iter().map(Vec::len).sum::<usize>(), 10_000_000);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: usize = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kib < 1_000_000, "{kib} KiB");
+}
+
+/// Rows with this number of rows of each label.
+fn with_labels(counts: &[usize]) -> Rows {
+    let labels = counts.iter().enumerate();
+    let labels: Vec<i64> =
+        labels.flat_map(|(label, &count)| std::iter::repeat_n(label as i64, count)).collect();
+    let texts = (0..labels.len()).map(|row| format!("text {row}")).collect();
+    let mut columns = rows(&[("text", texts)]).into_columns();
+    columns.push(("label".to_owned(), labels.into_iter().map(Value::Integer).collect()));
+    Rows::new(columns).unwrap()
+}
+
+#[test]
+fn group_by_label_has_every_label_of_a_batch_at_least_twice() {
+    for (counts, batch_size, drop_last) in [
+        (&[50, 50][..], 8, false),
+        (&[7, 100, 31, 2, 1], 6, false),
+        (&[7, 100, 31, 2, 1], 6, true),
+        (&[3; 40], 16, false),
+        (&[2, 2, 2], 4, false),
+    ] {
+        let data = with_labels(counts);
+        let labels = data.numbers("label").unwrap();
+        let drawing = sampler(BatchSampler::GroupByLabel, &data, batch_size, drop_last, 3);
+        let drawn = drawing.epoch(1).batches;
+        // As in sentence-transformers: rounds end when one label is left.
+        let mut pairs: Vec<usize> = counts.iter().map(|count| count / 2).collect();
+        pairs.sort_unstable_by(|a, b| b.cmp(a));
+        let stream = 2 * pairs.iter().map(|&count| count.min(pairs[1])).sum::<usize>();
+        let last = usize::from(!drop_last && stream % batch_size >= 4);
+        assert_eq!(drawn.len(), stream / batch_size + last, "{counts:?}");
+        assert_eq!(drawing.batches_per_epoch(), drawn.len());
+        let mut seen = HashSet::new();
+        for batch in &drawn {
+            assert!(batch.len() == batch_size || batch == drawn.last().unwrap());
+            let mut of_batch = HashMap::<u64, usize>::new();
+            for &row in batch {
+                assert!(seen.insert(row), "row {row} occurs twice");
+                *of_batch.entry(labels[row].to_bits()).or_default() += 1;
+            }
+            assert!(of_batch.len() >= 2, "{counts:?}: one label in a batch");
+            assert!(of_batch.values().all(|&count| count >= 2), "{counts:?}: a single row");
+        }
+        assert_eq!(
+            drawn,
+            sampler(BatchSampler::GroupByLabel, &data, batch_size, drop_last, 4).epoch(0).batches
+        );
+        assert_ne!(drawn, drawing.epoch(2).batches);
+    }
+    let drawn = sampler(BatchSampler::GroupByLabel, &with_labels(&[3, 9]), 4, false, 0).epoch(0);
+    let warning = drawn.warning.unwrap();
+    assert!(warning.contains("leaves 8 of 12 rows out"), "{warning}");
+}
+
+#[test]
+fn group_by_label_refuses_batches_and_labels_that_it_cannot_use() {
+    let refused = |data: Rows, batch_size| {
+        let dataset = Dataset::new(Arc::new(data), None, "test data").unwrap();
+        let made = Sampler::new(BatchSampler::GroupByLabel, &dataset, batch_size, false, 0);
+        made.map(drop).unwrap_err().to_string()
+    };
+    for batch_size in [2, 7] {
+        let message = refused(with_labels(&[4, 4]), batch_size);
+        assert!(message.contains("even number of rows of at least 4"), "{message}");
+    }
+    let message = refused(with_labels(&[9, 1]), 4);
+    assert!(message.contains("at least two labels with two rows each"), "{message}");
+    let message = refused(rows(&[("query", vec!["a".to_owned(), "b".to_owned()])]), 4);
+    assert!(message.contains("a label column, for group_by_label"), "{message}");
 }

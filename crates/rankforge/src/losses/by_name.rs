@@ -8,17 +8,10 @@ use crate::losses::settings::Settings;
 use crate::losses::table::{LossEntry, build, names};
 
 /// Losses of dual encoders in sentence-transformers that are not here, and why.
-const MISSING: &[(&str, &str)] = &[
-    (
-        "DenoisingAutoEncoderLoss",
-        "it needs a decoder that writes the text from its embedding, and there are encoders only",
-    ),
-    ("ContrastiveTensionLoss", "it trains a second copy of the model, and a run has one model"),
-    (
-        "ContrastiveTensionLossInBatchNegatives",
-        "it trains a second copy of the model, and a run has one model",
-    ),
-];
+const MISSING: &[(&str, &str)] = &[(
+    "DenoisingAutoEncoderLoss",
+    "it needs a decoder that writes the text from its embedding, and there are encoders only",
+)];
 
 /// Why `table` has no loss called `name`; `None` if it has, or if no loss is called so.
 pub fn why_unavailable(table: &[LossEntry], name: &str) -> Option<String> {

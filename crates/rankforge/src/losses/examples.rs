@@ -155,6 +155,9 @@ pub enum Targets {
     Lists(Vec<Vec<f32>>),
     /// A matrix: scores of a teacher, embeddings of a guide.
     Matrix(Outputs),
+    /// Of the two texts of each row, 1 if they have the same tokens and 0 otherwise. The trainer
+    /// puts [`Targets::Scalars`] in its place when it has the tokens.
+    SameTokens,
 }
 
 impl Targets {

@@ -206,6 +206,13 @@ pub trait Loss: Send + Sync {
         Vec::new()
     }
 
+    /// Whether the first half of the sequences of a plan is encoded by a second copy of the model.
+    /// The trainer trains the copy with the model and keeps it in checkpoints; the saved model does
+    /// not contain it.
+    fn trains_copy(&self) -> bool {
+        false
+    }
+
     /// Arranges a batch into sequences.
     ///
     /// # Errors
@@ -330,6 +337,11 @@ macro_rules! pass_on {
         fn parameters(&self, output_columns: usize, seed: u64) -> Vec<LossParameter> {
             let $this = self;
             $inner.parameters(output_columns, seed)
+        }
+
+        fn trains_copy(&self) -> bool {
+            let $this = self;
+            $inner.trains_copy()
         }
 
         fn plan<'a>(&self, examples: &'a Examples, draw: Draw) -> Result<Plan<'a>, Error> {

@@ -115,6 +115,10 @@ impl Preparer {
         self.loss.prepare(&mut plan)?;
         let Plan { inputs, rows, targets } = plan;
         let tokens = self.tokenizer.encode(&inputs)?;
+        let targets = match targets {
+            Targets::SameTokens => Targets::Scalars(same_tokens(&tokens, rows)),
+            targets => targets,
+        };
         let SetBatch { set, rows: indices } = batch.clone();
         Ok(PreparedBatch { set, rows: indices, tokens, plan_rows: rows, targets, draw })
     }
@@ -147,6 +151,13 @@ impl Preparer {
         });
         plan.map_err(|error| self.dataset.locate(error, rows))
     }
+}
+
+/// For each row 1 if its two texts have the same tokens, and 0 otherwise.
+fn same_tokens(tokens: &[Tokens], rows: usize) -> Vec<f32> {
+    let (first, second) = tokens.split_at(rows);
+    let pairs = first.iter().zip(second);
+    pairs.map(|(first, second)| f32::from(u8::from(first.ids == second.ids))).collect()
 }
 
 /// Prefetches batches in order on a thread of `scope`, one ahead of the receiver. The steps of

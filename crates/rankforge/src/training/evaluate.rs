@@ -6,6 +6,9 @@ use crate::losses::WithParameters;
 use crate::metrics::Metrics;
 use crate::model_card::EvaluationResult;
 use crate::training::batches::prepare_ahead;
+use crate::training::gradient_cache::loss_of;
+use crate::training::model_copy::parts;
+use crate::training::optimizers::Own;
 use crate::training::position::LossWindow;
 use crate::training::run::Run;
 use rankforge_base::{FileError, Task};
@@ -82,9 +85,10 @@ impl<M: TextModel> Run<'_, M> {
             for batch in prepare_ahead(preparers, scope, batches, 0) {
                 let batch = batch?;
                 let model = self.model.model();
-                let parameters = self.optimizer.of_evaluation(set);
+                let Own { parameters, copy } = self.optimizer.of_evaluation(set);
                 let loss = WithParameters { loss: preparer.loss(), parameters };
-                let result = self.cache.loss(model, &loss, &batch, budget);
+                let mut parts = parts(model, &mut self.cache, copy, &batch);
+                let result = loss_of(&mut parts, &loss, &batch, budget);
                 let weight = batch.rows.len() as f64;
                 sums.add(result.value, weight);
                 sums.add_components(&result.components, weight);

@@ -1,6 +1,6 @@
 use crate::losses::{Loss, LossBatch, LossOutput};
 use crate::training::batches::PreparedBatch;
-use rankforge_encoder::{Batch, BatchBudget, Mode, Model, Outputs, Tokens, Workspace};
+use rankforge_encoder::{Batch, BatchBudget, Mode, Model, Outputs, Workspace};
 use rankforge_kernels::Arena;
 use std::ops::Range;
 
@@ -41,34 +41,7 @@ impl GradientCache {
         budget: BatchBudget,
         scale: f32,
     ) -> LossOutput {
-        let chunks = chunks(&batch.tokens, budget);
-        let mode = |chunk: usize| Mode::Training {
-            seed: batch.draw.seed,
-            step: batch.draw.step,
-            chunk: chunk as u64,
-        };
-        let single = chunks.len() == 1;
-        let layers = layers(model, loss, batch);
-        let mut outputs = Outputs::default();
-        for (index, chunk) in chunks.iter().enumerate() {
-            let ragged = ragged_batch(model, batch, chunk, &layers);
-            outputs.append(model.forward(&ragged, mode(index), single, &mut self.workspace));
-        }
-        let mut result = loss.compute(&loss_batch(model, batch, &outputs, &layers));
-        if !result.value.is_finite() {
-            return result;
-        }
-        result.d_outputs.values.iter_mut().for_each(|gradient| *gradient *= scale);
-        for (index, chunk) in chunks.iter().enumerate() {
-            let ragged = ragged_batch(model, batch, chunk, &layers);
-            if !single {
-                model.forward(&ragged, mode(index), true, &mut self.workspace);
-            }
-            let d_outputs = result.d_outputs.rows(chunk.clone());
-            let Self { workspace, gradients } = self;
-            model.backward(&d_outputs, &ragged, mode(index), workspace, gradients);
-        }
-        result
+        add_gradients(&mut [Part::all(model, self, batch)], loss, batch, budget, scale)
     }
 
     /// Value of the loss on a batch, without dropout and without gradients of the parameters.
@@ -79,23 +52,109 @@ impl GradientCache {
         batch: &PreparedBatch,
         budget: BatchBudget,
     ) -> LossOutput {
-        let layers = layers(model, loss, batch);
-        let mut outputs = Outputs::default();
-        for chunk in chunks(&batch.tokens, budget) {
-            let ragged = ragged_batch(model, batch, &chunk, &layers);
-            outputs.append(model.forward(&ragged, Mode::Inference, false, &mut self.workspace));
-        }
-        loss.compute(&loss_batch(model, batch, &outputs, &layers))
+        loss_of(&mut [Part::all(model, self, batch)], loss, batch, budget)
     }
 }
 
-/// Consecutive chunks within the budget; at least one, even without sequences.
-fn chunks(sequences: &[Tokens], budget: BatchBudget) -> Vec<Range<usize>> {
-    let mut chunks = budget.split(sequences.iter().map(|sequence| sequence.ids.len()));
-    if chunks.is_empty() {
-        chunks.push(0..0);
+/// Consecutive sequences of a batch, and the model that encodes them.
+pub(super) struct Part<'a> {
+    pub(super) model: &'a Model,
+    pub(super) cache: &'a mut GradientCache,
+    pub(super) sequences: Range<usize>,
+    /// Whether the model trains with dropout.
+    pub(super) dropout: bool,
+}
+
+impl<'a> Part<'a> {
+    /// All sequences of a batch.
+    fn all(model: &'a Model, cache: &'a mut GradientCache, batch: &PreparedBatch) -> Part<'a> {
+        Part { model, cache, sequences: 0..batch.tokens.len(), dropout: true }
     }
-    chunks
+
+    /// Chunks of the sequences within the budget; at least one, even without sequences.
+    fn chunks(&self, batch: &PreparedBatch, budget: BatchBudget) -> Vec<Range<usize>> {
+        let start = self.sequences.start;
+        let sequences = &batch.tokens[self.sequences.clone()];
+        let mut chunks = budget.split(sequences.iter().map(|sequence| sequence.ids.len()));
+        if chunks.is_empty() {
+            chunks.push(0..0);
+        }
+        chunks.into_iter().map(|chunk| start + chunk.start..start + chunk.end).collect()
+    }
+
+    /// The mode of a chunk in training.
+    fn mode(&self, batch: &PreparedBatch, chunk: usize) -> Mode {
+        match self.dropout {
+            true => {
+                Mode::Training { seed: batch.draw.seed, step: batch.draw.step, chunk: chunk as u64 }
+            }
+            false => Mode::Inference,
+        }
+    }
+
+    fn ragged(&self, batch: &PreparedBatch, chunk: &Range<usize>, layers: &[usize]) -> Batch {
+        let config = &self.model.architecture().encoder;
+        let sequences = &batch.tokens[chunk.clone()];
+        Batch::new(self.model.device(), sequences, config).with_layers(layers)
+    }
+}
+
+/// [`GradientCache::add_gradients`] for a batch whose parts are encoded by models of their own.
+pub(super) fn add_gradients(
+    parts: &mut [Part<'_>],
+    loss: &dyn Loss,
+    batch: &PreparedBatch,
+    budget: BatchBudget,
+    scale: f32,
+) -> LossOutput {
+    let layers = layers(parts[0].model, loss, batch);
+    let mut outputs = Outputs::default();
+    for part in &mut *parts {
+        let chunks = part.chunks(batch, budget);
+        for (index, chunk) in chunks.iter().enumerate() {
+            let ragged = part.ragged(batch, chunk, &layers);
+            let (mode, keep) = (part.mode(batch, index), chunks.len() == 1);
+            outputs.append(part.model.forward(&ragged, mode, keep, &mut part.cache.workspace));
+        }
+    }
+    let mut result = loss.compute(&loss_batch(parts[0].model, batch, &outputs, &layers));
+    if !result.value.is_finite() {
+        return result;
+    }
+    result.d_outputs.values.iter_mut().for_each(|gradient| *gradient *= scale);
+    for part in parts {
+        let chunks = part.chunks(batch, budget);
+        for (index, chunk) in chunks.iter().enumerate() {
+            let ragged = part.ragged(batch, chunk, &layers);
+            let mode = part.mode(batch, index);
+            let GradientCache { workspace, gradients } = &mut *part.cache;
+            if chunks.len() > 1 {
+                part.model.forward(&ragged, mode, true, workspace);
+            }
+            let d_outputs = result.d_outputs.rows(chunk.clone());
+            part.model.backward(&d_outputs, &ragged, mode, workspace, gradients);
+        }
+    }
+    result
+}
+
+/// [`GradientCache::loss`] for a batch whose parts are encoded by models of their own.
+pub(super) fn loss_of(
+    parts: &mut [Part<'_>],
+    loss: &dyn Loss,
+    batch: &PreparedBatch,
+    budget: BatchBudget,
+) -> LossOutput {
+    let layers = layers(parts[0].model, loss, batch);
+    let mut outputs = Outputs::default();
+    for part in &mut *parts {
+        for chunk in part.chunks(batch, budget) {
+            let ragged = part.ragged(batch, &chunk, &layers);
+            let workspace = &mut part.cache.workspace;
+            outputs.append(part.model.forward(&ragged, Mode::Inference, false, workspace));
+        }
+    }
+    loss.compute(&loss_batch(parts[0].model, batch, &outputs, &layers))
 }
 
 fn loss_batch<'a>(
@@ -118,14 +177,4 @@ fn loss_batch<'a>(
 /// The layers whose outputs the loss reads besides those of the last.
 fn layers(model: &Model, loss: &dyn Loss, batch: &PreparedBatch) -> Vec<usize> {
     loss.layers(batch.draw, model.architecture().encoder.blocks.len())
-}
-
-fn ragged_batch(
-    model: &Model,
-    batch: &PreparedBatch,
-    chunk: &Range<usize>,
-    layers: &[usize],
-) -> Batch {
-    let sequences = &batch.tokens[chunk.clone()];
-    Batch::new(model.device(), sequences, &model.architecture().encoder).with_layers(layers)
 }

@@ -1,28 +1,26 @@
-//! The optimizers of a run: that of the model, and those of losses with parameters of their own.
+//! The optimizers of a run: that of the model, and those of losses that train something besides it:
+//! parameters of their own, or a copy of the model.
 
 use crate::arguments::TrainingArguments;
 use crate::error::Error;
 use crate::losses::{Loss, LossParameter};
+use crate::training::model_copy::{ModelCopy, copied};
 use crate::training::optimizer::{NamedRange, Optimizer, named_ranges};
+use crate::training::optimizer_file::{MOMENTS, Saved, TensorFile, moments, saved};
 use crate::training::training_set::TrainingSet;
 use rankforge_base::FileError;
 use rankforge_encoder::Model;
-use rankforge_kernels::{Arena, ArenaLayout, View};
-use safetensors::{Dtype, SafeTensors};
+use rankforge_kernels::{Arena, ArenaLayout};
+use safetensors::SafeTensors;
 use serde_json::Value;
-use std::borrow::Cow;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-
-/// Prefixes of the tensor names of first and second moments in the optimizer file.
-const MOMENTS: [&str; 2] = ["exp_avg.", "exp_avg_sq."];
 
 /// Prefix of the tensor names of the parameters of losses in the optimizer file. Those of the model
 /// are in its own file.
 const OF_LOSSES: &str = "loss.";
 
-/// The optimizer of the model, and the parameters of losses with theirs.
+/// The optimizer of the model, and what losses train besides it, with their optimizers.
 pub(crate) struct Optimizers {
     model: Optimizer,
     losses: Vec<OwnParameters>,
@@ -32,7 +30,7 @@ pub(crate) struct Optimizers {
     evaluation: Vec<Option<usize>>,
 }
 
-/// The parameters of a loss, their gradients, and their optimizer.
+/// The parameters of a loss, their gradients, and their optimizer; and its copy of the model.
 struct OwnParameters {
     /// The parameters, one after the other.
     values: Vec<f32>,
@@ -41,6 +39,21 @@ struct OwnParameters {
     parameters: Arena,
     gradients: Arena,
     optimizer: Optimizer,
+    copy: Option<ModelCopy>,
+}
+
+/// A loss that trains something besides the model.
+struct Found<'a> {
+    loss: &'a Arc<dyn Loss>,
+    parameters: Vec<LossParameter>,
+    set: &'a str,
+}
+
+/// What a loss has besides the model: the values of its parameters, mostly none, and its copy of
+/// the model.
+pub(super) struct Own<'a> {
+    pub(super) parameters: &'a [f32],
+    pub(super) copy: Option<&'a mut ModelCopy>,
 }
 
 /// How the parameters are updated in a step.
@@ -72,19 +85,19 @@ impl Optimizers {
         arguments: &TrainingArguments,
     ) -> Result<Optimizers, Error> {
         let columns = model.architecture().output_columns();
-        let mut found: Vec<(Arc<dyn Loss>, Vec<LossParameter>, &str)> = Vec::new();
+        let mut found: Vec<Found<'_>> = Vec::new();
         let mut training = Vec::new();
         for (index, set) in train_sets.iter().enumerate() {
-            let shared = |(loss, ..): &(Arc<dyn Loss>, _, _)| {
-                std::ptr::addr_eq(Arc::as_ptr(loss), Arc::as_ptr(&set.loss))
+            let shared = |other: &Found<'_>| {
+                std::ptr::addr_eq(Arc::as_ptr(other.loss), Arc::as_ptr(&set.loss))
             };
             let seed = arguments.seed.wrapping_add(index as u64);
             let parameters = set.loss.parameters(columns, seed);
             training.push(match found.iter().position(shared) {
-                _ if parameters.is_empty() => None,
+                _ if parameters.is_empty() && !set.loss.trains_copy() => None,
                 Some(known) => Some(known),
                 None => {
-                    found.push((set.loss.clone(), parameters, &set.name));
+                    found.push(Found { loss: &set.loss, parameters, set: &set.name });
                     Some(found.len() - 1)
                 }
             });
@@ -97,28 +110,46 @@ impl Optimizers {
         };
         let of_model = named_ranges(model);
         let mut names: Vec<String> = of_model.iter().map(|tensor| tensor.name.clone()).collect();
-        let of_losses = found.iter().flat_map(|(_, parameters, set)| {
-            parameters.iter().map(|parameter| named(parameter.name, set))
-        });
-        names.extend(of_losses);
-        let losses = found.iter().map(|(_, parameters, set)| {
+        for Found { loss, parameters, set } in &found {
+            names.extend(parameters.iter().map(|parameter| named(parameter.name, set)));
+            if loss.trains_copy() {
+                let copied = of_model.iter().map(|tensor| named(&copied(&tensor.name), set));
+                names.extend(copied);
+            }
+        }
+        let losses = found.iter().map(|Found { loss, parameters, set }| {
             let named = |name: &str| named(name, set);
-            OwnParameters::new(model, parameters, named, &names, arguments)
+            let mut own = OwnParameters::new(model, parameters, named, &names, arguments)?;
+            if loss.trains_copy() {
+                let named = |name: &str| named(&copied(name));
+                own.copy = Some(ModelCopy::new(model, named, &names, arguments)?);
+            }
+            Ok(own)
         });
-        let losses = losses.collect::<Result<_, _>>()?;
+        let losses = losses.collect::<Result<_, Error>>()?;
         let layout = model.trainable_layout();
         let model = Optimizer::new(model.device(), &layout, of_model, &names, arguments)?;
         Ok(Optimizers { model, losses, training, evaluation })
     }
 
-    /// The parameters of the loss of a training set; mostly none.
-    pub(super) fn of_training(&self, set: usize) -> &[f32] {
-        self.training[set].map_or(&[], |index| &self.losses[index].values)
+    /// What the loss of a training set trains besides the model.
+    pub(super) fn of_training(&mut self, set: usize) -> Own<'_> {
+        self.own(self.training[set])
     }
 
-    /// The parameters of the loss of an evaluation set; mostly none.
-    pub(super) fn of_evaluation(&self, set: usize) -> &[f32] {
-        self.evaluation[set].map_or(&[], |index| &self.losses[index].values)
+    /// What the loss of an evaluation set has besides the model.
+    pub(super) fn of_evaluation(&mut self, set: usize) -> Own<'_> {
+        self.own(self.evaluation[set])
+    }
+
+    fn own(&mut self, index: Option<usize>) -> Own<'_> {
+        match index {
+            None => Own { parameters: &[], copy: None },
+            Some(index) => {
+                let OwnParameters { values, copy, .. } = &mut self.losses[index];
+                Own { parameters: values, copy: copy.as_mut() }
+            }
+        }
     }
 
     /// Adds `scale` times the gradient of the parameters of the loss of a training set.
@@ -129,14 +160,22 @@ impl Optimizers {
         sums.iter_mut().zip(d_parameters).for_each(|(sum, gradient)| *sum += scale * gradient);
     }
 
-    /// Whether the gradients of the parameters of losses are finite.
+    /// Whether the gradients of what losses train are finite.
     pub(super) fn gradients_are_finite(&self) -> bool {
-        self.losses.iter().flat_map(|loss| &loss.d_values).all(|gradient| gradient.is_finite())
+        self.losses.iter().all(|loss| {
+            let finite = loss.d_values.iter().all(|gradient| gradient.is_finite());
+            finite && loss.copy.as_ref().is_none_or(ModelCopy::gradients_are_finite)
+        })
     }
 
-    /// Resets the gradients of the parameters of losses.
+    /// Resets the gradients of what losses train.
     pub(super) fn clear_gradients(&mut self) {
-        self.losses.iter_mut().for_each(|loss| loss.d_values.fill(0.0));
+        for loss in &mut self.losses {
+            loss.d_values.fill(0.0);
+            if let Some(copy) = &mut loss.copy {
+                copy.clear_gradients();
+            }
+        }
     }
 
     /// Updates all trained parameters and resets the gradients.
@@ -148,6 +187,9 @@ impl Optimizers {
             let OwnParameters { optimizer, gradients, parameters, .. } = loss;
             optimizer.step(gradients, parameters, step, factor, (1.0 / loss_scale) as f32);
             loss.values = loss.parameters.flat().to_vec();
+            if let Some(copy) = &mut loss.copy {
+                copy.step(step, factor, (1.0 / loss_scale) as f32);
+            }
         }
         self.clear_gradients();
     }
@@ -161,6 +203,10 @@ impl Optimizers {
         for loss in &self.losses {
             tensors.extend(moments(&loss.optimizer));
             tensors.extend(saved(OF_LOSSES, &loss.parameters, loss.optimizer.tensors()));
+            if let Some(copy) = &loss.copy {
+                tensors.extend(moments(&copy.optimizer));
+                tensors.extend(saved(OF_LOSSES, copy.model.parameters(), &copy.places));
+            }
         }
         safetensors::serialize_to_file(tensors, None, path).map_err(|error| match error {
             safetensors::SafeTensorError::IoError(source) => FileError::io(path)(source).into(),
@@ -177,7 +223,10 @@ impl Optimizers {
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| {
             FileError::content(path, format!("not a safetensors file: {error}"))
         })?;
-        let of_losses: usize = self.losses.iter().map(|loss| loss.optimizer.tensors().len()).sum();
+        let of_loss = |loss: &OwnParameters| {
+            loss.optimizer.tensors().len() + loss.copy.as_ref().map_or(0, |copy| copy.places.len())
+        };
+        let of_losses: usize = self.losses.iter().map(of_loss).sum();
         let expected = MOMENTS.len() * self.model.tensors().len() + 3 * of_losses;
         if tensors.len() != expected {
             let message = format!("expected {expected} tensors, got {}", tensors.len());
@@ -189,6 +238,10 @@ impl Optimizers {
             file.read_moments(&mut loss.optimizer)?;
             file.read(OF_LOSSES, loss.optimizer.tensors(), &mut loss.parameters)?;
             loss.values = loss.parameters.flat().to_vec();
+            if let Some(copy) = &mut loss.copy {
+                file.read_moments(&mut copy.optimizer)?;
+                file.read(OF_LOSSES, &copy.places, copy.model.parameters_mut())?;
+            }
         }
         Ok(())
     }
@@ -214,7 +267,7 @@ fn evaluated(
     columns: usize,
 ) -> Result<Vec<Option<usize>>, Error> {
     let of_set = |set: &TrainingSet| {
-        if set.loss.parameters(columns, 0).is_empty() {
+        if set.loss.parameters(columns, 0).is_empty() && !set.loss.trains_copy() {
             return Ok(None);
         }
         let same = |other: &TrainingSet| {
@@ -260,90 +313,7 @@ impl OwnParameters {
             parameters: arena,
             gradients: Arena::zeros(device, layout.clone()),
             optimizer: Optimizer::new(device, &layout, tensors, names, arguments)?,
+            copy: None,
         })
-    }
-}
-
-/// The moments of an optimizer, under their names.
-fn moments(optimizer: &Optimizer) -> impl Iterator<Item = (String, Saved<'_>)> {
-    let arenas = MOMENTS.iter().zip(optimizer.moments());
-    arenas.flat_map(|(prefix, arena)| saved(prefix, arena, optimizer.tensors()))
-}
-
-/// The tensors of an arena under names with a prefix.
-fn saved<'a>(
-    prefix: &str,
-    arena: &'a Arena,
-    tensors: &'a [NamedRange],
-) -> impl Iterator<Item = (String, Saved<'a>)> {
-    tensors.iter().map(move |tensor| (format!("{prefix}{}", tensor.name), Saved { arena, tensor }))
-}
-
-/// One tensor of an arena, converted to bytes only when it is written, to save memory.
-struct Saved<'a> {
-    arena: &'a Arena,
-    tensor: &'a NamedRange,
-}
-
-impl safetensors::View for Saved<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.tensor.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let values = part(self.arena.flat(), self.tensor.range.clone()).to_vec();
-        Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect())
-    }
-
-    fn data_len(&self) -> usize {
-        self.tensor.range.len() * size_of::<f32>()
-    }
-}
-
-/// A range of an arena's elements as a column vector.
-fn part(flat: View<'_>, range: Range<usize>) -> View<'_> {
-    flat.with_shape(flat.columns(), 1).slice_rows(range)
-}
-
-/// An optimizer file that is read.
-struct TensorFile<'a> {
-    path: &'a Path,
-    tensors: SafeTensors<'a>,
-}
-
-impl TensorFile<'_> {
-    fn read_moments(&self, optimizer: &mut Optimizer) -> Result<(), Error> {
-        let tensors = optimizer.tensors().to_vec();
-        let arenas = MOMENTS.iter().zip(optimizer.moments_mut());
-        arenas.into_iter().try_for_each(|(prefix, arena)| self.read(prefix, &tensors, arena))
-    }
-
-    /// Reads tensors, whose names have a prefix in the file, into their places in an arena.
-    fn read(&self, prefix: &str, tensors: &[NamedRange], arena: &mut Arena) -> Result<(), Error> {
-        let error = |message: String| FileError::content(self.path, message);
-        let length = arena.layout().len();
-        for NamedRange { name, shape, range, .. } in tensors {
-            let tensor = self
-                .tensors
-                .tensor(&format!("{prefix}{name}"))
-                .map_err(|found| error(format!("tensor `{prefix}{name}`: {found}")))?;
-            if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
-                return Err(error(format!(
-                    "tensor `{prefix}{name}`: expected F32 {shape:?}, got {} {:?}",
-                    tensor.dtype(),
-                    tensor.shape()
-                ))
-                .into());
-            }
-            let numbers = tensor.data().as_chunks::<4>().0.iter();
-            let values: Vec<f32> = numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect();
-            let target = arena.flat_mut().with_shape(length, 1);
-            target.slice_rows(range.clone()).write(&values);
-        }
-        Ok(())
     }
 }

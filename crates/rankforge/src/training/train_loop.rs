@@ -8,8 +8,10 @@ use crate::training::batches::{PreparedBatch, prepare_ahead};
 use crate::training::callbacks::Flow;
 use crate::training::checkpoint::checkpoint_path;
 use crate::training::epoch::{Epoch, SetBatch};
+use crate::training::gradient_cache::add_gradients;
 use crate::training::health::check_gradients;
-use crate::training::optimizers::Update;
+use crate::training::model_copy::parts;
+use crate::training::optimizers::{Own, Update};
 use crate::training::position::{LossWindow, StepReport};
 use crate::training::run::{Due, Run};
 use crate::training::setup::{Parts, Setup};
@@ -168,9 +170,10 @@ impl<M: TextModel> Run<'_, M> {
             let preparer = &self.setup.training[batch.set];
             let budget = preparer.budget(self.setup.parts.arguments.max_tokens_per_chunk);
             let model = self.model.model();
-            let parameters = self.optimizer.of_training(batch.set);
+            let Own { parameters, copy } = self.optimizer.of_training(batch.set);
             let loss = WithParameters { loss: preparer.loss(), parameters };
-            let result = self.cache.add_gradients(model, &loss, &batch, budget, scale);
+            let mut parts = parts(model, &mut self.cache, copy, &batch);
+            let result = add_gradients(&mut parts, &loss, &batch, budget, scale);
             if !result.value.is_finite() && self.loss_scaler.is_none() {
                 return Err(self.not_finite("loss", result.value, &[batch.into()]).into());
             }

@@ -4,6 +4,7 @@ mod arguments;
 mod batches;
 mod broken;
 mod cached;
+mod contrastive_tension;
 mod cross_losses;
 mod dual;
 mod dual_evaluators;

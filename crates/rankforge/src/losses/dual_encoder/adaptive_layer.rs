@@ -1,7 +1,9 @@
 use crate::error::Error;
 use crate::losses::columns;
 use crate::losses::dual_encoder::divergence::{add_divergence, softmax};
-use crate::losses::dual_encoder::matryoshka::{MatryoshkaLoss, described, per_step};
+use crate::losses::dual_encoder::matryoshka::{
+    MatryoshkaLoss, described, expect_one_model, per_step,
+};
 use crate::losses::examples::Examples;
 use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, LossParameter, Plan};
 use crate::losses::settings::{Settings, settings};
@@ -275,6 +277,7 @@ impl Loss for AdaptiveLayerLoss {
             let expected = "a loss of one layer inside";
             return Err(Error::argument(field("loss.name"), expected, inner));
         }
+        expect_one_model(&field("loss.name"), &*self.loss)?;
         let path = if self.name == NAME { field("loss") } else { self.name.to_owned() };
         self.loss.check().map_err(|error| error.renamed(inner, &path))
     }

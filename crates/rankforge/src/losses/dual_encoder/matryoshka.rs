@@ -115,6 +115,20 @@ pub(super) fn per_step(loss: &str, setting: &str, count: i64) -> Result<Option<u
     }
 }
 
+/// Checks that the loss inside a wrapper does not train a second copy of the model.
+///
+/// # Errors
+/// It does.
+pub(super) fn expect_one_model(field: &str, loss: &dyn Loss) -> Result<(), Error> {
+    match loss.trains_copy() {
+        false => Ok(()),
+        true => {
+            let expected = "a loss of the embeddings of one model inside";
+            Err(Error::argument(field, expected, loss.name()))
+        }
+    }
+}
+
 /// Name and settings of an inner loss.
 pub(super) fn described(loss: &dyn Loss) -> Value {
     let mut described = json!({ "name": loss.name() });
@@ -182,6 +196,7 @@ impl Loss for MatryoshkaLoss {
                             Matryoshka2dLoss does";
             return Err(Error::argument(field("loss.name"), expected, self.loss.name()));
         }
+        expect_one_model(&field("loss.name"), &*self.loss)?;
         self.loss.check().map_err(|error| error.renamed(self.loss.name(), &field("loss")))
     }
 

@@ -5,6 +5,7 @@ mod batch_distances;
 mod batch_triplets;
 mod contrast;
 mod contrastive;
+mod contrastive_tension;
 mod cosent;
 mod cosine_similarity;
 mod distill_kl_div;
@@ -32,6 +33,7 @@ pub use batch_triplets::{
     BatchSemiHardTripletLoss,
 };
 pub use contrastive::{ContrastiveLoss, OnlineContrastiveLoss};
+pub use contrastive_tension::{ContrastiveTensionLoss, ContrastiveTensionLossInBatchNegatives};
 pub use cosent::{AnglELoss, CoSENTLoss};
 pub use cosine_similarity::{CosineSimilarityLoss, Regression};
 pub use distill_kl_div::DistillKLDivLoss;

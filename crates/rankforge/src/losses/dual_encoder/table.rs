@@ -6,6 +6,9 @@ use crate::losses::dual_encoder::batch_triplets::{
     BatchSemiHardTripletLoss,
 };
 use crate::losses::dual_encoder::contrastive::{ContrastiveLoss, OnlineContrastiveLoss};
+use crate::losses::dual_encoder::contrastive_tension::{
+    ContrastiveTensionLoss, ContrastiveTensionLossInBatchNegatives,
+};
 use crate::losses::dual_encoder::cosent::{AnglELoss, CoSENTLoss};
 use crate::losses::dual_encoder::cosine_similarity::CosineSimilarityLoss;
 use crate::losses::dual_encoder::distill_kl_div::DistillKLDivLoss;
@@ -46,6 +49,8 @@ pub const DUAL_ENCODER_LOSSES: &[LossEntry] = &[
     LossEntry::in_chunks::<SoftmaxLoss>(),
     LossEntry::in_chunks::<GlobalOrthogonalRegularizationLoss>(),
     LossEntry::of::<MegaBatchMarginLoss>(),
+    LossEntry::in_chunks::<ContrastiveTensionLoss>(),
+    LossEntry::in_chunks::<ContrastiveTensionLossInBatchNegatives>(),
     LossEntry::in_chunks::<MultipleNegativesSymmetricRankingLoss>(),
     LossEntry::of::<Cached<MultipleNegativesSymmetricRankingLoss>>(),
     LossEntry::in_chunks::<GISTEmbedLoss>(),

@@ -107,6 +107,8 @@ fn a_table_lists_its_losses() {
             "SoftmaxLoss",
             "GlobalOrthogonalRegularizationLoss",
             "MegaBatchMarginLoss",
+            "ContrastiveTensionLoss",
+            "ContrastiveTensionLossInBatchNegatives",
             "MultipleNegativesSymmetricRankingLoss",
             "CachedMultipleNegativesSymmetricRankingLoss",
             "GISTEmbedLoss",
@@ -236,7 +238,6 @@ fn every_dual_encoder_loss_has_a_mini_batch_size() {
 fn errors_say_why_a_known_loss_is_not_one_of_dual_encoders() {
     for (name, options, part) in [
         ("DenoisingAutoEncoderLoss", json!({}), "is not supported: it needs a decoder"),
-        ("ContrastiveTensionLoss", json!({}), "is not supported: it trains a second copy"),
         ("BinaryCrossEntropyLoss", json!({}), "is a loss for cross-encoders"),
         ("CosentLoss", json!({}), "did you mean CoSENTLoss?"),
         ("TripletLoss", json!({ "margin": 1 }), "unknown field `margin`, expected `distance_m"),

@@ -68,6 +68,14 @@ impl Console {
         }
     }
 
+    /// The threads of `--threads`.
+    ///
+    /// # Errors
+    /// If the threads cannot be started.
+    pub(crate) fn workers(&self) -> anyhow::Result<Workers> {
+        Ok(Workers::new(self.threads)?)
+    }
+
     /// The default load options, with the device of [`Console::device`] and this console's progress
     /// as the reporter.
     ///

@@ -12,6 +12,7 @@ mod index_model;
 mod inference;
 mod interrupt;
 mod lines;
+mod lint_text;
 mod log_lines;
 mod panics;
 mod progress;
@@ -24,7 +25,7 @@ mod texts;
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::{
     annotate, community_detection, completions, distill_static, encode, evaluate, export_index,
-    index, info, man, mine, paraphrase_mining, predict, rank, search, semantic_search, serve,
+    index, info, lint, man, mine, paraphrase_mining, predict, rank, search, semantic_search, serve,
     train,
 };
 use console::{Console, GlobalArgs};
@@ -51,6 +52,7 @@ const OVERVIEW: &str = "\
 Workflow:
   rankforge quickstart                 run all steps below on a small built-in collection
   rankforge info DATASET               show the columns of your (query, passage) pairs
+  rankforge lint ...                   find what is wrong with them
   rankforge mine ...                   mine hard negatives with a dual encoder
   rankforge train RECIPE.toml          train a reranker or a dual encoder
   rankforge evaluate ...               evaluate it, and compare it with its first stage
@@ -88,6 +90,7 @@ enum Command {
     ExportIndex(export_index::ExportIndexArgs),
     DistillStatic(distill_static::DistillStaticArgs),
     Info(info::InfoArgs),
+    Lint(Box<lint::LintArgs>),
     Serve(serve::ServeArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -123,6 +126,7 @@ fn run(command: &Command, console: &Console) -> anyhow::Result<()> {
         Command::Search(args) => search::run(args, console),
         Command::ExportIndex(args) => export_index::run(args, console),
         Command::DistillStatic(args) => distill_static::run(args, console),
+        Command::Lint(args) => lint::run(args, console),
         Command::Info(args) => info::run(args, console),
         Command::Serve(args) => serve::run(args, console),
         Command::Completions(args) => completions::run(args, CommandLine::command(), console),

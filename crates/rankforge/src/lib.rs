@@ -19,6 +19,7 @@ mod error;
 pub mod evaluation;
 mod finite_scores;
 mod label_columns;
+pub mod lint;
 pub mod losses;
 mod metrics;
 pub mod mining;

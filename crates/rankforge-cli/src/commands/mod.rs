@@ -9,6 +9,7 @@ pub(crate) mod evaluate;
 pub(crate) mod export_index;
 pub(crate) mod index;
 pub(crate) mod info;
+pub(crate) mod lint;
 pub(crate) mod man;
 pub(crate) mod mine;
 mod mining_flags;

@@ -52,6 +52,7 @@ help_snapshots! {
     export_index: "export-index";
     distill_static: "distill-static";
     info: "info";
+    lint: "lint";
     serve: "serve";
     completions: "completions";
     man: "man";

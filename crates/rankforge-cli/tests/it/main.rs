@@ -12,6 +12,7 @@ mod help;
 mod imports;
 mod indexes;
 mod input_files;
+mod linting;
 mod messages;
 mod outputs;
 mod pipeline;

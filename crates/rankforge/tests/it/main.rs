@@ -21,6 +21,7 @@ mod gradients;
 mod guide;
 mod half_precision;
 mod layers;
+mod lint;
 mod losses;
 mod mining;
 mod model_card;

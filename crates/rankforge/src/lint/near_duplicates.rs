@@ -1,0 +1,184 @@
+use crate::lint::words::{mixed, shingles, word_hashes};
+use rankforge_kernels::Workers;
+
+/// Bands of a signature; texts that share one are compared.
+const BANDS: usize = 20;
+/// Bins of a band. Two texts share a band with probability `1 - (1 - J^6)^20` for the Jaccard
+/// similarity `J` of their shingles: 0.998 at 0.8.
+const ROWS: usize = 6;
+const BINS: usize = BANDS * ROWS;
+
+/// One key for each band; `None` for a text without words.
+type Keys = Option<[u32; BANDS]>;
+
+/// Groups near duplicates: texts whose sets of word shingles have a Jaccard similarity of at least
+/// `threshold`, or that are connected by such. Returns for each text the lowest index of its group.
+/// The similarity of a pair is computed exactly; which pairs are compared is decided by MinHash, so
+/// that a pair at the threshold may be missed (see [`ROWS`]).
+///
+/// # Papers
+/// Broder 1997, On the resemblance and containment of documents. Li et al. 2012, One Permutation
+/// Hashing, arXiv:1208.1259. Shrivastava and Li 2014, Densifying One Permutation Hashing,
+/// arXiv:1406.4784.
+pub(super) fn groups(texts: &[&str], threshold: f64, workers: &Workers) -> Vec<u32> {
+    let keys = keys(texts, workers);
+    let mut groups = Groups::new(texts.len());
+    let mut order: Vec<(u32, u32)> = Vec::new();
+    for band in 0..BANDS {
+        order.clear();
+        let with_key =
+            keys.iter().zip(0..).filter_map(|(keys, id)| Some((keys.as_ref()?[band], id)));
+        order.extend(with_key);
+        order.sort_unstable();
+        for bucket in order.chunk_by(|a, b| a.0 == b.0) {
+            for (place, &(_, id)) in bucket.iter().enumerate().skip(1) {
+                // The first of a bucket and the one before: linear in the size of the bucket.
+                for other in [bucket[0].1, bucket[place - 1].1] {
+                    if groups.root(id) != groups.root(other) {
+                        let [a, b] = [texts[other as usize], texts[id as usize]];
+                        if jaccard(a, b) >= threshold {
+                            groups.join(other, id);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    (0..texts.len() as u32).map(|id| groups.root(id)).collect()
+}
+
+/// The Jaccard similarity of the sets of word shingles of two texts; 0 without words.
+pub(super) fn jaccard(a: &str, b: &str) -> f64 {
+    let set = |text: &str| {
+        let mut words = Vec::new();
+        word_hashes(text, &mut words);
+        let mut set: Vec<u64> = shingles(&words).collect();
+        set.sort_unstable();
+        set.dedup();
+        set
+    };
+    let (a, b) = (set(a), set(b));
+    let shared = a.iter().filter(|shingle| b.binary_search(shingle).is_ok()).count();
+    let all = a.len() + b.len() - shared;
+    if all == 0 { 0.0 } else { shared as f64 / all as f64 }
+}
+
+fn keys(texts: &[&str], workers: &Workers) -> Vec<Keys> {
+    let mut keys: Vec<Keys> = vec![None; texts.len()];
+    workers.map_chunks_mut(&mut keys, CHUNK, |chunk, keys| {
+        let mut words = Vec::new();
+        for (keys, text) in keys.iter_mut().zip(&texts[chunk * CHUNK..]) {
+            word_hashes(text, &mut words);
+            *keys = signature(&words).map(|signature| bands(&signature));
+        }
+    });
+    keys
+}
+
+/// Texts that a thread takes at a time.
+const CHUNK: usize = 4096;
+
+/// The least hash of the shingles that fall into each bin. An empty bin takes the value of the next
+/// one that is not, marked by the distance.
+fn signature(words: &[u64]) -> Option<[u64; BINS]> {
+    const EMPTY: u64 = u64::MAX;
+    let mut least = [EMPTY; BINS];
+    for shingle in shingles(words) {
+        let hash = mixed(shingle);
+        let bin = (hash % BINS as u64) as usize;
+        least[bin] = least[bin].min(hash / BINS as u64);
+    }
+    let filled = least;
+    let first = filled.iter().position(|value| *value != EMPTY)?;
+    // Backwards, so that the next bin that is not empty is the last one that was seen; after the
+    // last bin comes the first.
+    let (mut next, mut distance) = (filled[first], first as u64);
+    for (bin, value) in least.iter_mut().enumerate().rev() {
+        distance += 1;
+        if filled[bin] != EMPTY {
+            (next, distance) = (filled[bin], 0);
+        }
+        *value = next.wrapping_add(mixed(distance));
+    }
+    Some(least)
+}
+
+fn bands(signature: &[u64; BINS]) -> [u32; BANDS] {
+    let mut keys = [0; BANDS];
+    for (key, band) in keys.iter_mut().zip(signature.chunks_exact(ROWS)) {
+        *key = band.iter().fold(0, |hash, value| mixed(hash ^ value)) as u32;
+    }
+    keys
+}
+
+/// Disjoint sets of which each is named by its lowest member.
+struct Groups(Vec<u32>);
+
+impl Groups {
+    fn new(size: usize) -> Groups {
+        Groups((0..size as u32).collect())
+    }
+
+    fn root(&mut self, mut id: u32) -> u32 {
+        while self.0[id as usize] != id {
+            let parent = self.0[id as usize];
+            self.0[id as usize] = self.0[parent as usize];
+            id = parent;
+        }
+        id
+    }
+
+    fn join(&mut self, a: u32, b: u32) {
+        let (a, b) = (self.root(a), self.root(b));
+        self.0[a.max(b) as usize] = a.min(b);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grouped(texts: &[&str]) -> Vec<u32> {
+        let found = groups(texts, 0.8, &Workers::new(Some(2)).unwrap());
+        assert_eq!(found, groups(texts, 0.8, &Workers::new(Some(1)).unwrap()));
+        found
+    }
+
+    /// `count` words, of which `changed` of the last ones are other ones.
+    fn passage(count: usize, changed: usize) -> String {
+        let word = |place| {
+            let name = if place + changed < count { "word" } else { "other" };
+            format!("{name}{place}")
+        };
+        (0..count).map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn near_duplicates_are_found_and_others_are_not() {
+        let original = passage(100, 0);
+        let near = passage(100, 5);
+        let far = passage(100, 40);
+        // 98 shingles each, of which 5 differ: 93 / 103.
+        assert!((jaccard(&original, &near) - 93.0 / 103.0).abs() < 1e-12);
+        assert_eq!(grouped(&[&far, &original, "short", &near]), [0, 1, 2, 1]);
+    }
+
+    #[test]
+    fn a_word_more_makes_another_question_and_punctuation_does_not() {
+        let texts = ["how to brew tea", "how to brew green tea", "How to brew tea?", "", "..."];
+        assert_eq!(grouped(&texts), [0, 1, 0, 3, 4]);
+    }
+
+    #[test]
+    fn nearly_all_pairs_above_the_threshold_are_found() {
+        let mut missed = 0;
+        for number in 0..200 {
+            let common = passage(60, 0);
+            let a = format!("{number} {common} tail{number} a b c");
+            let b = format!("{number} {common} tail{number} d e f");
+            assert!(jaccard(&a, &b) > 0.8);
+            missed += usize::from(grouped(&[&a, &b]) != [0, 0]);
+        }
+        assert!(missed <= 2, "{missed} of 200");
+    }
+}

@@ -1,0 +1,104 @@
+/// Hashes of the words of a text: runs of letters and digits without regard to case. Characters of
+/// scripts that are written without spaces are words of their own.
+pub(super) fn word_hashes(text: &str, hashes: &mut Vec<u64>) {
+    hashes.clear();
+    let mut word = None;
+    let add = |hash: &mut Option<u64>, character: char| {
+        let mut bytes = [0; 4];
+        let state = hash.get_or_insert(OFFSET);
+        for byte in character.encode_utf8(&mut bytes).bytes() {
+            *state = (*state ^ u64::from(byte)).wrapping_mul(PRIME);
+        }
+    };
+    for character in text.chars() {
+        if character.is_ascii_alphanumeric() {
+            add(&mut word, character.to_ascii_lowercase());
+        } else if is_a_word(character) {
+            hashes.extend(word.take());
+            add(&mut word, character);
+            hashes.extend(word.take());
+        } else if character.is_alphanumeric() {
+            character.to_lowercase().for_each(|lower| add(&mut word, lower));
+        } else {
+            hashes.extend(word.take());
+        }
+    }
+    hashes.extend(word);
+}
+
+/// Number of words of a text, as [`word_hashes`] counts them.
+pub(super) fn word_count(text: &str) -> usize {
+    let mut count = 0;
+    let mut within = false;
+    for character in text.chars() {
+        let alone = is_a_word(character);
+        let part = character.is_alphanumeric() && !alone;
+        count += usize::from(alone || (part && !within));
+        within = part;
+    }
+    count
+}
+
+/// Hashes of the runs of `LENGTH` successive words; of all words together in a shorter text.
+pub(super) fn shingles(words: &[u64]) -> impl Iterator<Item = u64> {
+    words.windows(LENGTH.min(words.len()).max(1)).map(|run| {
+        let together = |hash: u64, word: &u64| mixed(hash.rotate_left(5) ^ word);
+        run.iter().fold(run.len() as u64, together)
+    })
+}
+
+/// Words in a shingle.
+const LENGTH: usize = 3;
+
+/// FNV-1a of 64 bits.
+const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const PRIME: u64 = 0x0000_0100_0000_01b3;
+
+/// The finalizer of SplitMix64: every bit of the result depends on every bit of `x`.
+pub(super) fn mixed(x: u64) -> u64 {
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// Whether the character is an ideograph, a kana or a Hangul syllable.
+fn is_a_word(character: char) -> bool {
+    matches!(character, '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}'
+        | '\u{20000}'..='\u{3ffff}')
+        && character.is_alphanumeric()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hashes(text: &str) -> Vec<u64> {
+        let mut hashes = Vec::new();
+        word_hashes(text, &mut hashes);
+        assert_eq!(hashes.len(), word_count(text), "{text}");
+        hashes
+    }
+
+    #[test]
+    fn words_have_no_case_and_no_punctuation() {
+        assert_eq!(hashes("Red, green-BLUE!"), hashes("red green blue"));
+        assert_eq!(hashes("ÄRGER"), hashes("ärger"));
+        assert_ne!(hashes("ab c"), hashes("a bc"));
+        assert!(hashes(" ,. ").is_empty());
+    }
+
+    #[test]
+    fn ideographs_are_words_of_their_own() {
+        assert_eq!(hashes("検索は a1").len(), 4);
+        assert_eq!(hashes("검색").len(), 2);
+    }
+
+    #[test]
+    fn short_texts_have_one_shingle_and_empty_ones_none() {
+        assert_eq!(shingles(&hashes("one two three four")).count(), 2);
+        assert_eq!(shingles(&hashes("one two")).count(), 1);
+        assert_eq!(shingles(&[]).count(), 0);
+        let order = |text| shingles(&hashes(text)).next().unwrap();
+        assert_ne!(order("one two three"), order("two one three"));
+    }
+}

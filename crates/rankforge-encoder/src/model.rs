@@ -14,7 +14,7 @@ use crate::stage_parameters::{StageParameters, stage_parameters};
 use crate::transformer;
 use crate::transformer_layers::TransformerLayers;
 use crate::weights::{self, Weights};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, numbers_per_token};
 use rankforge_kernels::{Arena, ArenaLayout, Device, ParameterId, Precision, View};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -168,6 +168,13 @@ impl Model {
     /// How the operands of linear layers and attention are rounded.
     pub fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// Numbers that a forward and a backward pass hold for each token, at most: activations and
+    /// their gradients, without those of the head. `recompute` is that of
+    /// [`Workspace::with_recomputation`].
+    pub fn activations_per_token(&self, recompute: bool) -> usize {
+        numbers_per_token(&self.architecture.encoder, recompute)
     }
 
     /// Sets how the operands of linear layers and attention are rounded, from the next pass on. The

@@ -23,7 +23,8 @@ use rankforge_kernels::ops::{self, Epilogue, Pooling, Store};
 use rankforge_kernels::{Arena, Buffer, ParameterId, View};
 
 /// The last hidden states, `T x H`, or `B x H` with a readout. With `keep`, the activations hold
-/// what [`backward`] needs; without, all blocks use the memory of one.
+/// what [`backward`] needs: everything, or the inputs of the blocks if it is to compute the rest
+/// again. Without, all blocks use the memory of one.
 pub(crate) fn forward<'w>(
     pass: &Pass<'_>,
     keep: bool,
@@ -31,12 +32,13 @@ pub(crate) fn forward<'w>(
 ) -> View<'w> {
     let blocks = pass.config.blocks.len();
     activations.prepare(blocks, keep);
+    let own = keep && !activations.recompute;
     embed(pass, activations);
     for index in 0..blocks {
         let EncoderActivations { hidden, blocks, .. } = &mut *activations;
         let (from, to) = if keep { (index, index + 1) } else { (index % 2, (index + 1) % 2) };
         let [input, output] = hidden.get_disjoint_mut([from, to]).expect("prepared");
-        let saved = &mut blocks[if keep { index } else { 0 }];
+        let saved = &mut blocks[if own { index } else { 0 }];
         attention(pass, index, input.view(), saved);
         mlp(pass, index, keep, saved, output);
     }
@@ -87,7 +89,7 @@ pub(crate) fn layer(activations: &EncoderActivations, layer: usize) -> View<'_> 
 /// `d_layers` are gradients of the hidden states of the batch's layers.
 pub(crate) fn backward(
     pass: &Pass<'_>,
-    activations: &EncoderActivations,
+    activations: &mut EncoderActivations,
     d: &mut EncoderGradients,
     gradients: &mut Arena,
     d_layers: &[Buffer],
@@ -102,7 +104,11 @@ pub(crate) fn backward(
         if index + 1 < lowest {
             return;
         }
-        let saved = &activations.blocks[index];
+        // The forward pass left the activations of the last block.
+        if activations.recompute && index + 1 < blocks {
+            forward_again(pass, index, activations);
+        }
+        let saved = &activations.blocks[if activations.recompute { 0 } else { index }];
         mlp_backward(pass, index, saved, d, gradients);
         let input = activations.hidden[index].view();
         attention_backward(pass, SavedBlock { index, input, saved }, d, gradients);
@@ -113,6 +119,15 @@ pub(crate) fn backward(
     if lowest == 0 {
         embed_backward(pass, activations, d, gradients);
     }
+}
+
+/// Computes the activations of a block again from its input. Dropout is a function of the draw and
+/// the place, so that all bits are those of the forward pass.
+fn forward_again(pass: &Pass<'_>, index: usize, activations: &mut EncoderActivations) {
+    let EncoderActivations { hidden, blocks, .. } = activations;
+    let [input, output] = hidden.get_disjoint_mut([index, index + 1]).expect("prepared");
+    attention(pass, index, input.view(), &mut blocks[0]);
+    mlp(pass, index, true, &mut blocks[0], output);
 }
 
 /// `hidden[0] = projection? (dropout(norm? (word + position + segment)))`.

@@ -1,4 +1,5 @@
 use crate::buffers::buffers;
+use crate::config::{EncoderConfig, Mlp};
 use crate::head::HeadActivations;
 use rankforge_kernels::{Buffer, Device};
 
@@ -26,11 +27,42 @@ impl Workspace {
         }
     }
 
+    /// Whether passes that keep activations keep only the inputs of the blocks, so that the
+    /// backward pass computes each block again: the same bits with the memory of one block, and the
+    /// time of another forward pass.
+    ///
+    /// # Paper
+    /// Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost, arXiv:1604.06174.
+    pub fn with_recomputation(mut self, recompute: bool) -> Workspace {
+        self.encoder.recompute = recompute;
+        self
+    }
+
     /// Bytes held.
     pub fn capacity_in_bytes(&self) -> usize {
         let buffers = self.encoder.buffers().chain(self.head.buffers()).chain(self.d.buffers());
         buffers.chain(&self.d_layers).map(Buffer::capacity_in_bytes).sum()
     }
+}
+
+/// Numbers of activations and of their gradients that a training pass holds for each token, at
+/// most, with the activations of all blocks or, if they are computed again, of one.
+pub(crate) fn numbers_per_token(config: &EncoderConfig, recompute: bool) -> usize {
+    let (h, e, f) = (config.hidden_size, config.embedding_size, config.intermediate_size);
+    let sum = match config.mlp {
+        Mlp::Plain(_) => f,
+        Mlp::Gated(_) => 2 * f,
+    };
+    // The buffers of `BlockActivations` but for those of a readout, statistics included.
+    let block = 8 * h + config.heads + f + sum + 6;
+    let blocks = config.blocks.len();
+    let kept = if recompute { blocks.min(1) } else { blocks };
+    let embeddings = 2 * e + 2;
+    let readout = 3 * h;
+    // The buffers of `EncoderGradients`.
+    let gradients = 2 * h.max(e) + 5 * h + f + sum;
+    let outside = (blocks + 1) * h + embeddings + h + 2;
+    kept * block + readout + gradients + outside
 }
 
 buffers! {
@@ -91,6 +123,8 @@ impl EncoderGradients {
 /// Activations of the transformer.
 pub(crate) struct EncoderActivations {
     device: Device,
+    /// Whether the backward pass computes blocks again.
+    pub(crate) recompute: bool,
     /// Sum of word, position and segment embeddings, `T x E`.
     pub(crate) embedding_sum: Buffer,
     pub(crate) embedding_statistics: Buffer,
@@ -110,6 +144,7 @@ impl EncoderActivations {
         let empty = || Buffer::empty(device);
         EncoderActivations {
             device: device.clone(),
+            recompute: false,
             embedding_sum: empty(),
             embedding_statistics: empty(),
             embedded: empty(),
@@ -122,7 +157,8 @@ impl EncoderActivations {
 
     /// Allocates the buffers of a pass over `blocks` blocks.
     pub(crate) fn prepare(&mut self, blocks: usize, keep: bool) {
-        let (hidden, kept) = if keep { (blocks + 1, blocks) } else { (2, blocks.min(1)) };
+        let hidden = if keep { blocks + 1 } else { 2 };
+        let kept = if keep && !self.recompute { blocks } else { blocks.min(1) };
         while self.hidden.len() < hidden {
             self.hidden.push(Buffer::empty(&self.device));
         }

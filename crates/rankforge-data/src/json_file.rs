@@ -1,6 +1,6 @@
 //! Rows of JSON files. Only the chosen keys become values; what stands at the others is skipped.
 
-use crate::chunk::Chunk;
+use crate::chunk::{BlockStart, Chunk};
 use crate::error::DataError;
 use crate::json_objects::Objects;
 use crate::value::{LARGE_INTEGER, Value};
@@ -16,6 +16,8 @@ pub(crate) struct JsonFile {
     objects: Objects,
     /// Line of the first object, which is in the buffer of `objects` until it is returned.
     first: Option<u64>,
+    /// Where it starts, in a file of lines.
+    first_place: Option<(u64, u64)>,
     /// Keys of the first object.
     first_keys: Vec<String>,
     columns: Columns,
@@ -25,6 +27,7 @@ impl JsonFile {
     /// Opens a file. `None` as `chosen` chooses all keys.
     pub(crate) fn open(path: &Path, chosen: Option<&[String]>) -> Result<JsonFile, DataError> {
         let mut objects = Objects::open(path)?;
+        let first_place = objects.place();
         let first = objects.advance()?;
         let mut first_keys = Vec::new();
         if let Some(line) = first {
@@ -37,7 +40,28 @@ impl JsonFile {
         let names = chosen.unwrap_or(&first_keys).to_vec();
         let most = chosen.is_none().then_some(names.len() + MOST_LATER_COLUMNS);
         let columns = Columns { names, most, values: Vec::new(), rows: 0 };
-        Ok(JsonFile { objects, first, first_keys, columns })
+        Ok(JsonFile { objects, first, first_place, first_keys, columns })
+    }
+
+    /// Opens a file of lines in its middle, to read these columns: at a byte where a line starts,
+    /// and the number of that line.
+    pub(crate) fn open_at(
+        path: &Path,
+        byte: u64,
+        line: u64,
+        columns: &[String],
+    ) -> Result<JsonFile, DataError> {
+        let objects = Objects::open_at(path, byte, line)?;
+        let names = columns.to_vec();
+        let columns = Columns { names, most: None, values: Vec::new(), rows: 0 };
+        let (first, first_place, first_keys) = (None, None, Vec::new());
+        Ok(JsonFile { objects, first, first_place, first_keys, columns })
+    }
+
+    /// Where the next row starts; `None` in a list of objects.
+    pub(crate) fn start(&self) -> Option<BlockStart> {
+        let place = if self.first.is_some() { self.first_place } else { self.objects.place() };
+        place.map(|(byte, line)| BlockStart::Line { byte, line })
     }
 
     /// Whether there is no object.

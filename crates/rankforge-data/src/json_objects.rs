@@ -5,7 +5,7 @@ use crate::value::first_characters;
 use serde::de::DeserializeSeed;
 use serde_json::{Deserializer, Map, Value as Json};
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,8 @@ pub(crate) struct Objects {
     input: BufReader<File>,
     /// Number of the next line, from 1.
     line: u64,
+    /// Bytes of the file before the next line, in a file of lines.
+    byte: u64,
     state: ReadState,
     /// Text of the current object.
     buffer: Vec<u8>,
@@ -42,6 +44,7 @@ impl Objects {
             path: path.to_owned(),
             input: BufReader::with_capacity(1 << 16, input),
             line: 1,
+            byte: 0,
             state: ReadState::Lines,
             buffer: Vec::new(),
         };
@@ -53,10 +56,27 @@ impl Objects {
         Ok(objects)
     }
 
+    /// Opens a file of lines in its middle: at a byte where a line starts, and the number of that
+    /// line.
+    pub(crate) fn open_at(path: &Path, byte: u64, line: u64) -> Result<Objects, DataError> {
+        let io = |error| DataError::io(path, error);
+        let mut input = File::open(path).map_err(io)?;
+        input.seek(SeekFrom::Start(byte)).map_err(io)?;
+        let input = BufReader::with_capacity(1 << 16, input);
+        let (state, buffer) = (ReadState::Lines, Vec::new());
+        Ok(Objects { path: path.to_owned(), input, line, byte, state, buffer })
+    }
+
+    /// The byte and the number of the next line; `None` in a list.
+    pub(crate) fn place(&self) -> Option<(u64, u64)> {
+        (self.state == ReadState::Lines).then_some((self.byte, self.line))
+    }
+
     fn skip_byte_order_mark(&mut self) -> Result<(), DataError> {
         let start = self.input.fill_buf().map_err(|error| DataError::io(&self.path, error))?;
         if start.starts_with(b"\xEF\xBB\xBF") {
             self.input.consume(3);
+            self.byte += 3;
         }
         Ok(())
     }
@@ -74,6 +94,7 @@ impl Objects {
                 return Ok(Some(byte));
             }
             self.line += u64::from(byte == b'\n');
+            self.byte += 1;
             self.input.consume(1);
         }
         Ok(None)
@@ -98,9 +119,11 @@ impl Objects {
         loop {
             self.buffer.clear();
             let read = self.input.read_until(b'\n', &mut self.buffer);
-            if read.map_err(|error| DataError::io(&self.path, error))? == 0 {
+            let read = read.map_err(|error| DataError::io(&self.path, error))?;
+            if read == 0 {
                 return Ok(None);
             }
+            self.byte += read as u64;
             self.line += 1;
             if !self.buffer.trim_ascii().is_empty() {
                 return Ok(Some(self.line - 1));

@@ -18,6 +18,7 @@ mod reader;
 mod rows;
 mod source;
 mod splits;
+mod streamed;
 mod value;
 mod writer;
 
@@ -26,7 +27,8 @@ pub use error::DataError;
 pub use nano_beir::{load_nano_beir, nano_beir_names};
 pub use reader::{Location, RowReader, load_rows, load_texts};
 pub use rows::Rows;
-pub use source::RowSource;
+pub use source::{BlockOrder, RowSource};
 pub use splits::{has_known_extension, splits};
+pub use streamed::StreamedRows;
 pub use value::Value;
 pub use writer::RowWriter;

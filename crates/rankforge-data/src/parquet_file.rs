@@ -40,7 +40,31 @@ impl ParquetFile {
         chosen: Option<&[String]>,
         max_rows: usize,
     ) -> Result<ParquetFile, DataError> {
-        catch_unwind(|| ParquetFile::open_unguarded(path, chosen, max_rows)).unwrap_or_else(
+        ParquetFile::open_guarded(path, chosen, max_rows, None)
+    }
+
+    /// Opens a file at a row, to read `rows` rows.
+    pub(crate) fn open_at(
+        path: &Path,
+        chosen: Option<&[String]>,
+        row: u64,
+        rows: usize,
+    ) -> Result<ParquetFile, DataError> {
+        ParquetFile::open_guarded(path, chosen, rows, Some(row))
+    }
+
+    /// Number of rows that were returned so far.
+    pub(crate) fn rows_before(&self) -> u64 {
+        self.rows_before
+    }
+
+    fn open_guarded(
+        path: &Path,
+        chosen: Option<&[String]>,
+        max_rows: usize,
+        first: Option<u64>,
+    ) -> Result<ParquetFile, DataError> {
+        catch_unwind(|| ParquetFile::open_unguarded(path, chosen, max_rows, first)).unwrap_or_else(
             |panic| {
                 let message = format!("damaged: cannot be read as parquet: {}", reason(&*panic));
                 Err(DataError::file(path, message))
@@ -48,11 +72,13 @@ impl ParquetFile {
         )
     }
 
-    /// [`ParquetFile::open`], which panics on some damaged files.
+    /// [`ParquetFile::open`], which panics on some damaged files. With `first`, only `max_rows`
+    /// rows from that one are read, and no row groups before it.
     fn open_unguarded(
         path: &Path,
         chosen: Option<&[String]>,
         max_rows: usize,
+        first: Option<u64>,
     ) -> Result<ParquetFile, DataError> {
         let unreadable =
             |error| DataError::file(path, format!("cannot be read as parquet: {error}"));
@@ -60,8 +86,19 @@ impl ParquetFile {
         // An Arrow schema in the metadata may ask for dictionaries and views. Without it the same
         // values are read as the plain types that `values` handles.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
+        let mut builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
             .map_err(unreadable)?;
+        if let Some(first) = first {
+            let groups = builder.metadata().row_groups();
+            let (mut group, mut before) = (0, 0);
+            while groups.get(group).is_some_and(|it| before + it.num_rows() as u64 <= first) {
+                before += groups[group].num_rows() as u64;
+                group += 1;
+            }
+            let left = (group..groups.len()).collect();
+            let skipped = (first - before) as usize;
+            builder = builder.with_row_groups(left).with_offset(skipped).with_limit(max_rows);
+        }
         let fields = builder.schema().fields().clone();
         let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
         let is_repeated = |&index: &usize| names[..index].contains(&names[index]);

@@ -1,4 +1,4 @@
-use crate::chunk::Chunk;
+use crate::chunk::{BlockStart, Chunk};
 use crate::csv_file::CsvFile;
 use crate::error::DataError;
 use crate::json_file::{JsonFile, find_keys};
@@ -49,6 +49,10 @@ pub struct RowReader {
     source: Arc<Path>,
     files: std::vec::IntoIter<PathBuf>,
     current: Option<Source>,
+    /// The file of `current`.
+    path: PathBuf,
+    /// Where the last chunk started in its file, if the file can be read from there.
+    start: Option<BlockStart>,
     /// The columns so far.
     columns: Vec<String>,
     /// Whether the caller chose the columns, so that there are no others.
@@ -74,6 +78,8 @@ impl RowReader {
             source: location.path.as_path().into(),
             files: files.clone().into_iter(),
             current: None,
+            path: PathBuf::new(),
+            start: None,
             columns: location.columns.clone().unwrap_or_default(),
             chosen: location.columns.is_some(),
             chunk_rows,
@@ -92,6 +98,7 @@ impl RowReader {
                     reader.columns = source.names().to_vec();
                 }
                 reader.current = Some(source);
+                reader.path = path;
                 break;
             }
         }
@@ -102,6 +109,12 @@ impl RowReader {
     /// column is known when all files are empty and none was chosen.
     pub fn column_names(&self) -> Vec<&str> {
         self.columns.iter().map(String::as_str).collect()
+    }
+
+    /// The file of the last chunk, and where the chunk starts in it; `None` where the file cannot
+    /// be read from there.
+    pub(crate) fn last_chunk(&self) -> (&Path, Option<BlockStart>) {
+        (&self.path, self.start)
     }
 
     fn open_file(&self, path: &Path) -> Result<Source, DataError> {
@@ -118,13 +131,15 @@ impl RowReader {
     fn next_chunk(&mut self) -> Result<Option<Rows>, DataError> {
         while self.remaining > 0 {
             let Some(source) = &mut self.current else { return Ok(None) };
+            self.start = source.start();
             if let Some(mut chunk) = source.next_rows(self.chunk_rows.min(self.remaining))? {
                 chunk.rows = chunk.rows.min(self.remaining);
                 self.remaining -= chunk.rows;
                 return self.rows(chunk).map(Some);
             }
             let next = self.files.next();
-            self.current = next.map(|path| self.open_file(&path)).transpose()?;
+            self.current = next.as_ref().map(|path| self.open_file(path)).transpose()?;
+            self.path = next.unwrap_or_default();
         }
         Ok(None)
     }
@@ -259,6 +274,15 @@ impl Source {
     /// Whether there is no row to learn the columns from.
     fn is_empty(&self) -> bool {
         matches!(self, Source::Json(file) if file.is_empty())
+    }
+
+    /// Where the next row starts, if the file can be read from there.
+    fn start(&self) -> Option<BlockStart> {
+        match self {
+            Source::Json(file) => file.start(),
+            Source::Csv(_) => None,
+            Source::Parquet(file) => Some(BlockStart::Row(file.rows_before())),
+        }
     }
 
     fn next_rows(&mut self, max_rows: usize) -> Result<Option<Chunk>, DataError> {

@@ -1,6 +1,17 @@
 use crate::error::DataError;
 use crate::rows::Rows;
+use std::ops::Range;
 use std::path::Path;
+
+/// In which order rows that are not all in memory are shuffled: blocks in random order, and the
+/// rows of as many blocks as are in memory together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlockOrder {
+    /// Consecutive ranges of rows, which are read at once.
+    pub blocks: Vec<Range<usize>>,
+    /// Number of blocks whose rows are in memory at a time.
+    pub together: usize,
+}
 
 /// A table whose rows can be read by index, in memory or elsewhere. Training draws its batches from
 /// one.
@@ -16,6 +27,11 @@ pub trait RowSource: Send + Sync {
     /// The file or directory that the rows were read from, for messages; `None` where there is
     /// none.
     fn source(&self) -> Option<&Path> {
+        None
+    }
+
+    /// The blocks in which rows are read, where they are not all in memory.
+    fn blocks(&self) -> Option<BlockOrder> {
         None
     }
 

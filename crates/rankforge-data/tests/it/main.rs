@@ -7,6 +7,7 @@ mod nano_beir;
 mod read;
 mod round_trip;
 mod rows;
+mod streamed;
 mod write;
 
 use rankforge_data::{DataError, Location, Rows, Value, load_rows};

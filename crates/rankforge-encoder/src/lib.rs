@@ -29,6 +29,7 @@ mod inference;
 mod initialization;
 mod input;
 mod json;
+mod kept_layers;
 mod layers;
 mod memory;
 mod model;

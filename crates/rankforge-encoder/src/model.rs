@@ -21,6 +21,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+mod fewer_layers;
 mod layers;
 mod packing;
 

@@ -12,6 +12,7 @@ use rankforge::data::{Location, RowReader, RowWriter, Rows, Value};
 use rankforge::encoder::{
     CrossEncoder, DualEncoder, EncodeOptions, ModelKind, Outputs, PredictOptions,
 };
+use rankforge::training::LABEL_COLUMNS;
 use std::path::PathBuf;
 
 /// Number of rows that are read, annotated and written at a time.
@@ -22,8 +23,9 @@ const CHUNK: usize = 1024;
 /// A dual encoder writes a list column with the embedding of a text column: `label` for the only
 /// one or that of --column, else NAME_embedding for each. MSELoss and EmbedDistillLoss compare
 /// with them. A reranker reads the first text column as queries and writes its scores of the query
-/// with each further column: a number in `label`, or a list of one number for each column.
-/// MarginMSELoss and DistillKLDivLoss compare with them.
+/// with each further column: a number in `label`, or a list of one number for each column. With a
+/// column of lists of texts, such as mining writes as labeled-list, it is one number for each text.
+/// MSELoss, MarginMSELoss, DistillKLDivLoss and the list-wise losses compare with them.
 ///
 /// The other columns that are read stay as they are. Reads the rows in chunks, so the data set may
 /// be larger than memory.
@@ -35,7 +37,9 @@ Examples:
   rankforge annotate --model models/teacher --dataset translations.parquet --column english \\
       --output embeddings.parquet
   rankforge annotate --model models/reranker --dataset mined.jsonl \\
-      --columns query,answer,negative_1,negative_2 --activation-fn identity --output scores.jsonl")]
+      --columns query,answer,negative_1,negative_2 --activation-fn identity --output scores.jsonl
+  rankforge annotate --model models/reranker --dataset lists.jsonl --columns query,answer \\
+      --activation-fn identity --output list-scores.jsonl")]
 pub(crate) struct AnnotateArgs {
     /// Directory of the teacher: a dual encoder or a reranker
     #[arg(long, value_name = "DIR")]
@@ -174,8 +178,15 @@ impl Teacher {
         };
         let mut columns = rows.into_columns();
         for (name, values) in new {
-            if columns.iter().any(|(known, _)| *known == name) {
-                let expected = format!("a data set without a column `{name}`, which is added");
+            // Training would take the first of them for the label, and others for texts.
+            let taken = columns.iter().find(|(known, _)| {
+                *known == name || (name == LABEL && LABEL_COLUMNS.contains(&known.as_str()))
+            });
+            if let Some((taken, _)) = taken {
+                let expected = format!(
+                    "a data set without a column `{taken}`, as `{name}` is added (--columns chooses \
+                     the columns that are kept)"
+                );
                 return Err(Error::argument("columns", expected, location.path.display()));
             }
             columns.push((name, values));
@@ -238,18 +249,22 @@ fn number(value: &f32) -> Value {
     Value::Float(printable(*value))
 }
 
-/// The scores of the first text column with each further one.
+/// The scores of the first text column with each further one, or with each text of a column of
+/// lists.
 fn scores(
     model: &CrossEncoder,
     rows: &Rows,
     options: &PredictOptions,
 ) -> Result<(String, Vec<Value>), Error> {
+    if let Some((name, lists)) = rows.columns().iter().find(|(_, values)| holds_lists(values)) {
+        return list_scores(model, rows, (name, lists), options);
+    }
     let names = text_columns(rows);
     let [query, passages @ ..] = &names[..] else {
-        return Err(Error::argument("columns", "at least two columns of texts", "none"));
+        return Err(Error::argument("columns", AT_LEAST_TWO, "none"));
     };
     if passages.is_empty() {
-        return Err(Error::argument("columns", "at least two columns of texts", query));
+        return Err(Error::argument("columns", AT_LEAST_TWO, query));
     }
     let queries = rows.texts(query)?;
     let passages =
@@ -267,4 +282,45 @@ fn scores(
         }
     };
     Ok((LABEL.to_owned(), values))
+}
+
+const AT_LEAST_TWO: &str = "at least two columns of texts, or one and a column of lists of texts";
+
+/// Whether a column has a list of texts.
+fn holds_lists(values: &[Value]) -> bool {
+    values.iter().any(|value| match value {
+        Value::List(texts) => texts.first().is_some_and(|text| text.as_text().is_some()),
+        _ => false,
+    })
+}
+
+/// A list of scores for each row: of its query with each text of its list.
+fn list_scores(
+    model: &CrossEncoder,
+    rows: &Rows,
+    (name, lists): (&String, &[Value]),
+    options: &PredictOptions,
+) -> Result<(String, Vec<Value>), Error> {
+    let [query] = text_columns(rows)[..] else {
+        let expected = "one column of texts beside that of lists";
+        return Err(Error::argument("columns", expected, quoted_list(rows.column_names())));
+    };
+    let queries = rows.texts(query)?;
+    let mut pairs: Vec<(&str, &str)> = Vec::new();
+    let mut counts = Vec::new();
+    for (row, (query, value)) in queries.into_iter().zip(lists).enumerate() {
+        let texts = match value {
+            Value::List(texts) => texts.iter().map(Value::as_text).collect(),
+            _ => None,
+        };
+        let texts: Vec<&str> = texts.ok_or_else(|| {
+            Error::cell("teacher", row, name, "a list of texts", value.describe())
+        })?;
+        counts.push(texts.len());
+        pairs.extend(texts.into_iter().map(|text| (query, text)));
+    }
+    let outputs = model.predict_with(&pairs, options)?;
+    let mut scores = outputs.values.iter().map(number);
+    let lists = counts.into_iter().map(|count| Value::List(scores.by_ref().take(count).collect()));
+    Ok((LABEL.to_owned(), lists.collect()))
 }

@@ -58,6 +58,56 @@ fn a_reranker_writes_its_scores_of_each_passage() {
 }
 
 #[test]
+fn a_student_with_fewer_layers_trains_on_every_format_of_mining() {
+    let dir = TestDir::new();
+    trained_reranker(&dir);
+    dir.dual_encoder();
+    dir.pairs();
+    for (format, loss, kept) in [
+        ("triplet", "MarginMSELoss", "query,answer,negative"),
+        ("n-tuple", "MarginMSELoss", "query,answer,negative_1,negative_2"),
+        ("labeled-pair", "MSELoss", "query,answer"),
+        ("labeled-list", "LambdaLoss", "query,answer"),
+    ] {
+        let mined = format!("{format}.jsonl");
+        let mine = ["mine", "--dataset", "pairs.jsonl", "--model", "static", "--quiet"];
+        let shape = ["--num-negatives", "2", "--output-format", format, "--output", &mined];
+        dir.succeed(&[&mine[..], &shape].concat());
+        // Lists are read from parquet as from JSON lines.
+        let output = format!("{format}.parquet");
+        let annotate = ["annotate", "--model", "teacher", "--dataset", &mined];
+        dir.succeed(&[&annotate[..], &["--columns", kept, "--output", &output]].concat());
+        let recipe = format!(
+            "model = {{ path = \"teacher\", layers_to_keep = [0] }}\n\
+             dataset.path = \"{output}\"\nloss.name = \"{loss}\"\n[arguments]\n\
+             output_dir = \"{format}\"\nmax_steps = 2\nsave_strategy = \"no\"\n"
+        );
+        dir.write("student.toml", &recipe);
+        dir.succeed(&["train", "student.toml", "--quiet"]);
+        let config: Value =
+            serde_json::from_str(&dir.read(&format!("{format}/final/config.json"))).unwrap();
+        assert_eq!(config["num_hidden_layers"], 1, "{format}");
+    }
+    // What mining writes trains as it is.
+    let recipe = "model.path = \"bert\"\ndataset.path = \"labeled-list.jsonl\"\n\
+                  loss.name = \"ListNetLoss\"\n[arguments]\noutput_dir = \"lists\"\n\
+                  max_steps = 2\nsave_strategy = \"no\"\n";
+    dir.write("lists.toml", recipe);
+    dir.succeed(&["train", "lists.toml", "--quiet"]);
+    // A teacher's score is that of `predict`.
+    let lists = ["annotate", "--model", "teacher", "--dataset", "labeled-list.jsonl"];
+    let columns = ["--columns", "query,answer", "--output", "lists.jsonl"];
+    dir.succeed(&[&lists[..], &columns].concat());
+    let first = &rows(&dir, "lists.jsonl")[0];
+    let pair = serde_json::json!({ "query": first["query"], "answer": first["answer"][2] });
+    dir.json_lines("pair.jsonl", [pair].into_iter());
+    let predict = ["predict", "--model", "teacher", "--input", "pair.jsonl"];
+    dir.succeed(&[&predict[..], &["--output", "score.jsonl"]].concat());
+    assert_eq!(first["label"][2], rows(&dir, "score.jsonl")[0]["score"]);
+    assert_eq!(first["label"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
 fn what_cannot_be_annotated_is_refused_and_leaves_no_file() {
     let dir = TestDir::new();
     dir.dual_encoder();

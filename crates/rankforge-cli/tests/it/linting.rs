@@ -7,9 +7,7 @@ use serde_json::{Value, json};
 /// Pairs with a duplicate, a contradiction and an empty answer, and a test set with one of their
 /// questions.
 fn faulty(dir: &TestDir) {
-    let pair = |query: &str, answer: &str, label: i64| {
-        json!({ "query": query, "answer": answer, "label": label })
-    };
+    let pair = |query: &str, answer: &str, label: i64| json!({ "query": query, "answer": answer, "label": label });
     let train = [
         pair("what is a kiln", "an oven for clay", 1),
         pair("What is a  kiln", "an oven for clay", 1),
@@ -41,9 +39,7 @@ fn rows_are_left_out_and_the_rest_is_written() {
     assert_eq!(dir.json(&[&arguments[..], &["--json"]].concat())["output"]["rows"], 2);
     let kept: Vec<Value> =
         dir.read("clean.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let expected = |label: i64| {
-        json!({ "query": "what is a kiln", "answer": "an oven for clay", "label": label })
-    };
+    let expected = |label: i64| json!({ "query": "what is a kiln", "answer": "an oven for clay", "label": label });
     assert_eq!(kept, [expected(1), expected(0)]);
 
     // What is there stays.

@@ -52,6 +52,18 @@ impl CrossEncoder {
         open(path.as_ref(), options)
     }
 
+    /// The number of labels of the classifier in a directory, by its `config.json`; `None` where
+    /// that says nothing of a classifier, or cannot be read.
+    pub fn stored_num_labels(path: &Path) -> Option<usize> {
+        let path = path.join("config.json");
+        let config = json::read_object(&path).ok()?;
+        let is_classifier = |name: &String| name.ends_with("ForSequenceClassification");
+        if !architectures(&config, &path).ok()?.iter().any(is_classifier) {
+            return None;
+        }
+        stored_num_labels(&config, named_labels(&config, &path).ok()?, &path).ok()?
+    }
+
     /// A cross-encoder with initialised parameters, from a `config.json` of transformers and a
     /// tokenizer.
     ///

@@ -11,6 +11,7 @@ mod fixture;
 mod frozen;
 mod gradients;
 mod half_precision;
+mod kept_layers;
 mod layers;
 mod layouts;
 mod load_parameters;

@@ -21,9 +21,11 @@ pub(crate) trait ModelSection {
     /// The kind of model.
     type Model: TextModel;
 
-    /// The losses for this kind of model; the name of the one that is used when the recipe names
-    /// none.
-    const LOSSES: (&'static [LossEntry], &'static str);
+    /// The losses for this kind of model.
+    const LOSSES: &'static [LossEntry];
+
+    /// The name of the loss that is used when the recipe names none.
+    fn default_loss(&self) -> &'static str;
 
     /// Opens the model, with `seed` for the parameters that its files lack.
     ///
@@ -50,6 +52,9 @@ pub struct CrossEncoderSection {
     /// Dropout before the classifier.
     #[serde(default)]
     pub classifier_dropout: Option<f32>,
+    /// The layers of the transformer that are kept, from 0 and ascending; all by default.
+    #[serde(default)]
+    pub layers_to_keep: Option<Vec<usize>>,
     /// Patterns of the names of tensors that are not trained.
     #[serde(default)]
     pub freeze: Vec<String>,
@@ -58,8 +63,15 @@ pub struct CrossEncoderSection {
 impl ModelSection for CrossEncoderSection {
     type Model = CrossEncoder;
 
-    const LOSSES: (&'static [LossEntry], &'static str) =
-        (CROSS_ENCODER_LOSSES, "BinaryCrossEntropyLoss");
+    const LOSSES: &'static [LossEntry] = CROSS_ENCODER_LOSSES;
+
+    fn default_loss(&self) -> &'static str {
+        let labels = self.num_labels.or_else(|| CrossEncoder::stored_num_labels(&self.path));
+        match labels {
+            Some(2..) => "CrossEntropyLoss",
+            _ => "BinaryCrossEntropyLoss",
+        }
+    }
 
     fn open(&self, seed: u64, options: &LoadOptions) -> Result<CrossEncoder, Error> {
         let options = LoadOptions {
@@ -72,7 +84,7 @@ impl ModelSection for CrossEncoderSection {
             ..options.clone()
         };
         let mut model = CrossEncoder::open_with(&self.path, &options)?;
-        freeze(model.model_mut(), &self.freeze)?;
+        prepare(&mut model, self.layers_to_keep.as_deref(), &self.freeze)?;
         Ok(model)
     }
 }
@@ -106,6 +118,9 @@ pub struct DualEncoderSection {
     /// Longest input in tokens.
     #[serde(default)]
     pub max_seq_length: Option<NonZeroUsize>,
+    /// The layers of the transformer that are kept, from 0 and ascending; all by default.
+    #[serde(default)]
+    pub layers_to_keep: Option<Vec<usize>>,
     /// Patterns of the names of tensors that are not trained.
     #[serde(default)]
     pub freeze: Vec<String>,
@@ -124,7 +139,11 @@ pub struct StaticSection {
 impl ModelSection for DualEncoderSection {
     type Model = DualEncoder;
 
-    const LOSSES: (&'static [LossEntry], &'static str) = (DUAL_ENCODER_LOSSES, "CoSENTLoss");
+    const LOSSES: &'static [LossEntry] = DUAL_ENCODER_LOSSES;
+
+    fn default_loss(&self) -> &'static str {
+        "CoSENTLoss"
+    }
 
     fn open(&self, seed: u64, options: &LoadOptions) -> Result<DualEncoder, Error> {
         let options = LoadOptions {
@@ -147,9 +166,24 @@ impl ModelSection for DualEncoderSection {
             }
         };
         model.set_prompts(&self.prompts, self.default_prompt_name.as_deref())?;
-        freeze(model.model_mut(), &self.freeze)?;
+        prepare(&mut model, self.layers_to_keep.as_deref(), &self.freeze)?;
         Ok(model)
     }
+}
+
+/// Drops the layers that are not kept, and freezes the parameters that `frozen` finds.
+///
+/// # Errors
+/// Layers that the model lacks, or a pattern that is invalid or finds nothing.
+fn prepare(
+    model: &mut dyn TextModel,
+    layers: Option<&[usize]>,
+    frozen: &[String],
+) -> Result<(), Error> {
+    if let Some(layers) = layers {
+        model.parts_mut().keep_layers(layers)?;
+    }
+    freeze(model.model_mut(), frozen)
 }
 
 /// The names of the kinds.

@@ -26,8 +26,8 @@ pub struct Recipe {
     /// `[mining]`.
     pub mining: Option<MiningSection>,
     /// `[loss]` and the losses of single sets. One that has no name is, as in
-    /// sentence-transformers, BinaryCrossEntropyLoss for a cross-encoder and CoSENTLoss for a dual
-    /// encoder.
+    /// sentence-transformers, BinaryCrossEntropyLoss for a cross-encoder with one label,
+    /// CrossEntropyLoss for one with several, and CoSENTLoss for a dual encoder.
     pub losses: Vec<LossSection>,
     /// `[arguments]`.
     pub arguments: TrainingArguments,

@@ -80,7 +80,7 @@ struct Reader<'a, S> {
     /// Index of the loss of `[loss]`, or of the default.
     shared_index: Option<usize>,
     sets: Sets,
-    kind: std::marker::PhantomData<S>,
+    model: &'a S,
 }
 
 /// Reads the sets and losses of a recipe for a kind of model.
@@ -95,7 +95,7 @@ pub(super) fn read_sets<S: ModelSection>(
     document: &Document,
     tables: SetTables,
     mining: Option<&MiningSection>,
-    _: &S,
+    model: &S,
 ) -> Result<Sets, Error> {
     let SetTables { dataset, eval_dataset, datasets, eval_datasets, loss } = tables;
     for (one, several, plain) in [
@@ -111,9 +111,8 @@ pub(super) fn read_sets<S: ModelSection>(
         }
     }
     let given = !loss.is_empty();
-    let (shared, kind) = (loss, std::marker::PhantomData::<S>);
-    let mut reader =
-        Reader { document, mining, shared, shared_index: None, sets: Sets::default(), kind };
+    let sets = Sets::default();
+    let mut reader = Reader { document, mining, shared: loss, shared_index: None, sets, model };
     if let Some(rows) = dataset {
         let set = reader.plain("dataset", rows, mining.is_some())?;
         reader.sets.train.push(set);
@@ -203,7 +202,7 @@ impl<S: ModelSection> Reader<'_, S> {
 
     /// Index of the loss that is described at `section`.
     fn add(&mut self, section: &str, table: Table) -> Result<usize, Error> {
-        let loss = read_loss::<S>(self.document, section, table)?;
+        let loss = read_loss(self.document, section, table, self.model)?;
         self.sets.losses.push(LossSection { section: section.to_owned(), loss });
         Ok(self.sets.losses.len() - 1)
     }
@@ -215,11 +214,12 @@ fn read_loss<S: ModelSection>(
     document: &Document,
     section: &str,
     mut table: Table,
+    model: &S,
 ) -> Result<Box<dyn Loss>, Error> {
-    let (losses, default) = S::LOSSES;
+    let losses = S::LOSSES;
     let at_name = format!("{section}.name");
     let name = match table.remove("name") {
-        None => default.to_owned(),
+        None => model.default_loss().to_owned(),
         Some(Value::String(name)) => name,
         Some(other) => {
             let message = format!("expected the name of a loss, got {other}");

@@ -8,8 +8,8 @@ use std::path::Path;
 const SHOWN: usize = 90;
 
 /// The lengths of each column, the labels, a line about each finding and its examples.
-pub(crate) fn describe(lint: &Lint, dataset: &Path, written: Option<(&Path, usize)>) -> String {
-    let mut text = format!("{} rows\n\n{}", count(lint.rows), lengths(&lint.columns));
+pub(crate) fn describe(lint: &Lint, written: Option<(&Path, usize)>) -> String {
+    let mut text = format!("{}\n\n{}", rows_of(lint.rows), lengths(&lint.columns));
     if let Some(labels) = &lint.labels {
         let counts: Vec<String> = labels
             .counts
@@ -30,12 +30,16 @@ pub(crate) fn describe(lint: &Lint, dataset: &Path, written: Option<(&Path, usiz
         text.push_str("\nnothing found\n");
     }
     for finding in &lint.findings {
-        text.push_str(&one(finding, lint.rows, dataset));
+        text.push_str(&one(finding, lint.rows));
     }
     if let Some((path, rows)) = written {
-        text.push_str(&format!("\n{} rows: {}\n", count(rows), path.display()));
+        text.push_str(&format!("\n{}: {}\n", rows_of(rows), path.display()));
     }
     text
+}
+
+fn rows_of(number: usize) -> String {
+    if number == 1 { "1 row".to_owned() } else { format!("{} rows", count(number)) }
 }
 
 fn count(number: usize) -> String {
@@ -71,7 +75,7 @@ fn bars(numbers: &[usize]) -> String {
 }
 
 /// A finding, what to do about it, and its examples.
-fn one(finding: &Finding, rows: usize, dataset: &Path) -> String {
+fn one(finding: &Finding, rows: usize) -> String {
     let severity = match finding.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
@@ -79,13 +83,12 @@ fn one(finding: &Finding, rows: usize, dataset: &Path) -> String {
     };
     let share = 100.0 * finding.rows as f64 / rows.max(1) as f64;
     let name = finding.kind.name();
-    let mut text = format!("\n{severity}: {name}, {} rows ({share:.2} %)\n", count(finding.rows));
+    let mut text = format!("\n{severity}: {name}, {} ({share:.2} %)\n", rows_of(finding.rows));
     let fix = match &finding.setting {
         Some(setting) => Some(setting.clone()),
-        None if finding.kind.is_removable() => Some(format!(
-            "rankforge lint --dataset {} --remove {name} --output FILE",
-            dataset.display()
-        )),
+        None if finding.kind.is_removable() => {
+            Some(format!("repeat this command with --remove {name} --output FILE"))
+        }
         None => None,
     };
     if let Some(fix) = fix {

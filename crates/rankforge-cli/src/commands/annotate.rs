@@ -184,8 +184,8 @@ impl Teacher {
             });
             if let Some((taken, _)) = taken {
                 let expected = format!(
-                    "a data set without a column `{taken}`, as `{name}` is added (--columns chooses \
-                     the columns that are kept)"
+                    "a data set without a column `{taken}`, as `{name}` is added (--columns \
+                     chooses the columns that are kept)"
                 );
                 return Err(Error::argument("columns", expected, location.path.display()));
             }

@@ -22,12 +22,12 @@ use std::sync::OnceLock;
 /// The first column of texts is the query. With a label column and one other column of texts, the
 /// label says whether the document answers the query; otherwise the second column has positives and
 /// further columns have negatives. Columns may have lists of texts.
+///
+/// Kinds of findings: empty-text, contradictory-label, positive-as-negative, leaked-query,
+/// leaked-document, duplicate-row, near-duplicate, query-as-document, long-text, imbalanced-labels
+/// and repeated-text. --remove takes all but long-text, imbalanced-labels and repeated-text.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Kinds of findings: empty-text, contradictory-label, positive-as-negative, leaked-query,
-leaked-document, duplicate-row, near-duplicate, query-as-document, long-text, imbalanced-labels and
-repeated-text. --remove takes all but long-text, imbalanced-labels and repeated-text.
-
 Examples:
   rankforge lint --dataset data/pairs.parquet
   rankforge lint --dataset data/mined.jsonl --held-out data/test.jsonl --tokenizer models/encoder
@@ -106,7 +106,7 @@ pub(crate) fn run(args: &LintArgs, console: &Console) -> anyhow::Result<()> {
         writer.finish()?;
     }
     let written = output.map(|path| (path, kept.len()));
-    let text = || describe(&lint, &args.dataset.dataset, written);
+    let text = || describe(&lint, written);
     let names: Vec<&str> = data.iter().map(|data| data.name).collect();
     let output =
         written.map(|(path, rows)| json!({ "path": path.to_string_lossy(), "rows": rows }));

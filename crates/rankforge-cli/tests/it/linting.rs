@@ -4,10 +4,13 @@ use crate::snapshot::{assert_json_snapshot, assert_snapshot};
 use crate::support::TestDir;
 use serde_json::{Value, json};
 
+fn pair(query: &str, answer: &str, label: i64) -> Value {
+    json!({ "query": query, "answer": answer, "label": label })
+}
+
 /// Pairs with a duplicate, a contradiction and an empty answer, and a test set with one of their
 /// questions.
 fn faulty(dir: &TestDir) {
-    let pair = |query: &str, answer: &str, label: i64| json!({ "query": query, "answer": answer, "label": label });
     let train = [
         pair("what is a kiln", "an oven for clay", 1),
         pair("What is a  kiln", "an oven for clay", 1),
@@ -39,12 +42,12 @@ fn rows_are_left_out_and_the_rest_is_written() {
     assert_eq!(dir.json(&[&arguments[..], &["--json"]].concat())["output"]["rows"], 2);
     let kept: Vec<Value> =
         dir.read("clean.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let expected = |label: i64| json!({ "query": "what is a kiln", "answer": "an oven for clay", "label": label });
+    let expected = |label: i64| pair("what is a kiln", "an oven for clay", label);
     assert_eq!(kept, [expected(1), expected(0)]);
 
     // What is there stays.
     let error = dir.fail(1, &arguments);
-    assert!(error.contains("clean.jsonl: the file exists"), "{}", error);
+    assert!(error.contains("clean.jsonl: the file exists"), "{error}");
 }
 
 #[test]
@@ -66,8 +69,11 @@ fn strict_fails_on_errors_and_tokens_are_counted_by_a_tokenizer() {
     let dir = TestDir::new();
     faulty(&dir);
     dir.dual_encoder();
-    let error = dir.fail(1, &[&LINT[..], &["--strict"]].concat());
-    assert!(error.contains("findings that are errors: 4"), "{}", error);
+    // The findings are the result; the exit code is for scripts.
+    let strict = dir.run(&[&LINT[..], &["--strict"]].concat());
+    assert_eq!(strict.code, 1);
+    assert!(strict.stdout.contains("leaked-query"), "{}", strict.stdout);
+    assert!(strict.stderr.contains("findings that are errors: 4"), "{}", strict.stderr);
     dir.json_lines("ok.jsonl", [json!({ "query": "a kiln", "answer": "an oven" })].into_iter());
     let clean = ["lint", "--dataset", "ok.jsonl", "--strict"];
     assert!(dir.succeed(&clean).stdout.contains("nothing found"));
@@ -75,5 +81,5 @@ fn strict_fails_on_errors_and_tokens_are_counted_by_a_tokenizer() {
     let found = dir.json(&[&clean[..], &tokens].concat());
     assert_eq!(found["lint"]["findings"][0]["kind"], "long-text", "{found}");
     let unknown = dir.fail(2, &[&LINT[..], &["--remove", "long-text", "--output", "x"]].concat());
-    assert!(unknown.contains("expected one of empty-text"), "{}", unknown);
+    assert!(unknown.contains("expected one of empty-text"), "{unknown}");
 }

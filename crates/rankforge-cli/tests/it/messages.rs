@@ -10,7 +10,7 @@ const ALLOWED: [(&str, &str); 20] = [
     ("rankforge-encoder/src/dual_encoder/static_embedding.rs", "got {got:?}"),
     ("rankforge-encoder/src/error.rs", "of shape {shape:?}"),
     ("rankforge-encoder/src/weights/header.rs", "of shape {:?}"),
-    ("rankforge/src/training/optimizers.rs", "expected F32 {shape:?}"),
+    ("rankforge/src/training/optimizer_file.rs", "expected F32 {shape:?}"),
     // Floats that are read back: the shortest text of their value.
     ("rankforge-data/src/writer.rs", "{number:?}"),
     ("rankforge/src/evaluation/record.rs", "{value:?}"),
@@ -26,7 +26,7 @@ const ALLOWED: [(&str, &str); 20] = [
     ("rankforge-encoder/src/parts.rs", "hash.update("),
     ("rankforge/src/mining/cache.rs", "hash.update("),
     ("rankforge/src/recipe/mined_cache.rs", "{activation:?}"),
-    ("rankforge/src/training/sampler.rs", "value_text(item)"),
+    ("rankforge/src/training/no_duplicates.rs", "value_text(item)"),
     // Assertions of more than one line.
     ("rankforge-cli/src/table.rs", "of a table with columns {:?}"),
     ("rankforge-encoder/src/architecture.rs", "pooling must be the first stage"),

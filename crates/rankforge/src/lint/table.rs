@@ -52,9 +52,11 @@ pub(super) struct TextColumn<'a> {
 pub(super) struct Table<'a> {
     pub(super) rows: usize,
     pub(super) columns: Vec<TextColumn<'a>>,
-    /// Name of the column of labels, and the labels of each row: as many as it has candidates.
-    pub(super) labels: Option<(&'a str, Vec<Vec<f64>>)>,
+    pub(super) labels: Option<Labels<'a>>,
 }
+
+/// Name of a column of labels, and the labels of each row: as many as it has candidates.
+pub(super) type Labels<'a> = (&'a str, Vec<Vec<f64>>);
 
 /// All texts, each once: those that are equal but for case and white space are one.
 #[derive(Default)]
@@ -180,7 +182,7 @@ fn cells<'a>(values: &'a [Value], texts: &mut Texts<'a>) -> Vec<Cell> {
 }
 
 /// Name and labels of the label column, where there is one of numbers or of lists of numbers.
-fn labels(rows: &Rows) -> Result<Option<(&str, Vec<Vec<f64>>)>, Error> {
+fn labels(rows: &Rows) -> Result<Option<Labels<'_>>, Error> {
     let named = |name: &&str| rows.column_names().contains(name);
     let Some(name) = LABEL_COLUMNS.into_iter().find(named) else { return Ok(None) };
     let column = rows.column(name)?;

@@ -38,7 +38,7 @@ pub struct TrainerState {
     pub num_train_epochs: u64,
     /// Number of steps between checkpoints.
     pub save_steps: u64,
-    /// Always empty.
+    /// The counts of early stopping, where a run has it.
     pub stateful_callbacks: Map<String, Value>,
     /// Always 0, as sentence-transformers writes it.
     pub total_flos: f64,

@@ -102,6 +102,11 @@ pub enum LearningRateScheduler {
     Cosine,
     /// Decreases to 0 along half cosines, each from the full rate; `num_cycles` is 1 by default.
     CosineWithRestarts,
+    /// Cosine that ends at `min_lr`, or at the share `min_lr_rate` of the full rate.
+    CosineWithMinLr,
+    /// The same, with a warm-up from the share `warmup_lr_rate` of the full rate; by default its
+    /// first step has the rate that a linear warm-up has in its second.
+    CosineWarmupWithMinLr,
     /// Decreases to `lr_end` (1e-7 by default) in proportion to the share of remaining steps raised
     /// to `power` (1 by default).
     Polynomial,
@@ -112,6 +117,16 @@ pub enum LearningRateScheduler {
     /// Decreases with the inverse square root of the step; `timescale` is the number of warm-up
     /// steps by default, or 10,000 without warm-up.
     InverseSqrt,
+    /// A warm-up, the full rate for `num_stable_steps` (by default all steps that are left), then a
+    /// decrease in `num_decay_steps` to the share `min_lr_ratio` of the full rate. `warmup_type`
+    /// and `decay_type` are linear, cosine or 1-sqrt.
+    WarmupStableDecay,
+    /// Decreases by `factor` (0.1) when the metric of
+    /// [`best_metric`](crate::arguments::TrainingArguments::best_metric) has not improved by
+    /// `threshold` (1e-4, of which `threshold_mode` is rel or abs) for more than `patience` (10)
+    /// evaluations, `cooldown` (0) of which do not count after each decrease; not below `min_lr`
+    /// (0), nor by less than `eps` (1e-8). `mode` (min or max) follows `greater_is_better`.
+    ReduceLrOnPlateau,
 }
 
 /// Writes a path as text, with replacement characters where it is not UTF-8: JSON cannot say more,

@@ -34,7 +34,7 @@ pub struct TrainingArguments {
     pub learning_rate: f64,
     /// Learning rate schedule.
     pub lr_scheduler_type: LearningRateScheduler,
-    /// Settings of the schedule: `num_cycles`, `lr_end`, `power`, `timescale`.
+    /// Settings of the schedule, see [`LearningRateScheduler`].
     pub lr_scheduler_kwargs: Map<String, Value>,
     /// Number of warm-up steps, in which the learning rate rises from 0, or their share of all
     /// steps.
@@ -58,6 +58,11 @@ pub struct TrainingArguments {
     pub fp16: bool,
     /// Learning rates of parameters whose names match a regular expression. The last match counts.
     pub learning_rate_mapping: IndexMap<String, f64>,
+    /// Decay of learning rates with depth: the rate of block `k` of `n`, from 1, is multiplied by
+    /// `decay^(n + 1 - k)`, and that of the embeddings by `decay^(n + 1)`. What follows the blocks,
+    /// and what a pattern of `learning_rate_mapping` finds, has its full rate. Not an argument of
+    /// sentence-transformers.
+    pub layerwise_lr_decay: Option<f64>,
     /// When to log the training loss.
     pub logging_strategy: IntervalStrategy,
     /// Number of steps between log records.
@@ -87,6 +92,11 @@ pub struct TrainingArguments {
     pub metric_for_best_model: Option<String>,
     /// Whether a larger metric is better; by default it is, unless its name ends in `loss`.
     pub greater_is_better: Option<bool>,
+    /// Number of evaluations without a better [`TrainingArguments::best_metric`] after which the
+    /// run ends: `EarlyStoppingCallback` of transformers.
+    pub early_stopping_patience: Option<u64>,
+    /// How much the metric must be better than the best so far to count.
+    pub early_stopping_threshold: f64,
     /// Seed of dropout, of the random choices of losses and of the batch order.
     pub seed: u64,
     /// Seed of the batch order; `seed` by default.
@@ -104,11 +114,20 @@ pub struct TrainingArguments {
     pub ignore_data_skip: bool,
     /// The checkpoint to resume from.
     pub resume_from_checkpoint: Option<ResumeFrom>,
+    /// Whether the backward pass computes the activations of each block again, in place of keeping
+    /// them: less memory, about a third more time, and the same bits.
+    pub gradient_checkpointing: bool,
     /// Prompts prepended to texts: one for all texts, or one for each column or training set.
     pub prompts: Option<Prompts>,
     /// Maximum number of tokens in a forward and backward pass; a larger batch is computed in
     /// chunks by gradient caching. Not an argument of sentence-transformers.
     pub max_tokens_per_chunk: Option<usize>,
+    /// Whether `max_tokens_per_chunk` is the number with which a run needs no more than
+    /// `max_memory`. The batch stays as it is, where transformers halves it until it fits.
+    pub auto_find_batch_size: bool,
+    /// The memory of parameters, gradients, moments and activations, such as `4 GB`, for
+    /// `auto_find_batch_size`. Rows are not counted. Not an argument of sentence-transformers.
+    pub max_memory: Option<String>,
 }
 
 impl Default for TrainingArguments {
@@ -132,6 +151,7 @@ impl Default for TrainingArguments {
             bf16: false,
             fp16: false,
             learning_rate_mapping: IndexMap::new(),
+            layerwise_lr_decay: None,
             logging_strategy: IntervalStrategy::Steps,
             logging_steps: Steps::Count(500),
             logging_first_step: false,
@@ -146,6 +166,8 @@ impl Default for TrainingArguments {
             load_best_model_at_end: false,
             metric_for_best_model: None,
             greater_is_better: None,
+            early_stopping_patience: None,
+            early_stopping_threshold: 0.0,
             seed: 42,
             data_seed: None,
             dataloader_drop_last: false,
@@ -154,8 +176,11 @@ impl Default for TrainingArguments {
             run_name: None,
             ignore_data_skip: false,
             resume_from_checkpoint: None,
+            gradient_checkpointing: false,
             prompts: None,
             max_tokens_per_chunk: None,
+            auto_find_batch_size: false,
+            max_memory: None,
         }
     }
 }
@@ -200,7 +225,10 @@ impl TrainingArguments {
     /// Key of the evaluation metric that decides which checkpoint is best, with the prefix `eval_`;
     /// `None` when no argument needs it.
     pub fn best_metric(&self) -> Option<String> {
-        let needed = self.load_best_model_at_end || self.save_strategy == SaveStrategy::Best;
+        let needed = self.load_best_model_at_end
+            || self.save_strategy == SaveStrategy::Best
+            || self.early_stopping_patience.is_some()
+            || self.lr_scheduler_type == LearningRateScheduler::ReduceLrOnPlateau;
         let name = self.metric_for_best_model.as_deref().or(needed.then_some("loss"))?;
         Some(if name.starts_with("eval_") { name.to_owned() } else { format!("eval_{name}") })
     }

@@ -1,6 +1,9 @@
 //! Checks of training arguments: of single values, and of combinations.
 
-use crate::arguments::choices::{IntervalStrategy, ResumeFrom, SaveStrategy, Steps};
+use crate::arguments::choices::{
+    IntervalStrategy, LearningRateScheduler, ResumeFrom, SaveStrategy, Steps,
+};
+use crate::arguments::memory::bytes;
 use crate::arguments::training_arguments::TrainingArguments;
 use crate::error::Error;
 use serde::Serialize;
@@ -15,6 +18,7 @@ impl TrainingArguments {
         self.validate_paths()?;
         self.validate_values()?;
         self.validate_intervals()?;
+        self.validate_memory()?;
         self.validate_best_model()
     }
 
@@ -49,6 +53,7 @@ impl TrainingArguments {
             ("weight_decay", self.weight_decay),
             ("adam_epsilon", self.adam_epsilon),
             ("eval_delay", self.eval_delay),
+            ("early_stopping_threshold", self.early_stopping_threshold),
         ];
         for (field, value) in finite_not_negative {
             check(value.is_finite() && value >= 0.0, field, "a number of at least 0", &value)?;
@@ -56,6 +61,10 @@ impl TrainingArguments {
         for (pattern, rate) in &self.learning_rate_mapping {
             let field = format!("learning_rate_mapping.{pattern}");
             check(rate.is_finite() && *rate >= 0.0, &field, "a number of at least 0", rate)?;
+        }
+        if let Some(decay) = self.layerwise_lr_decay {
+            let possible = decay > 0.0 && decay <= 1.0;
+            check(possible, "layerwise_lr_decay", "above 0 and at most 1", &decay)?;
         }
         for (field, beta) in [("adam_beta1", self.adam_beta1), ("adam_beta2", self.adam_beta2)] {
             check((0.0..1.0).contains(&beta), field, "at least 0 and below 1", &beta)?;
@@ -66,6 +75,23 @@ impl TrainingArguments {
         let epochs = self.num_train_epochs;
         let possible = self.max_steps > 0 || (epochs.is_finite() && epochs > 0.0);
         check(possible, "num_train_epochs", "a number above 0", &epochs)
+    }
+
+    fn validate_memory(&self) -> Result<(), Error> {
+        if let Some(text) = &self.max_memory {
+            bytes("max_memory", text)?;
+        }
+        match (self.auto_find_batch_size, &self.max_memory) {
+            (true, None) => {
+                let expected = "an amount of memory, for auto_find_batch_size";
+                Err(Error::argument("max_memory", expected, "none"))
+            }
+            (false, Some(text)) => {
+                let expected = "auto_find_batch_size = true beside it, as nothing else reads it";
+                Err(Error::argument("max_memory", expected, format!("\"{text}\"")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn validate_intervals(&self) -> Result<(), Error> {
@@ -98,6 +124,22 @@ impl TrainingArguments {
         let saves_best = self.save_strategy == SaveStrategy::Best;
         if saves_best {
             check(evaluates, "eval_strategy", "steps or epoch, as save_strategy is best", &"no")?;
+        }
+        if self.lr_scheduler_type == LearningRateScheduler::ReduceLrOnPlateau {
+            let expected = "steps or epoch, for reduce_lr_on_plateau";
+            check(evaluates, "eval_strategy", expected, &"no")?;
+        }
+        match self.early_stopping_patience {
+            None => {
+                let (threshold, field) = (self.early_stopping_threshold, "early_stopping_patience");
+                let expected = "a number, as early_stopping_threshold is given";
+                check(threshold == 0.0, field, expected, &"none")?;
+            }
+            Some(patience) => {
+                check(patience > 0, "early_stopping_patience", "at least 1", &patience)?;
+                let expected = "steps or epoch, for early_stopping_patience";
+                check(evaluates, "eval_strategy", expected, &"no")?;
+            }
         }
         if !self.load_best_model_at_end {
             return Ok(());

@@ -30,7 +30,7 @@ impl<M: TextModel> Run<'_, M> {
         Ok(better)
     }
 
-    fn is_better(&self, value: f64, best: Option<f64>) -> bool {
+    pub(super) fn is_better(&self, value: f64, best: Option<f64>) -> bool {
         match best {
             None => !value.is_nan(),
             Some(best) if self.setup.parts.arguments.greater_is_better() => value > best,

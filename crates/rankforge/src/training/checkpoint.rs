@@ -289,7 +289,8 @@ impl Checkpoint {
             "dataloader_drop_last",
         ];
         // Arguments that do not affect the result of the training.
-        const FREE: [&str; 5] = [
+        const FREE: [&str; 6] = [
+            "gradient_checkpointing",
             "output_dir",
             "resume_from_checkpoint",
             "ignore_data_skip",

@@ -74,7 +74,7 @@ impl<M: TextModel> Run<'_, M> {
     /// Mean loss over the rows of an evaluation set.
     fn evaluation_loss(&mut self, set: usize) -> Result<Metrics, Error> {
         let (preparer, batches) = &self.setup.evaluation[set];
-        let budget = preparer.budget(self.setup.parts.arguments.max_tokens_per_chunk);
+        let budget = preparer.budget(self.setup.max_tokens_per_chunk);
         let mut sums = LossWindow::default();
         let mut rows = 0;
         let reporter = &**self.setup.parts.reporter;

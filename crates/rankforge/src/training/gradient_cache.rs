@@ -19,6 +19,18 @@ impl GradientCache {
         GradientCache { gradients, workspace: Workspace::new(model.device()) }
     }
 
+    /// The same, whose backward passes compute the activations of each block again
+    /// ([`Workspace::with_recomputation`]).
+    pub fn with_recomputation(mut self, recompute: bool) -> GradientCache {
+        self.workspace = self.workspace.with_recomputation(recompute);
+        self
+    }
+
+    /// Bytes of activations that are held.
+    pub fn activations_in_bytes(&self) -> usize {
+        self.workspace.capacity_in_bytes()
+    }
+
     /// Value of the loss on a batch; adds `scale` times its gradients to
     /// [`GradientCache::gradients`].
     ///

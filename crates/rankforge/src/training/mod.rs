@@ -7,11 +7,12 @@
 //! | texts and labels that batches depend on | `no_duplicates`, `group_by_label` |
 //! | rows to tokens and targets, one batch ahead on a thread | `batches` |
 //! | loss and gradients of a batch, in chunks | `gradient_cache` |
-//! | loss scale of fp16, learning rate, clipping | `loss_scaler`, `schedule`, `train_loop` |
+//! | loss scale of fp16, clipping | `loss_scaler`, `train_loop` |
+//! | learning rate by step, and by evaluation | `schedule`, `plateau` |
 //! | AdamW; parameters of losses | `optimizer`, `optimizers` |
-//! | what a run needs, checked before its first step | `setup` |
+//! | what a run needs, checked before its first step | `setup`, `token_budget` |
 //! | the loop | `train_loop` |
-//! | what happens around the steps | `run`, `log`, `evaluate`, `best`, `health` |
+//! | what happens around the steps | `run`, `log`, `evaluate`, `best`, `early_stopping`, `health` |
 //! | what makes a run the same run when it is resumed | `definition`, `earlier_runs` |
 //! | what is on disk | `checkpoint`, `plot` |
 //! | the public face | `trainer` |
@@ -23,11 +24,13 @@ mod checkpoint;
 mod dataset;
 mod definition;
 mod earlier_runs;
+mod early_stopping;
 mod epoch;
 mod evaluate;
 mod gradient_cache;
 mod group_by_label;
 mod health;
+mod layer_decay;
 mod log;
 mod loss_scaler;
 mod model_copy;
@@ -36,12 +39,14 @@ mod optimizer;
 mod optimizer_file;
 mod optimizers;
 mod order;
+mod plateau;
 mod plot;
 mod position;
 mod run;
 mod sampler;
 mod schedule;
 mod setup;
+mod token_budget;
 mod train_loop;
 mod trainer;
 mod training_set;
@@ -60,6 +65,7 @@ pub use definition::{RunDefinition, SetDefinition};
 pub use epoch::{Epoch, EpochSampler, SetBatch};
 pub use gradient_cache::GradientCache;
 pub use loss_scaler::LossScaler;
+pub use plateau::{Plateau, PlateauState};
 pub use position::{Component, LossWindow, Position, StepReport};
 pub use run::TrainOutput;
 pub use sampler::{EpochBatches, Sampler};

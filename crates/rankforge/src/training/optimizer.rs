@@ -1,5 +1,6 @@
 use crate::arguments::TrainingArguments;
 use crate::error::Error;
+use crate::training::layer_decay::LayerDecay;
 use rankforge_encoder::Model;
 use rankforge_kernels::ops::{AdamW, adamw};
 use rankforge_kernels::{Arena, ArenaLayout, Device};
@@ -173,10 +174,13 @@ fn groups(
         }
         patterns.push((regex, *rate));
     }
+    let layers =
+        LayerDecay::new(tensors.iter().map(|tensor| &tensor.name).chain(others), arguments);
     let mut groups: Vec<Group> = Vec::new();
     for NamedRange { name, range, parameters, .. } in tensors {
         let mapped = patterns.iter().rev().find(|(regex, _)| regex.is_match(name));
-        let learning_rate = mapped.map_or(arguments.learning_rate, |(_, rate)| *rate);
+        let full = || arguments.learning_rate * layers.factor(name);
+        let learning_rate = mapped.map_or_else(full, |(_, rate)| *rate);
         let weight_decay = if decays(name) { arguments.weight_decay } else { 0.0 };
         match groups.last_mut() {
             Some(last)

@@ -1,3 +1,4 @@
+use crate::training::plateau::PlateauState;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// What an optimizer step did.
@@ -43,6 +44,9 @@ pub struct Position {
     /// AdamW do not count them.
     #[serde(default)]
     pub skipped_steps: u64,
+    /// What evaluations have made of the learning rate, with `reduce_lr_on_plateau`.
+    #[serde(default)]
+    pub plateau: PlateauState,
     /// Losses that the next log record will report.
     pub window: LossWindow,
     /// The last step that was not skipped: a log record after resuming reports its norm and

@@ -129,7 +129,8 @@ impl<'a, M: TextModel> Run<'a, M> {
         let mut run = Run {
             optimizer: Optimizers::new(model.model(), train_sets, eval_sets, arguments)?,
             loss_scaler: arguments.fp16.then(|| loss_scaler.clone()),
-            cache: GradientCache::new(model.model()),
+            cache: GradientCache::new(model.model())
+                .with_recomputation(arguments.gradient_checkpointing),
             setup,
             model,
             callbacks,

@@ -7,8 +7,10 @@ use crate::model_card::ModelCardData;
 use crate::training::batches::{Preparer, preparer};
 use crate::training::definition::{RunDefinition, SetDefinition};
 use crate::training::epoch::{EpochSampler, SetBatch};
+use crate::training::plateau::Plateau;
 use crate::training::position::Position;
 use crate::training::schedule::{RunLength, Schedule};
+use crate::training::token_budget::max_tokens_per_chunk;
 use crate::training::training_set::TrainingSet;
 use rankforge_base::{FileError, Reporter, Stop, nearest};
 use rankforge_encoder::{ModelKind, TextModel};
@@ -52,6 +54,10 @@ pub(super) struct Setup<'a, M> {
     /// Number of warm-up steps.
     pub(super) warmup: u64,
     pub(super) schedule: Schedule,
+    /// The rule by which evaluations lower the learning rate, if one does.
+    pub(super) plateau: Option<Plateau>,
+    /// Maximum number of tokens in a chunk of gradient caching.
+    pub(super) max_tokens_per_chunk: Option<usize>,
 }
 
 impl<'a, M: TextModel> Setup<'a, M> {
@@ -94,6 +100,11 @@ impl<'a, M: TextModel> Setup<'a, M> {
             length.max_steps,
             arguments.learning_rate,
         )?;
+        let plateau = Plateau::new(arguments)?;
+        let max_tokens_per_chunk = max_tokens_per_chunk(model, arguments)?;
+        if let (true, Some(tokens)) = (arguments.auto_find_batch_size, max_tokens_per_chunk) {
+            parts.reporter.message(&format!("at most {tokens} tokens in a forward pass"));
+        }
         // An error here is better than one at the first checkpoint, after hours of training.
         let output_dir = &arguments.output_dir;
         std::fs::create_dir_all(output_dir).map_err(FileError::io(output_dir))?;
@@ -109,7 +120,17 @@ impl<'a, M: TextModel> Setup<'a, M> {
         });
         let evaluation = evaluation.collect::<Result<_, Error>>()?;
         warn_without_evaluation(&parts, &length);
-        Ok(Setup { parts, training, sampler, evaluation, length, warmup, schedule })
+        Ok(Setup {
+            parts,
+            training,
+            sampler,
+            evaluation,
+            length,
+            warmup,
+            schedule,
+            plateau,
+            max_tokens_per_chunk,
+        })
     }
 
     /// Model, losses and data of the run.

@@ -4,6 +4,7 @@
 use crate::arguments::{IntervalStrategy, SaveStrategy};
 use crate::error::Error;
 use crate::losses::WithParameters;
+use crate::metrics::Metrics;
 use crate::training::batches::{PreparedBatch, prepare_ahead};
 use crate::training::callbacks::Flow;
 use crate::training::checkpoint::checkpoint_path;
@@ -122,7 +123,8 @@ impl<M: TextModel> Run<'_, M> {
         let Accumulated { losses, tokens, batches } = self.accumulate(prepared, group)?;
         let loss = losses.loss;
         let grad_norm = ops::sum_of_squares(self.cache.gradients.flat()).sqrt() / self.loss_scale();
-        let factor = self.setup.schedule.factor(self.steps_learned());
+        let factor =
+            self.setup.schedule.factor(self.steps_learned()) * self.position.plateau.factor;
         // An overflow in the gradients of a loss's own parameters counts as one in the norm, of
         // which they are no part, as in sentence-transformers.
         let own_finite = self.optimizer.gradients_are_finite();
@@ -168,7 +170,7 @@ impl<M: TextModel> Run<'_, M> {
             };
             let batch = batch?;
             let preparer = &self.setup.training[batch.set];
-            let budget = preparer.budget(self.setup.parts.arguments.max_tokens_per_chunk);
+            let budget = preparer.budget(self.setup.max_tokens_per_chunk);
             let model = self.model.model();
             let Own { parameters, copy } = self.optimizer.of_training(batch.set);
             let loss = WithParameters { loss: preparer.loss(), parameters };
@@ -250,7 +252,11 @@ impl<M: TextModel> Run<'_, M> {
         let mut new_best = false;
         if due.evaluate {
             let metrics = self.evaluate()?;
+            if self.stop_early(&metrics) == Flow::Stop {
+                flow = Flow::Stop;
+            }
             new_best = self.note_best(&metrics)?;
+            self.lower_learning_rate(&metrics);
             for callback in self.callbacks.iter_mut() {
                 if callback.on_evaluate(&self.state, &metrics) == Flow::Stop {
                     flow = Flow::Stop;
@@ -262,6 +268,16 @@ impl<M: TextModel> Run<'_, M> {
             self.save_checkpoint(arguments.save_only_model)?;
         }
         Ok(flow)
+    }
+
+    /// Lowers the learning rate if evaluations got no better, with `reduce_lr_on_plateau`.
+    fn lower_learning_rate(&mut self, metrics: &Metrics) {
+        let Some(plateau) = &self.setup.plateau else { return };
+        let metric = self.setup.parts.arguments.best_metric().and_then(|name| metrics.get(&name));
+        // An evaluation before the first step does not count.
+        if let (Some(metric), true) = (metric, self.state.global_step > 0) {
+            plateau.step(metric, &mut self.position.plateau);
+        }
     }
 
     /// Ends an interrupted run with a checkpoint to resume from; a model with adapters has none.

@@ -1,7 +1,10 @@
 //! Factors of the learning rate, compared with values of transformers 5.23.
 
 use rankforge::Error;
-use rankforge::training::{LearningRateScheduler, RunLength, Schedule, Steps};
+use rankforge::training::{
+    LearningRateScheduler, Plateau, PlateauState, RunLength, Schedule, Steps, TrainingArguments,
+};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 const LEARNING_RATE: f64 = 5e-5;
@@ -20,6 +23,107 @@ fn assert_close(found: &[f64], expected: &[f64]) {
     for (found, expected) in found.iter().zip(expected) {
         // About a dozen f64 operations on values of up to 100.
         assert!((found - expected).abs() < 1e-13, "{found}, expected {expected}");
+    }
+}
+
+/// `fixtures/schedules.py` wrote it.
+#[derive(Deserialize)]
+struct Golden {
+    learning_rate: f64,
+    steps: Vec<StepCase>,
+    plateaus: Vec<PlateauCase>,
+}
+
+#[derive(Deserialize)]
+struct StepCase {
+    name: LearningRateScheduler,
+    settings: Map<String, Value>,
+    warmup: u64,
+    total: u64,
+    factors: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct PlateauCase {
+    settings: Map<String, Value>,
+    metrics: Vec<f64>,
+    factors: Vec<f64>,
+}
+
+fn golden() -> Golden {
+    serde_json::from_str(include_str!("../fixtures/schedules.json")).unwrap()
+}
+
+#[test]
+fn every_schedule_has_the_rates_of_transformers() {
+    let Golden { learning_rate, steps, .. } = golden();
+    for StepCase { name, settings, warmup, total, factors } in &steps {
+        let schedule = Schedule::new(*name, settings, *warmup, *total, learning_rate).unwrap();
+        for (step, expected) in (0..).zip(factors) {
+            let found = schedule.factor(step);
+            let what = format!("{name:?} {settings:?}, warm-up {warmup}, step {step}");
+            // The peer multiplies by the learning rate and divides by it.
+            assert!((found - expected).abs() < 1e-13, "{what}: {found}, expected {expected}");
+        }
+    }
+    assert!(steps.len() >= 38);
+}
+
+#[test]
+fn reduce_lr_on_plateau_has_the_rates_of_pytorch() {
+    let Golden { learning_rate, plateaus, .. } = golden();
+    assert!(plateaus.len() >= 6);
+    for PlateauCase { settings, metrics, factors } in plateaus {
+        let what = format!("{settings:?}");
+        let arguments = TrainingArguments {
+            lr_scheduler_type: LearningRateScheduler::ReduceLrOnPlateau,
+            lr_scheduler_kwargs: settings,
+            learning_rate,
+            ..TrainingArguments::default()
+        };
+        let plateau = Plateau::new(&arguments).unwrap().unwrap();
+        let mut state = PlateauState::default();
+        for (index, (metric, expected)) in metrics.into_iter().zip(factors).enumerate() {
+            plateau.step(metric, &mut state);
+            let difference = (state.factor - expected).abs();
+            assert!(difference < 1e-13, "{what}, evaluation {index}: {}", state.factor);
+        }
+    }
+    assert_eq!(Plateau::new(&TrainingArguments::default()).unwrap(), None);
+}
+
+#[test]
+fn settings_that_a_schedule_needs_or_cannot_use_are_told() {
+    use LearningRateScheduler::{
+        CosineWarmupWithMinLr, CosineWithMinLr, ReduceLrOnPlateau, WarmupStableDecay,
+    };
+    for (scheduler, options, expected) in [
+        (CosineWithMinLr, json!({}), "expected min_lr or min_lr_rate, for this lr_scheduler_type"),
+        (CosineWarmupWithMinLr, json!({"min_lr": 1e-6, "min_lr_rate": 0.1}), "got both"),
+        (WarmupStableDecay, json!({}), "num_decay_steps: expected a number of steps"),
+        (WarmupStableDecay, json!({"num_decay_steps": 91}), "expected at most 90"),
+        (
+            WarmupStableDecay,
+            json!({"num_decay_steps": 9, "decay_type": "sqrt"}),
+            "decay_type: expected linear, cosine or 1-sqrt, got \"sqrt\"",
+        ),
+        (ReduceLrOnPlateau, json!({"num_cycles": 1}), "mode, factor, patience"),
+    ] {
+        let made = Schedule::new(scheduler, &settings(options), 10, 100, LEARNING_RATE);
+        let message = made.map(drop).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+    for (options, expected) in [
+        (json!({"mode": "more"}), "mode: expected min or max, got \"more\""),
+        (json!({"factor": 1.5}), "factor: expected above 0 and below 1, got 1.5"),
+    ] {
+        let arguments = TrainingArguments {
+            lr_scheduler_type: ReduceLrOnPlateau,
+            lr_scheduler_kwargs: settings(options),
+            ..TrainingArguments::default()
+        };
+        let message = Plateau::new(&arguments).map(drop).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
     }
 }
 

@@ -1,0 +1,50 @@
+//! The tokens of a chunk of gradient caching: those that the arguments name, or those that fit
+//! memory.
+
+use crate::arguments::{TrainingArguments, bytes};
+use crate::error::Error;
+use rankforge_encoder::{Model, TextModel};
+
+/// Copies of each trained parameter beside itself: its gradient and two moments.
+const COPIES: usize = 3;
+
+/// Maximum number of tokens in a chunk.
+///
+/// # Errors
+/// Too little memory for the parameters and one sequence of the model's maximum length.
+pub(super) fn max_tokens_per_chunk(
+    model: &impl TextModel,
+    arguments: &TrainingArguments,
+) -> Result<Option<usize>, Error> {
+    let text = match &arguments.max_memory {
+        Some(text) if arguments.auto_find_batch_size => text,
+        _ => return Ok(arguments.max_tokens_per_chunk),
+    };
+    let memory = bytes("max_memory", text)?;
+    let per_token = bytes_per_token(model.model(), arguments);
+    let fixed = parameter_bytes(model.model());
+    let longest = model.max_length().unwrap_or(1).max(1);
+    let needed = fixed + longest as u64 * per_token;
+    if memory < needed {
+        let expected = format!(
+            "at least {} MB, for the parameters and one sequence of {longest} tokens",
+            needed.div_ceil(1_000_000)
+        );
+        return Err(Error::argument("max_memory", expected, text));
+    }
+    let tokens = usize::try_from((memory - fixed) / per_token).unwrap_or(usize::MAX);
+    Ok(Some(arguments.max_tokens_per_chunk.map_or(tokens, |most| most.min(tokens))))
+}
+
+/// Bytes of the parameters, and of the gradients and moments of those that are trained.
+fn parameter_bytes(model: &Model) -> u64 {
+    let numbers = model.parameters().layout().len() + COPIES * model.trainable_layout().len();
+    (numbers * size_of::<f32>()) as u64
+}
+
+/// Bytes of activations and their gradients for each token, and a twentieth more: buffers are
+/// rounded up, and operations have working memory.
+fn bytes_per_token(model: &Model, arguments: &TrainingArguments) -> u64 {
+    let numbers = model.activations_per_token(arguments.gradient_checkpointing).max(1) as u64;
+    numbers * size_of::<f32>() as u64 * 21 / 20
+}

@@ -54,15 +54,15 @@ fn streamed_rows_are_those_in_memory() {
             _ => lines.push_str(&format!("{{\"label\": {row}}}\n")),
         }
     }
-    let file = folder.file("train/a.jsonl", lines.trim_end());
-    folder.file("train/b.jsonl", "");
-    folder.file("train/c.jsonl", "{\"text\": \"last\", \"other\": 2}\n{\"label\": 3}");
-    let folder_of_lines = folder.path().join("train");
+    let file = folder.file("lines/train-0.jsonl", lines.trim_end());
+    folder.file("lines/train-1.jsonl", "");
+    folder.file("lines/train-2.jsonl", "{\"text\": \"last\", \"other\": 2}\n{\"label\": 3}");
+    let folder_of_lines = folder.path().join("lines");
     let groups = folder.path().join("groups.parquet");
     parquet(&groups, 0, 50);
     std::fs::create_dir(folder.path().join("several")).unwrap();
     for (name, from, to) in [("1", 0, 20), ("2", 20, 21), ("3", 21, 40)] {
-        parquet(&folder.path().join(format!("several/{name}.parquet")), from, to);
+        parquet(&folder.path().join(format!("several/train-{name}.parquet")), from, to);
     }
     for path in [&file, &folder_of_lines, &groups, &folder.path().join("several")] {
         for shuffle_buffer in [1, 32, 48, 1000] {

@@ -144,8 +144,7 @@ mod tests {
             std::fs::write(&path, name).expect("written");
             path
         };
-        let dataset =
-            DatasetSection { path: file("pairs.jsonl"), split: None, columns: None, limit: None };
+        let dataset = DatasetSection { path: file("pairs.jsonl"), ..DatasetSection::default() };
         let sources = MiningSources { model: file("model"), ..MiningSources::default() };
         let options = MiningOptions::default();
         let mining = MiningSection { sources, mine_eval_dataset: false, options };

@@ -12,7 +12,7 @@ use crate::recipe::sets::{LossSection, SetSection};
 use crate::recipe::trained::{RecipeTrainer, Trained};
 use crate::training::{TrainOutput, Trainer, TrainingSet, check_destination};
 use rankforge_base::Stop;
-use rankforge_data::{Rows, load_rows};
+use rankforge_data::RowSource;
 use rankforge_encoder::{LoadOptions, TextModel};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,16 +78,17 @@ impl Recipe {
         let card = self.card();
         let losses: Vec<Arc<dyn Loss>> =
             self.losses.into_iter().map(|section| section.loss.into()).collect();
-        let with_losses = |sets: Vec<SetSection>, rows: Vec<Rows>| -> Vec<TrainingSet> {
-            let set = |(set, rows): (SetSection, Rows)| TrainingSet {
-                name: set.name,
-                rows: Arc::new(rows),
-                loss: losses[set.loss].clone(),
-                prompts: set.prompts,
-                columns: None,
+        let with_losses =
+            |sets: Vec<SetSection>, rows: Vec<Arc<dyn RowSource>>| -> Vec<TrainingSet> {
+                let set = |(set, rows): (SetSection, Arc<dyn RowSource>)| TrainingSet {
+                    name: set.name,
+                    rows,
+                    loss: losses[set.loss].clone(),
+                    prompts: set.prompts,
+                    columns: None,
+                };
+                sets.into_iter().zip(rows).map(set).collect()
             };
-            sets.into_iter().zip(rows).map(set).collect()
-        };
         let train_sets = with_losses(self.train_sets, train_rows);
         let mut trainer = Trainer::on_sets(model, self.arguments, train_sets);
         trainer.eval_sets = with_losses(self.eval_sets, eval_rows);
@@ -116,18 +117,21 @@ impl Recipe {
         kind: &str,
         options: &LoadOptions,
         stop: &Stop,
-    ) -> Result<Vec<Rows>, Error> {
+    ) -> Result<Vec<Arc<dyn RowSource>>, Error> {
         let folder = self.arguments.output_dir.join("mined");
         let keep = self.arguments.resumes() && !self.arguments.ignore_data_skip;
-        let load = |set: &SetSection| match &self.mining {
-            Some(mining) if set.mined => {
-                let file = match set.name.as_str() {
-                    "" => format!("{kind}.jsonl"),
-                    name => format!("{kind}-{name}.jsonl"),
-                };
-                mined_rows(&set.rows, mining, &folder.join(file), keep, options, stop)
+        let load = |set: &SetSection| -> Result<Arc<dyn RowSource>, Error> {
+            match &self.mining {
+                Some(mining) if set.mined => {
+                    let file = match set.name.as_str() {
+                        "" => format!("{kind}.jsonl"),
+                        name => format!("{kind}-{name}.jsonl"),
+                    };
+                    let file = folder.join(file);
+                    Ok(Arc::new(mined_rows(&set.rows, mining, &file, keep, options, stop)?))
+                }
+                _ => set.rows.open(),
             }
-            _ => Ok(load_rows(&set.rows.location())?),
         };
         let named = |set| load(set).map_err(|error| Error::unusable(&*set.section, error));
         sets.iter().map(named).collect()

@@ -4,9 +4,10 @@ use crate::arguments::path_text;
 use crate::error::Error;
 use crate::mining::{HardNegativeMiner, MiningOptions};
 use rankforge_base::Reporter;
-use rankforge_data::{Location, load_texts};
+use rankforge_data::{Location, RowSource, StreamedRows, load_rows, load_texts};
 use rankforge_encoder::{CrossEncoder, DualEncoder, Embed, LoadOptions, Packing, Score};
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,9 +27,32 @@ pub struct DatasetSection {
     /// The first rows only.
     #[serde(default)]
     pub limit: Option<usize>,
+    /// Whether the rows stay in their jsonl or parquet files, but for those of a shuffle buffer.
+    // Written only where it is given, as the keys of rows that were mined before lack it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub streaming: bool,
+    /// Number of rows that a set with `streaming` has in memory, 10,000 by default. They are
+    /// shuffled together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shuffle_buffer: Option<NonZeroUsize>,
 }
 
+/// Rows of a shuffle buffer by default.
+const SHUFFLE_BUFFER: usize = 10_000;
+
 impl DatasetSection {
+    /// Opens the rows: in memory, or in their files.
+    ///
+    /// # Errors
+    /// Files that cannot be read, or cannot be streamed.
+    pub fn open(&self) -> Result<Arc<dyn RowSource>, Error> {
+        if !self.streaming {
+            return Ok(Arc::new(load_rows(&self.location())?));
+        }
+        let buffer = self.shuffle_buffer.map_or(SHUFFLE_BUFFER, NonZeroUsize::get);
+        Ok(Arc::new(StreamedRows::open(&self.location(), buffer)?))
+    }
+
     /// Where the rows are.
     pub fn location(&self) -> Location {
         Location {

@@ -7,6 +7,7 @@ use crate::recipe::document::Document;
 use crate::recipe::model::ModelSection;
 use crate::recipe::sections::{DatasetSection, MiningSection};
 use serde::Deserialize;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use toml::{Table, Value};
 
@@ -63,6 +64,10 @@ struct NamedSet {
     columns: Option<Vec<String>>,
     #[serde(default)]
     limit: Option<usize>,
+    #[serde(default)]
+    streaming: bool,
+    #[serde(default)]
+    shuffle_buffer: Option<NonZeroUsize>,
     #[serde(default)]
     loss: Option<Table>,
     #[serde(default)]
@@ -153,6 +158,7 @@ impl<S: ModelSection> Reader<'_, S> {
         rows: DatasetSection,
         mined: bool,
     ) -> Result<SetSection, Error> {
+        self.check_streaming(section, &rows, mined)?;
         let (name, section) = (String::new(), format!("[{section}]"));
         Ok(SetSection { name, section, rows, loss: self.shared()?, prompts: None, mined })
     }
@@ -164,8 +170,9 @@ impl<S: ModelSection> Reader<'_, S> {
             let message = "expected a name that can be part of a file's, got another";
             return Err(self.document.refuse(&at, message));
         }
-        let NamedSet { path, split, columns, limit, loss, prompts, mine } =
-            self.document.read_as(table, &at)?;
+        let set: NamedSet = self.document.read_as(table, &at)?;
+        let NamedSet { path, split, columns, limit, loss, prompts, mine, .. } = set;
+        let NamedSet { streaming, shuffle_buffer, .. } = set;
         if mine && self.mining.is_none() {
             let message = "expected false, as there is no [mining]; got true";
             return Err(self.document.refuse(&format!("{at}.mine"), message));
@@ -185,8 +192,22 @@ impl<S: ModelSection> Reader<'_, S> {
             })
         };
         let prompts = prompts.map(read).transpose()?;
-        let rows = DatasetSection { path, split, columns, limit };
+        let rows = DatasetSection { path, split, columns, limit, streaming, shuffle_buffer };
+        self.check_streaming(&at, &rows, mine)?;
         Ok(SetSection { name, section: format!("[{at}]"), rows, loss, prompts, mined: mine })
+    }
+
+    /// Checks that `streaming` of the set at `at` is possible, and that its buffer has a use.
+    fn check_streaming(&self, at: &str, rows: &DatasetSection, mined: bool) -> Result<(), Error> {
+        if rows.streaming && mined {
+            let message = "expected false, as mined rows are in memory; got true";
+            return Err(self.document.refuse(&format!("{at}.streaming"), message));
+        }
+        if rows.shuffle_buffer.is_some() && !rows.streaming {
+            let message = "expected streaming = true beside it, as nothing else reads it";
+            return Err(self.document.refuse(&format!("{at}.shuffle_buffer"), message));
+        }
+        Ok(())
     }
 
     /// Index of the loss of `[loss]`.

@@ -129,10 +129,11 @@ impl Preparer {
     /// The first row that the loss cannot use.
     pub fn check_rows(&self) -> Result<(), Error> {
         let draw = Draw { seed: 0, step: 0 };
-        let indices: Vec<usize> = (0..self.dataset.len()).collect();
-        indices.chunks(CHECKED_TOGETHER).try_for_each(|rows| {
-            let examples = self.dataset.examples(rows, &self.prompts)?;
-            self.plan(&examples, draw, rows).map(drop)
+        let all = self.dataset.len();
+        (0..all).step_by(CHECKED_TOGETHER).try_for_each(|start| {
+            let rows: Vec<usize> = (start..all.min(start + CHECKED_TOGETHER)).collect();
+            let examples = self.dataset.examples(&rows, &self.prompts)?;
+            self.plan(&examples, draw, &rows).map(drop)
         })
     }
 

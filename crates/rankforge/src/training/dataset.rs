@@ -2,7 +2,7 @@ use crate::error::{Error, read_from};
 use crate::label_columns::LABEL_COLUMNS;
 use crate::losses::{Cell, Column, Examples, LABEL_ROLE, Labels};
 use rankforge_base::quoted_list;
-use rankforge_data::{RowSource, Rows, Value};
+use rankforge_data::{BlockOrder, RowSource, Rows, Value};
 use rankforge_encoder::Prompt;
 use std::sync::Arc;
 
@@ -99,6 +99,11 @@ impl Dataset {
     /// Indices of the text columns among all columns.
     pub(super) fn text_columns(&self) -> &[usize] {
         &self.texts
+    }
+
+    /// The blocks in which rows are read, where they are not all in memory.
+    pub(super) fn blocks(&self) -> Option<BlockOrder> {
+        self.rows.blocks()
     }
 
     /// Index of the label column among all columns.

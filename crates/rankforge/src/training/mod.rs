@@ -4,7 +4,7 @@
 //! |---|---|
 //! | what is trained on, with its loss and prompts | `training_set`, `dataset` |
 //! | which rows make a batch, which set is next | `sampler`, `epoch` |
-//! | texts and labels that batches depend on | `no_duplicates`, `group_by_label` |
+//! | texts and labels that batches depend on | `no_duplicates`, `group_by_label`, `order` |
 //! | rows to tokens and targets, one batch ahead on a thread | `batches` |
 //! | loss and gradients of a batch, in chunks | `gradient_cache` |
 //! | loss scale of fp16, clipping | `loss_scaler`, `train_loop` |

@@ -3,9 +3,10 @@ use crate::error::Error;
 use crate::training::dataset::Dataset;
 use crate::training::group_by_label::LabelGroups;
 use crate::training::no_duplicates::TextHashes;
-use crate::training::order::permutation;
+use crate::training::order::random_order;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
+use rankforge_data::BlockOrder;
 use std::sync::Arc;
 
 /// Number of further passes over the rows when the first pass gives too few batches.
@@ -20,6 +21,8 @@ pub struct Sampler {
     batch_size: usize,
     drop_last: bool,
     seed: u64,
+    /// The blocks of rows that are not all in memory.
+    blocks: Option<BlockOrder>,
     rule: Rule,
 }
 
@@ -47,7 +50,8 @@ impl Sampler {
     /// A sampler over the rows of a set. `NO_DUPLICATES` compares the texts only, not the labels.
     ///
     /// # Errors
-    /// When a row cannot be read; a batch size, labels or columns that `GROUP_BY_LABEL` cannot use.
+    /// When a row cannot be read; a batch size, labels, columns or a source of rows that
+    /// `GROUP_BY_LABEL` cannot use.
     ///
     /// # Panics
     /// When `batch_size` is 0.
@@ -59,15 +63,21 @@ impl Sampler {
         seed: u64,
     ) -> Result<Sampler, Error> {
         assert!(batch_size > 0, "batches of 0 rows");
+        let blocks = dataset.blocks();
         let rule = match kind {
             BatchSampler::BatchSampler => Rule::Random,
             BatchSampler::NoDuplicates => Rule::NoDuplicates(TextHashes::new(dataset)?),
+            BatchSampler::GroupByLabel if blocks.is_some() => {
+                let expected = "another one, or rows in memory";
+                let got = "group_by_label, whose rows come from anywhere in the data";
+                return Err(Error::argument("batch_sampler", expected, got));
+            }
             BatchSampler::GroupByLabel => {
                 Rule::GroupByLabel(LabelGroups::new(dataset, batch_size)?)
             }
         };
         let (set, rows) = (dataset.name().clone(), dataset.len());
-        Ok(Sampler { set, rows, batch_size, drop_last, seed, rule })
+        Ok(Sampler { set, rows, batch_size, drop_last, seed, blocks, rule })
     }
 
     /// Name of the set in messages.
@@ -121,7 +131,7 @@ impl Sampler {
     }
 
     fn shuffled(&self, random: &mut ChaCha8Rng) -> Vec<Vec<usize>> {
-        let order = permutation(self.rows, random);
+        let order = random_order(self.rows, self.blocks.as_ref(), random);
         let batches = order.chunks(self.batch_size);
         batches
             .filter(|batch| !self.drop_last || batch.len() == self.batch_size)
@@ -161,7 +171,8 @@ impl Sampler {
 
     /// The batches of one pass over a permutation of all rows.
     fn pass(&self, texts: &TextHashes, random: &mut ChaCha8Rng) -> Vec<Vec<usize>> {
-        let mut batches = texts.batches(permutation(self.rows, random), self.batch_size);
+        let mut batches =
+            texts.batches(random_order(self.rows, self.blocks.as_ref(), random), self.batch_size);
         batches.retain(|batch| !self.drop_last || batch.len() == self.batch_size);
         batches
     }

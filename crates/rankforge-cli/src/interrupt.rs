@@ -1,34 +1,66 @@
-//! Ctrl-C.
+//! Ctrl-C, and the signals by which a cluster ends a process.
 //!
-//! The first Ctrl-C requests a command that can end cleanly to stop. If the command cannot, and at
-//! the second Ctrl-C, the process exits immediately.
+//! The first signal requests a command that can end cleanly to stop. If the command cannot, and at
+//! the second signal, the process exits immediately. A run of training that SIGTERM ended is no
+//! failure: clusters send it before they take a machine away, and start the run again later.
 
 use crate::failure::{CliError, INTERRUPTED};
 use rankforge::base::{Stop, StopGuard};
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 static STOP: OnceLock<Stop> = OnceLock::new();
-/// Runs once, at the first Ctrl-C.
+/// Runs once, at the first signal.
 static ON_STOP: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
+/// Whether the first signal was SIGTERM.
+static TERMINATED: AtomicBool = AtomicBool::new(false);
 
-/// Installs the handler of SIGINT (Ctrl-C), SIGTERM and SIGHUP for the rest of the process.
+/// Handles SIGINT (Ctrl-C), SIGTERM and SIGHUP from now on, on a thread of its own. Call it before
+/// any other thread exists: only threads that are started later leave these signals to it.
 ///
 /// # Errors
-/// If the operating system refuses the handler.
+/// If the operating system refuses.
+#[cfg(unix)]
 pub(crate) fn install() -> anyhow::Result<()> {
-    ctrlc::set_handler(|| {
-        let stop = stop();
-        if !stop.is_guarded() || stop.request() {
-            exit_immediately();
+    use nix::sys::signal::{SigSet, Signal};
+
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    signals.thread_block()?;
+    let wait = move || {
+        while let Ok(signal) = signals.wait() {
+            handle(signal == Signal::SIGTERM);
         }
-        // Fails if the terminal has been closed; the request remains.
-        let _ = writeln!(std::io::stderr(), "\nstopping; press Ctrl-C again to exit immediately");
-        if let Some(action) = ON_STOP.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            action();
-        }
-    })?;
+    };
+    #[expect(clippy::disallowed_methods, reason = "the thread that waits for signals")]
+    std::thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
     Ok(())
+}
+
+/// Handles Ctrl-C from now on.
+///
+/// # Errors
+/// If the operating system refuses.
+#[cfg(not(unix))]
+pub(crate) fn install() -> anyhow::Result<()> {
+    Ok(ctrlc::set_handler(|| handle(false))?)
+}
+
+fn handle(terminated: bool) {
+    let stop = stop();
+    if !stop.is_guarded() {
+        exit_immediately();
+    }
+    TERMINATED.store(terminated, Ordering::SeqCst);
+    if stop.request() {
+        exit_immediately();
+    }
+    let again = if terminated { "a second signal exits" } else { "press Ctrl-C again to exit" };
+    // Fails if the terminal has been closed; the request remains.
+    let _ = writeln!(std::io::stderr(), "\nstopping; {again} immediately");
+    if let Some(action) = ON_STOP.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        action();
+    }
 }
 
 #[expect(clippy::exit, reason = "the user requested an immediate exit")]
@@ -36,12 +68,17 @@ fn exit_immediately() -> ! {
     std::process::exit(i32::from(INTERRUPTED))
 }
 
-/// The stop request that Ctrl-C sets.
+/// The stop request that a signal sets.
 pub(crate) fn stop() -> Stop {
     STOP.get_or_init(Stop::default).clone()
 }
 
-/// While this value exists, the first Ctrl-C is a request to stop instead of an immediate exit.
+/// Whether SIGTERM requested the stop.
+pub(crate) fn terminated() -> bool {
+    TERMINATED.load(Ordering::SeqCst)
+}
+
+/// While this value exists, the first signal is a request to stop instead of an immediate exit.
 pub(crate) struct Graceful(StopGuard);
 
 impl Graceful {
@@ -50,7 +87,7 @@ impl Graceful {
         Graceful(stop().guard())
     }
 
-    /// As [`Graceful::begin`]; the first Ctrl-C also runs `action`.
+    /// As [`Graceful::begin`]; the first signal also runs `action`.
     pub(crate) fn begin_with(action: impl FnOnce() + Send + 'static) -> Graceful {
         *ON_STOP.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(action));
         Graceful::begin()

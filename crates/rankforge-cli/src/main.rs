@@ -68,7 +68,8 @@ Models are local directories in the formats of sentence-transformers and transfo
 .jsonl, .csv, .tsv or .parquet files, or directories of such files; nothing is downloaded.
 
 Results go to standard output. Progress, log lines, warnings and errors go to standard error.
-Exit codes: 0 success, 1 error, 2 invalid command line, 130 interrupted (Ctrl-C).
+Exit codes: 0 success, 1 error, 2 invalid command line, 130 interrupted (Ctrl-C). Training that
+SIGTERM ends has written a checkpoint and exits with 0.
 Environment: RANKFORGE_ISA selects the instruction set: scalar, avx2, avx2vnni, avx512, avx512vnni
 or avx512bf16 [default: the best one that the CPU supports].";
 
@@ -98,9 +99,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
+    // Before the console, whose bars of progress have a thread.
+    let installed = interrupt::install();
     let console = Console::new(&command_line.global);
     panics::silence_readers();
-    match interrupt::install().and_then(|()| run(&command_line.command, &console)) {
+    match installed.and_then(|()| run(&command_line.command, &console)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             console.progress.clear();

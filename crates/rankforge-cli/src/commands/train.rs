@@ -23,7 +23,12 @@ use std::sync::Arc;
 ///
 /// Checkpoints go to arguments.output_dir, and the trained model with its model card to the
 /// directory `final` in it. Ctrl-C saves a checkpoint and exits. --resume continues from it, and
-/// the final model has the same bits as that of an uninterrupted run.
+/// the final model has the same bits as that of an uninterrupted run. SIGTERM does the same with
+/// exit code 0, as clusters send it before they take a machine away.
+///
+/// recipe.toml in arguments.output_dir is the recipe of the run with every argument and override,
+/// run.json beside it the hashes of its model and data, and where it ran. `rankforge train` of that
+/// recipe trains the same bits again, and warns if something is another than it was.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -90,26 +95,36 @@ pub(crate) fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
             None => ResumeFrom::Newest(true),
         });
     }
+    recipe.working_directory = std::env::current_dir().ok();
     let mut run = recipe.prepare(&console.load_options()?, &interrupt::stop())?;
     run.trainer.callbacks().push(Box::new(LogLines(Arc::clone(&console.progress))));
-    let output = run.run().map_err(|error| with_resume_hint(error, args))?;
-    report(&output, &run.destination, console)
+    match run.run() {
+        Ok(output) => report(&output, &run.destination, console),
+        Err(error @ Error::Interrupted { .. }) if interrupt::terminated() => {
+            console.progress.message(&error.to_string());
+            console.progress.message(&resume_command(&error, args).unwrap_or_default());
+            Ok(())
+        }
+        Err(error) => Err(with_resume_hint(error, args)),
+    }
 }
 
 /// Adds the command that resumes the run to the error of an interruption.
 fn with_resume_hint(error: Error, args: &TrainArgs) -> anyhow::Error {
-    match error {
-        Error::Interrupted { ref checkpoint, .. } => {
-            let sets = args.sets.iter().map(|set| format!(" --set {}", quoted(&set.to_string())));
-            let sets: String = sets.collect();
-            let recipe = quoted(&args.recipe.to_string_lossy());
-            let checkpoint = quoted(&checkpoint.to_string_lossy());
-            let hint =
-                format!("to resume, run: rankforge train {recipe}{sets} --resume={checkpoint}");
-            CliError::interrupted(error.to_string()).hint(hint).into()
-        }
-        other => other.into(),
+    match resume_command(&error, args) {
+        Some(hint) => CliError::interrupted(error.to_string()).hint(hint).into(),
+        None => error.into(),
     }
+}
+
+/// How to resume a run that was interrupted.
+fn resume_command(error: &Error, args: &TrainArgs) -> Option<String> {
+    let Error::Interrupted { checkpoint, .. } = error else { return None };
+    let sets = args.sets.iter().map(|set| format!(" --set {}", quoted(&set.to_string())));
+    let sets: String = sets.collect();
+    let recipe = quoted(&args.recipe.to_string_lossy());
+    let checkpoint = quoted(&checkpoint.to_string_lossy());
+    Some(format!("to resume, run: rankforge train {recipe}{sets} --resume={checkpoint}"))
 }
 
 /// A word of a shell command, quoted if necessary.

@@ -8,6 +8,7 @@ mod dual_evaluation;
 mod dual_training;
 mod edges;
 mod errors;
+mod faithful;
 mod help;
 mod imports;
 mod indexes;

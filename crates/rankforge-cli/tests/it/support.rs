@@ -6,6 +6,7 @@ use rankforge::encoder::{
     train_word_piece,
 };
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
@@ -223,6 +224,30 @@ pub(crate) fn finished(output: Output) -> Finished {
 
 /// Sends SIGINT, as Ctrl-C does.
 pub(crate) fn interrupt(child: &Child) {
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(kill.success(), "the process ended before the signal");
+    send(child, "INT");
+}
+
+fn send(child: &Child, signal: &str) {
+    let id = child.id().to_string();
+    let kill = Command::new("kill").args([&format!("-{signal}"), &id]).status();
+    assert!(kill.unwrap().success(), "the process ended before the signal");
+}
+
+/// Runs a command and sends it a signal after it has logged the first loss.
+pub(crate) fn signal_after_first_log(
+    dir: &TestDir,
+    arguments: &[String],
+    signal: &str,
+) -> Finished {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut command = dir.command(&arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let logged = lines.by_ref().map(Result::unwrap).find(|line| line.contains("loss"));
+    assert!(logged.is_some(), "the run ended without a log line");
+    send(&child, signal);
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    let mut done = finished(child.wait_with_output().unwrap());
+    done.stderr = rest.join("\n");
+    done
 }

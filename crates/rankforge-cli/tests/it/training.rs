@@ -1,8 +1,6 @@
 //! `rankforge train`: complete, interrupted and resumed runs, and inputs that are refused.
 
-use crate::support::{TestDir, finished, interrupt};
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use crate::support::{TestDir, signal_after_first_log};
 
 /// The recipe `r.toml` of [`setup`].
 const RECIPE: &str = "\
@@ -115,7 +113,7 @@ fn a_run_interrupted_by_ctrl_c_resumes_to_the_same_bits() {
         let start = ["train", "r.toml", "--set", set.as_str()];
         [&start[..], &long, more].concat().into_iter().map(str::to_owned).collect()
     };
-    let interrupted = interrupt_after_first_log(&dir, &train("run", &[]));
+    let interrupted = signal_after_first_log(&dir, &train("run", &[]), "INT");
     assert_eq!(interrupted.code, 130, "{}", interrupted.stderr);
     let hint = "hint: to resume, run: rankforge train r.toml --set arguments.output_dir=run \
                 --set arguments.num_train_epochs=60 --set arguments.save_steps=10000 \
@@ -136,21 +134,6 @@ fn a_run_interrupted_by_ctrl_c_resumes_to_the_same_bits() {
         std::fs::read(dir.path(&format!("{folder}/final/model.safetensors"))).unwrap()
     };
     assert!(model("whole") == model("run"), "the weights of the resumed run differ");
-}
-
-/// Runs a command and sends it SIGINT after it has logged the first loss.
-fn interrupt_after_first_log(dir: &TestDir, arguments: &[String]) -> crate::support::Finished {
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let mut command = dir.command(&arguments);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let logged = lines.by_ref().map(Result::unwrap).find(|line| line.contains("loss"));
-    assert!(logged.is_some(), "the run ended without a log line");
-    interrupt(&child);
-    let rest: Vec<String> = lines.map(Result::unwrap).collect();
-    let mut done = finished(child.wait_with_output().unwrap());
-    done.stderr = rest.join("\n");
-    done
 }
 
 #[test]

@@ -129,6 +129,11 @@ impl Document {
         })
     }
 
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The place of the file as a whole, for errors.
     pub(super) fn whole_place(&self) -> String {
         self.place("")

@@ -12,6 +12,7 @@
 //! | text to [`Recipe`] | `parse` |
 //! | mined rows that outlive a run | `mined_cache` |
 //! | [`Recipe`] to a trained model | `run` |
+//! | the recipe that a run leaves in its folder | `resolved` |
 
 mod document;
 mod evaluators;
@@ -19,6 +20,7 @@ mod freeze;
 mod mined_cache;
 mod model;
 mod parse;
+mod resolved;
 mod run;
 mod sections;
 mod sets;

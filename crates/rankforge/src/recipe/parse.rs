@@ -35,6 +35,8 @@ pub struct Recipe {
     pub model_card: ModelCardData,
     /// What the user should know of renamed arguments and arguments without effect.
     pub warnings: Vec<String>,
+    /// The directory that relative paths start from, for the record of the run.
+    pub working_directory: Option<PathBuf>,
     pub(super) document: Document,
 }
 
@@ -138,6 +140,7 @@ impl Recipe {
             arguments,
             model_card: sections.model_card,
             warnings,
+            working_directory: None,
             document: whole,
         })
     }

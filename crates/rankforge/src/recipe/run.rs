@@ -8,9 +8,10 @@ use crate::recipe::evaluators::{EvaluatorSection, build_evaluators};
 use crate::recipe::mined_cache::mined_rows;
 use crate::recipe::model::ModelSection;
 use crate::recipe::parse::Recipe;
+use crate::recipe::resolved::resolved;
 use crate::recipe::sets::{LossSection, SetSection};
 use crate::recipe::trained::{RecipeTrainer, Trained};
-use crate::training::{TrainOutput, Trainer, TrainingSet, check_destination};
+use crate::training::{Origin, TrainOutput, Trainer, TrainingSet, check_destination};
 use rankforge_base::Stop;
 use rankforge_data::RowSource;
 use rankforge_encoder::{LoadOptions, TextModel};
@@ -76,6 +77,11 @@ impl Recipe {
         let train_rows = self.load_rows(&self.train_sets, "train", options, stop)?;
         let eval_rows = self.load_rows(&self.eval_sets, "eval", options, stop)?;
         let card = self.card();
+        let origin = Origin {
+            recipe: Some(resolved(&self)),
+            repeats: self.document.repeated_run()?,
+            working_directory: self.working_directory,
+        };
         let losses: Vec<Arc<dyn Loss>> =
             self.losses.into_iter().map(|section| section.loss.into()).collect();
         let with_losses =
@@ -94,6 +100,7 @@ impl Recipe {
         trainer.eval_sets = with_losses(self.eval_sets, eval_rows);
         trainer.evaluators = evaluators;
         trainer.card = card;
+        trainer.origin = origin;
         trainer.stop = stop.clone();
         trainer.reporter = options.reporter.clone();
         trainer.check_rows().map_err(|error| self.document.locate(error))?;

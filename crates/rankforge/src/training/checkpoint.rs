@@ -393,7 +393,7 @@ fn read_loss_scaler(path: &Path) -> Result<LossScaler, Error> {
     Ok(scaler)
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     let text = fs::read_to_string(path).map_err(FileError::io(path))?;
     Ok(serde_json::from_str(&text).map_err(|error| FileError::content(path, error.to_string()))?)
 }

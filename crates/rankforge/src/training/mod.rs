@@ -14,7 +14,7 @@
 //! | the loop | `train_loop` |
 //! | what happens around the steps | `run`, `log`, `evaluate`, `best`, `early_stopping`, `health` |
 //! | what makes a run the same run when it is resumed | `definition`, `earlier_runs` |
-//! | what is on disk | `checkpoint`, `plot` |
+//! | what is on disk | `checkpoint`, `record`, `run_folder`, `plot` |
 //! | the public face | `trainer` |
 
 mod batches;
@@ -42,7 +42,9 @@ mod order;
 mod plateau;
 mod plot;
 mod position;
+mod record;
 mod run;
+mod run_folder;
 mod sampler;
 mod schedule;
 mod setup;
@@ -67,6 +69,8 @@ pub use gradient_cache::GradientCache;
 pub use loss_scaler::LossScaler;
 pub use plateau::{Plateau, PlateauState};
 pub use position::{Component, LossWindow, Position, StepReport};
+pub(crate) use record::RECIPE;
+pub use record::{Environment, Origin, RunRecord};
 pub use run::TrainOutput;
 pub use sampler::{EpochBatches, Sampler};
 pub use schedule::{RunLength, Schedule};

@@ -70,12 +70,14 @@ pub(super) struct Run<'a, M: TextModel> {
     pub(super) state: TrainerState,
     pub(super) position: Position,
     /// Model, losses and data of the run, for its checkpoints.
-    definition: RunDefinition,
+    pub(super) definition: RunDefinition,
     pub(super) evaluations: Vec<EvaluationResult>,
     pub(super) timing: Timing,
     pub(super) last_checkpoint: Option<PathBuf>,
     pub(super) seen: Seen,
-    first_step: u64,
+    pub(super) first_step: u64,
+    /// Whether the output directory has the record of the run.
+    pub(super) recorded: bool,
     begun: Instant,
     /// Keeps other processes from training in the same output directory.
     _claim: Option<File>,
@@ -143,6 +145,7 @@ impl<'a, M: TextModel> Run<'a, M> {
             last_checkpoint: None,
             seen: Seen::default(),
             first_step: 0,
+            recorded: false,
             #[expect(clippy::disallowed_methods, reason = "a run is timed")]
             begun: Instant::now(),
             _claim: claim,
@@ -150,6 +153,7 @@ impl<'a, M: TextModel> Run<'a, M> {
         run.resume()?;
         run.clear_output_directory()?;
         run.first_step = run.state.global_step;
+        run.compare_with_repeated();
         run.callbacks.iter_mut().for_each(|callback| callback.on_train_begin(&run.state));
         Ok(run)
     }
@@ -315,6 +319,7 @@ impl<'a, M: TextModel> Run<'a, M> {
             metrics.0.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         self.add_record(record);
         self.warn_at_end();
+        self.write_record()?;
         let model_step = self.load_best();
         checkpoint::write_json(&arguments.output_dir.join("trainer_state.json"), &self.state)?;
         self.write_plot()?;

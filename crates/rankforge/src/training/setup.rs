@@ -9,6 +9,7 @@ use crate::training::definition::{RunDefinition, SetDefinition};
 use crate::training::epoch::{EpochSampler, SetBatch};
 use crate::training::plateau::Plateau;
 use crate::training::position::Position;
+use crate::training::record::Origin;
 use crate::training::schedule::{RunLength, Schedule};
 use crate::training::token_budget::max_tokens_per_chunk;
 use crate::training::training_set::TrainingSet;
@@ -28,6 +29,7 @@ pub(super) struct Parts<'a, M> {
     pub(super) eval_sets: &'a [TrainingSet],
     pub(super) evaluators: &'a [Box<dyn Evaluator<M>>],
     pub(super) card: &'a ModelCardData,
+    pub(super) origin: &'a Origin,
     pub(super) stop: &'a Stop,
     pub(super) reporter: &'a Arc<dyn Reporter>,
 }

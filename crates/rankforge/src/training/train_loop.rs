@@ -79,6 +79,7 @@ impl<M: TextModel> Run<'_, M> {
                 let left = batches.len() - self.position.batches;
                 let group = left.min(self.setup.parts.arguments.gradient_accumulation_steps);
                 let step = self.optimizer_step(&prepared, group)?;
+                self.write_record()?;
                 self.state.epoch = self.position.epoch as f64
                     + self.position.batches as f64 / batches.len() as f64;
                 task.advance(1);

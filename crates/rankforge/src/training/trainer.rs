@@ -6,6 +6,7 @@ use crate::model_card::{self, ModelCardData, TrainingReport};
 use crate::training::batches::Preparer;
 use crate::training::callbacks::Callback;
 use crate::training::loss_scaler::LossScaler;
+use crate::training::record::Origin;
 use crate::training::run::{Run, TrainOutput, reported};
 use crate::training::setup::{Parts, Setup, all_preparers};
 use crate::training::training_set::TrainingSet;
@@ -33,6 +34,8 @@ pub struct Trainer<M: TextModel> {
     pub card: ModelCardData,
     /// Initial loss scale of an fp16 run, and how it changes.
     pub loss_scaler: LossScaler,
+    /// What the run came from, which its output directory tells.
+    pub origin: Origin,
     /// A request by another thread to write a checkpoint and end the run after the current step.
     pub stop: Stop,
     /// Receives progress, messages and warnings.
@@ -68,6 +71,7 @@ impl<M: TextModel> Trainer<M> {
             callbacks: Vec::new(),
             card: ModelCardData::default(),
             loss_scaler: LossScaler::default(),
+            origin: Origin::default(),
             stop: Stop::default(),
             reporter: silent(),
             output: None,
@@ -107,6 +111,7 @@ impl<M: TextModel> Trainer<M> {
             eval_sets: &self.eval_sets,
             evaluators: &self.evaluators,
             card: &self.card,
+            origin: &self.origin,
             stop: &self.stop,
             reporter: &self.reporter,
         };

@@ -95,7 +95,7 @@ fn log_records_have_the_mean_loss_of_their_window_the_learning_rate_and_the_epoc
         assert!(last[key].as_f64().is_some_and(|value| value > 0.0), "{key}: {last:?}");
     }
     assert_eq!(last["epoch"], json!(2.0));
-    assert_eq!(names(folder.path()), ["trainer_state.json", "training.svg"]);
+    assert_eq!(names(folder.path()), ["run.json", "trainer_state.json", "training.svg"]);
 }
 
 /// A callback that records the loss of every step, and can stop the run.
@@ -128,7 +128,10 @@ fn checkpoints_are_complete_and_no_temporary_files_are_left() {
     let options = json!({"num_train_epochs": 1, "max_steps": -1, "save_strategy": "epoch"});
     let mut trainer = trainer(folder.path(), options);
     trainer.train().unwrap();
-    assert_eq!(names(folder.path()), ["checkpoint-8", "trainer_state.json", "training.svg"]);
+    assert_eq!(
+        names(folder.path()),
+        ["checkpoint-8", "run.json", "trainer_state.json", "training.svg"]
+    );
     let checkpoint = folder.path().join("checkpoint-8");
     let files = names(&checkpoint);
     for file in [

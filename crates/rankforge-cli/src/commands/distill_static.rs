@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// Each token of the teacher's vocabulary goes through the teacher; the mean of its last hidden
 /// states becomes the token's row. Principal components reduce the rows to --dimension, and Zipf's
 /// law weighs them: a token is the rarer the higher its id. No text and no training is needed. The
-/// tokenizer of the teacher must be WordPiece, as that of BERT is.
+/// tokenizer of the teacher must be WordPiece, BPE or Unigram.
 ///
 /// The directory opens here, in sentence-transformers and in model2vec.
 #[derive(Debug, clap::Args)]

@@ -2,7 +2,7 @@ use crate::batch::Batch;
 use crate::directory::modules::read_modules;
 use crate::directory::write::MODEL_DIRECTORY;
 use crate::distillation::principal_components::principal_components;
-use crate::distillation::vocabulary::Vocabulary;
+use crate::distillation::vocabulary::{Origin, Teacher, Token, Vocabulary};
 use crate::dual_encoder::{DualEncoder, open_transformer};
 use crate::error::EncoderError;
 use crate::input::{Input, Tokens};
@@ -72,8 +72,8 @@ const TOGETHER: usize = 256;
 /// 2017, A Simple but Tough-to-Beat Baseline for Sentence Embeddings (the weights).
 ///
 /// # Errors
-/// A teacher that cannot be opened or whose tokenizer is not WordPiece, an option out of range, or
-/// an `output` that is something other than a model, or cannot be written.
+/// A teacher that cannot be opened, a tokenizer that is not WordPiece, BPE or Unigram, an option out
+/// of range, or an `output` that is something other than a model, or cannot be written.
 pub fn distill_static(
     teacher: &Path,
     output: &Path,
@@ -92,13 +92,16 @@ pub fn distill_static(
         None => teacher.to_owned(),
     };
     let model = open_transformer(&folder, load)?;
-    let path = folder.join("tokenizer.json");
     let files = model.tokenizer().files()?;
-    let file = files.iter().find(|(name, _)| *name == "tokenizer.json");
-    let bytes = &file.expect("a tokenizer has this file").1;
-    let original = json::parse(bytes, &path)?;
-    let vocabulary = Vocabulary::new(&original, &options.vocabulary, removed.as_ref(), &path)?;
-    let sequences = sequences(&vocabulary.tokens, &original, model.tokenizer())?;
+    let read = |name: &str| {
+        let file = files.iter().find(|(file, _)| *file == name);
+        file.map_or(Ok(Value::Null), |(_, bytes)| json::parse(bytes, &folder.join(name)))
+    };
+    let (tokenizer, config) = (read("tokenizer.json")?, read("tokenizer_config.json")?);
+    let path = &folder.join("tokenizer.json");
+    let source = Teacher { tokenizer: &tokenizer, config: &config, path };
+    let vocabulary = Vocabulary::new(&source, &options.vocabulary, removed.as_ref())?;
+    let sequences = sequences(&vocabulary.tokens, model.tokenizer())?;
     let rows = embed(&model, &sequences, load);
     let width = model.dimension();
 
@@ -139,11 +142,7 @@ fn check(options: &DistillOptions) -> Result<Option<Regex>, EncoderError> {
 
 /// The sequence of each token: its id between the special tokens of a text, or, where the teacher
 /// does not have the token, those that its tokenizer gives.
-fn sequences(
-    tokens: &[String],
-    original: &Value,
-    tokenizer: &Tokenizer,
-) -> Result<Vec<Tokens>, EncoderError> {
+fn sequences(tokens: &[Token], tokenizer: &Tokenizer) -> Result<Vec<Tokens>, EncoderError> {
     let encode = |text: &str| -> Result<Tokens, EncoderError> {
         let mut encoded = tokenizer.encode(&[Input::single(text)])?;
         Ok(encoded.pop().expect("one input gives one sequence"))
@@ -151,11 +150,10 @@ fn sequences(
     let (empty, text) = (encode("")?.ids, encode("a")?.ids);
     let before = empty.iter().zip(&text).take_while(|(a, b)| a == b).count();
     let (prefix, suffix) = empty.split_at(before);
-    let id = |token: &String| original["model"]["vocab"][token].as_u64();
-    let sequence = |token: &String| match id(token) {
-        None => encode(token),
-        Some(id) => {
-            let ids = [prefix, &[id as u32], suffix].concat();
+    let sequence = |token: &Token| match &token.origin {
+        Origin::Text(text) => encode(text),
+        Origin::Id(id) => {
+            let ids = [prefix, &[*id], suffix].concat();
             Ok(Tokens { type_ids: vec![0; ids.len()], ids, ..Tokens::default() })
         }
     };

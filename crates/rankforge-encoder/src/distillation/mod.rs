@@ -2,6 +2,7 @@
 //! through the teacher, principal components reduce the width, and Zipf's law weighs the tokens.
 
 mod distill;
+mod merges;
 mod principal_components;
 mod vocabulary;
 

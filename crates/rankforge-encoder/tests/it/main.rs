@@ -4,6 +4,7 @@ mod adapters;
 mod common;
 mod completeness;
 mod cut;
+mod distillation;
 mod encode;
 mod families;
 mod fields;

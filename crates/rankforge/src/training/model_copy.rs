@@ -44,7 +44,7 @@ impl ModelCopy {
         let places = places.collect();
         let (device, layout) = (model.device(), model.trainable_layout());
         Ok(ModelCopy {
-            cache: GradientCache::new(model),
+            cache: GradientCache::new(model).with_recomputation(arguments.gradient_checkpointing),
             optimizer: Optimizer::new(device, &layout, tensors, names, arguments)?,
             model: model.clone(),
             places,

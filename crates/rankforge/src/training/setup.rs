@@ -103,7 +103,7 @@ impl<'a, M: TextModel> Setup<'a, M> {
             arguments.learning_rate,
         )?;
         let plateau = Plateau::new(arguments)?;
-        let max_tokens_per_chunk = max_tokens_per_chunk(model, arguments)?;
+        let max_tokens_per_chunk = max_tokens_per_chunk(model, arguments, train_sets)?;
         if let (true, Some(tokens)) = (arguments.auto_find_batch_size, max_tokens_per_chunk) {
             parts.reporter.message(&format!("at most {tokens} tokens in a forward pass"));
         }

@@ -3,6 +3,7 @@
 
 use crate::arguments::{TrainingArguments, bytes};
 use crate::error::Error;
+use crate::training::training_set::TrainingSet;
 use rankforge_encoder::{Model, TextModel};
 
 /// Copies of each trained parameter beside itself: its gradient and two moments.
@@ -15,6 +16,7 @@ const COPIES: usize = 3;
 pub(super) fn max_tokens_per_chunk(
     model: &impl TextModel,
     arguments: &TrainingArguments,
+    train_sets: &[TrainingSet],
 ) -> Result<Option<usize>, Error> {
     let text = match &arguments.max_memory {
         Some(text) if arguments.auto_find_batch_size => text,
@@ -22,7 +24,10 @@ pub(super) fn max_tokens_per_chunk(
     };
     let memory = bytes("max_memory", text)?;
     let per_token = bytes_per_token(model.model(), arguments);
-    let fixed = parameter_bytes(model.model());
+    // Some losses train a copy of the model, whose activations stand beside those of the model.
+    let copies = train_sets.iter().filter(|set| set.loss.trains_copy()).count() as u64;
+    let (models, per_token) = (1 + copies, per_token * (1 + copies.min(1)));
+    let fixed = parameter_bytes(model.model()) * models;
     let longest = model.max_length().unwrap_or(1).max(1);
     let needed = fixed + longest as u64 * per_token;
     if memory < needed {

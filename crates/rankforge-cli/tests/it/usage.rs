@@ -131,8 +131,8 @@ fn errors_in_a_recipe_name_the_line_and_the_nearest_field() {
             "fast",
         ),
         (
-            "[arguments]\ntorch_compile = true\n",
-            "r.toml, line 6: `arguments.torch_compile`",
+            "[arguments]\npush_to_hub = true\n",
+            "r.toml, line 6: `arguments.push_to_hub`",
             "not supported",
         ),
         (

@@ -147,7 +147,8 @@ fn every_argument_of_transformers_is_supported_or_without_effect_or_refused_with
             _ => json!({}),
         };
         let mut given = companions.as_object().unwrap().clone();
-        let (without, _) = read(Value::Object(given.clone())).unwrap();
+        // The memory alone is refused, as it has no use.
+        let (without, _) = read(Value::Object(given.clone())).unwrap_or_default();
         given.insert(name.clone(), value.clone());
         match read(Value::Object(given)) {
             Ok((arguments, warnings)) if arguments == without => {
@@ -164,10 +165,8 @@ fn every_argument_of_transformers_is_supported_or_without_effect_or_refused_with
         }
         assert!(TrainingArguments::names().contains(name), "{name} is no known name");
     }
-    assert!(
-        supported >= 46 && without_effect >= 38 && refused <= 36,
-        "{supported} {without_effect} {refused}"
-    );
+    // The only supported one that is refused is optim: AdamW is the one optimizer.
+    assert_eq!((supported, without_effect, refused), (45, 45, 30));
 }
 
 #[test]
@@ -220,7 +219,7 @@ fn a_value_of_the_wrong_type_is_an_error_that_names_the_field() {
     for (name, value) in [
         ("num_train_epochs", json!("three")),
         ("batch_sampler", json!("by_label")),
-        ("lr_scheduler_type", json!("reduce_lr_on_plateau")),
+        ("lr_scheduler_type", json!("plateau")),
         ("per_device_train_batch_size", json!(-1)),
         ("prompts", json!({"query": 3})),
         ("multi_dataset_batch_sampler", json!("in_turn")),

@@ -72,8 +72,8 @@ const TOGETHER: usize = 256;
 /// 2017, A Simple but Tough-to-Beat Baseline for Sentence Embeddings (the weights).
 ///
 /// # Errors
-/// A teacher that cannot be opened, a tokenizer that is not WordPiece, BPE or Unigram, an option out
-/// of range, or an `output` that is something other than a model, or cannot be written.
+/// A teacher that cannot be opened, a tokenizer that is not WordPiece, BPE or Unigram, an option
+/// out of range, or an `output` that is something other than a model, or cannot be written.
 pub fn distill_static(
     teacher: &Path,
     output: &Path,

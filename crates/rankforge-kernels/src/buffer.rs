@@ -31,6 +31,17 @@ impl Buffer {
         Buffer::zeros(device, 0, 0)
     }
 
+    /// A matrix with unspecified contents, for a computation that is repeated: its memory is the
+    /// working memory of the device, and returns there when the matrix is dropped.
+    ///
+    /// # Panics
+    /// When the shape has more elements than memory can hold.
+    #[track_caller]
+    pub fn working(device: &Device, rows: usize, columns: usize) -> Buffer {
+        let storage = Storage::working(device, elements(rows, columns));
+        Buffer { device: device.clone(), rows, columns, storage }
+    }
+
     /// Copies `values`, row-major, to the device.
     ///
     /// # Panics
@@ -62,9 +73,7 @@ impl Buffer {
     pub fn reshape(&mut self, rows: usize, columns: usize) -> &mut Buffer {
         let length = elements(rows, columns);
         if self.storage.len() < length {
-            self.storage = Storage::zeros(&self.device, 0); // freed before more is allocated
-            // Half as many again, for somewhat larger batches to come.
-            self.storage = Storage::zeros(&self.device, length + length / 2);
+            self.storage.grow(&self.device, length);
         }
         self.rows = rows;
         self.columns = columns;

@@ -4,6 +4,7 @@
 //! address with a length, and the same to be written. Nothing outside the device's own module looks
 //! inside a place; what the host wants of it is copied by `View::read` and `ViewMut::write`.
 
+use crate::cpu::memory::Working;
 use crate::device::{Device, Kind};
 use crate::reference::memory::{Memory, Slice, SliceMut};
 use std::ops::Range;
@@ -13,6 +14,8 @@ use std::ops::Range;
 pub(crate) enum Storage {
     /// Host memory, of the CPU device.
     Host(Vec<f32>),
+    /// Working memory of the CPU device.
+    Working(Working),
     /// Memory of the reference device.
     Reference(Memory),
 }
@@ -25,6 +28,27 @@ impl Storage {
             Kind::Cpu(_) => Storage::Host(vec![0.0; length]),
             Kind::Reference(_) => Storage::Reference(Memory::zeros(length)),
         }
+    }
+
+    /// `length` elements with unspecified values, from the working memory of the device, to which
+    /// they return. On a device without such memory, zeros.
+    pub(crate) fn working(device: &Device, length: usize) -> Storage {
+        match device.kind() {
+            Kind::Cpu(cpu) => Storage::Working(Working::take(cpu, length)),
+            Kind::Reference(_) => Storage::zeros(device, length),
+        }
+    }
+
+    /// Becomes storage of the same kind for `length` elements with unspecified values, freed before
+    /// more is allocated.
+    pub(crate) fn grow(&mut self, device: &Device, length: usize) {
+        let works = matches!(self, Storage::Working(_));
+        *self = Storage::zeros(device, 0);
+        *self = match works {
+            true => Storage::working(device, length),
+            // Half as many again, for somewhat larger batches to come.
+            false => Storage::zeros(device, length + length / 2),
+        };
     }
 
     /// The elements of `values`; on the host without a copy.
@@ -43,6 +67,7 @@ impl Storage {
     pub(crate) fn len(&self) -> usize {
         match self {
             Storage::Host(data) => data.len(),
+            Storage::Working(data) => data.len(),
             Storage::Reference(memory) => memory.len(),
         }
     }
@@ -51,6 +76,7 @@ impl Storage {
     pub(crate) fn place(&self, range: Range<usize>) -> Place<'_> {
         match self {
             Storage::Host(data) => Place::Host(&data[range]),
+            Storage::Working(data) => Place::Host(&data[range]),
             Storage::Reference(memory) => Place::Reference(memory.all().part(range)),
         }
     }
@@ -59,6 +85,7 @@ impl Storage {
     pub(crate) fn place_mut(&mut self, range: Range<usize>) -> PlaceMut<'_> {
         match self {
             Storage::Host(data) => PlaceMut::Host(&mut data[range]),
+            Storage::Working(data) => PlaceMut::Host(&mut data[range]),
             Storage::Reference(memory) => PlaceMut::Reference(memory.all_mut().part(range)),
         }
     }

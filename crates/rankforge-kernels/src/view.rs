@@ -261,6 +261,21 @@ impl<'a> ViewMut<'a> {
         self.place.write(values);
     }
 
+    /// Writes row `index` as `row(index, target)` computes it, which runs on all threads of the
+    /// host. `target` has unspecified contents before.
+    pub fn write_rows(self, row: impl Fn(usize, &mut [f32]) + Sync) {
+        let (device, rows, columns) = (self.device, self.rows, self.columns);
+        match device.kind() {
+            Kind::Cpu(cpu) => fill::write_rows(cpu, self.host(device), row),
+            Kind::Reference(_) => {
+                let mut values = vec![0.0; rows * columns];
+                let targets = values.chunks_exact_mut(columns.max(1)).enumerate();
+                targets.for_each(|(index, target)| row(index, target));
+                self.write(&values);
+            }
+        }
+    }
+
     /// Sets every element to `value`.
     pub fn fill(self, value: f32) {
         let device = self.device;

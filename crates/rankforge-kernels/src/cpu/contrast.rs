@@ -34,7 +34,7 @@ pub(crate) fn contrast(
         let MatrixMut { rows, columns, data } = &mut scores.products;
         let row_sums = MatrixMut { data: &mut *scores.row_sums.data, ..scores.row_sums };
         parts.push((
-            MatrixMut { rows: *rows, columns: *columns, data },
+            (MatrixMut { rows: *rows, columns: *columns, data }, scores.larger),
             scores.row_factors,
             scores.guide.map(|guide| (guide.scores, guide.limits)),
             row_sums,
@@ -72,9 +72,15 @@ impl SplitRows for ColumnSums<'_> {
     }
 }
 
-/// Products, factors of rows, scores and limits of a guide, sums over rows and columns.
-type Part<'a> =
-    (MatrixMut<'a>, Matrix<'a>, Option<(Matrix<'a>, Matrix<'a>)>, MatrixMut<'a>, ColumnSums<'a>);
+/// Products with the gradients of larger nestings, factors of rows, scores and limits of a guide,
+/// sums over rows and columns.
+type Part<'a> = (
+    (MatrixMut<'a>, Option<Matrix<'a>>),
+    Matrix<'a>,
+    Option<(Matrix<'a>, Matrix<'a>)>,
+    MatrixMut<'a>,
+    ColumnSums<'a>,
+);
 
 struct Block<'a> {
     slope: f32,
@@ -99,7 +105,7 @@ impl Kernel for Block<'_> {
             let target = self.shared[0].own.start + self.first_row + row;
             let (mut highest, mut start) = (S::splat(f32::NEG_INFINITY), 0);
             for (index, (part, shared)) in self.parts.iter().zip(self.shared).enumerate() {
-                let logits = &mut self.logits[start..][..part.0.columns];
+                let logits = &mut self.logits[start..][..part.0.0.columns];
                 let target = (index == 0).then_some(target);
                 logits_of_row::<S>(part, shared, row, self.first_row, target, logits);
                 highest = S::max(maximum::<S>(logits), highest);
@@ -115,7 +121,7 @@ impl Kernel for Block<'_> {
             let factor = (f64::from(self.weight) * f64::from(self.slope) / sum) as f32;
             let mut start = 0;
             for (part, shared) in self.parts.iter_mut().zip(self.shared) {
-                let powers = &self.logits[start..][..part.0.columns];
+                let powers = &self.logits[start..][..part.0.0.columns];
                 gradients_of_row::<S>(part, shared, row, factor, powers);
                 start += powers.len();
             }
@@ -133,7 +139,7 @@ fn logits_of_row<S: Simd>(
     target: Option<usize>,
     logits: &mut [f32],
 ) {
-    let (products, row_factors, guide, ..) = part;
+    let ((products, _), row_factors, guide, ..) = part;
     let columns = products.columns;
     let products = &products.data[row * columns..][..columns];
     let (own, factors) = (&shared.own, shared.column_factors);
@@ -201,6 +207,7 @@ fn exponentials<S: Simd>(row: &mut [f32], highest: f32) -> f32 {
 }
 
 /// Replaces the products of a row by their gradients: `factor * powers` is that of the scores.
+/// Those of larger nestings are added.
 #[inline(always)]
 fn gradients_of_row<S: Simd>(
     part: &mut Part<'_>,
@@ -209,8 +216,9 @@ fn gradients_of_row<S: Simd>(
     factor: f32,
     powers: &[f32],
 ) {
-    let (products, row_factors, _, row_sums, column_sums) = part;
+    let ((products, larger), row_factors, _, row_sums, column_sums) = part;
     let columns = products.columns;
+    let larger = larger.map(|larger| larger.row(row));
     let products = &mut products.data[row * columns..][..columns];
     let (sums, factors) = (&mut *column_sums.0.data, shared.column_factors);
     let (factor, row_factor) = (S::splat(factor), S::splat(row_factors.data[row]));
@@ -224,6 +232,10 @@ fn gradients_of_row<S: Simd>(
         along = S::add(along, term);
         let sums = &mut sums[start..];
         store_up_to::<S>(S::add(load_up_to::<S>(sums), term), sums);
+        let d_product = match larger {
+            Some(larger) => S::add(load_up_to::<S>(&larger[start..]), d_product),
+            None => d_product,
+        };
         store_up_to::<S>(d_product, &mut products[start..]);
     }
     row_sums.data[row] = S::reduce_sum(along);

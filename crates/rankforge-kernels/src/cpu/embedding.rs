@@ -1,7 +1,7 @@
 use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::{INLINE_ELEMENTS, SharedRows, for_each, for_row_blocks};
-use crate::cpu::simd::{Kernel, Simd, dispatch};
+use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
 use crate::isa::Supported;
 use std::cell::RefCell;
 
@@ -39,22 +39,20 @@ pub(crate) fn pooled_backward(
 /// Sorts the tokens by id, then sums each run of equal ids.
 fn add_rows(cpu: &Cpu, terms: Terms<'_>, ids: &[u32], d_table: MatrixMut<'_>) {
     thread_local! {
-        static ORDER: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+        static SORTED: RefCell<Sorted> = const { RefCell::new(Sorted::new()) };
     }
     // Taken, not borrowed: while this thread waits for others it may run another operation.
-    let mut order = ORDER.take();
-    order.clear();
-    // The token in the lower half makes the keys distinct, and the sort stable.
-    order.extend((0u64..).zip(ids).map(|(token, &id)| u64::from(id) << 32 | token));
-    order.sort_unstable();
+    let mut sorted = SORTED.replace(Sorted::new());
+    sorted.sort(ids, terms.pooled);
     let columns = d_table.columns;
     let d_table = &SharedRows::new(d_table);
-    let runs = Runs { order: &order, isa: cpu.isa(), terms, columns, d_table };
-    let (positions, strips) = (order.len().div_ceil(POSITIONS), columns.div_ceil(STRIP));
+    let runs = Runs { sorted: &sorted, isa: cpu.isa(), terms, columns, d_table };
+    let (positions, strips) = (ids.len().div_ceil(POSITIONS), columns.div_ceil(STRIP));
+    // Strip by strip, so that what a strip reads again for other ids is still in the cache.
     for_each(cpu, ids.len() * columns >= INLINE_ELEMENTS, positions * strips, |item| {
-        runs.reduce(item / strips * POSITIONS, item % strips * STRIP);
+        runs.reduce(item % positions * POSITIONS, item / positions * STRIP);
     });
-    ORDER.set(order);
+    SORTED.set(sorted);
 }
 
 /// Sorted positions in a work item.
@@ -62,6 +60,41 @@ const POSITIONS: usize = 256;
 
 /// Columns of a work item: with few ids, as of segments, every thread still gets some work.
 const STRIP: usize = 128;
+
+/// Vectors of sums that stay in registers.
+const VECTORS: usize = 8;
+
+/// Tokens in the order of their ids.
+struct Sorted {
+    /// The id of a token in the upper half, its index in the lower.
+    keys: Vec<u64>,
+    /// The row that each of these tokens adds, and its weight.
+    sources: Vec<(u32, f32)>,
+    /// Where each run of equal ids begins.
+    starts: Vec<usize>,
+}
+
+impl Sorted {
+    const fn new() -> Sorted {
+        Sorted { keys: Vec::new(), sources: Vec::new(), starts: Vec::new() }
+    }
+
+    fn sort(&mut self, ids: &[u32], pooled: Option<&[(u32, f32)]>) {
+        let Sorted { keys, sources, starts } = self;
+        keys.clear();
+        // The token in the lower half makes the keys distinct, and the sort stable.
+        keys.extend((0u64..).zip(ids).map(|(token, &id)| u64::from(id) << 32 | token));
+        keys.sort_unstable();
+        sources.clear();
+        sources.extend(keys.iter().map(|&key| {
+            let token = key as u32;
+            pooled.map_or((token, 1.0), |pooled| pooled[token as usize])
+        }));
+        starts.clear();
+        let id = |position: usize| keys[position] >> 32;
+        starts.extend((0..keys.len()).filter(|&at| at == 0 || id(at - 1) != id(at)));
+    }
+}
 
 struct Gather<'a> {
     table: &'a [f32],
@@ -98,7 +131,7 @@ struct Terms<'a> {
 
 /// Runs of equal ids in sorted order, with the rows to sum.
 struct Runs<'a> {
-    order: &'a [u64],
+    sorted: &'a Sorted,
     isa: Supported,
     terms: Terms<'a>,
     columns: usize,
@@ -109,28 +142,27 @@ impl Runs<'_> {
     /// Reduces the runs that begin in `POSITIONS` positions from `start` on, in one strip of
     /// columns.
     fn reduce(&self, start: usize, column: usize) {
-        let id = |position: usize| (self.order[position] >> 32) as usize;
+        let Sorted { keys, sources, starts } = self.sorted;
         let columns = column..(column + STRIP).min(self.columns);
-        let end = (start + POSITIONS).min(self.order.len());
-        let mut position = start;
-        while position < end {
-            let row = id(position);
-            let length = self.order[position..].partition_point(|&key| (key >> 32) as usize == row);
-            if position == 0 || id(position - 1) != row {
-                // SAFETY: only the item in which a run begins reduces it, and items of one run
-                // write different columns.
-                let target = unsafe { self.d_table.part(row, columns.clone()) };
-                let tokens = &self.order[position..position + length];
-                dispatch(self.isa, SumRows { tokens, terms: self.terms, column, target });
-            }
-            position += length;
+        let Terms { x, column: first, pooled } = self.terms;
+        let (weighted, column) = (pooled.is_some(), first + column);
+        let begun = |end: usize| starts.partition_point(|&at| at < end);
+        for run in begun(start)..begun(start + POSITIONS) {
+            let end = starts.get(run + 1).copied().unwrap_or(keys.len());
+            let (tokens, id) = (&sources[starts[run]..end], (keys[starts[run]] >> 32) as usize);
+            // SAFETY: only the item in which a run begins reduces it, and items of one run
+            // write different columns.
+            let target = unsafe { self.d_table.part(id, columns.clone()) };
+            dispatch(self.isa, SumRows { tokens, weighted, x, column, target });
         }
     }
 }
 
+/// Adds rows of `x` from `column` on, times their weights where they are `weighted`.
 struct SumRows<'a> {
-    tokens: &'a [u64],
-    terms: Terms<'a>,
+    tokens: &'a [(u32, f32)],
+    weighted: bool,
+    x: Matrix<'a>,
     column: usize,
     target: &'a mut [f32],
 }
@@ -140,17 +172,52 @@ impl Kernel for SumRows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Terms { x, column, pooled } = self.terms;
-        for &key in self.tokens {
-            let token = (key as u32) as usize;
-            let row = pooled.map_or(token, |pooled| pooled[token].0 as usize);
-            let start = row * x.columns + column + self.column;
-            let source = &x.data[start..][..self.target.len()];
-            match pooled {
-                None => add(source, self.target),
-                Some(pooled) => add_weighted(source, pooled[token].1, self.target),
-            }
+        if self.weighted { self.add::<S, true>() } else { self.add::<S, false>() }
+    }
+}
+
+impl SumRows<'_> {
+    #[inline(always)]
+    fn add<S: Simd, const WEIGHTED: bool>(self) {
+        let SumRows { tokens, x, mut column, target, .. } = self;
+        let mut chunks = target.chunks_exact_mut(VECTORS * S::LANES);
+        for target in &mut chunks {
+            add_rows_to::<S, WEIGHTED, VECTORS>(tokens, x, column, target);
+            column += target.len();
         }
+        for target in chunks.into_remainder().chunks_mut(S::LANES) {
+            add_rows_to::<S, WEIGHTED, 1>(tokens, x, column, target);
+            column += target.len();
+        }
+    }
+}
+
+/// Adds to at most `COUNT` vectors, in registers.
+#[inline(always)]
+fn add_rows_to<S: Simd, const WEIGHTED: bool, const COUNT: usize>(
+    tokens: &[(u32, f32)],
+    x: Matrix<'_>,
+    column: usize,
+    target: &mut [f32],
+) {
+    let mut sums = [S::splat(0.0); COUNT];
+    for (vector, sum) in sums.iter_mut().enumerate() {
+        *sum = load_up_to::<S>(&target[vector * S::LANES..]);
+    }
+    for &(row, weight) in tokens {
+        let row = &x.data[row as usize * x.columns + column..][..target.len()];
+        for (vector, sum) in sums.iter_mut().enumerate() {
+            let mut term = load_up_to::<S>(&row[vector * S::LANES..]);
+            if WEIGHTED {
+                // The product is added to zero first, as where it is a row of its own: -0 becomes
+                // 0.
+                term = S::add(S::mul(S::splat(weight), term), S::splat(0.0));
+            }
+            *sum = S::add(*sum, term);
+        }
+    }
+    for (vector, sum) in sums.into_iter().enumerate() {
+        store_up_to::<S>(sum, &mut target[vector * S::LANES..]);
     }
 }
 
@@ -158,13 +225,5 @@ impl Kernel for SumRows<'_> {
 fn add(source: &[f32], target: &mut [f32]) {
     for (target, source) in target.iter_mut().zip(source) {
         *target += source;
-    }
-}
-
-/// The product is added to zero first, as where it is a row of its own: -0 becomes 0.
-#[inline(always)]
-fn add_weighted(source: &[f32], weight: f32, target: &mut [f32]) {
-    for (target, source) in target.iter_mut().zip(source) {
-        *target += weight * source + 0.0;
     }
 }

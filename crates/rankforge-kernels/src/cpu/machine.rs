@@ -32,6 +32,11 @@ impl Cpu {
     /// Working memory of `length` elements with unspecified contents, kept for the next operation
     /// when it is dropped.
     pub(crate) fn scratch(&self, length: usize) -> Scratch<'_> {
+        Scratch { memory: self.take(length), cpu: self }
+    }
+
+    /// `length` elements of free working memory, with unspecified contents.
+    pub(super) fn take(&self, length: usize) -> Aligned {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         // The smallest that is large enough, else the largest, which then grows.
         let fitting = (0..free.len()).filter(|&i| free[i].room() >= length);
@@ -40,7 +45,12 @@ impl Cpu {
         let mut memory = choice.map(|index| free.swap_remove(index)).unwrap_or(Aligned::new());
         drop(free);
         memory.set_length(length);
-        Scratch { free: &self.free, memory }
+        memory
+    }
+
+    /// Makes working memory free for others.
+    pub(super) fn give_back(&self, memory: Aligned) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
     }
 
     /// Elements of working memory that no operation uses.

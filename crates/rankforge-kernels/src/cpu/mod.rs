@@ -19,7 +19,7 @@ pub(crate) mod machine;
 mod math;
 pub(crate) mod matmul;
 pub(crate) mod matrix;
-mod memory;
+pub(crate) mod memory;
 pub(crate) mod norm;
 pub(crate) mod optimizer;
 mod parallel;

@@ -3,12 +3,16 @@ use crate::cpu::machine::Cpu;
 use crate::cpu::matrix::{Matrix, MatrixMut};
 use crate::cpu::parallel::{INLINE_ELEMENTS, SharedRows, for_each};
 use crate::cpu::sequences::Sequences;
-use crate::cpu::simd::{Kernel, Simd, dispatch};
+use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
 use crate::settings::pooling::{PoolOf, Pooling};
 use std::ops::Range;
 
 /// The settings of pooling, with host memory.
 pub(crate) type Config<'a> = PoolOf<Sequences<'a>, &'a [u32]>;
+
+/// Columns of a work item where `ids` name rows of a table: a strip of the rows that a batch reads
+/// more than once stays in the cache, where whole rows would not.
+const STRIP: usize = 128;
 
 /// Pools rows of `source`, all of them in order or those that `ids` name.
 pub(crate) fn pool(
@@ -22,14 +26,18 @@ pub(crate) fn pool(
     let width = source.columns;
     let out = SharedRows::new(out);
     let parallel = sequences.tokens() * width >= INLINE_ELEMENTS;
-    for_each(cpu, parallel, sequences.count(), |sequence| {
-        // SAFETY: each sequence has its own row.
-        let out = unsafe { out.part(sequence, column..column + width) };
+    let (count, strip) = (sequences.count(), if ids.is_some() { STRIP } else { width.max(1) });
+    for_each(cpu, parallel, count * width.div_ceil(strip), |item| {
+        let (sequence, start) = (item % count, item / count * strip);
+        let columns = start..(start + strip).min(width);
+        // SAFETY: each item has its own columns of the row of a sequence.
+        let out = unsafe { out.part(sequence, column + columns.start..column + columns.end) };
         let skip = skip.map_or(0, |skip| skip[sequence] as usize);
         let (tokens, weight) = contribution(mode, sequences.range(sequence), skip);
+        let of = |source, tokens| Tokens { start, ..Tokens::of(source, tokens) };
         let x = match ids {
-            Some(ids) => Tokens { ids: Some(&ids[tokens.clone()]), ..Tokens::of(source, tokens) },
-            None => Tokens::of(source.slice_rows(tokens.clone()), tokens),
+            Some(ids) => Tokens { ids: Some(&ids[tokens.clone()]), ..of(source, tokens) },
+            None => of(source.slice_rows(tokens.clone()), tokens),
         };
         if mode == Pooling::Max {
             dispatch(cpu.isa(), Maximum { x, out });
@@ -86,24 +94,26 @@ pub(crate) fn pool_embeddings_backward(
     embedding::pooled_backward(cpu, d_out, column, &pooled, ids, d_table);
 }
 
-/// The tokens of a sequence: consecutive rows, or the rows that `ids` name.
+/// The tokens of a sequence: consecutive rows, or the rows that `ids` name, from column `start` on.
 #[derive(Clone, Copy)]
 struct Tokens<'a> {
     rows: &'a [f32],
     ids: Option<&'a [u32]>,
     count: usize,
     columns: usize,
+    start: usize,
 }
 
 impl<'a> Tokens<'a> {
     fn of(rows: Matrix<'a>, tokens: Range<usize>) -> Tokens<'a> {
-        Tokens { rows: rows.data, ids: None, count: tokens.len(), columns: rows.columns }
+        let (count, columns) = (tokens.len(), rows.columns);
+        Tokens { rows: rows.data, ids: None, count, columns, start: 0 }
     }
 
     #[inline(always)]
     fn row(&self, token: usize) -> &'a [f32] {
         let row = self.ids.map_or(token, |ids| ids[token] as usize);
-        &self.rows[row * self.columns..][..self.columns]
+        &self.rows[row * self.columns..][self.start..self.columns]
     }
 }
 
@@ -143,6 +153,9 @@ fn contribution(mode: Pooling, tokens: Range<usize>, skip: usize) -> (Range<usiz
     }
 }
 
+/// Vectors of sums that stay in registers.
+const VECTORS: usize = 8;
+
 struct WeightedSum<'a> {
     weight: TokenWeight,
     x: Tokens<'a>,
@@ -154,13 +167,32 @@ impl Kernel for WeightedSum<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        self.out.fill(0.0);
-        for token in 0..self.x.count {
-            let weight = self.weight.of(token);
-            for (out, x) in self.out.iter_mut().zip(self.x.row(token)) {
-                *out += weight * x;
-            }
+        let WeightedSum { weight, mut x, out } = self;
+        let mut chunks = out.chunks_exact_mut(VECTORS * S::LANES);
+        for out in &mut chunks {
+            weighted_sum::<S, VECTORS>(weight, x, out);
+            x.start += out.len();
         }
+        for out in chunks.into_remainder().chunks_mut(S::LANES) {
+            weighted_sum::<S, 1>(weight, x, out);
+            x.start += out.len();
+        }
+    }
+}
+
+/// The sums of at most `COUNT` vectors, in registers.
+#[inline(always)]
+fn weighted_sum<S: Simd, const COUNT: usize>(weight: TokenWeight, x: Tokens<'_>, out: &mut [f32]) {
+    let mut sums = [S::splat(0.0); COUNT];
+    for token in 0..x.count {
+        let (weight, row) = (S::splat(weight.of(token)), &x.row(token)[..out.len()]);
+        for (vector, sum) in sums.iter_mut().enumerate() {
+            let x = load_up_to::<S>(&row[vector * S::LANES..]);
+            *sum = S::add(*sum, S::mul(weight, x));
+        }
+    }
+    for (vector, sum) in sums.into_iter().enumerate() {
+        store_up_to::<S>(sum, &mut out[vector * S::LANES..]);
     }
 }
 

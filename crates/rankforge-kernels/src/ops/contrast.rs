@@ -10,6 +10,8 @@ pub struct ContrastScores<'a> {
     /// Dot products, `R x M`. Replaced by the gradient of the losses with respect to them, at fixed
     /// factors.
     pub products: ViewMut<'a>,
+    /// Added to that gradient: those of nestings that these products are part of, `R x M`.
+    pub larger: Option<View<'a>>,
     /// `R x 1`.
     pub row_factors: View<'a>,
     /// `1 x M`.
@@ -82,6 +84,9 @@ impl<'a> ContrastScores<'a> {
     fn check(&self, rows: usize) {
         let columns = self.products.columns();
         self.products.expect_shape("products", rows, columns);
+        if let Some(larger) = &self.larger {
+            larger.expect_shape("gradients of larger nestings", rows, columns);
+        }
         self.row_factors.expect_shape("row_factors", rows, 1);
         self.column_factors.expect_shape("column_factors", 1, columns);
         self.row_sums.expect_shape("row_sums", rows, 1);
@@ -100,6 +105,7 @@ impl<'a> ContrastScores<'a> {
     ) -> ContrastScoresOf<V, M> {
         ContrastScoresOf {
             products: view_mut(self.products),
+            larger: self.larger.map(&view),
             row_factors: view(self.row_factors),
             column_factors: view(self.column_factors),
             own: self.own,

@@ -30,7 +30,8 @@ pub(crate) fn contrast(
                 let product = d_score * scores.products.at(row, column) * factors;
                 along += product;
                 scores.column_sums.add(0, column, product);
-                scores.products.put(row, column, d_score * factors);
+                let larger = scores.larger.map_or(0.0, |larger| larger.at(row, column));
+                scores.products.put(row, column, larger + d_score * factors);
             }
             scores.row_sums.put(row, 0, along);
         }

@@ -32,6 +32,7 @@ impl OwnColumns {
 /// [`ContrastScores`](crate::ops::ContrastScores) with the matrices of a device.
 pub(crate) struct ContrastScoresOf<V, M> {
     pub(crate) products: M,
+    pub(crate) larger: Option<V>,
     pub(crate) row_factors: V,
     pub(crate) column_factors: V,
     pub(crate) own: OwnColumns,

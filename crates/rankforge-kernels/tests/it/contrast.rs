@@ -14,18 +14,20 @@ const WEIGHT: f32 = 0.25;
 struct Scores {
     columns: usize,
     products: Vec<f32>,
+    larger: Option<Vec<f32>>,
     row_factors: Vec<f32>,
     column_factors: Vec<f32>,
     own: OwnColumns,
     guide: Option<(Vec<f32>, Vec<f32>)>,
 }
 
-/// One plain matrix, one with every kind of own columns, and one with a guide.
+/// Matrices with every kind of own columns, with and without a guide and larger nestings.
 fn scores(rows: usize, columns: usize) -> Vec<Scores> {
     let factors = |seed, count| random(seed, count).iter().map(|x| x + 1.5).collect();
     let make = |seed: u64, start: usize, own: [Option<f32>; 2], others: f32, guided: bool| Scores {
         columns,
         products: random(seed, rows * columns),
+        larger: (start == 0 && !guided).then(|| random(seed + 5, rows * columns)),
         row_factors: factors(seed + 1, rows),
         column_factors: factors(seed + 2, columns),
         own: OwnColumns { start, period: rows.max(1), first: own[0], further: own[1], others },
@@ -47,6 +49,7 @@ fn computed(device: &Device, rows: usize, scores: &[Scores]) -> Vec<Vec<f32>> {
         |rows: usize, columns: usize, values: &[f32]| Buffer::upload(device, rows, columns, values);
     struct On {
         products: Buffer,
+        larger: Option<Buffer>,
         factors: [Buffer; 2],
         guide: Option<[Buffer; 2]>,
         sums: [Buffer; 2],
@@ -55,6 +58,7 @@ fn computed(device: &Device, rows: usize, scores: &[Scores]) -> Vec<Vec<f32>> {
         .iter()
         .map(|it| On {
             products: upload(rows, it.columns, &it.products),
+            larger: it.larger.as_ref().map(|larger| upload(rows, it.columns, larger)),
             factors: [upload(rows, 1, &it.row_factors), upload(1, it.columns, &it.column_factors)],
             guide: it.guide.as_ref().map(|(scores, limits)| {
                 [upload(rows, it.columns, scores), upload(rows, 1, limits)]
@@ -67,6 +71,7 @@ fn computed(device: &Device, rows: usize, scores: &[Scores]) -> Vec<Vec<f32>> {
         let [row_sums, column_sums] = &mut on.sums;
         ContrastScores {
             products: on.products.view_mut(),
+            larger: on.larger.as_ref().map(Buffer::view),
             row_factors: on.factors[0].view(),
             column_factors: on.factors[1].view(),
             own: it.own,
@@ -145,7 +150,8 @@ fn losses_gradients_and_sums_agree_with_their_twin() {
                 let [d_products, row_sums, column_sums] = &found[1 + 3 * part..][..3] else {
                     unreachable!("three for each")
                 };
-                let mut expected = vec![0.0; rows * columns];
+                let larger = it.larger.as_ref().map(|larger| wide(larger));
+                let mut expected = larger.unwrap_or_else(|| vec![0.0; rows * columns]);
                 let (mut by_row, mut by_column) = (vec![0.0; rows], vec![1.0; columns]);
                 for row in 0..rows {
                     for (column, _, score) in counted(it, &wide(&it.products), row, part == 0) {
@@ -153,7 +159,7 @@ fn losses_gradients_and_sums_agree_with_their_twin() {
                         let d_score = central_difference(at, &[0.0], 0);
                         let factors =
                             f64::from(it.row_factors[row]) * f64::from(it.column_factors[column]);
-                        expected[row * columns + column] = d_score * factors;
+                        expected[row * columns + column] += d_score * factors;
                         by_row[row] += d_score * score;
                         by_column[column] += d_score * score;
                     }

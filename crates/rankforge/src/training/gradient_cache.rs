@@ -130,10 +130,13 @@ pub(super) fn add_gradients(
         }
     }
     let mut result = loss.compute(&loss_batch(parts[0].model, batch, &outputs, &layers));
+    drop(outputs);
     if !result.value.is_finite() {
         return result;
     }
-    result.d_outputs.values.iter_mut().for_each(|gradient| *gradient *= scale);
+    if scale != 1.0 {
+        result.d_outputs.values.iter_mut().for_each(|gradient| *gradient *= scale);
+    }
     for part in parts {
         let chunks = part.chunks(batch, budget);
         for (index, chunk) in chunks.iter().enumerate() {
@@ -143,8 +146,10 @@ pub(super) fn add_gradients(
             if chunks.len() > 1 {
                 part.model.forward(&ragged, mode, true, workspace);
             }
-            let d_outputs = result.d_outputs.rows(chunk.clone());
-            part.model.backward(&d_outputs, &ragged, mode, workspace, gradients);
+            let all = *chunk == (0..result.d_outputs.rows);
+            let cut = (!all).then(|| result.d_outputs.rows(chunk.clone()));
+            let d_outputs = cut.as_ref().unwrap_or(&result.d_outputs);
+            part.model.backward(d_outputs, &ragged, mode, workspace, gradients);
         }
     }
     result

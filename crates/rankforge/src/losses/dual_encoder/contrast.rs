@@ -61,7 +61,7 @@ pub(super) struct Contrast {
 }
 
 /// Elements of all score matrices that are in memory at once, about.
-const BLOCK_ELEMENTS: usize = 1 << 23;
+const BLOCK_ELEMENTS: usize = 1 << 22;
 
 /// Rows of a block are a multiple of this.
 const BLOCK_ROWS: usize = 64;
@@ -142,7 +142,7 @@ impl<'a> Step<'a> {
     fn new(texts: &'a Texts, softmax: &'a Softmax, rows: usize) -> Step<'a> {
         let device = texts.device();
         let nestings = texts.nestings();
-        let empty = |_| Buffer::empty(device);
+        let empty = |_| Buffer::working(device, 0, 0);
         Step {
             texts,
             softmax,
@@ -158,7 +158,7 @@ impl<'a> Step<'a> {
                 .iter()
                 .map(|it| [rows, it.columns.len()].map(|n| Buffer::zeros(device, nestings, n)))
                 .collect(),
-            d_rows: Buffer::empty(device),
+            d_rows: Buffer::working(device, 0, 0),
         }
     }
 
@@ -187,7 +187,8 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// Adds the losses of a block, and replaces the products by their gradients.
+    /// Adds the losses of a block, and replaces the products by their gradients: those of the own
+    /// nesting and of all larger ones, as the segment is part of these too.
     fn softmax(
         &mut self,
         block: &Range<usize>,
@@ -196,7 +197,7 @@ impl<'a> Step<'a> {
         losses: &mut Buffer,
     ) {
         let (rows, texts) = (self.rows, self.texts);
-        for nesting in 0..texts.nestings() {
+        for nesting in (0..texts.nestings()).rev() {
             let weight = self.softmax.weight * texts.weight(nesting) / rows as f64;
             let factors = texts.factors(nesting);
             let comparisons = self.softmax.comparisons.iter().zip(&self.guided);
@@ -204,8 +205,10 @@ impl<'a> Step<'a> {
             let scores = comparisons.zip(buffers).map(|((comparison, guided), (scores, sums))| {
                 let columns = comparison.columns.clone();
                 let [by_row, by_column] = sums.each_mut().map(|sums| sums.view_mut());
+                let (scores, larger) = scores[nesting..].split_at_mut(1);
                 ContrastScores {
-                    products: scores[nesting].view_mut(),
+                    products: scores[0].view_mut(),
+                    larger: larger.first().map(Buffer::view),
                     row_factors: factors.slice_rows(comparison.block(block)),
                     column_factors: factors
                         .slice_rows(columns.clone())
@@ -229,14 +232,9 @@ impl<'a> Step<'a> {
 
     /// Adds the gradients of the texts through the products.
     fn backward(&mut self, block: &Range<usize>, gradients: &mut Gradients) {
-        for (comparison, scores) in self.softmax.comparisons.iter().zip(&mut self.scores) {
+        for (comparison, scores) in self.softmax.comparisons.iter().zip(&self.scores) {
             let (rows, columns) = (comparison.block(block), &comparison.columns);
-            for index in (0..scores.len()).rev() {
-                // What a segment takes part in: its own nesting and all larger ones.
-                let (own, larger) = scores[index..].split_at_mut(1);
-                if let Some(larger) = larger.first() {
-                    ops::add(larger.view(), own[0].view_mut());
-                }
+            for (index, scores) in scores.iter().enumerate() {
                 let segment = self.texts.segment(index);
                 let d_segment = gradients.segment(index);
                 let d_rows = self.d_rows.reshape(rows.len(), segment.columns());
@@ -251,7 +249,7 @@ impl<'a> Step<'a> {
                     d_bias: None,
                 };
                 let exact = Precision::Float32;
-                ops::linear_backward(own[0].view(), exact, Some(input), Some(weight));
+                ops::linear_backward(scores.view(), exact, Some(input), Some(weight));
                 let d_texts = d_segment.view_mut().slice_rows(rows.clone());
                 ops::add(d_rows.view(), d_texts);
             }

@@ -1,5 +1,5 @@
 use crate::losses::loss::LossBatch;
-use crate::losses::nesting::{LEAST_LENGTH, Nesting, length};
+use crate::losses::nesting::{LEAST_LENGTH, Nesting, squared_length};
 use rankforge_encoder::Outputs;
 use rankforge_kernels::{Buffer, Device, View, Workers};
 use std::ops::Range;
@@ -38,20 +38,18 @@ impl Texts {
             (1..=width).contains(&last) && (cosine || (ranges.len() == 1 && last == width)),
             "ranges up to {last} of {width} dimensions, cosine: {cosine}"
         );
-        let scales = match cosine {
-            true => of_rows(workers, texts, |row| inverse(length(&outputs.row(row)[..last]))),
+        let squares = match cosine {
+            true => squares_of_leading(outputs, &ranges, workers),
             false => Vec::new(),
         };
-        let mut host_factors: Vec<Vec<f64>> = Vec::new();
-        if cosine {
-            let mut squares = vec![0.0; texts];
-            for range in &ranges {
-                let segment = |row: usize| length(&outputs.row(row)[range.clone()]) * scales[row];
-                let added = of_rows(workers, texts, segment);
-                squares.iter_mut().zip(added).for_each(|(sum, length)| *sum += length * length);
-                host_factors.push(squares.iter().map(|square| inverse(square.sqrt())).collect());
-            }
-        }
+        let scales: Vec<f64> = squares.last().map_or_else(Vec::new, |whole| {
+            whole.iter().map(|square| inverse(square.sqrt())).collect()
+        });
+        let lengths = |squares: &Vec<f64>| {
+            let scaled = squares.iter().zip(&scales).map(|(square, scale)| square.sqrt() * scale);
+            scaled.map(inverse).collect()
+        };
+        let host_factors: Vec<Vec<f64>> = squares.iter().map(lengths).collect();
         let factors = |index: usize| match host_factors.get(index) {
             Some(factors) => factors.iter().map(|factor| *factor as f32).collect(),
             None => vec![1.0; texts],
@@ -61,13 +59,14 @@ impl Texts {
             .collect();
         let scale = |row: usize| scales.get(row).copied().unwrap_or(1.0);
         let segment = |range: &Range<usize>| {
-            let mut values = vec![0.0; texts * range.len()];
-            workers.map_chunks_mut(&mut values, range.len(), |row, out| {
+            let mut segment = Buffer::working(device, texts, range.len());
+            segment.view_mut().write_rows(|row, out| {
+                let scale = scale(row);
                 for (out, x) in out.iter_mut().zip(&outputs.row(row)[range.clone()]) {
-                    *out = (f64::from(*x) * scale(row)) as f32;
+                    *out = (f64::from(*x) * scale) as f32;
                 }
             });
-            Buffer::from_vec(device, texts, range.len(), values)
+            segment
         };
         Texts {
             segments: ranges.iter().map(segment).collect(),
@@ -113,8 +112,11 @@ pub(super) struct Gradients {
 
 impl Gradients {
     pub(super) fn new(texts: &Texts) -> Gradients {
-        let zeros =
-            |segment: &Buffer| Buffer::zeros(&texts.device, segment.rows(), segment.columns());
+        let zeros = |segment: &Buffer| {
+            let mut zeros = Buffer::working(&texts.device, segment.rows(), segment.columns());
+            zeros.view_mut().fill(0.0);
+            zeros
+        };
         Gradients {
             segments: texts.segments.iter().map(zeros).collect(),
             sums: texts.segments.iter().map(|segment| vec![0.0; segment.rows()]).collect(),
@@ -146,22 +148,17 @@ impl Gradients {
                 *sum = *larger;
             }
         }
-        let segments: Vec<Vec<f32>> =
-            self.segments.iter().map(|segment| segment.view().to_vec()).collect();
         let mut values = vec![0.0; rows * columns];
         batch.device.workers().map_chunks_mut(&mut values, columns.max(1), |row, out| {
             let scale = texts.scales.get(row).copied();
-            for ((range, segment), sums) in texts.ranges.iter().zip(&segments).zip(&self.sums) {
-                let d = &segment[row * range.len()..][..range.len()];
+            let segments = texts.ranges.iter().zip(&self.segments);
+            for ((range, segment), sums) in segments.zip(&self.sums) {
                 let out = &mut out[range.clone()];
-                let Some(scale) = scale else {
-                    out.copy_from_slice(d);
-                    continue;
-                };
+                segment.view().slice_rows(row..row + 1).read(out);
+                let Some(scale) = scale else { continue };
                 let along = sums[row] * scale;
-                let x = &batch.outputs.row(row)[range.clone()];
-                for ((out, d), x) in out.iter_mut().zip(d).zip(x) {
-                    *out = ((f64::from(*d) - along * f64::from(*x)) * scale) as f32;
+                for (d, x) in out.iter_mut().zip(&batch.outputs.row(row)[range.clone()]) {
+                    *d = ((f64::from(*d) - along * f64::from(*x)) * scale) as f32;
                 }
             }
         });
@@ -188,13 +185,24 @@ fn inverse(length: f64) -> f64 {
     if length <= LEAST_LENGTH { 0.0 } else { 1.0 / length }
 }
 
-/// A number for each row, computed on all threads.
-fn of_rows(workers: &Workers, rows: usize, of: impl Fn(usize) -> f64 + Sync) -> Vec<f64> {
-    let mut values = vec![0.0; rows];
-    workers.map_chunks_mut(&mut values, 64, |chunk, values| {
-        for (index, value) in values.iter_mut().enumerate() {
-            *value = of(chunk * 64 + index);
+/// For the leading dimensions up to the end of each range, the squared length of each row.
+fn squares_of_leading(
+    outputs: &Outputs,
+    ranges: &[Range<usize>],
+    workers: &Workers,
+) -> Vec<Vec<f64>> {
+    const TOGETHER: usize = 64;
+    let mut all = vec![0.0; outputs.rows * ranges.len()];
+    workers.map_chunks_mut(&mut all, TOGETHER * ranges.len(), |chunk, squares| {
+        let rows = chunk * TOGETHER..;
+        for (row, squares) in rows.zip(squares.chunks_exact_mut(ranges.len())) {
+            let mut sum = 0.0;
+            for (square, range) in squares.iter_mut().zip(ranges) {
+                sum += squared_length(&outputs.row(row)[range.clone()]);
+                *square = sum;
+            }
         }
     });
-    values
+    let nesting = |index: usize| all.iter().skip(index).step_by(ranges.len()).copied().collect();
+    (0..ranges.len()).map(nesting).collect()
 }

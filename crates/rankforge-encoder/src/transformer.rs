@@ -222,7 +222,7 @@ fn mlp(
     let statistics = saved.middle_statistics.reshape(tokens, 2).view_mut();
     block.middle_norm.forward(parameters, saved.attended.view(), middle.view_mut(), statistics);
 
-    let hidden = saved.mlp_hidden.reshape(tokens, f);
+    let mut hidden = Buffer::working(parameters.device(), tokens, f);
     match config.mlp {
         Mlp::Plain(activation) => {
             let pre_activation = keep.then(|| saved.mlp_sum.reshape(tokens, f).view_mut());
@@ -259,6 +259,22 @@ fn mlp(
     }
 }
 
+/// The input of the MLP's second layer again, from that of its activation: computing it takes less
+/// than its memory is worth, as it and the sums are the largest matrices of a block.
+fn mlp_hidden(pass: &Pass<'_>, index: usize, saved: &BlockActivations) -> Buffer {
+    let Pass { config, parameters, .. } = *pass;
+    let sum = saved.mlp_sum.view();
+    let mut hidden = Buffer::working(parameters.device(), sum.rows(), config.intermediate_size);
+    match config.mlp {
+        Mlp::Plain(function) => ops::activate(function, sum, hidden.view_mut()),
+        Mlp::Gated(gate) => ops::gated(gate, sum, hidden.view_mut()),
+    }
+    if let Some(dropout) = pass.dropout(config.mlp_dropout, place(index, Site::MlpHidden)) {
+        ops::dropout(dropout, hidden.view_mut());
+    }
+    hidden
+}
+
 /// Backward of [`mlp`]: turns the gradient of the block's output, in `d.hidden`, into that of
 /// `attended`.
 fn mlp_backward(
@@ -278,7 +294,8 @@ fn mlp_backward(
     }
     let dropout = pass.dropout(config.mlp_output_dropout, place(index, Site::MlpOutput));
     let d_output = dropped(dropout, &d.hidden, &mut d.other);
-    let (hidden, sum) = (saved.mlp_hidden.view(), saved.mlp_sum.view());
+    let hidden = mlp_hidden(pass, index, saved);
+    let (hidden, sum) = (hidden.view(), saved.mlp_sum.view());
     let d_sum = d.mlp_sum.reshape(tokens, sum.columns());
     let output = block.mlp_output;
     let dropout = pass.dropout(config.mlp_dropout, place(index, Site::MlpHidden));

@@ -54,7 +54,7 @@ pub(crate) fn numbers_per_token(config: &EncoderConfig, recompute: bool) -> usiz
         Mlp::Gated(_) => 2 * f,
     };
     // The buffers of `BlockActivations` but for those of a readout, statistics included.
-    let block = 8 * h + config.heads + f + sum + 6;
+    let block = 8 * h + config.heads + sum + 6;
     let blocks = config.blocks.len();
     let kept = if recompute { blocks.min(1) } else { blocks };
     let embeddings = 2 * e + 2;
@@ -62,7 +62,8 @@ pub(crate) fn numbers_per_token(config: &EncoderConfig, recompute: bool) -> usiz
     // The buffers of `EncoderGradients`.
     let gradients = 2 * h.max(e) + 5 * h + f + sum;
     let outside = (blocks + 1) * h + embeddings + h + 2;
-    kept * block + readout + gradients + outside
+    // The input of the second layer of an MLP is kept for no block.
+    kept * block + f + readout + gradients + outside
 }
 
 buffers! {
@@ -90,8 +91,6 @@ buffers! {
         middle_statistics,
         /// Output of the MLP's first layer before the activation, `T x F`, or `T x 2F` when gated.
         mlp_sum,
-        /// Input of the MLP's second layer, `T x F`.
-        mlp_hidden,
         /// Residual plus MLP, before the last norm, `T x H`.
         block_sum,
         last_statistics,

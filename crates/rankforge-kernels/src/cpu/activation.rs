@@ -5,6 +5,12 @@ use crate::cpu::parallel::for_row_blocks;
 use crate::cpu::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
 use crate::settings::activation::{Activation, Gate};
 
+pub(crate) fn activate(cpu: &Cpu, function: Activation, x: Matrix<'_>, out: MatrixMut<'_>) {
+    for_row_blocks(cpu, x.data.len(), 1, (x.flat(), out.flat()), |_, (x, out)| {
+        dispatch(cpu.isa(), Activate { function, x: x.data, out: out.data });
+    });
+}
+
 pub(crate) fn activate_backward(
     cpu: &Cpu,
     function: Activation,
@@ -185,6 +191,30 @@ impl Function for Sigmoid {
     #[inline(always)]
     fn value_and_slope<S: Simd>(x: S::V) -> (S::V, S::V) {
         sigmoid_and_slope::<S>(x)
+    }
+}
+
+struct Activate<'a> {
+    function: Activation,
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for Activate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        self.function.select::<S>(self);
+    }
+}
+
+impl<S: Simd> WithFunction<S> for Activate<'_> {
+    #[inline(always)]
+    fn run<F: Function>(self) {
+        for (x, out) in self.x.chunks(S::LANES).zip(self.out.chunks_mut(S::LANES)) {
+            store_up_to::<S>(F::value::<S>(load_up_to::<S>(x)), out);
+        }
     }
 }
 

@@ -3,6 +3,23 @@ use crate::settings::activation::{Activation, Gate};
 use crate::view::{View, ViewMut};
 use crate::{cpu, reference};
 
+/// `out = function(x)`; on the CPU with the bits that the epilogue of a product gives it.
+///
+/// # Panics
+/// When the shapes differ.
+pub fn activate(function: Activation, x: View<'_>, out: ViewMut<'_>) {
+    out.expect_shape("out", x.rows(), x.columns());
+    let device = x.device();
+    match device.kind() {
+        Kind::Cpu(cpu) => {
+            cpu::activation::activate(cpu, function, x.host(device), out.host(device));
+        }
+        Kind::Reference(_) => {
+            reference::activation::activate(function, x.reference(device), out.reference(device));
+        }
+    }
+}
+
 /// `d_x = d_out * function'(x)`; `x` is the input of the forward pass.
 ///
 /// # Panics

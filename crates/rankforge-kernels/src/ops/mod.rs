@@ -16,7 +16,7 @@
 //! |---|---|
 //! | `linear` | matrix product with bias, activation, dropout and residual; its backward |
 //! | `norm` | layer norm; row normalisation to unit length |
-//! | `activation` | slopes of gelu, relu, tanh, silu and sigmoid; geglu and swiglu |
+//! | `activation` | gelu, relu, tanh, silu, sigmoid and their slopes; geglu and swiglu |
 //! | `dropout` | counter-based dropout |
 //! | `columns` | a range of columns out of a matrix, and into one |
 //! | `elementwise` | add, scale, column sums; whether all elements are zero |
@@ -54,7 +54,7 @@ pub use crate::settings::pooling::Pooling;
 pub use crate::settings::rows::{RowSource, Skipped};
 pub use crate::settings::similarity::{Neighbour, Similarity};
 pub use crate::settings::zeros::Zeros;
-pub use activation::{activate_backward, gated, gated_backward};
+pub use activation::{activate, activate_backward, gated, gated_backward};
 pub use attention::{Attention, RelativeBias, attention, attention_backward};
 pub use columns::{read_columns, write_columns};
 pub use contrast::{ContrastGuide, ContrastScores, contrast};

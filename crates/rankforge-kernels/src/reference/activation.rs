@@ -62,6 +62,13 @@ fn normal_cdf(x: f64) -> f64 {
     if x < 0.0 { tail } else { 1.0 - tail }
 }
 
+/// `out = function(x)`.
+pub(crate) fn activate(function: Activation, x: Matrix<'_>, mut out: MatrixMut<'_>) {
+    for (row, column) in x.places() {
+        out.put(row, column, value_and_slope(function, x.at(row, column)).0);
+    }
+}
+
 /// `d_x = d_out function'(x)`.
 pub(crate) fn activate_backward(
     function: Activation,

@@ -71,7 +71,7 @@ pub(crate) fn render(error: &anyhow::Error, stderr: &mut dyn Write) -> ExitCode 
         error.code
     } else if let Some(Error::Interrupted { .. } | Error::Stopped { .. }) = find(error) {
         INTERRUPTED
-    } else if let Some(IndexError::Stopped { .. }) = find(error) {
+    } else if let Some(IndexError::Stopped { .. } | IndexError::NotCompacted { .. }) = find(error) {
         INTERRUPTED
     } else {
         FAILED

@@ -97,6 +97,11 @@ impl fmt::Display for UnknownJudgements {
     }
 }
 
+/// Whether an id can stand in a TREC run file, whose columns end at white space.
+pub fn fits_run_file(id: &str) -> bool {
+    !id.is_empty() && !id.contains(char::is_whitespace)
+}
+
 /// Reads a BEIR directory: `corpus.jsonl`, `queries.jsonl` and `qrels/SPLIT.tsv`.
 ///
 /// `split` defaults to `test`, the split that BEIR evaluates. Judgements of relevance 0 and below

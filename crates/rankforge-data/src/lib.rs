@@ -22,7 +22,7 @@ mod streamed;
 mod value;
 mod writer;
 
-pub use beir::{Beir, UnknownJudgements, load_beir};
+pub use beir::{Beir, UnknownJudgements, fits_run_file, load_beir};
 pub use error::DataError;
 pub use nano_beir::{load_nano_beir, nano_beir_names};
 pub use reader::{Location, RowReader, load_rows, load_texts};

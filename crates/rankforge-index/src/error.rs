@@ -100,6 +100,12 @@ pub enum IndexError {
         /// Rows of the corpus.
         total: usize,
     },
+    /// The user asked to stop before the index was rewritten.
+    #[error("{}: stopped before it was rewritten; the index is as it was", path.display())]
+    NotCompacted {
+        /// The index.
+        path: PathBuf,
+    },
     /// The inverted index cannot be built or searched.
     #[error("BM25: {0}")]
     Bm25(String),
@@ -137,6 +143,7 @@ impl IndexError {
             IndexError::Stopped { .. } => "the same command continues",
             IndexError::DuplicateId { .. }
             | IndexError::UnknownId { .. }
+            | IndexError::NotCompacted { .. }
             | IndexError::Bm25(_)
             | IndexError::Argument { .. } => return None,
         };

@@ -15,6 +15,7 @@
 mod append_file;
 pub mod bm25;
 mod build;
+mod compact;
 mod corpus;
 mod error;
 mod export;
@@ -32,6 +33,7 @@ mod verify;
 pub use build::{
     BuildOptions, BuildReport, Embedder, append_to_index, build_index, delete_from_index,
 };
+pub use compact::{Compacted, compact_index};
 pub use corpus::CorpusSource;
 pub use error::IndexError;
 pub use export::{export_npy, export_parquet};

@@ -1,5 +1,6 @@
 use crate::error::IndexError;
 use rankforge_base::{AtomicFile, FileError};
+use rankforge_data::fits_run_file;
 use std::io::Write;
 use std::path::Path;
 
@@ -37,7 +38,7 @@ pub fn write_run(path: &Path, queries: &[RankedQuery], tag: &str) -> Result<(), 
 }
 
 fn check(path: &Path, what: &str, id: &str) -> Result<(), IndexError> {
-    if id.is_empty() || id.contains(char::is_whitespace) {
+    if !fits_run_file(id) {
         let message = format!(
             "the columns of a TREC run file end at white space: expected a {what} with an id \
              without it, got \"{id}\""

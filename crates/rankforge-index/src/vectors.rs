@@ -47,13 +47,9 @@ impl Vectors {
             }
             map(folder, name, manifest)
         };
-        let bytes = open(BYTES, ByteRows::bytes_of_row(dimension))?;
-        let terms = open(TERMS, ByteRows::TERMS_OF_ROW * size_of::<f32>())?;
-        let values = match store {
-            Store::Float32 => Some(open("vectors.f32", dimension * size_of::<f32>())?),
-            Store::Float16 => Some(open("vectors.f16", dimension * size_of::<f16>())?),
-            Store::Int8 => None,
-        };
+        let sizes: BTreeMap<&str, usize> = row_files(folder, entry)?.into_iter().collect();
+        let (bytes, terms) = (open(BYTES, sizes[BYTES])?, open(TERMS, sizes[TERMS])?);
+        let values = store.file().map(|name| open(name, sizes[name])).transpose()?;
         if let Some(values) = &values {
             // Only a hint to the system: searches read single rows.
             let _ = values.expect_random_reads();
@@ -155,6 +151,24 @@ fn checked(folder: &Path, entry: &VectorsEntry) -> Result<(Similarity, Store), I
         return Err(refuse(message).into());
     }
     Ok((similarity, store))
+}
+
+/// The files of vectors, with the number of bytes that a row has in each.
+pub(crate) fn row_files(
+    folder: &Path,
+    entry: &VectorsEntry,
+) -> Result<Vec<(&'static str, usize)>, IndexError> {
+    let (_, store) = checked(folder, entry)?;
+    let dimension = entry.dimension;
+    let of_values = match store {
+        Store::Float32 => size_of::<f32>(),
+        Store::Float16 => size_of::<f16>(),
+        Store::Int8 => 0,
+    };
+    let values = store.file().map(|name| (name, dimension * of_values));
+    let terms = ByteRows::TERMS_OF_ROW * size_of::<f32>();
+    let files = [(BYTES, ByteRows::bytes_of_row(dimension)), (TERMS, terms)];
+    Ok(values.into_iter().chain(files).collect())
 }
 
 /// Writes vectors to their files.

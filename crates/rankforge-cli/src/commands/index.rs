@@ -11,8 +11,8 @@ use crate::table::thousands;
 use rankforge::encoder::{DualEncoder, EncodeOptions, LoadOptions, Model, TextModel};
 use rankforge_index::bm25::{Language, UnknownLanguage};
 use rankforge_index::{
-    BuildOptions, BuildReport, CorpusSource, Embedder, Index, ModelEntry, Store, UnknownStore,
-    append_to_index, build_index, delete_from_index,
+    BuildOptions, BuildReport, Compacted, CorpusSource, Embedder, Index, ModelEntry, Store,
+    UnknownStore, append_to_index, build_index, compact_index, delete_from_index,
 };
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -32,13 +32,14 @@ Examples:
   rankforge index --bm25 --dataset docs.csv --id-column key --text-column body --output docs.index
   rankforge index --append --dataset more.jsonl --output docs.index
   rankforge index --delete doc7,doc9 --output docs.index
+  rankforge index --compact --output docs.index
   rankforge index --verify --output docs.index")]
 #[command(override_usage = "\
 rankforge index [OPTIONS] --output <DIR> --dataset <PATH>
        rankforge index [OPTIONS] --output <DIR> --append --dataset <PATH>
-       rankforge index --output <DIR> <--delete <ID,...>|--delete-from <FILE>|--verify>")]
+       rankforge index --output <DIR> <--delete <ID,...>|--delete-from <FILE>|--compact|--verify>")]
 #[command(group = clap::ArgGroup::new("action").required(true).args(
-    ["dataset", "delete", "delete_from", "verify"]
+    ["dataset", "delete", "delete_from", "compact", "verify"]
 ))]
 pub(crate) struct IndexArgs {
     /// Directory of the index
@@ -92,6 +93,13 @@ pub(crate) struct IndexArgs {
     /// Delete the texts whose ids are the lines of a file; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = OF_TEXTS)]
     delete_from: Option<PathBuf>,
+
+    /// Rewrite the index without its deleted texts and their words
+    ///
+    /// Nothing is embedded again. The new files take the place of the old ones when they are
+    /// complete; both are on the disk until then.
+    #[arg(long, conflicts_with_all = OF_TEXTS)]
+    compact: bool,
 
     /// Compare all files of the index with their checksums
     #[arg(long, conflicts_with_all = OF_TEXTS, conflicts_with = "restart")]
@@ -171,6 +179,7 @@ pub(crate) fn run(args: &IndexArgs, console: &Console) -> anyhow::Result<()> {
             let text = || format!("{} bytes are what they were\n", thousands(bytes));
             console.result(text, &json!({ "bytes": bytes }))
         }
+        None if args.compact => compact(args, console),
         None => delete(args, console),
     }
 }
@@ -253,6 +262,17 @@ fn delete(args: &IndexArgs, console: &Console) -> anyhow::Result<()> {
     let deleted = delete_from_index(&args.output, &ids, args.restart)?;
     let text = || format!("deleted {} texts\n", thousands(deleted as u64));
     console.result(text, &json!({ "deleted": deleted }))
+}
+
+fn compact(args: &IndexArgs, console: &Console) -> anyhow::Result<()> {
+    let options = options(args, console.load_options()?, console)?;
+    let Compacted { rows, removed, bytes } = compact_index(&args.output, &options)?;
+    let text = || {
+        let [rows, removed] = [rows, removed].map(|count| thousands(count as u64));
+        let bytes = thousands(bytes);
+        format!("removed {removed} texts, {bytes} bytes; {rows} can be found\n")
+    };
+    console.result(text, &json!({ "removed": removed, "rows": rows, "bytes": bytes }))
 }
 
 fn embedder_of(model: &DualEncoder, entry: ModelEntry, options: EncodeOptions) -> Embedder<'_> {

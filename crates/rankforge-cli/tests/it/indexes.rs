@@ -161,6 +161,22 @@ fn what_an_index_lacks_is_said() {
 }
 
 #[test]
+fn compacting_removes_deleted_texts_for_good() {
+    let dir = indexed();
+    let compact = ["index", "--output", "i", "--compact"];
+    assert!(dir.succeed(&compact).stdout.starts_with("removed 0 texts, 0 bytes; 12 can be"));
+    dir.succeed(&["index", "--output", "i", "--delete", "d0,d3"]);
+    let before = found(&dir, &["--query", "polar bears", "--top-k", "20"]);
+    let report = dir.json(&[&compact[..], &["--json"]].concat());
+    assert_eq!((&report["removed"], &report["rows"]), (&json!(2), &json!(10)));
+    assert!(report["bytes"].as_u64().unwrap() > 0, "{report}");
+    assert_eq!(found(&dir, &["--query", "polar bears", "--top-k", "20"]), before);
+    assert_eq!(dir.read("i/rows.jsonl").lines().count(), 10);
+    dir.succeed(&["index", "--output", "i", "--verify"]);
+    assert!(dir.fail(2, &[&compact[..], &["--bm25"]].concat()).contains("cannot be used with"));
+}
+
+#[test]
 fn exports_have_all_rows_that_are_not_deleted() {
     let dir = indexed();
     dir.succeed(&["index", "--output", "i", "--delete", "d0"]);

@@ -96,7 +96,7 @@ pub fn append_to_index(
 }
 
 /// Claims the complete index at `path`.
-pub(super) fn claim_existing(path: &Path) -> Result<(Folder, Manifest), IndexError> {
+pub(crate) fn claim_existing(path: &Path) -> Result<(Folder, Manifest), IndexError> {
     // Before the claim, which creates a folder; after it, nobody changes the manifest.
     existing(path)?;
     let folder = Folder::claim(path)?;

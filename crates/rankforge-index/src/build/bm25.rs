@@ -13,7 +13,7 @@ use std::path::Path;
 
 /// Builds the parts of the inverted index that rows were added to, as many at a time as there are
 /// threads.
-pub(super) fn build_parts(
+pub(crate) fn build_parts(
     folder: &Path,
     state: &mut State,
     options: &BuildOptions,

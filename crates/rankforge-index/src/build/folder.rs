@@ -4,12 +4,12 @@ use crate::ids::IDS;
 use crate::manifest::{Bm25Entry, MANIFEST, Manifest, PartEntry};
 use crate::rows::{ENDS, ROWS};
 use crate::vectors::{BYTES, TERMS};
-use rankforge_base::{FileError, claim_directory};
+use rankforge_base::{DirectoryKind, FileError, claim_directory};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// The folder of an index, which no other process changes meanwhile.
-pub(super) struct Folder {
+pub(crate) struct Folder {
     pub(super) path: PathBuf,
     /// Locked as long as it is open.
     _claim: Option<File>,
@@ -21,6 +21,22 @@ pub(crate) const BM25: &str = "bm25";
 /// The files that an index may have.
 const FILES: [&str; 10] =
     [MANIFEST, BUILDING, ROWS, ENDS, IDS, BYTES, TERMS, "vectors.f32", "vectors.f16", BM25];
+
+/// Prefix of the names of temporary files.
+const TEMPORARY: &str = ".rankforge-";
+
+/// How [`replace_directory`](rankforge_base::replace_directory) recognizes an index.
+pub(crate) const INDEX_DIRECTORY: DirectoryKind<'static> = DirectoryKind {
+    name: "an index",
+    recognises: &|entries| entries.iter().any(|entry| entry.name == MANIFEST),
+    owns: &|entry| is_own(&entry.name),
+    temporary_prefix: ".rankforge-compact-",
+};
+
+/// Whether an index has a file of this name.
+fn is_own(name: &str) -> bool {
+    name.starts_with(TEMPORARY) || FILES.contains(&name)
+}
 
 /// The folder of a part of the inverted index.
 pub(crate) fn part_folder(index: &Path, part: &PartEntry) -> PathBuf {
@@ -42,8 +58,7 @@ impl Folder {
             for entry in fs::read_dir(path).map_err(io)? {
                 let name = entry.map_err(io)?.file_name();
                 let name = name.to_string_lossy();
-                let is_temporary = name.starts_with(".rankforge-");
-                if !is_temporary && !FILES.contains(&&*name) {
+                if !is_own(&name) {
                     let message = format!(
                         "expected a new or empty directory, or an index, got one that holds \
                          \"{name}\""
@@ -58,7 +73,7 @@ impl Folder {
     }
 
     /// What an interrupted run left, unless it is to be discarded, or is older than the index.
-    pub(super) fn unfinished(
+    pub(crate) fn unfinished(
         &self,
         manifest: Option<&Manifest>,
         restart: bool,

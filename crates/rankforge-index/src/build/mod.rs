@@ -8,8 +8,10 @@ mod options;
 mod scan;
 mod state;
 
-pub(crate) use append::existing;
 pub use append::{append_to_index, build_index};
+pub(crate) use append::{claim_existing, existing};
+pub(crate) use bm25::build_parts;
 pub use delete::delete_from_index;
-pub(crate) use folder::part_folder;
+pub(crate) use folder::{INDEX_DIRECTORY, part_folder};
 pub use options::{BuildOptions, BuildReport, Embedder};
+pub(crate) use state::State;

@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 /// is there as long as the run is not finished.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct State {
+pub(crate) struct State {
     /// The corpus, for messages.
-    pub(super) corpus: PathBuf,
+    pub(crate) corpus: PathBuf,
     /// The SHA-256 of its rows.
-    pub(super) digest: String,
+    pub(crate) digest: String,
     /// Number of its rows.
-    pub(super) total: usize,
+    pub(crate) total: usize,
     /// Number of rows that the index had before.
-    pub(super) before: usize,
+    pub(crate) before: usize,
     /// What the index will be, as far as it is complete.
-    pub(super) manifest: Manifest,
+    pub(crate) manifest: Manifest,
 }
 
 /// Name of the file.
@@ -43,7 +43,7 @@ impl State {
         write_json(&folder.join(BUILDING), self)
     }
 
-    pub(super) fn remove(folder: &Path) -> Result<(), IndexError> {
+    pub(crate) fn remove(folder: &Path) -> Result<(), IndexError> {
         let path = folder.join(BUILDING);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

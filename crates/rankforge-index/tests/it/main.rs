@@ -2,6 +2,7 @@
 
 mod bm25;
 mod building;
+mod compacting;
 mod damage;
 mod searching;
 mod support;

@@ -1,6 +1,6 @@
 use crate::error::Error;
 use crate::evaluation::judgements::Judged;
-use rankforge_data::Beir;
+use rankforge_data::{Beir, fits_run_file};
 use rankforge_kernels::ops::Neighbour;
 
 /// The documents, queries and judgements of a retrieval collection.
@@ -42,7 +42,7 @@ impl<'a> Collection<'a> {
     /// # Errors
     /// An id that is empty or has white space.
     pub fn check_run_ids(&self) -> Result<(), Error> {
-        let unfit = |id: &&String| id.is_empty() || id.contains(char::is_whitespace);
+        let unfit = |id: &&String| !fits_run_file(id);
         let found = [
             ("document", self.beir.corpus.keys().find(unfit)),
             ("query", self.beir.queries.keys().find(unfit)),

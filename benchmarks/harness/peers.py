@@ -229,6 +229,24 @@ def cascade(job):
     return {"run": run, "ndcg": [ndcg(before), ndcg(after)]}
 
 
+def words(job):
+    """Indexes texts by their words, saves the index, and searches it; the ids of the best texts of
+    each query."""
+    import bm25s
+    import Stemmer
+
+    corpus, queries = read_rows(job["corpus"]), read_rows(job["queries"])
+    how = {"stopwords": "en", "stemmer": Stemmer.Stemmer("english"), "show_progress": False}
+    index = bm25s.BM25(method="lucene", k1=1.2, b=0.75)
+    index.index(bm25s.tokenize([row["text"] for row in corpus], **how), show_progress=False)
+    index.save(job["output"])
+    asked = bm25s.tokenize([row["text"] for row in queries], **how)
+    found, _ = index.retrieve(asked, k=job["top_k"], n_threads=job["threads"], show_progress=False)
+    ids = [row["_id"] for row in corpus]
+    run = {query["_id"]: [ids[row] for row in rows] for query, rows in zip(queries, found)}
+    return {"run": run}
+
+
 def encode(job):
     """Embeds texts; seconds of `encode` alone. The array goes to a file afterwards."""
     import numpy
@@ -321,6 +339,7 @@ WORK = {
         rank,
         mine,
         cascade,
+        words,
         encode,
         index,
         search,

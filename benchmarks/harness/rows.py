@@ -7,6 +7,7 @@ from harness.retrieval import Encode, Mine
 from harness.searching import Search
 from harness.serving import ServeOne
 from harness.training import Training
+from harness.words import Words
 
 
 def minilm(name, title, precision, target, **others):
@@ -126,6 +127,14 @@ def all_rows():
             "cascade, MiniLM-L6 and a reranker of it, depth 100, whole process",
             2,
             memory_target=4,
+            queries=300,
+            documents=5183,
+        ),
+        Words(
+            "bm25",
+            "BM25: index and search a collection, whole processes",
+            2,
+            copies=20,
             queries=300,
             documents=5183,
         ),

@@ -13,6 +13,7 @@ from harness.commands import RowFailed
 from harness.inference import same_scores
 from harness.searching import same_rows
 from harness.serving import read_answer
+from harness.words import Words
 
 # Differences of one side's rounding, as measured.
 ROUNDING = {"fp32": 1e-6, "bf16": 1e-2}
@@ -83,6 +84,27 @@ class Cascades(unittest.TestCase):
         }.items():
             with self.subTest(theirs=name), self.assertRaises(RowFailed):
                 self.row.check(self.ours, theirs)
+
+
+class WordRankings(unittest.TestCase):
+    row = Words("bm25", "", target=2, copies=2, queries=1, documents=3)
+    row.judged = {"q": {"a": 1, "b": 1}}
+
+    def test_copies_of_a_document_count_once(self):
+        copies = {"q": ["a-0", "a-1", "b-1", "b-0", "c-0"]}
+        self.assertEqual(self.row.ndcg(copies), 1)
+        self.assertLess(self.row.ndcg({"q": ["c-0", "a-0", "b-0"]}), 1)
+        self.assertEqual(self.row.ndcg({}), 0)
+
+    def test_worse_rankings_are_refused(self):
+        best, worse = {"q": ["a-0", "b-0"]}, {"q": ["c-0", "a-0", "b-0"]}
+        self.row.is_real = False
+        self.assertIn("1.000 here", self.row.check(best, worse))
+        with self.assertRaises(RowFailed):
+            self.row.check(worse, best)
+        self.row.is_real = True
+        with self.assertRaises(RowFailed):
+            self.row.check({}, {})
 
 
 @unittest.skipUnless(importlib.util.find_spec("numpy"), "it compares arrays")

@@ -24,7 +24,7 @@ mod writer;
 
 pub use beir::{Beir, UnknownJudgements, fits_run_file, load_beir};
 pub use error::DataError;
-pub use nano_beir::{load_nano_beir, nano_beir_names};
+pub use nano_beir::{load_nano_beir, load_nano_beir_ranking, nano_beir_names};
 pub use reader::{Location, RowReader, load_rows, load_texts};
 pub use rows::Rows;
 pub use source::{BlockOrder, RowSource};

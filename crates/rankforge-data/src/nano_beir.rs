@@ -96,6 +96,56 @@ pub fn load_nano_beir(folder: &Path, split: &str) -> Result<Beir, DataError> {
     Ok(collection(corpus, queries, relevant))
 }
 
+/// The ranking of a collection of NanoBEIR by BM25: query id to ids of documents, best first.
+/// `split` is the name of the collection, such as `NanoMSMARCO`.
+///
+/// In a copy of a data set on the Hub it is `bm25` beside `corpus`; in a folder for each collection
+/// it is a folder `bm25` or a file `bm25.jsonl` or `bm25.parquet`. Columns are `query-id` and
+/// `corpus-ids`, a list. Documents without a text are left out, as they are of the corpus.
+///
+/// # Errors
+/// A folder, split or column that is missing, or a cell of another type.
+pub fn load_nano_beir_ranking(
+    folder: &Path,
+    split: &str,
+) -> Result<IndexMap<String, Vec<String>>, DataError> {
+    let location = match Layout::of(folder) {
+        Layout::Splits => {
+            Location { split: Some(split.to_owned()), ..Location::new(folder.join(RANKING)) }
+        }
+        Layout::Folders => {
+            let own = folder.join(split).join(RANKING);
+            let files = ["jsonl", "parquet"].map(|extension| own.with_extension(extension));
+            let file = files.into_iter().find(|file| file.is_file());
+            Location::new(file.unwrap_or(own))
+        }
+    };
+    let columns = ["query-id", "corpus-ids"].map(str::to_owned).to_vec();
+    let rows = load_rows(&Location { columns: Some(columns), ..location })?;
+    let mut ranking = IndexMap::new();
+    let queries = rows.texts("query-id")?.into_iter();
+    for (row, (query, value)) in queries.zip(rows.column("corpus-ids")?).enumerate() {
+        let ids = match value {
+            Value::List(ids) => {
+                ids.iter().map(|id| id.as_text().map(str::to_owned)).collect::<Option<Vec<_>>>()
+            }
+            _ => None,
+        };
+        let ids = ids.ok_or_else(|| {
+            let place = rows.source().unwrap_or(Path::new(""));
+            let got = value.describe();
+            let message =
+                format!("row {}, column `corpus-ids`: expected a list of ids, got {got}", row + 1);
+            DataError::file(place, message)
+        })?;
+        ranking.insert(query.to_owned(), ids);
+    }
+    Ok(ranking)
+}
+
+/// The folder, or the start of the name of the file, of rankings.
+const RANKING: &str = "bm25";
+
 /// A collection with the queries that have a relevant document only.
 fn collection(
     corpus: IndexMap<String, String>,

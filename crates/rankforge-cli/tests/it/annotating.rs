@@ -141,7 +141,7 @@ fn what_cannot_be_annotated_is_refused_and_leaves_no_file() {
 }
 
 /// `teacher/`: a reranker with a head.
-fn trained_reranker(dir: &TestDir) {
+pub(crate) fn trained_reranker(dir: &TestDir) {
     dir.encoder();
     dir.labeled();
     let recipe = "model.path = \"bert\"\ndataset.path = \"labeled.jsonl\"\n[arguments]\n\

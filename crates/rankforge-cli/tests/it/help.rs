@@ -31,6 +31,7 @@ help_snapshots! {
     evaluate: "evaluate";
     evaluate_cascade: "evaluate", "cascade";
     evaluate_correlation: "evaluate", "correlation";
+    evaluate_classification: "evaluate", "classification";
     evaluate_reranking: "evaluate", "reranking";
     evaluate_retrieval: "evaluate", "retrieval";
     evaluate_nanobeir: "evaluate", "nanobeir";

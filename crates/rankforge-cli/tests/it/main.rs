@@ -2,6 +2,7 @@
 
 mod annotating;
 mod cascade;
+mod classifying;
 mod data_sets;
 mod distilling;
 mod dual_evaluation;

@@ -1,5 +1,5 @@
 use crate::{Folder, assert_refused};
-use rankforge_data::{load_nano_beir, nano_beir_names};
+use rankforge_data::{load_nano_beir, load_nano_beir_ranking, nano_beir_names};
 
 /// The layout of the Hub, with one collection.
 fn collection() -> Folder {
@@ -56,4 +56,24 @@ fn malformed_collections_are_refused() {
     assert_refused(load_nano_beir(folder.path(), "NanoNC"), &["no split `NanoNC`", "`NanoNQ`"]);
     let empty = Folder::new();
     assert_refused(nano_beir_names(empty.path(), &["NQ"]), &["expected a collection", "`NanoNQ`"]);
+}
+
+#[test]
+fn rankings_are_read_from_either_layout() {
+    let folder = collection();
+    let lines = "{\"query-id\": \"q1\", \"corpus-ids\": [\"d3\", \"d1\"]}\n\
+                 {\"query-id\": \"q2\", \"corpus-ids\": []}\n";
+    folder.file("bm25/NanoNQ.jsonl", lines);
+    let other = Folder::new();
+    other.file("NanoNQ/bm25.jsonl", lines);
+    for folder in [&folder, &other] {
+        let ranking = load_nano_beir_ranking(folder.path(), "NanoNQ").unwrap();
+        assert_eq!(ranking["q1"], ["d3", "d1"]);
+        assert!(ranking["q2"].is_empty());
+    }
+    folder.file("bm25/NanoNQ.jsonl", "{\"query-id\": \"q1\", \"corpus-ids\": \"d1\"}\n");
+    let refused = load_nano_beir_ranking(folder.path(), "NanoNQ");
+    assert_refused(refused, &["row 1, column `corpus-ids`: expected a list of ids", "\"d1\""]);
+    let missing = load_nano_beir_ranking(Folder::new().path(), "NanoNQ");
+    assert_refused(missing, &["bm25"]);
 }

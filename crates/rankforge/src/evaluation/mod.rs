@@ -2,19 +2,23 @@
 
 mod cached_scores;
 pub mod cascade;
+mod classification;
 mod correlation;
 mod dual_encoder;
 mod evaluator;
 mod first_stage;
 mod judgements;
+mod nano_beir_reranking;
 mod record;
 mod relevance;
 mod reranking;
 mod samples;
 mod sequential;
 mod statistics;
+mod thresholds;
 
 pub use cached_scores::CachedScores;
+pub use classification::CrossEncoderClassificationEvaluator;
 pub use correlation::CrossEncoderCorrelationEvaluator;
 pub use dual_encoder::{
     BinaryClassificationEvaluator, CachedEmbeddings, EmbeddingSimilarityEvaluator,
@@ -25,6 +29,7 @@ pub use dual_encoder::{
 pub(crate) use evaluator::with_name;
 pub use evaluator::{EvaluationContext, Evaluator};
 pub use first_stage::{FirstStage, FirstStageOptions, samples_from_first_stage};
+pub use nano_beir_reranking::{CrossEncoderNanoBEIREvaluator, nano_beir_samples};
 pub use reranking::CrossEncoderRerankingEvaluator;
 pub use samples::{Candidates, RerankingSample, reranking_samples};
 pub use sequential::SequentialEvaluator;

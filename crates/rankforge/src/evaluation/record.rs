@@ -51,6 +51,25 @@ fn spread(counts: &[usize]) -> String {
     format!("Min {least:.1}, Mean {mean:.1}, Max {most:.1}")
 }
 
+/// Logs MAP, MRR and NDCG, with those of the first stage before them where there are some.
+pub(super) fn before_and_after(
+    k: usize,
+    before: Option<&[f64]>,
+    after: &[f64],
+    reporter: &dyn Reporter,
+) {
+    let blank = " ".repeat(k.to_string().len());
+    if before.is_some() {
+        reporter.message(&format!("{blank}       Base  -> Reranked"));
+    }
+    let labels = [format!("MAP:{blank}   "), format!("MRR@{k}:  "), format!("NDCG@{k}: ")];
+    for (row, (label, after)) in labels.iter().zip(after).enumerate() {
+        let before =
+            before.map_or(String::new(), |before| format!("{:.2} -> ", before[row] * 100.0));
+        reporter.message(&format!("{label}{before}{:.2}", after * 100.0));
+    }
+}
+
 /// Warns where values are all equal, so that correlations with them are not defined.
 pub(super) fn warn_of_constants(
     evaluator: &str,

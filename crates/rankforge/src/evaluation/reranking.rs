@@ -5,7 +5,6 @@ use crate::evaluation::relevance::{RankingMetrics, mean, metrics};
 use crate::evaluation::samples::{Candidates, RerankingSample};
 use crate::finite_scores::finite_scores;
 use crate::metrics::Metrics;
-use rankforge_base::Reporter;
 use rankforge_encoder::Score;
 use serde_json::json;
 
@@ -54,6 +53,26 @@ impl CrossEncoderRerankingEvaluator {
         })
     }
 
+    /// How the figures are computed: what counts as relevant, the depth of the first stage, and the
+    /// order of documents with equal scores.
+    pub fn rules(&self) -> String {
+        let depths = self.samples.iter().filter_map(|sample| match &sample.candidates {
+            Candidates::Documents(documents) => Some(documents.len()),
+            Candidates::Negative(_) => None,
+        });
+        let depth = match depths.max() {
+            Some(depth) if self.always_rerank_positives => {
+                format!("up to {depth} documents of the first stage, and the positives it missed")
+            }
+            Some(depth) => format!("up to {depth} documents of the first stage"),
+            None => "positives and negatives, without a first stage".to_owned(),
+        };
+        format!(
+            "Binary gain; {depth}.\nOf equal scores, MRR ranks the later document first; MAP and \
+             NDCG take the mean of the group."
+        )
+    }
+
     /// The texts to rank for a sample, and which of them are relevant.
     fn ranked<'a>(&self, sample: &'a RerankingSample) -> (Vec<&'a str>, Vec<bool>) {
         let positive = || sample.positive.iter().map(String::as_str);
@@ -90,21 +109,6 @@ impl CrossEncoderRerankingEvaluator {
         relevant.resize(documents.len() + sample.positive.len().saturating_sub(found), true);
         let scores: Vec<f32> = (0..relevant.len()).rev().map(|score| score as f32).collect();
         Some(metrics(&relevant, &scores, self.at_k, true))
-    }
-
-    fn log(&self, reranked: RankingMetrics, base: Option<RankingMetrics>, reporter: &dyn Reporter) {
-        let k = self.at_k;
-        let blank = " ".repeat(k.to_string().len());
-        if base.is_some() {
-            reporter.message(&format!("{blank}       Base  -> Reranked"));
-        }
-        let columns = |metrics: RankingMetrics| [metrics.map, metrics.mrr, metrics.ndcg];
-        let labels = [format!("MAP:{blank}   "), format!("MRR@{k}:  "), format!("NDCG@{k}: ")];
-        for (row, (label, after)) in labels.iter().zip(columns(reranked)).enumerate() {
-            let before =
-                base.map_or(String::new(), |base| format!("{:.2} -> ", columns(base)[row] * 100.0));
-            reporter.message(&format!("{label}{before}{:.2}", after * 100.0));
-        }
     }
 }
 
@@ -185,7 +189,11 @@ impl<S: Score + ?Sized> Evaluator<S> for CrossEncoderRerankingEvaluator {
             .map(|(_, relevant)| relevant.iter().filter(|flag| !**flag).count())
             .collect();
         reporter.message(&record::counts(&positives, &negatives));
-        self.log(reranked, base, &**reporter);
+        self.rules().lines().for_each(|line| reporter.message(line));
+        let columns = |metrics: RankingMetrics| [metrics.map, metrics.mrr, metrics.ndcg];
+        let before = base.map(columns);
+        let before = before.as_ref().map(|before| &before[..]);
+        record::before_and_after(self.at_k, before, &columns(reranked), &**reporter);
         let k = self.at_k;
         if self.write_csv {
             let headers = ["MAP".to_owned(), format!("MRR@{k}"), format!("NDCG@{k}")];

@@ -28,10 +28,10 @@ mod trained;
 
 pub use document::Override;
 pub use evaluators::{
-    BinaryClassificationSection, CorrelationSection, CrossEncoderEvaluator, Dimensions,
-    DualEncoderEvaluator, DualEncoderRerankingSection, EmbeddingSimilaritySection,
-    InformationRetrievalSection, MSESection, Margins, NanoBEIRSection, ParaphraseMiningSection,
-    RerankingSection, SimilarityName, TranslationSection, TripletSection,
+    BinaryClassificationSection, ClassificationSection, CorrelationSection, CrossEncoderEvaluator,
+    Dimensions, DualEncoderEvaluator, DualEncoderRerankingSection, EmbeddingSimilaritySection,
+    InformationRetrievalSection, MSESection, Margins, NanoBEIRRerankingSection, NanoBEIRSection,
+    ParaphraseMiningSection, RerankingSection, SimilarityName, TranslationSection, TripletSection,
 };
 pub use model::{CrossEncoderSection, DualEncoderSection, StaticSection};
 pub use parse::Recipe;

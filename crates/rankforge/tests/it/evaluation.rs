@@ -1,6 +1,7 @@
 //! Evaluators on prescribed scores, and the first stage of retrieval.
 
 mod cascade;
+mod classification;
 mod correlation;
 mod dual_encoder;
 mod first_stage;

@@ -28,7 +28,7 @@ pub(super) fn run(
 ) -> anyhow::Result<()> {
     let reranker = Reranker::new(shared, console)?;
     let built = section(args, shared)?.evaluator();
-    let evaluator = built.map_err(|error| with_columns_hint(error, &args.dataset))?;
+    let evaluator = built.map_err(|error| with_columns_hint(error, &args.dataset, "SCORE"))?;
     let metrics = evaluator.evaluate(&reranker.open()?, &shared.context(console))?;
     console.result(|| metrics_table(&metrics), &metrics)
 }
@@ -53,14 +53,18 @@ fn section(args: &CorrelationArgs, shared: &SharedArgs) -> anyhow::Result<Correl
     })
 }
 
-/// The error with a hint to name the columns, if the first three were read and do not fit.
-fn with_columns_hint(error: Error, data: &DatasetArgs) -> anyhow::Error {
+/// The error with a hint to name the columns, if the first three were read and do not fit; `third`
+/// is what the third one has.
+pub(super) fn with_columns_hint(error: Error, data: &DatasetArgs, third: &str) -> anyhow::Error {
     let is_about_columns =
         matches!(error, Error::Rows { .. } | Error::Data(DataError::Cell { .. }));
     if data.selection.columns.is_some() || !is_about_columns {
         return error.into();
     }
-    let hint = "--columns A,B,SCORE names the columns of both texts and of their score; without \
-                it they are the first three";
+    let hint = format!(
+        "--columns A,B,{third} names the columns of both texts and of their {}; without it they \
+         are the first three",
+        third.to_lowercase()
+    );
     CliError::input(error.to_string()).hint(hint).into()
 }

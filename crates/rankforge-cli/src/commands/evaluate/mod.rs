@@ -1,8 +1,10 @@
 //! `rankforge evaluate`: evaluates a model.
 
 mod cascade;
+mod classification;
 mod correlation;
 mod dual_encoder;
+mod nano_beir;
 mod pairs;
 mod reranker;
 mod reranking;
@@ -10,19 +12,21 @@ mod retrieval;
 mod shared;
 
 use crate::commands::evaluate::cascade::CascadeArgs;
+use crate::commands::evaluate::classification::ClassificationArgs;
 use crate::commands::evaluate::correlation::CorrelationArgs;
+use crate::commands::evaluate::nano_beir::NanoBeirArgs;
 use crate::commands::evaluate::pairs::{
     BinaryArgs, MseArgs, ParaphraseArgs, SimilarityEvaluatorArgs, TranslationArgs, TripletArgs,
 };
 use crate::commands::evaluate::reranking::RerankingArgs;
-use crate::commands::evaluate::retrieval::{NanoBeirArgs, RetrievalArgs};
+use crate::commands::evaluate::retrieval::RetrievalArgs;
 use crate::commands::evaluate::shared::SharedArgs;
 use crate::console::Console;
 
 /// Evaluate a reranker or a dual encoder
 ///
-/// `correlation` is for rerankers, `reranking` for either kind of model, `cascade` for both
-/// together, and the others are for dual encoders.
+/// `correlation` and `classification` are for rerankers, `reranking` and `nanobeir` for either kind
+/// of model, `cascade` for both together, and the others are for dual encoders.
 ///
 /// Computes the metrics of the evaluators of sentence-transformers, with the same names and the
 /// same CSV files.
@@ -59,6 +63,19 @@ Examples:
       --columns sentence1,sentence2,score --name sts_dev
   rankforge evaluate correlation --model models/stsb --dataset pairs.csv --limit 500 --json")]
     Correlation(CorrelationArgs),
+
+    /// How well the scores of a reranker tell the classes of pairs
+    ///
+    /// The first three columns of the data set are two texts and a class, a whole number from 0, or
+    /// those that --columns names. A model with one label has accuracy, F1, precision and recall at
+    /// the best thresholds, and average precision; one with several labels has the macro, micro and
+    /// weighted F1 of its largest scores.
+    #[command(after_help = "\
+Examples:
+  rankforge evaluate classification --model models/nli --dataset nli.jsonl \\
+      --columns premise,hypothesis,label
+  rankforge evaluate classification --model models/duplicates --dataset quora.parquet --json")]
+    Classification(ClassificationArgs),
 
     /// MAP, MRR and NDCG of reranked candidates, compared with their order before reranking
     ///
@@ -109,6 +126,9 @@ Examples:
 
     /// Retrieval from the collections of NanoBEIR, and the means of their metrics
     ///
+    /// A dual encoder retrieves from the corpus. A reranker orders the first documents of a ranking
+    /// by BM25 again, which the collections have as `bm25` beside corpus, queries and qrels.
+    ///
     /// The directory is a copy of the data set NanoBEIR-en, with the directories corpus, queries
     /// and qrels; or it has a directory for each collection, such as NanoMSMARCO, which is a BEIR
     /// directory or has the directories corpus, queries and qrels.
@@ -118,7 +138,8 @@ Examples:
 Examples:
   rankforge evaluate nanobeir --model models/encoder --dataset data/NanoBEIR-en
   rankforge evaluate nanobeir --model models/encoder --dataset data/NanoBEIR-en \\
-      --dataset-names msmarco,nq --json"
+      --dataset-names msmarco,nq --json
+  rankforge evaluate nanobeir --model models/reranker --dataset data/NanoBEIR-en --rerank-k 50"
     )]
     NanoBeir(Box<NanoBeirArgs>),
 
@@ -193,10 +214,11 @@ pub(crate) fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> 
     let shared = &args.shared;
     match &args.evaluator {
         EvaluatorCommand::Correlation(args) => correlation::run(args, shared, console),
+        EvaluatorCommand::Classification(args) => classification::run(args, shared, console),
         EvaluatorCommand::Reranking(args) => reranking::run(args, shared, console),
         EvaluatorCommand::Cascade(args) => cascade::run(args, shared, console),
         EvaluatorCommand::Retrieval(args) => retrieval::run(args, shared, console),
-        EvaluatorCommand::NanoBeir(args) => retrieval::run_nano_beir(args, shared, console),
+        EvaluatorCommand::NanoBeir(args) => nano_beir::run(args, shared, console),
         EvaluatorCommand::Similarity(args) => pairs::similarity(args, shared, console),
         EvaluatorCommand::Binary(args) => pairs::binary(args, shared, console),
         EvaluatorCommand::Triplet(args) => pairs::triplet(args, shared, console),

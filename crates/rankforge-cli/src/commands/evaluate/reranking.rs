@@ -110,7 +110,7 @@ fn run_reranker(
         Ok::<_, Error>((stage.metrics, after))
     };
     let retrieval = first_stage.map(rerank).transpose()?;
-    report(&shared.name, &metrics, retrieval.as_ref(), console)
+    report(&evaluator.rules(), &shared.name, &metrics, retrieval.as_ref(), console)
 }
 
 /// The evaluator that the flags describe.
@@ -131,23 +131,26 @@ fn section(args: &RerankingArgs, shared: &SharedArgs) -> RerankingSection {
     }
 }
 
-/// Prints the metrics of the evaluator, and for a BEIR directory those of `retrieval`: the metrics
+/// Prints how the evaluator computes, its metrics, and for a BEIR directory those of `retrieval`: the metrics
 /// of the first stage and of the reranker against all relevant documents.
 fn report(
+    rules: &str,
     name: &str,
     metrics: &Metrics,
     retrieval: Option<&(Metrics, Metrics)>,
     console: &Console,
 ) -> anyhow::Result<()> {
     let text = || {
-        let mut text = "Relevance is binary, as in sentence-transformers' \
-                        CrossEncoderRerankingEvaluator:\n"
-            .to_owned();
-        text.push_str(&side_by_side(name, metrics));
+        let mut text = format!(
+            "Relevance is binary, as in sentence-transformers' CrossEncoderRerankingEvaluator:\n\
+             {rules}\n"
+        );
+        text.push_str(&before_and_after(name, metrics));
         if let Some((before, after)) = retrieval {
             text.push_str(
                 "\nMeasured against all relevant documents of the collection, as in BEIR: the gain \
-                 of NDCG\nis the grade of a document.\n",
+                 of NDCG\nis the grade of a document. Documents of equal scores keep the order of \
+                 the corpus, or\nafter reranking that of the first stage.\n",
             );
             let mut table = Table::new(&["metric", "first stage", "reranked", "gain"]);
             for (key, base) in &before.0 {
@@ -170,16 +173,20 @@ fn report(
 }
 
 /// A table of the metrics before and after reranking, or of the metrics alone if the evaluator did
-/// not compute the former (`base_*`).
-fn side_by_side(name: &str, metrics: &Metrics) -> String {
+/// not compute the former (`base_*`). `name` is left out of their names.
+pub(super) fn before_and_after(name: &str, metrics: &Metrics) -> String {
     let prefix = if name.is_empty() { String::new() } else { format!("{name}_") };
     let mut table = Table::new(&["metric", "first stage", "reranked", "gain"]);
     let mut has_base = false;
     for (key, value) in &metrics.0 {
-        let bare = key.strip_prefix(&prefix).unwrap_or(key);
-        if let Some(base) = metrics.get(&format!("{prefix}base_{bare}")) {
+        // The names of metrics have no underscore; those of data sets may have one.
+        let (set, metric) = match key.rfind('_') {
+            Some(end) => key.split_at(end + 1),
+            None => ("", key.as_str()),
+        };
+        if let Some(base) = metrics.get(&format!("{set}base_{metric}")) {
             has_base = true;
-            add_row(&mut table, bare, base, *value);
+            add_row(&mut table, key.strip_prefix(&prefix).unwrap_or(key), base, *value);
         }
     }
     if has_base { table.to_string() } else { metrics_table(metrics) }

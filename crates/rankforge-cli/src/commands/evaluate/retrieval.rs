@@ -1,13 +1,12 @@
-//! `rankforge evaluate retrieval` and `rankforge evaluate nanobeir`.
+//! `rankforge evaluate retrieval`, and what it shares with `rankforge evaluate nanobeir`.
 
 use crate::commands::evaluate::dual_encoder::{EmbeddingArgs, evaluate, similarity};
 use crate::commands::evaluate::shared::SharedArgs;
 use crate::console::Console;
-use crate::failure::CliError;
 use crate::inference::at_least_one;
 use rankforge::recipe::{InformationRetrievalSection, NanoBEIRSection, SimilarityName};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RetrievalArgs {
@@ -23,26 +22,12 @@ pub(super) struct RetrievalArgs {
     options: RetrievalOptions,
 }
 
+/// The flags of retrieval by a dual encoder.
 #[derive(Debug, clap::Args)]
-pub(super) struct NanoBeirArgs {
-    /// Directory of the collections
-    #[arg(long, value_name = "DIR")]
-    dataset: PathBuf,
-
-    /// Names of the collections, such as msmarco,nq [default: all that the directory has]
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
-    dataset_names: Option<Vec<String>>,
-
-    #[command(flatten)]
-    options: RetrievalOptions,
-}
-
-/// The flags of both.
-#[derive(Debug, clap::Args)]
-struct RetrievalOptions {
+pub(super) struct RetrievalOptions {
     /// Evaluate only the first N queries [default: all]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
-    limit: Option<usize>,
+    pub(super) limit: Option<usize>,
 
     /// Score functions: cosine, dot, euclidean, manhattan [default: that of the model]
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = similarity)]
@@ -93,7 +78,7 @@ struct RetrievalOptions {
     write_predictions: bool,
 
     #[command(flatten)]
-    embedding: EmbeddingArgs,
+    pub(super) embedding: EmbeddingArgs,
 }
 
 /// Fills the fields that both sections have from the flags.
@@ -139,23 +124,38 @@ pub(super) fn run(
     evaluate(&args.options.embedding, shared, console, |options| section.evaluator(options))
 }
 
-/// Evaluates retrieval from the collections of NanoBEIR.
-///
-/// # Errors
-/// If --name is given, the model or a collection cannot be read, or a file cannot be written.
-pub(super) fn run_nano_beir(
-    args: &NanoBeirArgs,
+/// The evaluator of the collections `dataset_names` of NanoBEIR in `path`.
+pub(super) fn nano_beir(
+    path: &Path,
+    dataset_names: Option<&[String]>,
+    options: &RetrievalOptions,
     shared: &SharedArgs,
-    console: &Console,
-) -> anyhow::Result<()> {
-    if !shared.name.is_empty() {
-        let message = "--name: the collections of NanoBEIR have names";
-        return Err(CliError::usage(message).hint("remove --name").into());
+) -> NanoBEIRSection {
+    NanoBEIRSection {
+        path: path.to_owned(),
+        dataset_names: dataset_names.map(<[String]>::to_vec),
+        ..fill!(NanoBEIRSection, options, shared)
     }
-    let section = NanoBEIRSection {
-        path: args.dataset.clone(),
-        dataset_names: args.dataset_names.clone(),
-        ..fill!(NanoBEIRSection, &args.options, shared)
-    };
-    evaluate(&args.options.embedding, shared, console, |options| section.evaluator(options))
+}
+
+impl RetrievalOptions {
+    /// The first flag that was given and that only retrieval by a dual encoder has.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let ranks = |ranks: &Option<Vec<usize>>| ranks.is_some();
+        let flags = [
+            ("--score-functions", !self.score_functions.is_empty()),
+            ("--query-prompt", self.query_prompt.is_some()),
+            ("--query-prompt-name", self.query_prompt_name.is_some()),
+            ("--corpus-prompt", self.corpus_prompt.is_some()),
+            ("--corpus-prompt-name", self.corpus_prompt_name.is_some()),
+            ("--mrr-at-k", ranks(&self.mrr_at_k)),
+            ("--ndcg-at-k", ranks(&self.ndcg_at_k)),
+            ("--accuracy-at-k", ranks(&self.accuracy_at_k)),
+            ("--precision-recall-at-k", ranks(&self.precision_recall_at_k)),
+            ("--map-at-k", ranks(&self.map_at_k)),
+            ("--write-predictions", self.write_predictions),
+            ("--truncate-dim", !self.embedding.dimensions().0.is_empty()),
+        ];
+        flags.into_iter().find_map(|(flag, given)| given.then_some(flag))
+    }
 }

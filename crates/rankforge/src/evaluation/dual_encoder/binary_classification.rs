@@ -2,10 +2,10 @@ use crate::error::Error;
 use crate::evaluation::dual_encoder::embeddings::{
     Distinct, Encoding, functions, key_names, primary_key, similarities,
 };
-use crate::evaluation::dual_encoder::thresholds::Sorted;
 use crate::evaluation::dual_encoder::truncated::Truncate;
 use crate::evaluation::evaluator::{EvaluationContext, Evaluator, with_name};
 use crate::evaluation::record;
+use crate::evaluation::thresholds::Sorted;
 use crate::metrics::Metrics;
 use rankforge_data::Rows;
 use rankforge_encoder::{Embed, Side};

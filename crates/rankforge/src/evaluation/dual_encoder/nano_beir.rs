@@ -99,7 +99,7 @@ impl NanoBEIREvaluator {
 ///
 /// # Errors
 /// An unknown name.
-fn readable(name: &str) -> Result<&'static str, Error> {
+pub(in crate::evaluation) fn readable(name: &str) -> Result<&'static str, Error> {
     let known = NANO_BEIR_NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
     known.map(|(_, readable)| *readable).ok_or_else(|| {
         let names = NANO_BEIR_NAMES.map(|(name, _)| name);

@@ -5,6 +5,7 @@ use crate::evaluation::{
 };
 use crate::recipe::document::Document;
 use crate::recipe::evaluators::location::{NO_NAME, is_beir, location};
+use crate::recipe::evaluators::reranker::{ClassificationSection, NanoBEIRRerankingSection};
 use crate::recipe::evaluators::section::EvaluatorSection;
 use rankforge_base::{FileError, quoted_list};
 use rankforge_data::{Location, load_beir, load_rows};
@@ -22,13 +23,21 @@ pub enum CrossEncoderEvaluator {
     Correlation(CorrelationSection),
     /// `CrossEncoderRerankingEvaluator`.
     Reranking(RerankingSection),
+    /// `CrossEncoderClassificationEvaluator`.
+    Classification(ClassificationSection),
+    /// `CrossEncoderNanoBEIREvaluator`.
+    NanoBEIR(NanoBEIRRerankingSection),
 }
 
 impl EvaluatorSection for CrossEncoderEvaluator {
     type Model = CrossEncoder;
 
-    const TYPES: &'static [&'static str] =
-        &["CrossEncoderCorrelationEvaluator", "CrossEncoderRerankingEvaluator"];
+    const TYPES: &'static [&'static str] = &[
+        "CrossEncoderCorrelationEvaluator",
+        "CrossEncoderRerankingEvaluator",
+        "CrossEncoderClassificationEvaluator",
+        "CrossEncoderNanoBEIREvaluator",
+    ];
 
     fn read(
         document: &Document,
@@ -40,6 +49,12 @@ impl EvaluatorSection for CrossEncoderEvaluator {
             "CrossEncoderCorrelationEvaluator" => {
                 Ok(CrossEncoderEvaluator::Correlation(document.read_as(fields, at)?))
             }
+            "CrossEncoderClassificationEvaluator" => {
+                Ok(CrossEncoderEvaluator::Classification(document.read_as(fields, at)?))
+            }
+            "CrossEncoderNanoBEIREvaluator" => {
+                Ok(CrossEncoderEvaluator::NanoBEIR(document.read_as(fields, at)?))
+            }
             _ => Ok(CrossEncoderEvaluator::Reranking(document.read_as(fields, at)?)),
         }
     }
@@ -50,6 +65,8 @@ impl EvaluatorSection for CrossEncoderEvaluator {
             CrossEncoderEvaluator::Reranking(section) => {
                 Ok(Box::new(section.evaluator(options)?.0))
             }
+            CrossEncoderEvaluator::Classification(section) => Ok(Box::new(section.evaluator()?)),
+            CrossEncoderEvaluator::NanoBEIR(section) => Ok(Box::new(section.evaluator(options)?)),
         }
     }
 }

@@ -8,6 +8,7 @@ mod fields;
 mod location;
 mod pairs;
 mod rankings;
+mod reranker;
 mod section;
 
 pub use cross_encoder::{CorrelationSection, CrossEncoderEvaluator, RerankingSection};
@@ -21,4 +22,5 @@ pub use rankings::{
     DualEncoderRerankingSection, InformationRetrievalSection, NanoBEIRSection,
     ParaphraseMiningSection,
 };
+pub use reranker::{ClassificationSection, NanoBEIRRerankingSection};
 pub(super) use section::{EvaluatorSection, build_evaluators, read_evaluators};

@@ -1,0 +1,128 @@
+//! Evaluators of cross-encoders on classes of pairs and on NanoBEIR.
+
+use crate::error::Error;
+use crate::evaluation::{
+    CrossEncoderClassificationEvaluator, CrossEncoderNanoBEIREvaluator, NANO_BEIR_NAMES,
+    nano_beir_samples,
+};
+use crate::recipe::evaluators::fields::count;
+use crate::recipe::evaluators::location::{NO_NAME, first_columns, location};
+use rankforge_data::{load_nano_beir, load_nano_beir_ranking, load_rows, nano_beir_names};
+use rankforge_encoder::LoadOptions;
+use serde::Deserialize;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// A `CrossEncoderClassificationEvaluator`: pairs and classes.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassificationSection {
+    /// Data set.
+    pub path: PathBuf,
+    /// Split of a folder.
+    #[serde(default)]
+    pub split: Option<String>,
+    /// The columns of the first text, the second text and the class; else the first three.
+    #[serde(default)]
+    pub columns: Option<Vec<String>>,
+    /// The first rows only.
+    #[serde(default)]
+    pub limit: Option<NonZeroUsize>,
+    /// Prefix of the metrics' keys.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Maximum number of pairs in a batch.
+    #[serde(default)]
+    pub batch_size: Option<NonZeroUsize>,
+    /// Whether the CSV file is written.
+    #[serde(default)]
+    pub write_csv: Option<bool>,
+}
+
+impl ClassificationSection {
+    /// Reads the rows and builds the evaluator.
+    ///
+    /// # Errors
+    /// A missing column, or a cell of another type.
+    pub fn evaluator(&self) -> Result<CrossEncoderClassificationEvaluator, Error> {
+        let rows = load_rows(&location(&self.path, &self.split, &self.columns, self.limit))?;
+        let columns = first_columns(&rows, &self.path, ["first text", "second text", "label"])?;
+        let name = self.name.as_deref().unwrap_or(NO_NAME);
+        let mut built = CrossEncoderClassificationEvaluator::from_rows(&rows, columns, name)?;
+        built.batch_size = count(self.batch_size, built.batch_size);
+        built.write_csv = self.write_csv.unwrap_or(built.write_csv);
+        Ok(built)
+    }
+}
+
+/// A `CrossEncoderNanoBEIREvaluator`: a folder of collections with their rankings by BM25.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NanoBEIRRerankingSection {
+    /// Folder of the collections.
+    pub path: PathBuf,
+    /// Names of the collections. As in sentence-transformers, all that the folder has but arguana
+    /// and touche2020 when there is none, as their task is another one.
+    #[serde(default)]
+    pub dataset_names: Option<Vec<String>>,
+    /// Number of documents that are reranked for each query; 100 by default.
+    #[serde(default)]
+    pub rerank_k: Option<NonZeroUsize>,
+    /// Rank up to which MRR and NDCG look.
+    #[serde(default)]
+    pub at_k: Option<NonZeroUsize>,
+    /// Whether positives that BM25 missed are ranked together with its documents.
+    #[serde(default)]
+    pub always_rerank_positives: Option<bool>,
+    /// The first queries of each collection only.
+    #[serde(default)]
+    pub limit: Option<NonZeroUsize>,
+    /// Maximum number of pairs in a batch.
+    #[serde(default)]
+    pub batch_size: Option<NonZeroUsize>,
+    /// Whether the CSV files are written.
+    #[serde(default)]
+    pub write_csv: Option<bool>,
+}
+
+/// The collections that are left out where none are named.
+const OTHER_TASKS: [&str; 2] = ["arguana", "touche2020"];
+
+impl NanoBEIRRerankingSection {
+    /// Reads the collections and builds the evaluator.
+    ///
+    /// # Errors
+    /// A folder without collections, or one that is malformed.
+    pub fn evaluator(&self, options: &LoadOptions) -> Result<CrossEncoderNanoBEIREvaluator, Error> {
+        let names = match &self.dataset_names {
+            Some(names) => names.clone(),
+            None => {
+                let own = |(name, _): &&(&str, &str)| !OTHER_TASKS.contains(name);
+                let known: Vec<&str> =
+                    NANO_BEIR_NAMES.iter().filter(own).map(|(_, readable)| *readable).collect();
+                nano_beir_names(&self.path, &known)?
+            }
+        };
+        let rerank_k = count(self.rerank_k, 100);
+        let mut datasets = Vec::new();
+        for name in names {
+            let known = NANO_BEIR_NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
+            let split = format!("Nano{}", known.map_or(name.as_str(), |(_, readable)| *readable));
+            let mut beir = load_nano_beir(&self.path, &split)?;
+            for warning in beir.warnings() {
+                let place = self.path.display();
+                options.reporter.warning(&format!("{place}, {split}: {warning}"));
+            }
+            beir.queries.truncate(count(self.limit, usize::MAX));
+            let ranking = load_nano_beir_ranking(&self.path, &split)?;
+            datasets.push((name, nano_beir_samples(&beir, &ranking, rerank_k)));
+        }
+        let mut built = CrossEncoderNanoBEIREvaluator::new(datasets, rerank_k)?;
+        built.at_k = count(self.at_k, built.at_k);
+        built.always_rerank_positives =
+            self.always_rerank_positives.unwrap_or(built.always_rerank_positives);
+        built.batch_size = count(self.batch_size, built.batch_size);
+        built.write_csv = self.write_csv.unwrap_or(built.write_csv);
+        Ok(built)
+    }
+}

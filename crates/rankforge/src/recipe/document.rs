@@ -92,7 +92,9 @@ impl Document {
         let refused = |error: toml::de::Error| {
             let line = error.span().map_or(1, |span| line_of(text, span.start));
             let place = format!("{}, line {line}", path.display());
-            Error::recipe(place, error.message().trim_end())
+            let message = error.message().trim_end().to_owned();
+            let hint = writes_none(text, line).then(|| NONE_HINT.to_owned());
+            Error::Recipe { place, message, hint }
         };
         let spanned = DeTable::parse(text).map_err(refused)?;
         let mut places = BTreeMap::new();
@@ -267,6 +269,16 @@ fn join(at: &str, key: &str) -> String {
     if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") }
 }
 
+/// The hint for a value that is no TOML but Python or JSON.
+const NONE_HINT: &str = "TOML has no None and no null: write \"none\"";
+
+/// Whether the value in a line, from 1, is Python's or JSON's word for none.
+fn writes_none(text: &str, line: usize) -> bool {
+    let value = text.lines().nth(line - 1).and_then(|line| line.split_once('=')).map(|pair| pair.1);
+    let word = value.and_then(|value| value.split_whitespace().next()).unwrap_or_default();
+    ["None", "none", "null"].contains(&word.trim_end_matches(','))
+}
+
 fn line_of(text: &str, byte: usize) -> usize {
     text.as_bytes()[..byte.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
 }
@@ -340,6 +352,17 @@ mod tests {
     fn text_that_is_not_toml_is_refused_with_its_line() {
         let message = read("[arguments]\nseed = = 2\n", &[]).unwrap_err();
         assert!(message.starts_with("r.toml, line 2: "), "{message}");
+    }
+
+    #[test]
+    fn pythons_none_is_refused_with_its_spelling() {
+        for text in ["[arguments]\nname = None\n", "[arguments]\nname = null # x\n"] {
+            let error = Document::parse(Path::new("r.toml"), text, &[]).unwrap_err();
+            assert!(error.to_string().starts_with("r.toml, line 2: "), "{error}");
+            assert_eq!(error.hint().as_deref(), Some(NONE_HINT));
+        }
+        let error = Document::parse(Path::new("r.toml"), "[arguments]\nname = x\n", &[]);
+        assert_eq!(error.unwrap_err().hint(), None);
     }
 
     #[test]

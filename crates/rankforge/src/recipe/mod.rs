@@ -6,6 +6,7 @@
 //! | TOML with the line of every field, and overrides | `document` |
 //! | the model that is trained, of either kind | `model`, `trained` |
 //! | parameters that are not trained | `freeze` |
+//! | Python's `None` | `nones` |
 //! | data, and models for mining | `sections` |
 //! | data sets with their losses and prompts | `sets` |
 //! | evaluators of either kind of model | `evaluators` |
@@ -19,6 +20,7 @@ mod evaluators;
 mod freeze;
 mod mined_cache;
 mod model;
+mod nones;
 mod parse;
 mod resolved;
 mod run;

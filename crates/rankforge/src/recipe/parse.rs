@@ -7,6 +7,7 @@ use crate::model_card::ModelCardData;
 use crate::recipe::document::{Document, Override};
 use crate::recipe::evaluators::read_evaluators;
 use crate::recipe::model::{EitherModel, read_model};
+use crate::recipe::nones::{nulls_for_nones, without_nones};
 use crate::recipe::sections::{DatasetSection, MiningSection, MiningSources};
 use crate::recipe::sets::{LossSection, SetSection, SetTables, Sets, read_sets, to_json};
 use crate::recipe::trained::Trained;
@@ -108,7 +109,8 @@ impl Recipe {
 
     fn from_document(whole: Document) -> Result<Recipe, Error> {
         let document = &whole;
-        let sections: Sections = document.read_as(document.table(), "")?;
+        let sections: Sections =
+            document.read_as(without_nones(document.table(), &MINING_FILES), "")?;
         let (arguments, warnings) = read_arguments(document, sections.arguments)?;
         let mining = sections.mining.map(|table| read_mining(document, table)).transpose()?;
         let tables = SetTables {
@@ -164,7 +166,8 @@ fn read_arguments(
     document: &Document,
     table: Table,
 ) -> Result<(TrainingArguments, Vec<String>), Error> {
-    let map = to_json(document, "arguments", table)?;
+    let mut map = to_json(document, "arguments", table)?;
+    nulls_for_nones(&mut map);
     TrainingArguments::from_map(&map).map_err(|error| match error {
         Error::Argument { field, got, .. } if field == "arguments" => {
             let known = TrainingArguments::names();

@@ -131,8 +131,8 @@ fn section(args: &RerankingArgs, shared: &SharedArgs) -> RerankingSection {
     }
 }
 
-/// Prints how the evaluator computes, its metrics, and for a BEIR directory those of `retrieval`: the metrics
-/// of the first stage and of the reranker against all relevant documents.
+/// Prints how the evaluator computes, its metrics, and for a BEIR directory those of `retrieval`:
+/// the metrics of the first stage and of the reranker against all relevant documents.
 fn report(
     rules: &str,
     name: &str,

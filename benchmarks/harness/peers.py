@@ -28,6 +28,8 @@ def train(job):
 
     torch.set_num_threads(job["threads"])
     model = CrossEncoder(job["model"], num_labels=1, max_length=job["max_length"], device="cpu")
+    if "lora" in job:
+        add_adapter(model, job["lora"], job["initial"])
     tokens, step_ends = [], []
 
     class StepEnds(transformers.TrainerCallback):
@@ -65,6 +67,24 @@ def train(job):
         "tokens": sum(tokens),
         "step_ends": step_ends,
     }
+
+
+def add_adapter(model, config, initial):
+    """Adds adapters of peft, with the values in the file `initial` if there is one."""
+    import safetensors.torch
+    import torch
+    from peft import LoraConfig
+
+    model.add_adapter(LoraConfig(**config))
+    if initial is None:
+        return
+    stored = safetensors.torch.load_file(initial)
+    with torch.no_grad():
+        for name, parameter in model[0].model.named_parameters():
+            if parameter.requires_grad:
+                bare = name.replace(".default", "").replace(".modules_to_save", "")
+                parameter.copy_(stored.pop(f"base_model.model.{bare}"))
+    assert not stored, f"tensors that the other side lacks: {sorted(stored)}"
 
 
 def train_dual(job):

@@ -3,6 +3,7 @@
 from harness.cascade import Cascade
 from harness.dual_training import DualTraining, StaticTraining
 from harness.inference import Predict, Rank
+from harness.lora_training import LoraTraining
 from harness.retrieval import Encode, Mine
 from harness.searching import Search
 from harness.serving import ServeOne
@@ -63,6 +64,17 @@ def all_rows():
             memory_target=4,
         ),
         minilm("train-minilm-bf16", "train, MiniLM-L6, batch 16, bf16", "bf16", 7, steps=20),
+        LoraTraining(
+            "train-lora",
+            "train adapters of rank 16, MiniLM-L6, batch 16, fp32",
+            "fp32",
+            4,
+            model="minilm-reranker",
+            undropped="minilm-reranker-without-dropout",
+            batch_size=16,
+            steps=20,
+            memory_target=4,
+        ),
         modernbert("fp32", 2.3),
         modernbert("bf16", 2.5),
         minilm(

@@ -25,8 +25,8 @@ mod texts;
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::{
     annotate, community_detection, completions, distill_static, encode, evaluate, export_index,
-    index, info, lint, man, mine, paraphrase_mining, predict, rank, search, semantic_search, serve,
-    train,
+    index, info, lint, man, merge_adapter, mine, paraphrase_mining, predict, rank, search,
+    semantic_search, serve, train,
 };
 use console::{Console, GlobalArgs};
 use std::process::ExitCode;
@@ -90,6 +90,7 @@ enum Command {
     Search(Box<search::SearchArgs>),
     ExportIndex(export_index::ExportIndexArgs),
     DistillStatic(distill_static::DistillStaticArgs),
+    MergeAdapter(merge_adapter::MergeAdapterArgs),
     Info(info::InfoArgs),
     Lint(Box<lint::LintArgs>),
     Serve(serve::ServeArgs),
@@ -130,6 +131,7 @@ fn run(command: &Command, console: &Console) -> anyhow::Result<()> {
         Command::ExportIndex(args) => export_index::run(args, console),
         Command::DistillStatic(args) => distill_static::run(args, console),
         Command::Lint(args) => lint::run(args, console),
+        Command::MergeAdapter(args) => merge_adapter::run(args, console),
         Command::Info(args) => info::run(args, console),
         Command::Serve(args) => serve::run(args, console),
         Command::Completions(args) => completions::run(args, CommandLine::command(), console),

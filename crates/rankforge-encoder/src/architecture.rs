@@ -58,7 +58,16 @@ impl TensorPart {
             module => format!("{module}.{}", self.name),
         }
     }
+
+    /// Whether it is of an adapter, and not of the model beside it.
+    pub(crate) fn is_of_adapter(&self) -> bool {
+        self.module == ADAPTER_MODULE
+    }
 }
+
+/// The module that the tensors of adapters belong to; their names in it are those of the layers
+/// they are beside, with `lora_A.weight` and `lora_B.weight`.
+pub const ADAPTER_MODULE: &str = "adapter";
 
 /// Name of the parameter with the word embeddings, which every model has.
 pub(crate) const WORD_EMBEDDINGS: &str = "embeddings.word";

@@ -49,17 +49,35 @@ impl<'a> ModuleTensors<'a> {
         module: &str,
         weights: &'a Weights,
     ) -> Result<ModuleTensors<'a>, EncoderError> {
+        let model_type = &architecture.encoder.model_type;
+        ModuleTensors::find_named(architecture, weights, |part| match part.module == module {
+            true => families::aliases(model_type, &part.name),
+            false => Vec::new(),
+        })
+    }
+
+    /// [`ModuleTensors::find`] for the tensors that `aliases` has names for, by these names.
+    ///
+    /// # Errors
+    /// As [`ModuleTensors::find`].
+    pub(crate) fn find_named(
+        architecture: &Architecture,
+        weights: &'a Weights,
+        aliases: impl Fn(&TensorPart) -> Vec<String>,
+    ) -> Result<ModuleTensors<'a>, EncoderError> {
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         let names = Names::of(weights)?;
         for (id, spec) in architecture.parameters.iter().enumerate() {
-            for part in spec.parts.iter().filter(|part| part.module == module) {
-                let model_type = &architecture.encoder.model_type;
-                let aliases = families::aliases(model_type, &part.name);
+            for part in &spec.parts {
+                let aliases = aliases(part);
+                if aliases.is_empty() {
+                    continue;
+                }
                 let Some(name) = aliases.iter().find_map(|name| names.get(name)) else {
                     missing.push(part.name.clone());
                     continue;
                 };
-                check_shape(part, name, weights)?;
+                check_shape(weights, name, &part.shape)?;
                 match architecture.encoder.blocks.is_empty() && spec.name == WORD_EMBEDDINGS {
                     // model2vec's tables may be of 8-bit integers.
                     true => weights.check_numbers(name)?,
@@ -73,6 +91,26 @@ impl<'a> ModuleTensors<'a> {
         let unused = |name: &&str| !used.contains(name) && !families::is_constant(name);
         let unused = weights.names().into_iter().filter(unused).map(str::to_owned).collect();
         Ok(ModuleTensors { weights, found, report: LoadReport { missing, unused } })
+    }
+
+    /// The name of a tensor that `parameters` has other values for than the file, if there is one.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn first_changed(&self, parameters: &Arena) -> Result<Option<&str>, EncoderError> {
+        for tensor in &self.found {
+            let mut same = true;
+            self.weights.read_blocks(tensor.name, tensor.columns, |first, values| {
+                let first = tensor.rows.start + first;
+                let rows = first..first + values.len() / tensor.columns;
+                let own = parameters.view(tensor.id).slice_rows(rows).to_vec();
+                same &= own.iter().zip(values).all(|(a, b)| a.to_bits() == b.to_bits());
+            })?;
+            if !same {
+                return Ok(Some(tensor.name));
+            }
+        }
+        Ok(None)
     }
 
     /// Reads the tensors that `parameters` has memory for. They are those of the architecture.
@@ -94,12 +132,20 @@ impl<'a> ModuleTensors<'a> {
     }
 }
 
-fn check_shape(part: &TensorPart, name: &str, weights: &Weights) -> Result<(), EncoderError> {
+/// Checks the shape of a tensor of a file.
+///
+/// # Errors
+/// Another shape than `expected`.
+pub(crate) fn check_shape(
+    weights: &Weights,
+    name: &str,
+    expected: &[usize],
+) -> Result<(), EncoderError> {
     match weights.shape(name) {
-        Some(shape) if shape == part.shape => Ok(()),
+        Some(shape) if shape == expected => Ok(()),
         shape => {
             let got = shape.unwrap_or_default();
-            let message = format!("tensor {name}: expected shape {:?}, got {got:?}", part.shape);
+            let message = format!("tensor {name}: expected shape {expected:?}, got {got:?}");
             Err(FileError::content(weights.path(name), message).into())
         }
     }

@@ -1,7 +1,8 @@
 use crate::buffers::buffers;
 use crate::layers::{LinearBackward, NormBackward};
+use crate::mode::HEAD;
 use crate::outputs::Outputs;
-use crate::pass::{HEAD, Pass};
+use crate::pass::Pass;
 use crate::stages::HeadStage;
 use rankforge_kernels::ops::{self, Epilogue, Pool, Pooling, Store};
 use rankforge_kernels::{Arena, Buffer, Device, ParameterId, View};

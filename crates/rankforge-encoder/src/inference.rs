@@ -4,9 +4,9 @@
 use crate::batch::{Batch, BatchBudget};
 use crate::error::EncoderError;
 use crate::input::{Input, Prompt, Text};
+use crate::mode::Mode;
 use crate::outputs::Outputs;
 use crate::parts::Parts;
-use crate::pass::Mode;
 use crate::workspace::Workspace;
 use rankforge_base::{Reporter, Task};
 

@@ -1,6 +1,6 @@
 //! The layers of a model: which matrices of the arena they use, forward and backward.
 
-use crate::adapter::{Adapter, AdapterBackward};
+use crate::adapter::{Adapter, AdapterBackward, AdapterSettings, MOST_ADAPTERS, find_adapters};
 use crate::rounded_parameters::RoundedParameters;
 use rankforge_kernels::ops::{
     self, Dropout, Epilogue, InputGradient, LayerNormBackward, Store, WeightGradient,
@@ -16,7 +16,8 @@ pub(crate) struct Linear {
     /// Range `[start, end)` of output rows, when the layer is a slice of a fused weight (the
     /// queries of a fused query, key and value projection).
     outputs: Option<[usize; 2]>,
-    adapter: Option<Adapter>,
+    /// Adapters of different rows of the weight.
+    adapters: [Option<Adapter>; MOST_ADAPTERS],
 }
 
 /// What the backward pass of a linear layer reads, and where the gradient of its input goes.
@@ -32,12 +33,16 @@ pub(crate) struct LinearBackward<'a> {
 }
 
 impl Linear {
-    /// The layer `name`, if the arena has it. `scale` is that of the adapters.
-    pub(crate) fn find(layout: &ArenaLayout, name: &str, scale: f32) -> Option<Linear> {
+    /// The layer `name`, if the arena has it. `adapters` are the settings of its adapters.
+    pub(crate) fn find(
+        layout: &ArenaLayout,
+        name: &str,
+        adapters: AdapterSettings,
+    ) -> Option<Linear> {
         let weight = layout.find(&format!("{name}.weight"))?;
         let bias = layout.find(&format!("{name}.bias"));
-        let adapter = Adapter::find(layout, name, scale);
-        Some(Linear { weight, bias, outputs: None, adapter })
+        let adapters = find_adapters(layout, name, adapters);
+        Some(Linear { weight, bias, outputs: None, adapters })
     }
 
     /// The id of the weight.
@@ -50,15 +55,20 @@ impl Linear {
         Linear { outputs: Some([outputs.start, outputs.end]), ..self }
     }
 
-    /// The adapter beside the weight.
-    pub(crate) fn adapter(&self) -> Option<&Adapter> {
-        self.adapter.as_ref()
+    /// The adapters beside the weight.
+    pub(crate) fn adapters(&self) -> impl Iterator<Item = &Adapter> {
+        self.adapters.iter().flatten()
     }
 
-    /// The parameters, those of the adapter included.
+    /// Whether there are adapters beside the weight.
+    pub(crate) fn has_adapters(&self) -> bool {
+        self.adapters().next().is_some()
+    }
+
+    /// The parameters, those of the adapters included.
     pub(crate) fn ids(&self) -> impl Iterator<Item = ParameterId> + use<> {
-        let adapter = self.adapter.into_iter().flat_map(|adapter| adapter.ids());
-        [self.weight].into_iter().chain(self.bias).chain(adapter)
+        let adapters = self.adapters.into_iter().flatten().flat_map(|adapter| adapter.ids());
+        [self.weight].into_iter().chain(self.bias).chain(adapters)
     }
 
     /// The range of output rows among `all`.
@@ -73,8 +83,8 @@ impl Linear {
         weight.slice_rows(self.outputs(weight.rows()))
     }
 
-    /// [`ops::linear`] with the layer's weight and bias, and with its adapter's output added to the
-    /// product.
+    /// [`ops::linear`] with the layer's weight and bias, and with the outputs of its adapters added
+    /// to the product.
     pub(crate) fn forward(
         &self,
         rounded: RoundedParameters<'_>,
@@ -82,7 +92,7 @@ impl Linear {
         epilogue: Epilogue<'_>,
         mut out: ViewMut<'_>,
     ) {
-        let RoundedParameters { parameters, packed, precision } = rounded;
+        let RoundedParameters { parameters, packed, precision, .. } = rounded;
         let weight: Weight<'_> = match packed.and_then(|packed| packed.get(self.weight)) {
             Some(packed) => packed.slice_rows(self.outputs(packed.rows())).into(),
             None => self.weight(parameters).into(),
@@ -94,18 +104,28 @@ impl Linear {
             let bias = bias.with_shape(count, 1).slice_rows(self.outputs(count));
             bias.with_shape(1, weight.rows())
         });
-        if let Some(adapter) = &self.adapter {
-            let outputs = self.outputs(parameters.layout().entry(self.weight).rows);
-            adapter.forward(rounded, outputs, x, out.reborrow());
+        let accumulate = self.has_adapters();
+        if accumulate {
+            self.adapters_forward(rounded, x, out.reborrow());
         }
-        let accumulate = self.adapter.is_some();
         ops::linear(x, weight, precision, Epilogue { accumulate, bias, ..epilogue }, out);
+    }
+
+    /// `out` is the sum of the outputs of the adapters.
+    fn adapters_forward(&self, rounded: RoundedParameters<'_>, x: View<'_>, mut out: ViewMut<'_>) {
+        let outputs = self.outputs(rounded.parameters.layout().entry(self.weight).rows);
+        if !self.adapters().any(|adapter| adapter.covers(outputs.clone())) {
+            out.reborrow().fill(0.0);
+        }
+        for adapter in self.adapters() {
+            adapter.forward(rounded, outputs.clone(), x, out.reborrow());
+        }
     }
 
     /// Adds the gradients of the parameters that are trained, and stores that of the input.
     ///
     /// # Panics
-    /// When the slopes of an activation are requested and there is an adapter: they belong to the
+    /// When the slopes of an activation are requested and there are adapters: they belong to the
     /// whole gradient of the input.
     pub(crate) fn backward(
         &self,
@@ -116,15 +136,18 @@ impl Linear {
         let LinearBackward { d_out, x, store, mut d_x } = backward;
         let base = LinearBackward { d_out, x, store, d_x: d_x.reborrow() };
         self.base_backward(rounded, gradients, base);
-        if let Some(adapter) = &self.adapter {
+        if self.has_adapters() {
             let slopes = matches!(store, Store::Slopes(..));
-            assert!(!slopes, "the slopes of an activation before a layer with an adapter");
-            let outputs = self.outputs(rounded.parameters.view(self.weight).rows());
+            assert!(!slopes, "the slopes of an activation before a layer with adapters");
+        }
+        let all = rounded.parameters.layout().entry(self.weight).rows;
+        for adapter in self.adapters() {
+            let (outputs, d_x) = (self.outputs(all), d_x.reborrow());
             adapter.backward(rounded, gradients, AdapterBackward { outputs, d_out, x, d_x });
         }
     }
 
-    /// The gradients of the weight, the bias and the input, without the adapter.
+    /// The gradients of the weight, the bias and the input, without the adapters.
     fn base_backward(
         &self,
         rounded: RoundedParameters<'_>,

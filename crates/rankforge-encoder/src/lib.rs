@@ -11,7 +11,6 @@
 #![forbid(unsafe_code)]
 
 mod adapter;
-mod adapters;
 mod architecture;
 
 mod batch;
@@ -31,7 +30,9 @@ mod input;
 mod json;
 mod kept_layers;
 mod layers;
+mod lora;
 mod memory;
+mod mode;
 mod model;
 mod modules;
 mod options;
@@ -51,8 +52,9 @@ mod transformer_layers;
 mod weights;
 mod workspace;
 
-pub use adapters::{ADAPTER_MODULE, AdapterOptions, AdapterTarget};
-pub use architecture::{Architecture, Initializer, ParameterSpec, TensorPart, TransformerTask};
+pub use architecture::{
+    ADAPTER_MODULE, Architecture, Initializer, ParameterSpec, TensorPart, TransformerTask,
+};
 pub use batch::{Batch, BatchBudget};
 pub use checkpoint::LoadReport;
 pub use config::{BlockConfig, EncoderConfig, Mlp, NormPlace, Positions};
@@ -62,6 +64,8 @@ pub use distillation::{DistillOptions, Distilled, distill_static};
 pub use dual_encoder::DualEncoder;
 pub use error::EncoderError;
 pub use input::{Input, Prompt, Text, Tokens};
+pub use lora::{LoraConfig, TargetModules, adapter_base};
+pub use mode::Mode;
 pub use model::Model;
 pub use modules::POOLING_MODES;
 pub use options::{EncodeOptions, LoadOptions, PredictOptions};
@@ -69,7 +73,6 @@ pub use output_activation::OutputActivation;
 pub use outputs::Outputs;
 pub use packed_weights::Packing;
 pub use parts::Parts;
-pub use pass::Mode;
 pub use rankforge_base::{FileError, Reporter, Silent};
 pub use rankforge_kernels as kernels;
 pub use roles::{Embed, ModelKind, Score, Side, TextModel};

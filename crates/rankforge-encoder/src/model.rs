@@ -1,29 +1,31 @@
-use crate::adapter::Adapter;
+use crate::adapter::AdapterSettings;
 use crate::architecture::{Architecture, Initializer, TensorPart};
 use crate::batch::Batch;
 use crate::checkpoint::{LoadReport, ModuleTensors};
 use crate::error::EncoderError;
 use crate::head::{self, HeadBackward, PoolSource, Pooled};
 use crate::initialization::{initialize, parts};
+use crate::lora::{AdapterTensors, LoraConfig};
 use crate::memory::check_memory;
+use crate::mode::Mode;
 use crate::options::LoadOptions;
 use crate::outputs::Outputs;
 use crate::packed_weights::{PackedWeights, Packing};
-use crate::pass::{Mode, Pass, Readout};
+use crate::pass::{Pass, Readout};
 use crate::stage_parameters::{StageParameters, stage_parameters};
 use crate::transformer;
 use crate::transformer_layers::TransformerLayers;
-use crate::weights::{self, Weights};
+use crate::weights::Weights;
 use crate::workspace::{Workspace, numbers_per_token};
 use rankforge_kernels::{Arena, ArenaLayout, Device, ParameterId, Precision, View};
 use std::collections::HashSet;
-use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
+mod adapters;
 mod fewer_layers;
 mod layers;
 mod packing;
+mod saving;
 
 /// An architecture with its parameters.
 #[derive(Clone)]
@@ -37,14 +39,14 @@ pub struct Model {
     packed: Option<PackedWeights>,
     /// The parameters that are trained: the layout of gradients and moments.
     trainable: Arc<ArenaLayout>,
-    /// Scale of the adapters, where there are any.
-    adapter_scale: f32,
+    /// The adapters, where there are any.
+    lora: Option<LoraConfig>,
 }
 
 impl Model {
     /// A model with newly initialised parameters; `seed` determines them.
     pub fn new(device: &Device, architecture: Architecture, seed: u64) -> Model {
-        let mut model = Model::zeros(device, architecture, 1.0);
+        let mut model = Model::zeros(device, architecture, None);
         initialize(&model.architecture.parameters, &mut model.parameters, seed, |_| true);
         model
     }
@@ -75,13 +77,30 @@ impl Model {
         modules: &[(&str, &Weights)],
         options: &LoadOptions,
     ) -> Result<(Model, Vec<LoadReport>), EncoderError> {
+        Model::open_merged(architecture, modules, None, options)
+    }
+
+    /// [`Model::open`] with an adapter, which is merged into the weights of the transformer.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub(crate) fn open_merged(
+        architecture: Architecture,
+        modules: &[(&str, &Weights)],
+        adapter: Option<&AdapterTensors<'_>>,
+        options: &LoadOptions,
+    ) -> Result<(Model, Vec<LoadReport>), EncoderError> {
         // All shapes are compared before memory is taken for the sizes that a config gives.
         let mut found = Vec::new();
         for &(module, weights) in modules {
-            found.push(ModuleTensors::find(&architecture, module, weights)?);
+            let mut tensors = ModuleTensors::find(&architecture, module, weights)?;
+            if let Some(adapter) = adapter.filter(|_| module.is_empty()) {
+                tensors.report.missing.retain(|name| !adapter.replaces(name));
+            }
+            found.push(tensors);
         }
         check_memory(&architecture)?;
-        let mut model = Model::zeros(&options.device()?, architecture, 1.0);
+        let mut model = Model::zeros(&options.device()?, architecture, None);
         model.precision = options.precision;
         let mut missing: HashSet<(&str, &str)> = HashSet::new();
         for ((module, _), tensors) in modules.iter().zip(&found) {
@@ -94,7 +113,7 @@ impl Model {
         model.fill(options.packing, |specs, parameters| {
             found.iter().try_for_each(|tensors| tensors.read(parameters))?;
             initialize(specs, parameters, options.seed, is_new);
-            Ok(())
+            adapter.map_or(Ok(()), |adapter| adapter.apply(parameters))
         })?;
         Ok((model, found.into_iter().map(|tensors| tensors.report).collect()))
     }
@@ -121,39 +140,6 @@ impl Model {
     pub(crate) fn read(&mut self, tensors: &ModuleTensors<'_>) -> Result<(), EncoderError> {
         self.expect_matrices()?;
         tensors.read(self.parameters_mut())
-    }
-
-    /// Writes the tensors of `module` as f32 safetensors, to a temporary name, then renames.
-    /// Adapters are merged into their weights.
-    ///
-    /// # Errors
-    /// When the file cannot be written, or the model has no matrices ([`Packing::Instead`]).
-    pub fn save(&self, module: &str, path: &Path) -> Result<(), EncoderError> {
-        self.expect_matrices()?;
-        let parts: Vec<(ParameterId, &TensorPart)> = self
-            .parts()
-            .filter(|(_, _, part)| part.module == module)
-            .map(|(id, _, part)| (id, part))
-            .collect();
-        let tensors: Vec<(String, Vec<usize>)> =
-            parts.iter().map(|(_, part)| (part.name.clone(), part.shape.clone())).collect();
-        weights::save(path, &tensors, |index, write| {
-            let (id, part) = parts[index];
-            let together = (weights::BLOCK / self.parameters.view(id).columns().max(1)).max(1);
-            let starts = part.rows.clone().step_by(together);
-            starts.into_iter().try_for_each(|start| {
-                write(&self.merged_rows(id, start..part.rows.end.min(start + together)))
-            })
-        })
-    }
-
-    /// Rows of a matrix, with the adapter beside it added.
-    fn merged_rows(&self, id: ParameterId, rows: Range<usize>) -> Vec<f32> {
-        let mut values = self.parameters.view(id).slice_rows(rows.clone()).to_vec();
-        if let Some((_, adapter)) = self.adapters().find(|(weight, _)| *weight == id) {
-            adapter.merge(&self.parameters, rows, &mut values);
-        }
-        values
     }
 
     /// The device of the parameters.
@@ -210,16 +196,21 @@ impl Model {
     /// values of an attention layer, or none at all; or a model without matrices
     /// ([`Packing::Instead`]).
     pub fn set_trainable(&mut self, trained: impl Fn(&str) -> bool) -> Result<(), EncoderError> {
+        self.train_parts(|part| trained(&part.full_name()))
+    }
+
+    /// [`Model::set_trainable`] by the tensors themselves.
+    fn train_parts(&mut self, trained: impl Fn(&TensorPart) -> bool) -> Result<(), EncoderError> {
         self.expect_matrices()?;
         let mut kept = Vec::new();
         for spec in &self.architecture.parameters {
-            let names = || spec.parts.iter().map(TensorPart::full_name);
-            let count = names().filter(|name| trained(name)).count();
+            let chosen: Vec<String> =
+                spec.parts.iter().filter(|part| trained(part)).map(TensorPart::full_name).collect();
+            let count = chosen.len();
             if count > 0 && count < spec.parts.len() {
-                let names: Vec<String> = names().collect();
+                let names: Vec<String> = spec.parts.iter().map(TensorPart::full_name).collect();
                 let expected = format!("all or none of {}", names.join(", "));
-                let got = names.iter().filter(|name| trained(name)).cloned();
-                let got = got.collect::<Vec<_>>().join(", ");
+                let got = chosen.join(", ");
                 return Err(EncoderError::argument("trainable parameters", expected, got));
             }
             kept.push(count > 0);
@@ -229,28 +220,6 @@ impl Model {
         }
         self.trainable = Arc::new(self.parameters.layout().only(|id| kept[id.0]));
         Ok(())
-    }
-
-    /// Whether there are adapters beside the weights ([`Model::add_adapters`]).
-    pub fn has_adapters(&self) -> bool {
-        self.adapters().next().is_some()
-    }
-
-    /// Scale of the adapters; `None` when there are none.
-    pub fn adapter_scale(&self) -> Option<f32> {
-        self.has_adapters().then_some(self.adapter_scale)
-    }
-
-    /// Whether the gradient of a parameter is zero until another parameter has changed: that of an
-    /// adapter's `down`, as `up` starts at zero.
-    pub fn gradient_starts_at_zero(&self, id: ParameterId) -> bool {
-        self.adapters().any(|(_, adapter)| adapter.ids()[0] == id)
-    }
-
-    /// The adapters, with the weights of their layers.
-    fn adapters(&self) -> impl Iterator<Item = (ParameterId, &Adapter)> {
-        let linears = self.transformer.blocks.iter().flat_map(|block| block.linears());
-        linears.filter_map(|linear| Some((linear.weight_id(), linear.adapter()?)))
     }
 
     /// The parameters, for the optimizer. Packed weights are dropped, as they would not follow.
@@ -358,30 +327,18 @@ impl Model {
         }
     }
 
-    /// The same parameters in a larger architecture, which begins with those of this one; the
-    /// others are drawn by `seed`.
-    pub(crate) fn grown(&self, architecture: Architecture, scale: f32, seed: u64) -> Model {
-        let mut model = Model::zeros(self.device(), architecture, scale);
-        let known = self.architecture.parameters.len();
-        for id in (0..known).map(ParameterId) {
-            model.parameters.view_mut(id).write(&self.parameters.view(id).to_vec());
-        }
-        let old: HashSet<String> = self.parts().map(|(.., part)| part.full_name()).collect();
-        let is_new = |part: &TensorPart| !old.contains(&part.full_name());
-        initialize(&model.architecture.parameters, &mut model.parameters, seed, is_new);
-        model.precision = self.precision;
-        model
-    }
-
-    /// `adapter_scale` is the scale of the adapters, where there are any.
-    fn zeros(device: &Device, architecture: Architecture, adapter_scale: f32) -> Model {
+    /// `lora` are the adapters, where there are any.
+    fn zeros(device: &Device, architecture: Architecture, lora: Option<LoraConfig>) -> Model {
         let mut layout = ArenaLayout::new();
         for spec in &architecture.parameters {
             layout.push(&spec.name, spec.rows, spec.columns);
         }
-        let transformer =
-            TransformerLayers::new(device, &architecture.encoder, &layout, adapter_scale);
-        let head = stage_parameters(&architecture.head, &layout);
+        let adapters = lora.as_ref().map_or(AdapterSettings::NONE, |lora| AdapterSettings {
+            scale: lora.scale(),
+            dropout: lora.lora_dropout as f32,
+        });
+        let transformer = TransformerLayers::new(device, &architecture.encoder, &layout, adapters);
+        let head = stage_parameters(&architecture.head, &layout, adapters);
         let trainable = Arc::new(layout);
         let parameters = Arena::zeros(device, trainable.clone());
         let precision = Precision::Float32;
@@ -393,7 +350,7 @@ impl Model {
             precision,
             packed: None,
             trainable,
-            adapter_scale,
+            lora,
         }
     }
 

@@ -4,6 +4,7 @@ use crate::packed_weights::Packing;
 use rankforge_base::{Reporter, silent};
 use rankforge_kernels::ops::{Pooling, Similarity};
 use rankforge_kernels::{Device, Precision};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Default of `max_tokens`, the maximum number of tokens in a batch of inference: enough to keep
@@ -37,6 +38,8 @@ pub struct LoadOptions {
     pub pooling: Option<Vec<Pooling>>,
     /// Similarity of the embeddings of a dual encoder. `None`: that of the files, else cosine.
     pub similarity: Option<Similarity>,
+    /// Directory of the base model of an adapter. `None`: the one that `adapter_config.json` names.
+    pub base_model: Option<PathBuf>,
     /// Seed for initialising the parameters that the checkpoint lacks. Default: 42, as for
     /// training.
     pub seed: u64,
@@ -61,6 +64,7 @@ impl Default for LoadOptions {
             truncate_dim: None,
             pooling: None,
             similarity: None,
+            base_model: None,
             seed: 42,
             precision: Precision::Float32,
             packing: Packing::Beside,

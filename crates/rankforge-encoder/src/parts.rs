@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use rankforge_base::hexadecimal;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::path::PathBuf;
 
 /// The parts that cross-encoders and dual encoders have in common.
 #[derive(Clone)]
@@ -21,6 +22,9 @@ pub struct Parts {
     pub default_prompt_name: Option<String>,
     /// Name or path that the model was loaded from.
     pub base_model: String,
+    /// Directory with the parameters of the transformer, of which an adapter may be saved alone;
+    /// `None` for a transformer without one, or with an adapter merged into it.
+    pub(crate) base: Option<PathBuf>,
     /// Content of the transformer's `config.json`; `None` for a static embedding model.
     pub(crate) config: Option<Value>,
     /// The `transformer_task` of the module Transformer in sentence-transformers.
@@ -48,8 +52,8 @@ impl Parts {
             hash.update(format!("{name:?} {text:?}"));
         }
         hash.update(format!("{:?}", self.tokenizer.max_length()));
-        if let Some(scale) = self.model.adapter_scale() {
-            hash.update(scale.to_le_bytes());
+        if let Some(lora) = self.model.lora() {
+            hash.update(format!("{lora:?}"));
         }
         let parameters = self.model.parameters().flat();
         let length = parameters.rows() * parameters.columns();

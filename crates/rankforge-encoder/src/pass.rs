@@ -2,6 +2,7 @@
 
 use crate::batch::Batch;
 use crate::config::EncoderConfig;
+use crate::mode::Mode;
 use crate::packed_weights::PackedWeights;
 use crate::rounded_parameters::RoundedParameters;
 use crate::stage_parameters::StageParameters;
@@ -10,23 +11,6 @@ use crate::transformer_layers::TransformerLayers;
 use rankforge_kernels::ops::{Dropout, Pooling};
 use rankforge_kernels::{Arena, Device, Indices, Precision, Ragged};
 use std::ops::Range;
-
-/// Whether dropout is on. Seed, step and chunk determine its masks, so that a second pass with the
-/// same three has the same masks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// No dropout.
-    Inference,
-    /// Dropout; its masks are a function of these three, the layer, and the index of the element.
-    Training {
-        /// Seed of the run.
-        seed: u64,
-        /// Micro-batch of the run.
-        step: u64,
-        /// Chunk of the micro-batch, in gradient caching.
-        chunk: u64,
-    },
-}
 
 /// One pass over a batch: everything that forward and backward only read.
 #[derive(Clone, Copy)]
@@ -87,8 +71,8 @@ impl Readout {
 impl<'a> Pass<'a> {
     /// What linear layers read.
     pub(crate) fn rounded(&self) -> RoundedParameters<'a> {
-        let Pass { parameters, packed, precision, .. } = *self;
-        RoundedParameters { parameters, packed, precision }
+        let Pass { parameters, packed, precision, mode, .. } = *self;
+        RoundedParameters { parameters, packed, precision, mode }
     }
 
     /// The readout, at the last block.
@@ -107,30 +91,6 @@ impl<'a> Pass<'a> {
 
     /// The dropout at `place` of the model; `None` when it is off.
     pub(crate) fn dropout(&self, probability: f32, place: u64) -> Option<Dropout> {
-        match self.mode {
-            Mode::Training { seed, step, chunk } if probability > 0.0 => {
-                Some(Dropout::new(probability, seed, step, chunk, place))
-            }
-            Mode::Training { .. } | Mode::Inference => None,
-        }
+        self.mode.dropout(probability, place)
     }
-}
-
-/// Places of dropout: one for the embeddings, four for each block; those of the head begin at
-/// `HEAD`.
-pub(crate) const EMBEDDING: u64 = 0;
-pub(crate) const HEAD: u64 = 1 << 32;
-
-/// The dropouts of a block.
-#[derive(Clone, Copy)]
-pub(crate) enum Site {
-    Probabilities = 1,
-    AttentionOutput,
-    MlpHidden,
-    MlpOutput,
-}
-
-/// The place of a dropout of a block.
-pub(crate) fn place(block: usize, site: Site) -> u64 {
-    4 * block as u64 + site as u64
 }

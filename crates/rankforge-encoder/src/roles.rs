@@ -7,6 +7,7 @@
 //! [`TextModel::as_embed`] give the one that a model implements.
 
 use crate::error::EncoderError;
+use crate::lora::LoraConfig;
 use crate::model::Model;
 use crate::options::{EncodeOptions, PredictOptions};
 use crate::outputs::Outputs;
@@ -92,6 +93,18 @@ pub trait TextModel: Send + Sync {
         &self.parts().base_model
     }
 
+    /// Adds low-rank adapters, and freezes the rest of the transformer except for its classification
+    /// head and the other modules that the config says to save. `seed` determines the adapters. A
+    /// model with adapters is saved without the parameters of its base model, in the layout of
+    /// peft; [`Model::merge_adapter`] makes it one without adapters.
+    ///
+    /// # Errors
+    /// As [`Model::add_adapter`]; a model whose parameters are not those in the directory that it
+    /// was opened from, or that was opened with an adapter.
+    fn add_adapter(&mut self, config: &LoraConfig, seed: u64) -> Result<(), EncoderError> {
+        self.parts_mut().add_adapter(config, seed)
+    }
+
     /// Writes all files of the model into a new or empty directory. `card` becomes `README.md`.
     ///
     /// # Errors
@@ -103,8 +116,7 @@ pub trait TextModel: Send + Sync {
     /// Replaces the parameters by those in a directory that [`TextModel::save_files`] wrote.
     ///
     /// # Errors
-    /// When a file cannot be read, when its tensors are not those of the model, or when the model
-    /// has adapters, which are saved merged into its weights.
+    /// When a file cannot be read, or when its tensors are not those of the model.
     fn load_parameters(&mut self, directory: &Path) -> Result<(), EncoderError> {
         self.parts_mut().load_parameters(directory)
     }

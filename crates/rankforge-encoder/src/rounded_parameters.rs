@@ -1,10 +1,14 @@
+use crate::mode::Mode;
 use crate::packed_weights::PackedWeights;
 use rankforge_kernels::{Arena, Precision};
 
-/// The parameters of a model, and how the operands of its products are rounded.
+/// What linear layers read besides their inputs: the parameters of a model, how the operands of its
+/// products are rounded, and whether dropout is on.
 #[derive(Clone, Copy)]
 pub(crate) struct RoundedParameters<'a> {
     pub(crate) parameters: &'a Arena,
     pub(crate) packed: Option<&'a PackedWeights>,
     pub(crate) precision: Precision,
+    /// Whether the inputs of adapters are dropped out.
+    pub(crate) mode: Mode,
 }

@@ -1,5 +1,6 @@
 //! The layers of the head's stages.
 
+use crate::adapter::AdapterSettings;
 use crate::layers::{Linear, Norm};
 use crate::stages::HeadStage;
 use rankforge_kernels::ArenaLayout;
@@ -20,15 +21,18 @@ impl StageParameters {
 }
 
 /// Finds the parameters of `stages` in an arena laid out for them.
-pub(crate) fn stage_parameters(stages: &[HeadStage], layout: &ArenaLayout) -> Vec<StageParameters> {
+pub(crate) fn stage_parameters(
+    stages: &[HeadStage],
+    layout: &ArenaLayout,
+    adapters: AdapterSettings,
+) -> Vec<StageParameters> {
     let find = |(index, stage): (usize, &HeadStage)| {
         let name = format!("head.{index}");
         let (mut linear, mut norm, mut residual) = (None, None, None);
         match *stage {
             HeadStage::Dense { .. } => {
-                // The head has no adapters, so their scale does not matter.
-                linear = Linear::find(layout, &name, 1.0);
-                residual = Linear::find(layout, &format!("{name}.residual"), 1.0);
+                linear = Linear::find(layout, &name, adapters);
+                residual = Linear::find(layout, &format!("{name}.residual"), adapters);
             }
             HeadStage::LayerNorm { epsilon, .. } => norm = Norm::find(layout, &name, epsilon),
             HeadStage::Pool { .. } | HeadStage::Dropout(_) | HeadStage::Normalize => {}

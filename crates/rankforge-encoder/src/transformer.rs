@@ -15,7 +15,8 @@ mod attention;
 
 use crate::config::{Mlp, NormPlace};
 use crate::layers::{LinearBackward, Norm, NormBackward, dropped};
-use crate::pass::{EMBEDDING, Pass, Site, place};
+use crate::mode::{EMBEDDING, Site, place};
+use crate::pass::Pass;
 use crate::stages::HeadStage;
 use crate::transformer::attention::{SavedBlock, attention, attention_backward};
 use crate::workspace::{BlockActivations, EncoderActivations, EncoderGradients};
@@ -301,7 +302,7 @@ fn mlp_backward(
     let dropout = pass.dropout(config.mlp_dropout, place(index, Site::MlpHidden));
     match (config.mlp, dropout) {
         // The derivative of the activation is applied while the product is in cache.
-        (Mlp::Plain(function), None) if output.adapter().is_none() => {
+        (Mlp::Plain(function), None) if !output.has_adapters() => {
             let (store, d_x) = (Store::Slopes(function, sum), d_sum.view_mut());
             let backward = LinearBackward { d_out: d_output, x: hidden, store, d_x };
             output.backward(pass.rounded(), gradients, backward);

@@ -1,5 +1,6 @@
 //! Which layers a transformer has, and where their parameters are.
 
+use crate::adapter::AdapterSettings;
 use crate::architecture::WORD_EMBEDDINGS;
 use crate::config::{EncoderConfig, NormPlace};
 use crate::layers::{Linear, Norm};
@@ -34,13 +35,13 @@ pub(crate) struct Block {
 }
 
 impl TransformerLayers {
-    /// Finds the parameters of `config` in an arena laid out for it. `adapter_scale` is the scale
+    /// Finds the parameters of `config` in an arena laid out for it. `adapters` are the settings
     /// of the adapters, where there are any.
     pub(crate) fn new(
         device: &Device,
         config: &EncoderConfig,
         layout: &ArenaLayout,
-        adapter_scale: f32,
+        adapters: AdapterSettings,
     ) -> TransformerLayers {
         let norm = |name: &str| Norm::find(layout, name, config.norm_epsilon);
         let mut tables: Vec<(f64, Arc<Rotary>)> = Vec::new();
@@ -55,9 +56,8 @@ impl TransformerLayers {
         };
         let mut block = |index: usize| {
             let name = |part: &str| format!("blocks.{index}.{part}");
-            let linear = |part: &str| {
-                Linear::find(layout, &name(part), adapter_scale).expect("in the arena")
-            };
+            let linear =
+                |part: &str| Linear::find(layout, &name(part), adapters).expect("in the arena");
             let (attention, mlp) = (norm(&name("attention_norm")), norm(&name("mlp_norm")));
             let (first_norm, middle_norm, last_norm) = match config.norm_place {
                 NormPlace::Post => (None, attention, mlp),
@@ -80,10 +80,15 @@ impl TransformerLayers {
             position: layout.find("embeddings.position"),
             segment: layout.find("embeddings.type"),
             embedding_norm: norm("embeddings.norm"),
-            projection: Linear::find(layout, "embeddings.projection", adapter_scale),
+            projection: Linear::find(layout, "embeddings.projection", adapters),
             relative_bias: layout.find("relative_bias"),
             final_norm: norm("final_norm"),
         }
+    }
+
+    /// The linear layers.
+    pub(crate) fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.projection.iter().chain(self.blocks.iter().flat_map(Block::linears))
     }
 
     /// The weights of linear layers, each with the first row of the last part that passes use.

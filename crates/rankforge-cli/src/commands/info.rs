@@ -47,8 +47,13 @@ pub(crate) fn run(args: &InfoArgs, console: &Console) -> anyhow::Result<()> {
 }
 
 /// Every model directory has at least one of these files.
-const MODEL_FILES: [&str; 4] =
-    ["modules.json", "config.json", "model.safetensors", "config_sentence_transformers.json"];
+const MODEL_FILES: [&str; 5] = [
+    "modules.json",
+    "config.json",
+    "model.safetensors",
+    "config_sentence_transformers.json",
+    "adapter_config.json",
+];
 
 fn model_info(path: &Path, console: &Console) -> anyhow::Result<()> {
     let options = LoadOptions { packing: Packing::None, ..console.load_options()? };

@@ -11,6 +11,7 @@ pub(crate) mod index;
 pub(crate) mod info;
 pub(crate) mod lint;
 pub(crate) mod man;
+pub(crate) mod merge_adapter;
 pub(crate) mod mine;
 mod mining_flags;
 pub(crate) mod paraphrase_mining;

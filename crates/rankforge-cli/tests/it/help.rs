@@ -52,6 +52,7 @@ help_snapshots! {
     search: "search";
     export_index: "export-index";
     distill_static: "distill-static";
+    merge_adapter: "merge-adapter";
     info: "info";
     lint: "lint";
     serve: "serve";

@@ -15,6 +15,7 @@ mod imports;
 mod indexes;
 mod input_files;
 mod linting;
+mod merging;
 mod messages;
 mod outputs;
 mod pipeline;

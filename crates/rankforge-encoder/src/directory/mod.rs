@@ -1,5 +1,6 @@
 //! Model directories: reading and writing their files.
 
+mod adapter;
 mod completeness;
 mod kind;
 pub(crate) mod module_config;

@@ -4,6 +4,7 @@ use crate::directory::completeness;
 use crate::directory::modules::ModuleEntry;
 use crate::error::EncoderError;
 use crate::json;
+use crate::lora::{ADAPTER_WEIGHTS, AdapterFolder, AdapterTensors, find_saved};
 use crate::model::Model;
 use crate::modules::Module;
 use crate::options::LoadOptions;
@@ -63,7 +64,8 @@ pub(crate) fn push_modules(
     Ok(modules)
 }
 
-/// Reads the parameters of each module from its directory, and reports which tensors were missing
+/// Reads the parameters of each module from its directory, merges an adapter in that of the
+/// transformer into those of its base model, and reports which tensors were missing
 /// and which were not used. `folders` are pairs (module name, directory).
 ///
 /// # Errors
@@ -73,11 +75,31 @@ pub(crate) fn load_model(
     folders: &[(String, PathBuf)],
     options: &LoadOptions,
 ) -> Result<Model, EncoderError> {
-    let weights: Vec<Weights> =
-        folders.iter().map(|(_, folder)| Weights::open(folder)).collect::<Result<_, _>>()?;
+    let transformer = folders.iter().find(|(module, _)| module.is_empty());
+    let adapter = match transformer {
+        Some((_, folder)) => AdapterFolder::open(folder, options)?,
+        None => None,
+    };
+    let (mut weights, mut of_adapter) = (Vec::new(), None);
+    for (module, folder) in folders {
+        weights.push(match &adapter {
+            Some(adapter) if module.is_empty() => {
+                let (base, own) = adapter.weights()?;
+                of_adapter = Some(own);
+                base
+            }
+            _ => Weights::open(folder)?,
+        });
+    }
+    let tensors = match (&adapter, &of_adapter) {
+        (Some(adapter), Some(weights)) => {
+            Some(AdapterTensors::find(&architecture, adapter, weights, &*options.reporter)?)
+        }
+        _ => None,
+    };
     let modules: Vec<(&str, &Weights)> =
         folders.iter().zip(&weights).map(|((name, _), weights)| (name.as_str(), weights)).collect();
-    let (model, reports) = Model::open(architecture, &modules, options)?;
+    let (model, reports) = Model::open_merged(architecture, &modules, tensors.as_ref(), options)?;
     for ((module, weights), report) in modules.into_iter().zip(&reports) {
         completeness::check(model.architecture(), module, weights, report)?;
         completeness::report(model.architecture(), weights, report, &*options.reporter);
@@ -90,22 +112,26 @@ impl Parts {
     /// files of all modules are checked before the first parameter is replaced.
     ///
     /// # Errors
-    /// A file that is missing or malformed, parameters that are missing or of another shape, or a
-    /// model with adapters, which are not in such a directory. The model is then left as it was,
-    /// unless a file that was checked cannot be read.
+    /// A file that is missing or malformed, or parameters that are missing or of another shape. The
+    /// model is then left as it was, unless a file that was checked cannot be read.
     pub(crate) fn load_parameters(&mut self, directory: &Path) -> Result<(), EncoderError> {
-        if self.model.has_adapters() {
-            let expected = "none, as a model is saved with its adapters merged into its weights";
-            return Err(EncoderError::argument("adapters", expected, "a model that has adapters"));
-        }
         let architecture = self.model.architecture();
+        let lora = self.model.lora();
         let parts = architecture.parameters.iter().flat_map(|spec| &spec.parts);
+        // The tensors of adapters and of the transformer are in one file, in either case.
+        let parts = parts.filter(|part| !part.is_of_adapter());
         let modules: BTreeSet<&str> = parts.map(|part| part.module.as_str()).collect();
-        let open = |module: &&str| Weights::open(&directory.join(module));
+        let open = |module: &&str| match lora.filter(|_| module.is_empty()) {
+            Some(_) => Weights::open_file(&directory.join(ADAPTER_WEIGHTS)),
+            None => Weights::open(&directory.join(module)),
+        };
         let weights = modules.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let mut found = Vec::new();
         for (module, weights) in modules.iter().zip(&weights) {
-            let tensors = ModuleTensors::find(architecture, module, weights)?;
+            let tensors = match lora.filter(|_| module.is_empty()) {
+                Some(lora) => find_saved(architecture, &lora.modules_to_save, weights)?,
+                None => ModuleTensors::find(architecture, module, weights)?,
+            };
             completeness::check_all(architecture, module, weights, &tensors.report)?;
             found.push(tensors);
         }

@@ -4,6 +4,7 @@ use crate::architecture::{Architecture, TransformerTask};
 use crate::directory::module_config::ModuleConfig;
 use crate::error::EncoderError;
 use crate::json;
+use crate::lora::AdapterFolder;
 use crate::options::LoadOptions;
 use crate::tokenizer::Tokenizer;
 use serde_json::{Value, json};
@@ -21,10 +22,14 @@ pub(crate) struct TransformerFiles {
     pub config: Value,
     pub architecture: Architecture,
     pub tokenizer: Tokenizer,
+    /// The directory, if it has all weights of the transformer: those of an adapter are in another
+    /// one too.
+    pub folder: Option<PathBuf>,
 }
 
 impl TransformerFiles {
-    /// Reads config and tokenizer from a directory. `prepare` gets the config and its path, may
+    /// Reads config and tokenizer from a directory, or, where an adapter has none of its own, from
+    /// that of its base model. `prepare` gets the config and its path, may
     /// change the config, and gives the task.
     ///
     /// # Errors
@@ -36,17 +41,22 @@ impl TransformerFiles {
         options: &LoadOptions,
         prepare: impl FnOnce(&mut Value, &Path) -> Result<TransformerTask, EncoderError>,
     ) -> Result<TransformerFiles, EncoderError> {
-        let path = config_path(folder)?;
+        let adapter = AdapterFolder::open(folder, options)?;
+        let base = adapter.as_ref().map(|adapter| &*adapter.base);
+        let path = config_path(base.filter(|_| !folder.join(CONFIG).is_file()).unwrap_or(folder))?;
         let mut config = ConfigFile { value: json::read_object(&path)?, path };
         for (field, value) in &module.config_kwargs {
             config.value[field] = value.clone();
         }
-        let mut tokenizer = Tokenizer::load(folder)?;
+        let own = TOKENIZERS.iter().any(|file| folder.join(file).is_file());
+        let mut tokenizer = Tokenizer::load(base.filter(|_| !own).unwrap_or(folder))?;
         tokenizer.warnings().iter().for_each(|text| options.reporter.warning(text));
         if module.do_lower_case {
             tokenizer = tokenizer.into_lower_case()?;
         }
-        TransformerFiles::build(config, tokenizer, module, options, prepare)
+        let mut files = TransformerFiles::build(config, tokenizer, module, options, prepare)?;
+        files.folder = adapter.is_none().then(|| folder.to_owned());
+        Ok(files)
     }
 
     /// Combines a config and a tokenizer; see [`TransformerFiles::open`].
@@ -96,21 +106,20 @@ impl TransformerFiles {
         }
         tokenizer.set_max_length(length.map(|length| length.tokens));
         prepare_for_saving(&mut config);
-        Ok(TransformerFiles { config, architecture, tokenizer })
+        Ok(TransformerFiles { config, architecture, tokenizer, folder: None })
     }
 }
+
+const CONFIG: &str = "config.json";
+
+/// Files of which a directory with a tokenizer has one. That of an adapter may have none, and the
+/// tokenizer is then that of its base model.
+const TOKENIZERS: [&str; 2] = ["tokenizer.json", "tokenizer_config.json"];
 
 /// The path of `config.json` in a directory. The error says what the directory is instead of that
 /// of a model.
 fn config_path(folder: &Path) -> Result<PathBuf, EncoderError> {
-    let path = folder.join("config.json");
-    if json::exists(&folder.join("adapter_config.json"))? {
-        return Err(json::file_error(
-            folder,
-            "expected a whole model, got an adapter (adapter_config.json) without its base model; \
-             merge the two in Python with merge_and_unload() and save_pretrained()",
-        ));
-    }
+    let path = folder.join(CONFIG);
     if !json::exists(folder)? {
         return Err(json::file_error(folder, "no such model directory"));
     }

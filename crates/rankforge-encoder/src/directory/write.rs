@@ -2,6 +2,7 @@
 
 use crate::error::EncoderError;
 use crate::json;
+use crate::lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use crate::parts::Parts;
 use crate::roles::ModelKind;
 use rankforge_base::{DirectoryKind, Entry, FileError};
@@ -34,7 +35,10 @@ impl Parts {
             json::write_json(&path, &self.transformer_config())?;
         }
         self.tokenizer.save(directory)?;
-        self.model.save("", &directory.join("model.safetensors"))?;
+        match self.model.lora() {
+            Some(lora) => self.write_adapter(directory, lora)?,
+            None => self.model.save("", &directory.join("model.safetensors"))?,
+        }
         for (index, module) in self.modules.iter().enumerate() {
             let name = module.folder(index);
             let folder = directory.join(&name);
@@ -115,7 +119,9 @@ pub const MODEL_DIRECTORY: DirectoryKind<'static> = DirectoryKind {
     name: "a model directory",
     recognises: &|entries| {
         let has = |name: &str| entries.iter().any(|entry| entry.name == name);
-        has("modules.json") || (has("config.json") && has("model.safetensors"))
+        has("modules.json")
+            || (has("config.json") && has("model.safetensors"))
+            || (has(ADAPTER_CONFIG) && has(ADAPTER_WEIGHTS))
     },
     owns: &is_model_entry,
     temporary_prefix: ".rankforge-saving-",
@@ -123,9 +129,11 @@ pub const MODEL_DIRECTORY: DirectoryKind<'static> = DirectoryKind {
 
 /// Files that saving a model writes, here or in Python. Others would be lost when a model takes the
 /// place of a directory, so a directory with any other entry is not replaced.
-const MODEL_FILES: [&str; 23] = [
+const MODEL_FILES: [&str; 25] = [
     ".gitattributes",
     "README.md",
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
     "added_tokens.json",
     "bpe.codes",
     "chat_template.jinja",

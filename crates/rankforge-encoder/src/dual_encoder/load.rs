@@ -147,11 +147,9 @@ fn encoder(
 ) -> DualEncoder {
     files.config["architectures"] = json!([class_name(&files.config, "Model")]);
     let base_model = path.display().to_string();
-    DualEncoder {
-        parts: parts(model, files.tokenizer, Some(files.config), modules, base_model),
-        similarity: Similarity::Cosine,
-        truncate_dim: None,
-    }
+    let mut parts = parts(model, files.tokenizer, Some(files.config), modules, base_model);
+    parts.base = files.folder;
+    DualEncoder { parts, similarity: Similarity::Cosine, truncate_dim: None }
 }
 
 /// Applies the settings of `config_sentence_transformers.json` and the options.

@@ -309,6 +309,7 @@ pub(super) fn parts(
         prompts,
         default_prompt_name: None,
         base_model,
+        base: None,
         config,
         task: "feature-extraction",
         modules,

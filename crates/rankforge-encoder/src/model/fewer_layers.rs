@@ -25,7 +25,7 @@ impl Model {
         architecture: Architecture,
         origins: impl Iterator<Item = ParameterId>,
     ) -> Model {
-        let mut model = Model::zeros(self.device(), architecture, 1.0);
+        let mut model = Model::zeros(self.device(), architecture, None);
         for (id, origin) in origins.enumerate() {
             let values = self.parameters().view(origin).to_vec();
             model.parameters_mut().view_mut(ParameterId(id)).write(&values);

@@ -3,7 +3,8 @@
 
 use crate::config::Positions;
 use crate::layers::{LinearBackward, NormBackward, dropped};
-use crate::pass::{Pass, Readout, Site, place};
+use crate::mode::{Site, place};
+use crate::pass::{Pass, Readout};
 use crate::workspace::{BlockActivations, EncoderGradients};
 use rankforge_kernels::ops::{
     self, Attention, AttentionBackward, Epilogue, Qkv, RelativeBias, Store,

@@ -111,7 +111,7 @@ fn read_shards(directory: &Path, index: &Path) -> Result<IndexMap<String, Tensor
 
 /// Reads and validates the header of a safetensors file: an 8-byte length, then a JSON object that
 /// maps tensor names to their type, shape and byte range.
-fn read_header(path: &Path) -> Result<IndexMap<String, Tensor>, EncoderError> {
+pub(super) fn read_header(path: &Path) -> Result<IndexMap<String, Tensor>, EncoderError> {
     /// Maximum length of the JSON, in bytes, according to the format.
     const MAX_LENGTH: u64 = 100_000_000;
     let io = FileError::io(path);

@@ -40,6 +40,16 @@ impl Weights {
         Ok(Weights { source, tensors })
     }
 
+    /// Opens one safetensors file and validates its header.
+    ///
+    /// # Errors
+    /// A file that is missing, truncated or malformed.
+    pub(crate) fn open_file(file: &Path) -> Result<Weights, EncoderError> {
+        let mut tensors = header::read_header(file)?;
+        tensors.sort_unstable_keys();
+        Ok(Weights { source: file.to_owned(), tensors })
+    }
+
     /// Names of all tensors, sorted.
     pub fn names(&self) -> Vec<&str> {
         self.tensors.keys().map(String::as_str).collect()

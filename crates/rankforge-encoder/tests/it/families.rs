@@ -100,7 +100,7 @@ fn the_losses_of_ten_adamw_steps_equal_those_of_pytorch() {
 }
 
 /// The mean over all logits of `softplus(x) - x y`, and its gradient.
-fn binary_cross_entropy(logits: &Outputs, labels: &[f32]) -> (f32, Outputs) {
+pub(crate) fn binary_cross_entropy(logits: &Outputs, labels: &[f32]) -> (f32, Outputs) {
     let count = labels.len() as f32;
     let pairs = || logits.values.iter().zip(labels);
     let loss = pairs().map(|(x, y)| x.max(0.0) - x * y + (-x.abs()).exp().ln_1p()).sum::<f32>();

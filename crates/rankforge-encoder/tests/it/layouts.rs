@@ -271,9 +271,6 @@ fn errors_about_missing_files_name_them() {
     let copy = Copy::of("ce_modular");
     copy.remove("2_Dense/config.json");
     refuse(copy.path(), &options(), &["2_Dense/config.json"]);
-    let copy = Copy::of("ce_plain");
-    copy.write("adapter_config.json", "{}");
-    refuse(copy.path(), &options(), &["adapter", "merge_and_unload"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Replacing the parameters of a model by those of a directory: all of them, or none.
 
 use crate::common::{Copy, bits, fixture, options};
-use rankforge_encoder::{AdapterOptions, CrossEncoder, TextModel};
+use rankforge_encoder::{CrossEncoder, TextModel};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -66,11 +66,4 @@ fn parameters_are_replaced_only_when_all_modules_fit() {
         &Copy::of("ce_modular"),
         &["2 of the", "tensors of the model are missing", "classifier"],
     );
-}
-
-#[test]
-fn a_model_with_adapters_loads_no_parameters() {
-    let mut model = load("ce_plain");
-    model.model_mut().add_adapters(&AdapterOptions::default()).expect("a transformer");
-    refuse(&mut model, &Copy::of("ce_plain"), &["adapters: expected none", "merged"]);
 }

@@ -1,5 +1,6 @@
 //! Integration tests of rankforge-encoder.
 
+mod adapter_files;
 mod adapters;
 mod common;
 mod completeness;

@@ -1,11 +1,11 @@
 //! Models whose weights are packed for inference.
 
+use crate::adapters;
 use crate::common::{fixture, options};
 use crate::fixture::{FAMILIES, Goldens, architecture, batch, classifier};
 use rankforge_encoder::kernels::{Device, Isa, Precision};
 use rankforge_encoder::{
-    AdapterOptions, CrossEncoder, EncoderError, LoadOptions, Mode, Model, Packing, TextModel,
-    Workspace,
+    CrossEncoder, EncoderError, LoadOptions, LoraConfig, Mode, Model, Packing, TextModel, Workspace,
 };
 use serde_json::json;
 
@@ -67,11 +67,8 @@ fn all_matrices_go_where_panels_allow_it_and_embeddings_and_norms_stay() {
 fn adapters_stay_beside_packed_weights() {
     let device = Device::cpu_with(Isa::best(), 2).expect("the best instruction set");
     let mut model = classifier(&device, "bert", &json!({}));
-    model.add_adapters(&AdapterOptions { rank: 2, ..AdapterOptions::default() }).expect("adapters");
-    let up =
-        model.parameters().layout().entries().iter().position(|entry| entry.name.ends_with("up"));
-    let up = rankforge_encoder::kernels::ParameterId(up.expect("an adapter has `up`"));
-    model.parameters_mut().view_mut(up).fill(0.5);
+    adapters::adapt(&mut model);
+    adapters::disturb(&mut model);
     let expected = logits(&model, "bert");
     model.pack(Packing::Instead);
     assert!(logits(&model, "bert") == expected);
@@ -107,7 +104,7 @@ fn a_model_without_matrices_refuses_what_needs_them() {
         ("digest", model.parts().digest().map(|_| ())),
         ("load", model.load_parameters(&path)),
         ("train", model.model_mut().set_trainable(|_| true)),
-        ("adapt", model.model_mut().add_adapters(&AdapterOptions::default())),
+        ("adapt", model.add_adapter(&LoraConfig::default(), 1)),
     ];
     for (what, result) in refused {
         let message = result.expect_err(what).to_string();

@@ -1,5 +1,5 @@
 use crate::model_card::names::with_thousands;
-use rankforge_encoder::{ADAPTER_MODULE, HeadStage, Mlp, Positions, TextModel};
+use rankforge_encoder::{ADAPTER_MODULE, HeadStage, Mlp, Positions, TargetModules, TextModel};
 
 /// The modules of the model as a tree: the encoder with its dimensions, then the modules of the
 /// head.
@@ -40,12 +40,49 @@ pub(super) fn tree(model: &dyn TextModel) -> String {
     for (index, stage) in architecture.head.iter().enumerate() {
         lines.push(format!("  ({}): {}", index + 1, stage_name(stage)));
     }
-    // A saved model has its adapters merged into the weights.
-    let saved =
-        architecture.parameters.iter().filter(|spec| spec.parts[0].module != ADAPTER_MODULE);
-    let parameters = with_thousands(saved.map(|spec| spec.rows * spec.columns).sum());
-    lines.push(format!(")  # {parameters} parameters"));
+    let count = |of_adapter: bool| {
+        let specs = architecture.parameters.iter();
+        let chosen = specs.filter(|spec| (spec.parts[0].module == ADAPTER_MODULE) == of_adapter);
+        with_thousands(chosen.map(|spec| spec.rows * spec.columns).sum())
+    };
+    let adapter = match model.model().has_adapters() {
+        true => format!(" and {} of the adapter", count(true)),
+        false => String::new(),
+    };
+    lines.push(format!(")  # {} parameters{adapter}", count(false)));
     lines.join("\n")
+}
+
+/// The adapter of a model in a line: rank, scale, dropout, layers, and what is trained beside it;
+/// `None` for a model without one.
+pub fn adapter_in_words(model: &dyn TextModel) -> Option<String> {
+    let lora = model.model().lora()?;
+    let (layers, mut kinds): (usize, Vec<&str>) = match &lora.target_modules {
+        Some(TargetModules::Names(names)) => {
+            (names.len(), names.iter().map(|name| last_part(name)).collect())
+        }
+        _ => (0, Vec::new()),
+    };
+    kinds.sort_unstable();
+    kinds.dedup();
+    let mut words = format!("LoRA, r = {}, lora_alpha = {}", lora.r, lora.lora_alpha);
+    if lora.lora_dropout > 0.0 {
+        words.push_str(&format!(", lora_dropout = {}", lora.lora_dropout));
+    }
+    if lora.use_rslora {
+        words.push_str(", use_rslora");
+    }
+    let trained = with_thousands(model.model().trainable_layout().len());
+    words.push_str(&format!(
+        ", beside {layers} linear layers ({}); {trained} trained parameters",
+        kinds.join(", ")
+    ));
+    Some(words)
+}
+
+/// The last part of a name.
+fn last_part(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
 }
 
 fn stage_name(stage: &HeadStage) -> String {

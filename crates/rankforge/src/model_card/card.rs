@@ -61,6 +61,7 @@ pub fn render(
         "languages": data.language.join(", "),
         "license": data.license,
         "architecture": architecture::tree(model),
+        "adapter": architecture::adapter_in_words(model),
         "usage": usage,
         "evaluations": tables::evaluation_blocks(evaluations),
         "datasets": datasets,

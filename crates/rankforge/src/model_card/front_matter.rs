@@ -19,6 +19,9 @@ pub(super) fn front_matter(
     } else {
         ["sentence-similarity", "feature-extraction", "dense"].map(str::to_owned).to_vec()
     });
+    if model.model().has_adapters() {
+        tags.push("lora".to_owned());
+    }
     tags.extend(data.tags.iter().cloned());
     if let Some(report) = report {
         let rows: usize = report.train_sets.iter().map(|set| set.rows.len()).sum();

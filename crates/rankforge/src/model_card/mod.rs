@@ -10,6 +10,7 @@ mod names;
 mod tables;
 mod usage;
 
+pub use architecture::adapter_in_words;
 pub use card::render;
 pub use data::{DatasetName, ModelCardData, ReportedSet, Timing, TrainingReport};
 pub use tables::EvaluationResult;

@@ -125,6 +125,7 @@ impl Document {
             let path = match (at.is_empty(), path.is_empty()) {
                 (true, _) => path,
                 (_, true) => at.to_owned(),
+                (false, false) if path.starts_with('[') => format!("{at}{path}"),
                 (false, false) => format!("{at}.{path}"),
             };
             self.explain(&path, error.into_inner().message().trim_end())

@@ -6,6 +6,7 @@
 //! | TOML with the line of every field, and overrides | `document` |
 //! | the model that is trained, of either kind | `model`, `trained` |
 //! | parameters that are not trained | `freeze` |
+//! | low-rank adapters | `lora` |
 //! | Python's `None` | `nones` |
 //! | data, and models for mining | `sections` |
 //! | data sets with their losses and prompts | `sets` |
@@ -18,6 +19,7 @@
 mod document;
 mod evaluators;
 mod freeze;
+mod lora;
 mod mined_cache;
 mod model;
 mod nones;

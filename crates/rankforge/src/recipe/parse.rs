@@ -6,11 +6,13 @@ use crate::mining::MiningOptions;
 use crate::model_card::ModelCardData;
 use crate::recipe::document::{Document, Override};
 use crate::recipe::evaluators::read_evaluators;
+use crate::recipe::lora::read_lora;
 use crate::recipe::model::{EitherModel, read_model};
 use crate::recipe::nones::{nulls_for_nones, without_nones};
 use crate::recipe::sections::{DatasetSection, MiningSection, MiningSources};
 use crate::recipe::sets::{LossSection, SetSection, SetTables, Sets, read_sets, to_json};
 use crate::recipe::trained::Trained;
+use rankforge_encoder::LoraConfig;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -30,6 +32,8 @@ pub struct Recipe {
     /// sentence-transformers, BinaryCrossEntropyLoss for a cross-encoder with one label,
     /// CrossEntropyLoss for one with several, and CoSENTLoss for a dual encoder.
     pub losses: Vec<LossSection>,
+    /// `[lora]`.
+    pub lora: Option<LoraConfig>,
     /// `[arguments]`.
     pub arguments: TrainingArguments,
     /// `[model_card]`.
@@ -58,6 +62,8 @@ struct Sections {
     mining: Option<Table>,
     #[serde(default)]
     loss: Table,
+    #[serde(default)]
+    lora: Option<Table>,
     #[serde(default)]
     arguments: Table,
     #[serde(default)]
@@ -113,6 +119,7 @@ impl Recipe {
             document.read_as(without_nones(document.table(), &MINING_FILES), "")?;
         let (arguments, warnings) = read_arguments(document, sections.arguments)?;
         let mining = sections.mining.map(|table| read_mining(document, table)).transpose()?;
+        let lora = sections.lora.map(|table| read_lora(document, table)).transpose()?;
         let tables = SetTables {
             dataset: sections.dataset,
             eval_dataset: sections.eval_dataset,
@@ -139,6 +146,7 @@ impl Recipe {
             eval_sets: eval,
             mining,
             losses,
+            lora,
             arguments,
             model_card: sections.model_card,
             warnings,

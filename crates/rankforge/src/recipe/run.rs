@@ -2,9 +2,10 @@
 
 use crate::error::Error;
 use crate::losses::Loss;
-use crate::model_card::{DatasetName, ModelCardData};
+use crate::model_card::{DatasetName, ModelCardData, adapter_in_words};
 use crate::recipe::document::Document;
 use crate::recipe::evaluators::{EvaluatorSection, build_evaluators};
+use crate::recipe::lora::add_adapter;
 use crate::recipe::mined_cache::mined_rows;
 use crate::recipe::model::ModelSection;
 use crate::recipe::parse::Recipe;
@@ -67,9 +68,12 @@ impl Recipe {
         S: ModelSection,
         E: EvaluatorSection<Model = S::Model>,
     {
-        let model = model
-            .open(self.arguments.seed, options)
-            .map_err(|error| Error::unusable("[model]", error))?;
+        let seed = self.arguments.seed;
+        let mut model =
+            model.open(seed, options).map_err(|error| Error::unusable("[model]", error))?;
+        if let Some(lora) = &self.lora {
+            add_adapter(&self.document, &mut model, lora, seed)?;
+        }
         let evaluators = build_evaluators(evaluators, options)?;
         for LossSection { section, loss } in &mut self.losses {
             loss.open(options).map_err(|error| Error::unusable(format!("[{section}]"), error))?;
@@ -190,4 +194,7 @@ fn describe(trainer: &Trainer<impl TextModel>) {
     let device = trainer.model.model().device();
     let products = device.product_path(trainer.arguments.precision());
     reporter.message(&format!("matrix products: {products}"));
+    if let Some(adapter) = adapter_in_words(&trainer.model) {
+        reporter.message(&format!("adapter: {adapter}"));
+    }
 }

@@ -17,6 +17,9 @@ use std::path::Path;
 pub struct RunDefinition {
     /// Hash of the model before the first step: [`Parts::digest`](rankforge_encoder::Parts).
     pub model: String,
+    /// The adapters that are trained, under the names of peft; `None` where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<Json>,
     /// Training sets, in order.
     pub train_sets: Vec<SetDefinition>,
     /// Evaluation sets, in order.
@@ -45,13 +48,20 @@ impl RunDefinition {
     /// among them if `other_data` allows it.
     ///
     /// # Errors
-    /// Another loss or other training data: then it is not the run of the checkpoint.
+    /// Other adapters, another loss or other training data: then it is not the run of the
+    /// checkpoint.
     pub(super) fn compare(
         &self,
         now: &RunDefinition,
         other_data: bool,
         path: &Path,
     ) -> Result<Vec<String>, Error> {
+        let adapters =
+            [&self.adapter, &now.adapter].map(|adapter| adapter.clone().unwrap_or_default());
+        if let Some((field, expected, got)) = changed_field(&adapters[0], &adapters[1]) {
+            let expected = format!("{expected} as in {}{NEW_RUN}", path.display());
+            return Err(Error::argument(format!("lora.{field}"), expected, got));
+        }
         let mut warnings = Vec::new();
         for (then, now) in self.train_sets.iter().zip(&now.train_sets) {
             let of_set = match now.name.as_str() {
@@ -146,11 +156,17 @@ fn changed_loss(then: &Json, now: &Json) -> Option<(String, Json, Json)> {
     if then["name"] != now["name"] {
         return Some(("loss".to_owned(), then["name"].clone(), now["name"].clone()));
     }
-    let fields = [then, now].into_iter().filter_map(|loss| loss["config"].as_object());
+    let (field, then, now) = changed_field(&then["config"], &now["config"])?;
+    Some((format!("loss.{field}"), then, now))
+}
+
+/// The first field of an object that is another now, its value then, and its value now.
+fn changed_field(then: &Json, now: &Json) -> Option<(String, Json, Json)> {
+    let fields = [then, now].into_iter().filter_map(Json::as_object);
     let mut fields = fields.flat_map(serde_json::Map::keys);
-    let field = fields.find(|field| then["config"].get(field) != now["config"].get(field))?;
-    let of = |loss: &Json| loss["config"].get(field).cloned().unwrap_or_default();
-    Some((format!("loss.{field}"), of(then), of(now)))
+    let field = fields.find(|field| then.get(field) != now.get(field))?;
+    let of = |object: &Json| object.get(field).cloned().unwrap_or_default();
+    Some((field.clone(), of(then), of(now)))
 }
 
 /// The SHA-256 of the texts and labels of a set, in hexadecimal. It does not depend on the format

@@ -1,6 +1,6 @@
 //! The immutable inputs of a run, which are checked before its first step.
 
-use crate::arguments::{IntervalStrategy, SaveStrategy, TrainingArguments};
+use crate::arguments::{IntervalStrategy, TrainingArguments};
 use crate::error::Error;
 use crate::evaluation::{Evaluator, with_name};
 use crate::model_card::ModelCardData;
@@ -14,7 +14,7 @@ use crate::training::schedule::{RunLength, Schedule};
 use crate::training::token_budget::max_tokens_per_chunk;
 use crate::training::training_set::TrainingSet;
 use rankforge_base::{FileError, Reporter, Stop, nearest};
-use rankforge_encoder::{ModelKind, TextModel};
+use rankforge_encoder::{LoraConfig, ModelKind, TextModel};
 use rankforge_kernels::Precision;
 use std::sync::Arc;
 
@@ -73,7 +73,6 @@ impl<'a, M: TextModel> Setup<'a, M> {
         arguments.validate()?;
         check_evaluation(&parts)?;
         check_best_metric(model, &parts)?;
-        check_adapters(model, arguments)?;
         warn_without_effect(model, &parts);
         let architecture = model.model().architecture();
         let (outputs, blocks) = (architecture.output_columns(), architecture.encoder.blocks.len());
@@ -146,6 +145,7 @@ impl<'a, M: TextModel> Setup<'a, M> {
         let evaluation = self.evaluation.iter().map(|(preparer, _)| preparer);
         Ok(RunDefinition {
             model: model.parts().digest()?,
+            adapter: model.model().lora().map(LoraConfig::to_json),
             train_sets: training.collect::<Result<_, Error>>()?,
             eval_sets: eval_sets
                 .iter()
@@ -302,23 +302,6 @@ fn evaluation_metrics<M>(model: &M, parts: &Parts<'_, M>) -> Vec<String> {
         names.extend(["samples_per_second", "steps_per_second"].map(str::to_owned));
     }
     names.iter().map(|name| format!("eval_{name}")).collect()
-}
-
-/// Checks that a model with adapters neither writes checkpoints nor resumes from one. Saved files
-/// have the adapters merged into the weights, and a run cannot continue from those.
-fn check_adapters(model: &impl TextModel, arguments: &TrainingArguments) -> Result<(), Error> {
-    if !model.model().has_adapters() {
-        return Ok(());
-    }
-    if arguments.save_strategy != SaveStrategy::No {
-        let expected = "no, as runs with adapters cannot be resumed yet";
-        return Err(Error::argument("save_strategy", expected, "another strategy"));
-    }
-    if arguments.resumes() {
-        let expected = "none, as runs with adapters cannot be resumed yet";
-        return Err(Error::argument("resume_from_checkpoint", expected, "a checkpoint"));
-    }
-    Ok(())
 }
 
 /// Warns about what has no effect as the model is never evaluated.

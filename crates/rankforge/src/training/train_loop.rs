@@ -281,7 +281,7 @@ impl<M: TextModel> Run<'_, M> {
         }
     }
 
-    /// Ends an interrupted run with a checkpoint to resume from; a model with adapters has none.
+    /// Ends an interrupted run with a checkpoint to resume from.
     fn stop_if_interrupted(&mut self) -> Result<(), Error> {
         let Parts { stop, arguments, .. } = self.setup.parts;
         if !stop.is_requested() {
@@ -289,9 +289,6 @@ impl<M: TextModel> Run<'_, M> {
         }
         let (step, max_steps) = (self.state.global_step, self.setup.length.max_steps);
         let path = checkpoint_path(&arguments.output_dir, step);
-        if self.model.model().has_adapters() {
-            return Err(Error::Stopped { path });
-        }
         let saved = self.last_checkpoint.as_ref() == Some(&path) && !arguments.save_only_model;
         let checkpoint = if saved { path } else { self.save_checkpoint(false)? };
         Err(Error::Interrupted { step, max_steps, checkpoint })

@@ -1,11 +1,11 @@
-//! Runs with frozen parameters, and runs that train adapters.
+//! Runs with frozen parameters.
 
-use crate::testing::{arguments, bits, labeled_pairs, loss, timeless, tiny_bert, trainer};
+use crate::testing::{bits, timeless, trainer};
 use rankforge::encoder::kernels::ParameterId;
-use rankforge::encoder::{AdapterOptions, CrossEncoder, Model, TextModel};
+use rankforge::encoder::{CrossEncoder, Model, TextModel};
 use rankforge::training::{ResumeFrom, Trainer};
 use safetensors::SafeTensors;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -26,7 +26,7 @@ fn frozen(folder: &Path) -> Trainer<CrossEncoder> {
 }
 
 /// Name and bits of every parameter.
-fn parameters(model: &Model) -> Vec<(String, Vec<u32>)> {
+pub(crate) fn parameters(model: &Model) -> Vec<(String, Vec<u32>)> {
     let specs = model.architecture().parameters.iter().enumerate();
     let values = |id: usize| model.parameters().view(ParameterId(id)).to_vec();
     specs
@@ -97,54 +97,4 @@ fn a_checkpoint_with_other_trained_parameters_is_refused() {
     let message = all.train().unwrap_err().to_string();
     assert!(message.contains("optimizer.safetensors"), "{message}");
     assert!(message.contains("tensors, got "), "{message}");
-}
-
-/// A trainer of the tiny BERT with adapters.
-fn adapted(folder: &Path, options: Value) -> Trainer<CrossEncoder> {
-    let mut model = tiny_bert(0.1, 1);
-    let adapters = AdapterOptions { rank: 2, alpha: 4.0, ..AdapterOptions::default() };
-    model.parts_mut().model.add_adapters(&adapters).unwrap();
-    let loss = loss("BinaryCrossEntropyLoss", json!({}));
-    Trainer::new(model, arguments(folder, options), labeled_pairs(30), loss)
-}
-
-#[test]
-fn adapters_are_trained_and_merged_into_the_saved_weights() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut options = json!({"max_steps": 60, "learning_rate": 0.02});
-    options["lr_scheduler_type"] = json!("constant");
-    let mut trainer = adapted(folder.path(), options);
-    let pairs = [("red house", "the house is red"), ("a river", "the bird is blue")];
-    let score = |model: &CrossEncoder| model.predict(&pairs).unwrap().values;
-    let (before, untrained) = (parameters(trainer.model.model()), score(&trainer.model));
-    trainer.train().unwrap();
-    for ((name, old), (_, new)) in before.iter().zip(&parameters(trainer.model.model())) {
-        assert_eq!(old != new, name.starts_with("adapter."), "{name}");
-    }
-    let trained = score(&trainer.model);
-    let moved = largest_difference(&untrained, &trained);
-    assert!(moved > 1e-2, "training moved the scores by {moved}");
-
-    let saved = folder.path().join("saved");
-    trainer.save_model(&saved).unwrap();
-    let merged = CrossEncoder::open(&saved).unwrap();
-    assert!(!merged.model().has_adapters());
-    let difference = largest_difference(&score(&merged), &trained);
-    assert!(difference < 1e-5, "the saved model differs by {difference}");
-}
-
-fn largest_difference(one: &[f32], other: &[f32]) -> f32 {
-    one.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
-}
-
-#[test]
-fn checkpoints_of_models_with_adapters_are_refused_before_training() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut trainer = adapted(folder.path(), json!({"save_strategy": "epoch"}));
-    let message = trainer.train().unwrap_err().to_string();
-    let expected = "save_strategy: expected no, as runs with adapters cannot be resumed yet";
-    assert!(message.starts_with(expected), "{message}");
-    let resume = json!({"resume_from_checkpoint": true});
-    let message = adapted(folder.path(), resume).train().unwrap_err().to_string();
-    assert!(message.starts_with("resume_from_checkpoint: expected none"), "{message}");
 }

@@ -23,6 +23,7 @@ mod guide;
 mod half_precision;
 mod layers;
 mod lint;
+mod lora;
 mod losses;
 mod mining;
 mod model_card;

@@ -74,7 +74,7 @@ mod tests {
                     type = \"CrossEncoderCorrelationEvaluator\"\npath = \"e\"\n\
                     batch_size = \"none\"\n";
         let recipe = Recipe::parse("r.toml", text, &[]).unwrap();
-        assert_eq!(recipe.train_sets[0].dataset.split, None);
+        assert_eq!(recipe.train_sets[0].rows.split, None);
         assert_eq!(recipe.mining.unwrap().options.range_max, None);
         assert_eq!(recipe.losses[0].loss.config()["num_negatives"], serde_json::Value::Null);
         assert_eq!(recipe.arguments.save_total_limit, None);

@@ -36,6 +36,8 @@ impl Parts {
         }
         let local: Vec<bool> = blocks.iter().map(|block| block.window.is_some()).collect();
         self.model = self.model.with_layers(layers);
+        // Files of an adapter would refer to the model with all layers.
+        self.base = None;
         if let Some(config) = &mut self.config {
             rewrite(config, layers, &local);
         }

@@ -30,7 +30,11 @@ impl Parts {
     ) -> Result<(), EncoderError> {
         create_directory(directory)?;
         if let Some(config) = &self.config {
-            json::write_json(&directory.join("config.json"), config)?;
+            // With a config of its own, transformers takes the directory of an adapter for that of
+            // its base model too.
+            if !self.model.has_adapters() {
+                json::write_json(&directory.join("config.json"), config)?;
+            }
             let path = directory.join("sentence_bert_config.json");
             json::write_json(&path, &self.transformer_config())?;
         }
@@ -69,11 +73,24 @@ impl Parts {
             "modality_config": {"text": {"method": "forward", "method_output_name": output}},
             "module_output_name": name,
         });
+        if let (true, Some(labels)) = (self.model.has_adapters(), self.own_labels()) {
+            config["config_kwargs"] = labels;
+        }
         if self.tokenizer.lower_case() {
             // The classes of most tokenizers replace the normalizer in `tokenizer.json`.
             config["do_lower_case"] = json!(true);
         }
         config
+    }
+
+    /// The fields of `config.json` about labels, of a classifier with several; the base model of an
+    /// adapter may have others.
+    fn own_labels(&self) -> Option<Value> {
+        let config = self.config.as_ref()?;
+        let several = config["id2label"].as_object()?.len() > 1;
+        let fields = ["architectures", "id2label", "label2id"];
+        let labels = fields.map(|field| (field.to_owned(), config[field].clone()));
+        several.then(|| labels.into_iter().collect())
     }
 
     /// The content of `modules.json`.

@@ -62,8 +62,8 @@ pub fn adapter_base(folder: &Path, options: &LoadOptions) -> Result<Option<PathB
 
 impl AdapterFolder {
     /// Reads the config of the adapter in a directory; `None` where there is none. The base model
-    /// is that of `options`, or else the one that the config names: a directory, from the current
-    /// one or from that of the adapter.
+    /// is that of `options`, or else in the directory itself, as in transformers, or else the one
+    /// that the config names: a directory, from the current one or from that of the adapter.
     ///
     /// # Errors
     /// A malformed or unsupported config, a base model that is not there or that is an adapter too,
@@ -87,7 +87,10 @@ impl AdapterFolder {
         })?;
         Ok(Some(AdapterFolder {
             folder: folder.to_owned(),
-            base: base_folder(&config, &path, options)?,
+            base: match options.base_model {
+                None if json::exists(&folder.join("config.json"))? => folder.to_owned(),
+                _ => base_folder(&config, &path, options)?,
+            },
             alpha,
             use_rslora: json::truth(&config, "use_rslora").unwrap_or(false),
             alphas: alphas(&config, &path)?,

@@ -120,6 +120,28 @@ fn a_base_model_can_be_given_for_an_adapter_alone() {
 }
 
 #[test]
+fn an_adapter_beside_a_whole_model_is_of_that_model() {
+    let folder = changed("ce_peft", |config| config["base_model_name_or_path"] = json!("a/b"));
+    for name in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        fs::copy(fixture("ce_plain").join(name), folder.path().join(name)).expect("copied");
+    }
+    let model = CrossEncoder::open_with(folder.path(), &options()).expect("a base model");
+    let expected = CrossEncoder::open_with(adapter("ce_peft"), &options()).expect("a base model");
+    assert_eq!(bits(model.model()), bits(expected.model()));
+}
+
+#[test]
+fn labels_are_kept_where_the_base_model_has_others() {
+    let options = LoadOptions { num_labels: Some(3), ..options() };
+    let mut model = CrossEncoder::open_with(fixture("base"), &options).expect("a model");
+    model.add_adapter(&all_linear(), 7).expect("a transformer");
+    let folder = tempfile::tempdir().expect("folder");
+    model.save(&folder.path().join("model"), None).expect("saved");
+    let opened = CrossEncoder::open(folder.path().join("model")).expect("opened");
+    assert_eq!(opened.labels(), model.labels());
+}
+
+#[test]
 fn an_adapter_of_another_model_is_refused() {
     let base_model = Some(fixture("ce_roberta"));
     let other = LoadOptions { base_model, ..options() };
@@ -165,6 +187,7 @@ fn a_reranker_with_adapters_is_written_without_its_base_and_opens_again() {
         let path = folder.path().join("model");
         model.save(&path, None).expect("saved");
         assert!(!path.join("model.safetensors").exists());
+        assert!(!path.join("config.json").exists(), "transformers would look for weights");
         let size = fs::metadata(path.join("adapter_model.safetensors")).expect("a file").len();
         let whole = model.model().parameters().layout().len() as u64 * 4;
         assert!(size < whole, "{base}: {size} bytes of {whole}");
@@ -224,6 +247,10 @@ fn only_a_model_as_it_was_opened_gets_an_adapter() {
     trained.model_mut().parameters_mut().flat_mut().fill(0.5);
     let message = refused(&mut trained);
     assert!(message.contains("save it first"), "{message}");
+    let mut student = CrossEncoder::open_with(fixture("ce_plain"), &options()).expect("a model");
+    student.parts_mut().keep_layers(&[0]).expect("one layer");
+    let message = refused(&mut student);
+    assert!(message.contains("one without such a directory"), "{message}");
     let copy = Copy::of("static_v6");
     let mut tables = DualEncoder::open_with(copy.path(), &options()).expect("a model");
     let message = tables.add_adapter(&all_linear(), 1).expect_err("no layers").to_string();

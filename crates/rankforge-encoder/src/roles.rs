@@ -93,10 +93,10 @@ pub trait TextModel: Send + Sync {
         &self.parts().base_model
     }
 
-    /// Adds low-rank adapters, and freezes the rest of the transformer except for its classification
-    /// head and the other modules that the config says to save. `seed` determines the adapters. A
-    /// model with adapters is saved without the parameters of its base model, in the layout of
-    /// peft; [`Model::merge_adapter`] makes it one without adapters.
+    /// Adds low-rank adapters, and freezes the rest of the transformer except for its
+    /// classification head and the other modules that the config says to save. `seed` determines
+    /// the adapters. A model with adapters is saved without the parameters of its base model, in
+    /// the layout of peft; [`Model::merge_adapter`] makes it one without adapters.
     ///
     /// # Errors
     /// As [`Model::add_adapter`]; a model whose parameters are not those in the directory that it

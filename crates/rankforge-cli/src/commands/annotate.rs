@@ -21,11 +21,12 @@ const CHUNK: usize = 1024;
 /// Annotate rows with the embeddings or scores of a teacher, for distillation
 ///
 /// A dual encoder writes a list column with the embedding of a text column: `label` for the only
-/// one or that of --column, else NAME_embedding for each. MSELoss and EmbedDistillLoss compare
-/// with them. A reranker reads the first text column as queries and writes its scores of the query
-/// with each further column: a number in `label`, or a list of one number for each column. With a
-/// column of lists of texts, such as mining writes as labeled-list, it is one number for each text.
-/// MSELoss, MarginMSELoss, DistillKLDivLoss and the list-wise losses compare with them.
+/// one or that of --column, else NAME_embedding for each, or with --nested-labels one `label` with
+/// a list for each. MSELoss and EmbedDistillLoss compare with `label`. A reranker reads the first
+/// text column as queries and writes its scores of the query with each further column: a number in
+/// `label`, or a list of one number for each column. With a column of lists of texts, such as
+/// mining writes as labeled-list, it is one number for each text. MSELoss, MarginMSELoss,
+/// DistillKLDivLoss and the list-wise losses compare with them.
 ///
 /// The other columns that are read stay as they are. Reads the rows in chunks, so the data set may
 /// be larger than memory.
@@ -51,6 +52,10 @@ pub(crate) struct AnnotateArgs {
     /// Only this text column is embedded; for a dual encoder [default: all text columns]
     #[arg(long, value_name = "NAME")]
     column: Option<String>,
+
+    /// Write the embeddings of all text columns to `label`, as a list of lists; for a dual encoder
+    #[arg(long, conflicts_with = "column")]
+    nested_labels: bool,
 
     /// File for the annotated rows: .parquet or .jsonl; it must not exist
     #[arg(long, value_name = "FILE")]
@@ -127,7 +132,7 @@ fn check_output(args: &AnnotateArgs) -> anyhow::Result<()> {
 
 /// The model that annotates, with the options of its calls.
 enum Teacher {
-    Embeds { model: DualEncoder, options: EncodeOptions, column: Option<String> },
+    Embeds { model: DualEncoder, options: EncodeOptions, column: Option<String>, nested: bool },
     Scores { model: CrossEncoder, options: PredictOptions },
 }
 
@@ -143,10 +148,12 @@ impl Teacher {
                     truncate_dim: args.truncate_dim,
                     ..inference.encode_options(console)
                 };
-                Ok(Teacher::Embeds { model, options, column: args.column.clone() })
+                let (column, nested) = (args.column.clone(), args.nested_labels);
+                Ok(Teacher::Embeds { model, options, column, nested })
             }
             ModelKind::CrossEncoder => {
                 refuse("--column", args.column.is_some(), "a dual encoder")?;
+                refuse("--nested-labels", args.nested_labels, "a dual encoder")?;
                 refuse("--truncate-dim", args.truncate_dim.is_some(), "a dual encoder")?;
                 refuse("--normalize-embeddings", args.normalize_embeddings, "a dual encoder")?;
                 let reranker = RerankerArgs {
@@ -171,8 +178,9 @@ impl Teacher {
     /// The rows with the columns of the teacher appended.
     fn annotate(&self, rows: Rows, location: &Location) -> Result<Rows, Error> {
         let new = match self {
-            Teacher::Embeds { model, options, column } => {
-                embeddings(model, &rows, column.as_deref(), options)?
+            Teacher::Embeds { model, options, column, nested } => {
+                let columns = embeddings(model, &rows, column.as_deref(), options)?;
+                if *nested { vec![(LABEL.to_owned(), by_row(columns))] } else { columns }
             }
             Teacher::Scores { model, options } => vec![scores(model, &rows, options)?],
         };
@@ -226,6 +234,16 @@ fn embeddings(
         Ok((name, lists(&outputs)))
     };
     names.into_iter().map(embed).collect()
+}
+
+/// The values of several columns as a list for each row.
+fn by_row(columns: Vec<(String, Vec<Value>)>) -> Vec<Value> {
+    let mut lists: Vec<Vec<Value>> = Vec::new();
+    for (_, values) in columns {
+        lists.resize(values.len(), Vec::new());
+        lists.iter_mut().zip(values).for_each(|(list, value)| list.push(value));
+    }
+    lists.into_iter().map(Value::List).collect()
 }
 
 /// The column that losses compare with.

@@ -36,6 +36,40 @@ fn a_dual_encoder_writes_its_embeddings() {
 }
 
 #[test]
+fn a_recipe_trains_on_the_embeddings_of_a_teacher() {
+    let dir = TestDir::new();
+    dir.encoder();
+    dir.dual_encoder();
+    dir.pairs();
+    let annotate = ["annotate", "--model", "static", "--dataset", "pairs.jsonl"];
+    let columns = ["--columns", "query,answer"];
+    dir.succeed(
+        &[&annotate[..], &columns, &["--nested-labels", "--output", "nested.jsonl"]].concat(),
+    );
+    dir.succeed(&[&annotate[..], &columns, &["--output", "apart.jsonl"]].concat());
+    for (nested, apart) in rows(&dir, "nested.jsonl").iter().zip(rows(&dir, "apart.jsonl")) {
+        assert_eq!(nested["label"][0], apart["query_embedding"]);
+        assert_eq!(nested["label"][1], apart["answer_embedding"]);
+    }
+    let one = ["--columns", "query", "--output", "one.parquet"];
+    dir.succeed(&[&annotate[..], &one].concat());
+    for (loss, data) in [("EmbedDistillLoss", "nested.jsonl"), ("MSELoss", "one.parquet")] {
+        let recipe = format!(
+            "model = {{ kind = \"dual-encoder\", path = \"bert\" }}\ndataset.path = \"{data}\"\n\
+             [loss]\nname = \"{loss}\"\nprojection_dim = 16\n[arguments]\n\
+             output_dir = \"taught\"\nmax_steps = 40\nsave_strategy = \"no\"\n\
+             learning_rate = 1e-2\nlogging_steps = 10\n"
+        );
+        dir.write("taught.toml", &recipe);
+        dir.succeed(&["train", "taught.toml", "--quiet"]);
+        let state: Value = serde_json::from_str(&dir.read("taught/trainer_state.json")).unwrap();
+        let log = state["log_history"].as_array().unwrap();
+        let losses: Vec<f64> = log.iter().filter_map(|record| record["loss"].as_f64()).collect();
+        assert!(losses[losses.len() - 1] < 0.9 * losses[0], "{loss}: {losses:?}");
+    }
+}
+
+#[test]
 fn a_reranker_writes_its_scores_of_each_passage() {
     let dir = TestDir::new();
     trained_reranker(&dir);
@@ -121,6 +155,7 @@ fn what_cannot_be_annotated_is_refused_and_leaves_no_file() {
         (1, "static", &["--output", "x.csv"], "x.csv: expected a .parquet or .jsonl file"),
         (2, "static", &["--output", "x.jsonl", "--activation-fn", "tanh"], "only a reranker"),
         (2, "teacher", &["--output", "x.jsonl", "--column", "query"], "only a dual encoder"),
+        (2, "teacher", &["--output", "x.jsonl", "--nested-labels"], "only a dual encoder"),
         (1, "static", &["--output", "x.jsonl", "--column", "queri"], "queri"),
         (1, "teacher", &["--output", "x.jsonl", "--columns", "query"], "at least two columns"),
     ] {

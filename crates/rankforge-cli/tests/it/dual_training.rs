@@ -82,6 +82,29 @@ fn a_recipe_trains_a_static_model_from_random_vectors() {
 }
 
 #[test]
+fn a_recipe_names_the_guide_of_its_loss() {
+    let dir = setup();
+    let guided = RECIPE.replace(
+        "name = \"MultipleNegativesRankingLoss\"",
+        "name = \"CachedGISTEmbedLoss\"\nguide = \"static\"\nmini_batch_num_tokens = 64",
+    );
+    dir.write("guided.toml", &guided);
+    dir.succeed(&["train", "guided.toml", "--quiet"]);
+    let card = dir.read("run/final/README.md");
+    assert!(card.contains("CachedGISTEmbedLoss") && card.contains("\"guide\""), "{card}");
+    let missing = dir.fail(1, &["train", "guided.toml", "--quiet", "--set", "loss.guide=nowhere"]);
+    assert!(missing.contains("nowhere"), "{missing}");
+    let wrapped = RECIPE.replace(
+        "name = \"MultipleNegativesRankingLoss\"",
+        "name = \"MatryoshkaLoss\"\nmatryoshka_dims = [8]\n\
+         loss = { name = \"DenoisingAutoEncoderLoss\" }",
+    );
+    dir.write("wrapped.toml", &wrapped);
+    let why = dir.fail(1, &["train", "wrapped.toml", "--quiet"]);
+    assert!(why.contains("is not supported: it needs a decoder"), "{why}");
+}
+
+#[test]
 fn frozen_parameters_keep_their_bits() {
     let dir = setup();
     let freeze = r#"model.freeze=['^embeddings\.', 'attention']"#;

@@ -1,5 +1,7 @@
 use crate::{Folder, assert_refused};
-use rankforge_data::{load_nano_beir, load_nano_beir_ranking, nano_beir_names};
+use rankforge_data::{
+    Location, RowWriter, load_nano_beir, load_nano_beir_ranking, load_rows, nano_beir_names,
+};
 
 /// The layout of the Hub, with one collection.
 fn collection() -> Folder {
@@ -37,6 +39,25 @@ fn collections_have_texts_that_are_not_empty_and_judged_queries() {
     let unknown = beir.unknown;
     assert_eq!((unknown.documents, unknown.document_judgements), (1, 1));
     assert_eq!((unknown.queries, unknown.query_judgements), (1, 1));
+}
+
+#[test]
+fn collections_of_parquet_files_are_those_of_jsonl() {
+    let folder = collection();
+    let expected = load_nano_beir(folder.path(), "NanoNQ").unwrap();
+    for name in ["corpus", "queries", "qrels"] {
+        let jsonl = folder.path().join(name).join("NanoNQ.jsonl");
+        let rows = load_rows(&Location::new(&jsonl)).unwrap();
+        let file = folder.path().join(name).join("NanoNQ-00000-of-00001.parquet");
+        let mut writer = RowWriter::create(&file).unwrap();
+        writer.write(&rows).unwrap();
+        writer.finish().unwrap();
+        std::fs::remove_file(jsonl).unwrap();
+    }
+    assert_eq!(nano_beir_names(folder.path(), &["MSMARCO", "NQ"]).unwrap(), ["nq"]);
+    let found = load_nano_beir(folder.path(), "NanoNQ").unwrap();
+    assert_eq!((found.corpus, found.queries), (expected.corpus, expected.queries));
+    assert_eq!(found.relevant, expected.relevant);
 }
 
 #[test]

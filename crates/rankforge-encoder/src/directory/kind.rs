@@ -54,3 +54,34 @@ impl ModelKind {
         })
     }
 }
+
+/// What says that a directory without `modules.json` is a cross-encoder, if something does: the
+/// settings that sentence-transformers writes, or a classifier with one label. A classifier with
+/// several may be trained further as a dual encoder.
+///
+/// # Errors
+/// A JSON file that cannot be read or is malformed.
+pub(crate) fn names_cross_encoder(directory: &Path) -> Result<Option<String>, EncoderError> {
+    let read = |name: &str| -> Result<Value, EncoderError> {
+        Ok(json::read_optional_object(&directory.join(name))?.unwrap_or_default())
+    };
+    if read("config_sentence_transformers.json")?["model_type"] == "CrossEncoder" {
+        return Ok(Some("config_sentence_transformers.json".to_owned()));
+    }
+    let config = read("config.json")?;
+    let settings = ["sbert_ce_default_activation_function", "sentence_transformers"];
+    let written = |name: &str| match &config[name] {
+        Value::Object(fields) => fields.contains_key("activation_fn"),
+        value => !value.is_null(),
+    };
+    if let Some(name) = settings.into_iter().find(|name| written(name)) {
+        return Ok(Some(format!("`{name}` in config.json")));
+    }
+    let labels = config["id2label"].as_object().map(serde_json::Map::len);
+    let one_label = labels == Some(1) || config["num_labels"] == 1;
+    let names = config["architectures"].as_array().into_iter().flatten();
+    let classifier = names
+        .filter_map(Value::as_str)
+        .find(|name| one_label && name.ends_with("ForSequenceClassification"));
+    Ok(classifier.map(|name| format!("{name} with one label in config.json")))
+}

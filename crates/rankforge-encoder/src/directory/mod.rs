@@ -2,7 +2,7 @@
 
 mod adapter;
 mod completeness;
-mod kind;
+pub(crate) mod kind;
 pub(crate) mod module_config;
 pub(crate) mod modules;
 pub(crate) mod parameters;

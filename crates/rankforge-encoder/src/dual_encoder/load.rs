@@ -1,6 +1,7 @@
 //! Opening model directories as [`DualEncoder`]s.
 
 use crate::architecture::TransformerTask;
+use crate::directory::kind::names_cross_encoder;
 use crate::directory::module_config::ModuleConfig;
 use crate::directory::modules::{ModuleEntry, read_modules};
 use crate::directory::parameters::{load_model, push_modules};
@@ -35,9 +36,9 @@ impl DualEncoder {
     /// that the model does not use.
     ///
     /// # Errors
-    /// A file that is missing, malformed or unsupported, a checkpoint that lacks tensors, or an
-    /// option that the model does not have. The error names file and field or tensors, what was
-    /// expected and what was found.
+    /// A file that is missing, malformed or unsupported, a checkpoint that lacks tensors, a
+    /// cross-encoder, or an option that the model does not have. The error names file and field or
+    /// tensors, what was expected and what was found.
     pub fn open_with(
         path: impl AsRef<Path>,
         options: &LoadOptions,
@@ -71,7 +72,13 @@ fn open(path: &Path, options: &LoadOptions) -> Result<DualEncoder, EncoderError>
         None if static_embedding::is_model2vec(path)? => {
             static_embedding::load_model2vec(path, options)?
         }
-        None => load_plain(path, options)?,
+        None => {
+            if let Some(what) = names_cross_encoder(path)? {
+                let message = format!("expected a dual encoder, got a cross-encoder ({what})");
+                return Err(json::file_error(path, message));
+            }
+            load_plain(path, options)?
+        }
         Some(modules) if modules[0].class == "StaticEmbedding" => {
             static_embedding::load(path, modules, options)?
         }

@@ -399,3 +399,21 @@ fn the_classifier_dropout_option_is_saved_in_the_config() {
     model.save(&path, None).expect("saved");
     assert_eq!(read_json(&path.join("config.json"))["classifier_dropout"], 0.25);
 }
+
+#[test]
+fn cross_encoders_do_not_open_as_dual_encoders() {
+    for (name, what) in [
+        ("ce_plain", "BertForSequenceClassification with one label in config.json"),
+        ("ce_v3", "`sbert_ce_default_activation_function` in config.json"),
+        ("ce_v4", "`sentence_transformers` in config.json"),
+        ("ce_roberta", "XLMRobertaForSequenceClassification with one label in config.json"),
+        ("ce_v6", "CrossEncoder"),
+        ("ce_modular", "CrossEncoder"),
+    ] {
+        let error = DualEncoder::open_with(fixture(name), &options()).err().expect("an error");
+        let error = error.to_string();
+        assert!(error.contains("expected a ") && error.contains(what), "{name}: {error}");
+    }
+    // A classifier with several labels may be trained further as a dual encoder.
+    assert!(DualEncoder::open_with(fixture("ce_labels"), &options()).is_ok());
+}

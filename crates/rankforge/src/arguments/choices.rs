@@ -67,6 +67,10 @@ pub enum BatchSampler {
     /// A random permutation, divided so that no text occurs twice in a batch, in any text column. A
     /// row that would repeat a text is deferred to a later batch.
     ///
+    /// Schedule and progress count rows over batch size, as sentence-transformers does. Where a
+    /// pass over the rows gives fewer batches, two more draw rows again; a run that still has too
+    /// few ends earlier than announced, with a warning.
+    ///
     /// `no_duplicates_hashed` is an alias.
     #[serde(
         alias = "NO_DUPLICATES",

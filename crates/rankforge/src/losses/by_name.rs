@@ -6,6 +6,7 @@ use crate::losses::dual_encoder::DUAL_ENCODER_LOSSES;
 use crate::losses::loss::Loss;
 use crate::losses::settings::Settings;
 use crate::losses::table::{LossEntry, build, names};
+use serde_json::Value;
 
 /// Losses of dual encoders in sentence-transformers that are not here, and why.
 const MISSING: &[(&str, &str)] = &[(
@@ -50,7 +51,8 @@ pub fn cross_encoder_loss(name: &str, options: &Settings) -> Result<Box<dyn Loss
 /// Builds a dual-encoder loss from its name and settings in sentence-transformers. Functions and
 /// classes are given by their names: `"pairwise_cos_sim"`, `"SiameseDistanceMetric.EUCLIDEAN"`.
 /// Beside its own settings, every loss has `mini_batch_size`: the maximum number of texts in one
-/// forward and backward pass of gradient caching.
+/// forward and backward pass of gradient caching; or, in its place, `mini_batch_num_tokens`, the
+/// maximum number of their tokens.
 ///
 /// # Errors
 /// An unknown name or setting (the error lists the known ones), or an invalid value.
@@ -69,11 +71,30 @@ pub fn dual_encoder_loss(name: &str, options: &Settings) -> Result<Box<dyn Loss>
 
 /// The loss called `name`, or why there is none.
 fn available(table: &[LossEntry], name: &str, options: &Settings) -> Result<Box<dyn Loss>, Error> {
-    match why_unavailable(table, name) {
-        None => build(table, name, options),
-        Some(why) => {
-            let expected = format!("one of {}", names(table).join(", "));
-            Err(Error::argument("loss", expected, format!("\"{name}\": {why}")))
+    check_available(table, ("loss", name), name, options)?;
+    build(table, name, options)
+}
+
+/// Checks the name of a loss, and of those inside it. `path` is that of the settings in errors.
+///
+/// # Errors
+/// Why there is no such loss. Names that no loss has are not looked for here.
+pub(crate) fn check_available(
+    table: &[LossEntry],
+    (field, path): (&str, &str),
+    name: &str,
+    options: &Settings,
+) -> Result<(), Error> {
+    if let Some(why) = why_unavailable(table, name) {
+        let expected = format!("one of {}", names(table).join(", "));
+        return Err(Error::argument(field, expected, format!("\"{name}\": {why}")));
+    }
+    let inner = options.get("loss").and_then(Value::as_object);
+    match inner.and_then(|inner| Some((inner, inner.get("name")?.as_str()?))) {
+        None => Ok(()),
+        Some((inner, name)) => {
+            let path = format!("{path}.loss");
+            check_available(table, (&format!("{path}.name"), &path), name, inner)
         }
     }
 }

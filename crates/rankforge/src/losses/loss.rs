@@ -5,7 +5,6 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rankforge_encoder::{Input, LoadOptions, ModelKind, Outputs};
 use rankforge_kernels::Device;
-use std::sync::Arc;
 
 /// The input sequences of a batch, and the targets that the loss compares their outputs with.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,6 +148,12 @@ pub trait Loss: Send + Sync {
         None
     }
 
+    /// Maximum number of tokens in a chunk of gradient caching, in place of
+    /// [`Loss::mini_batch_size`]; `None` sets no limit.
+    fn mini_batch_num_tokens(&self) -> Option<usize> {
+        None
+    }
+
     /// Names of the [components](LossOutput::components) of the loss.
     fn component_names(&self) -> Vec<&'static str> {
         Vec::new()
@@ -273,7 +278,7 @@ pub trait Loss: Send + Sync {
 }
 
 /// Writes the methods of [`Loss`] that pass on to another loss, `$inner` of `$this`; all but
-/// `config` and `mini_batch_size`, and those that compute, after `@but_compute`.
+/// `config`, those of the size of chunks, and those that compute, after `@but_compute`.
 macro_rules! pass_on {
     ($this:ident => $inner:expr) => {
         fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
@@ -362,33 +367,3 @@ macro_rules! pass_on {
 }
 
 pub(super) use pass_on;
-
-/// Implements [`Loss`] for a pointer to a loss. Data sets share a loss through `Arc`, and the table
-/// of losses returns any of them in a `Box`.
-macro_rules! through_pointer {
-    ($pointer:ident, |$own:ident, $options:ident| $open:expr) => {
-        impl<L: Loss + ?Sized> Loss for $pointer<L> {
-            fn config(&self) -> serde_json::Value {
-                (**self).config()
-            }
-
-            fn mini_batch_size(&self) -> Option<usize> {
-                (**self).mini_batch_size()
-            }
-
-            fn open(&mut self, $options: &LoadOptions) -> Result<(), Error> {
-                let $own = self;
-                $open
-            }
-
-            pass_on!(this => (**this));
-        }
-    };
-}
-
-through_pointer!(Box, |own, options| (**own).open(options));
-through_pointer!(Arc, |own, options| match Arc::get_mut(own) {
-    Some(loss) => loss.open(options),
-    // Whoever shares a loss has opened what it needs; `check_model` finds out.
-    None => Ok(()),
-});

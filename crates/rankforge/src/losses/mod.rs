@@ -21,11 +21,13 @@ mod examples;
 mod in_chunks;
 mod loss;
 mod nesting;
+mod pointers;
 mod settings;
 mod table;
 mod with_parameters;
 
 pub use activation::Activation;
+pub(crate) use by_name::check_available;
 pub use by_name::{cross_encoder_loss, dual_encoder_loss, why_unavailable};
 pub use cached::{Cacheable, Cached};
 pub use columns::{expect_embeddings, expect_one_score};

@@ -1,5 +1,5 @@
 use crate::error::Error;
-use crate::losses::in_chunks::{in_chunks, take_size, with_size};
+use crate::losses::in_chunks::{by_tokens, in_chunks, take_size, take_tokens, with_size};
 use crate::losses::loss::Loss;
 use crate::losses::settings::{Settings, settings};
 use rankforge_base::nearest;
@@ -66,12 +66,14 @@ impl LossEntry {
         LossEntry { name, citation, build }
     }
 
-    /// Builds the loss with these settings.
+    /// Builds the loss with these settings. Every loss has `mini_batch_num_tokens`.
     ///
     /// # Errors
     /// An unknown setting (the error lists the known ones), or an invalid value.
     pub fn build(&self, options: &Settings) -> Result<Box<dyn Loss>, Error> {
-        (self.build)(options)
+        let mut options = options.clone();
+        let tokens = take_tokens(self.name, &mut options)?;
+        Ok(by_tokens((self.build)(&options)?, tokens))
     }
 }
 

@@ -29,6 +29,10 @@ impl Loss for WithParameters<'_> {
         self.loss.mini_batch_size()
     }
 
+    fn mini_batch_num_tokens(&self) -> Option<usize> {
+        self.loss.mini_batch_num_tokens()
+    }
+
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
         self.loss.compute(&self.batch(batch))
     }

@@ -2,7 +2,7 @@
 
 use crate::arguments::Prompts;
 use crate::error::Error;
-use crate::losses::{Loss, SETTINGS, Settings, names, why_unavailable};
+use crate::losses::{Loss, SETTINGS, Settings, check_available, names, why_unavailable};
 use crate::recipe::document::Document;
 use crate::recipe::model::ModelSection;
 use crate::recipe::sections::{DatasetSection, MiningSection};
@@ -254,7 +254,9 @@ fn read_loss<S: ModelSection>(
         let known = names(losses);
         return Err(document.unknown_name(&at_name, &name, &known));
     };
-    entry.build(&to_json(document, section, table)?).map_err(|error| match error {
+    let settings = to_json(document, section, table)?;
+    let available = check_available(losses, ("loss", &name), &name, &settings);
+    available.and_then(|()| entry.build(&settings)).map_err(|error| match error {
         Error::Argument { field, expected, got } => {
             // A loss says whose setting it is.
             let setting = field.strip_prefix(&name).unwrap_or(&field).trim_start_matches('.');

@@ -94,11 +94,18 @@ impl Preparer {
         self.prompts.iter().map(|prompt| prompt.as_ref().map(text)).collect()
     }
 
-    /// The limits of a chunk of gradient caching: the loss's mini-batch size, and `max_tokens`.
+    /// The limits of a chunk of gradient caching: the loss's mini-batch size or tokens, and
+    /// `max_tokens`.
     pub fn budget(&self, max_tokens: Option<usize>) -> BatchBudget {
-        BatchBudget {
-            max_sequences: self.loss.mini_batch_size().unwrap_or(usize::MAX),
-            max_tokens: max_tokens.unwrap_or(usize::MAX),
+        let max_tokens = max_tokens.unwrap_or(usize::MAX);
+        match self.loss.mini_batch_num_tokens() {
+            Some(tokens) => {
+                BatchBudget { max_sequences: usize::MAX, max_tokens: tokens.min(max_tokens) }
+            }
+            None => BatchBudget {
+                max_sequences: self.loss.mini_batch_size().unwrap_or(usize::MAX),
+                max_tokens,
+            },
         }
     }
 

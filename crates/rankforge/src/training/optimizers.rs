@@ -252,6 +252,7 @@ fn settings(set: &TrainingSet) -> Value {
     let mut config = set.loss.config();
     if let Value::Object(settings) = &mut config {
         settings.remove("mini_batch_size");
+        settings.remove("mini_batch_num_tokens");
     }
     config
 }

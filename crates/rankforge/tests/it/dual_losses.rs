@@ -297,3 +297,57 @@ fn training_sets_with_classifiers_of_their_own_train_each() {
         "{text}"
     );
 }
+
+#[test]
+fn chunks_of_tokens_hold_no_more_but_for_a_single_text() {
+    let model = tiny_dual(0.0, 2, true);
+    let options = json!({"mini_batch_num_tokens": 14, "mini_batch_size": 2});
+    let loss = built("CachedMultipleNegativesRankingLoss", &options);
+    let preparer = crate::batches::preparer(&model, &loss, &pairs(12), &[]);
+    let budget = preparer.budget(None);
+    assert_eq!((budget.max_sequences, budget.max_tokens), (usize::MAX, 14));
+    assert_eq!(preparer.budget(Some(9)).max_tokens, 9);
+    let batch = prepared(&model, &loss, &pairs(12), &[]);
+    let lengths: Vec<usize> = batch.tokens.iter().map(|tokens| tokens.ids.len()).collect();
+    let chunks = budget.split(lengths.iter().copied());
+    assert!(chunks.len() > 2 && chunks.iter().any(|chunk| chunk.len() > 1), "{chunks:?}");
+    for chunk in chunks {
+        let tokens: usize = lengths[chunk.clone()].iter().sum();
+        assert!(tokens <= 14 || chunk.len() == 1, "{tokens} tokens in {chunk:?}");
+    }
+    let (whole, expected) = gradients_of(model.model(), &*loss, &batch, WHOLE);
+    let (in_chunks, found) = gradients_of(model.model(), &*loss, &batch, budget);
+    assert!((whole.value - in_chunks.value).abs() < 1e-4 * whole.value.abs());
+    assert_same_gradients(&found, &expected, "chunks of 14 tokens");
+}
+
+#[test]
+fn a_classifier_is_trained_on_several_layers() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrapped = json!({
+        "loss": {"name": "SoftmaxLoss", "num_labels": 3}, "n_layers_per_step": -1,
+        "kl_temperature": 0.0,
+    });
+    let parts = ("AdaptiveLayerLoss", wrapped, softmax_rows());
+    let options = json!({
+        "max_steps": 60, "save_strategy": "steps", "save_steps": 30, "learning_rate": 1e-2,
+    });
+    let run = |folder: &Path| {
+        let options = arguments(folder, options.clone());
+        let loss = built(parts.0, &parts.1);
+        Trainer::new(tiny_dual(0.0, 1, false), options, parts.2.clone(), loss)
+    };
+    let mut whole = run(folder.path());
+    whole.train().unwrap();
+    let tensors =
+        [30, 60].map(|step| tensors_of_losses(&folder.path().join(format!("checkpoint-{step}"))));
+    assert_eq!(tensors[0].len(), 2);
+    assert!(tensors[0].iter().zip(&tensors[1]).all(|(early, late)| early.1 != late.1));
+    let other = tempfile::tempdir().unwrap();
+    let mut resumed = run(other.path());
+    let checkpoint = folder.path().join("checkpoint-30");
+    resumed.arguments.resume_from_checkpoint = Some(ResumeFrom::Path(checkpoint));
+    resumed.train().unwrap();
+    assert!(bits(resumed.model.model()) == bits(whole.model.model()));
+    assert_eq!(tensors_of_losses(&other.path().join("checkpoint-60")), tensors[1]);
+}

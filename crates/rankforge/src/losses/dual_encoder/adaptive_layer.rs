@@ -241,6 +241,10 @@ impl Loss for AdaptiveLayerLoss {
         self.loss.mini_batch_size()
     }
 
+    fn mini_batch_num_tokens(&self) -> Option<usize> {
+        self.loss.mini_batch_num_tokens()
+    }
+
     fn component_names(&self) -> Vec<&'static str> {
         let mut names = self.loss.component_names();
         if !names.is_empty() && self.kl_temperature > 0.0 {

@@ -165,6 +165,10 @@ impl Loss for MatryoshkaLoss {
         self.loss.mini_batch_size()
     }
 
+    fn mini_batch_num_tokens(&self) -> Option<usize> {
+        self.loss.mini_batch_num_tokens()
+    }
+
     fn component_names(&self) -> Vec<&'static str> {
         self.loss.component_names()
     }

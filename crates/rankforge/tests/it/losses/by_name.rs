@@ -270,3 +270,38 @@ fn errors_say_why_a_known_loss_is_not_one_of_dual_encoders() {
         assert!(text.contains(part), "{text}");
     }
 }
+
+#[test]
+fn errors_say_why_a_known_loss_is_not_one_inside_a_wrapper() {
+    let inner = |name: &str| json!({ "loss": { "name": name }, "matryoshka_dims": [4] });
+    let text = message(build_dual("MatryoshkaLoss", inner("DenoisingAutoEncoderLoss")));
+    assert!(text.starts_with("MatryoshkaLoss.loss.name: expected one of CoSENTLoss, "), "{text}");
+    let why = "got \"DenoisingAutoEncoderLoss\": DenoisingAutoEncoderLoss is not supported: it";
+    assert!(text.contains(why), "{text}");
+    let text = message(build_dual("MatryoshkaLoss", inner("BinaryCrossEntropyLoss")));
+    assert!(text.ends_with("BinaryCrossEntropyLoss is a loss for cross-encoders"), "{text}");
+    let inside = json!({ "name": "BinaryCrossEntropyLoss" });
+    let twice = json!({ "loss": { "name": "MatryoshkaLoss", "loss": inside } });
+    let text = message(build_dual("AdaptiveLayerLoss", twice));
+    assert!(text.starts_with("AdaptiveLayerLoss.loss.loss.name: "), "{text}");
+    let text = message(build_dual("MatryoshkaLoss", inner("CosentLoss")));
+    assert!(text.contains("did you mean CoSENTLoss?"), "{text}");
+}
+
+#[test]
+fn every_dual_encoder_loss_has_mini_batch_num_tokens() {
+    for name in ["CoSENTLoss", "CachedMultipleNegativesRankingLoss", "MegaBatchMarginLoss"] {
+        let with = |value: Value| build_dual(name, json!({ "mini_batch_num_tokens": value }));
+        let loss = with(json!(512)).unwrap();
+        assert_eq!(loss.mini_batch_num_tokens(), Some(512), "{name}");
+        assert_eq!(loss.config()["mini_batch_num_tokens"], 512, "{name}");
+        assert_eq!(with(json!(null)).unwrap().mini_batch_num_tokens(), None, "{name}");
+        let text = message(with(json!(0)));
+        assert!(text.contains("mini_batch_num_tokens"), "{text}");
+    }
+    let inner = json!({
+        "loss": { "name": "CachedMultipleNegativesRankingLoss", "mini_batch_num_tokens": 64 },
+        "matryoshka_dims": [4],
+    });
+    assert_eq!(build_dual("MatryoshkaLoss", inner).unwrap().mini_batch_num_tokens(), Some(64));
+}

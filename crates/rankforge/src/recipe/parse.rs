@@ -331,4 +331,38 @@ mod tests {
             assert_eq!(error.unwrap_err().to_string(), format!("override {change}: {rest}"));
         }
     }
+
+    #[test]
+    fn none_is_spelled_as_a_text() {
+        let text = "[model]\npath = \"m\"\nmax_length = \"none\"\n[dataset]\npath = \"d\"\n\
+                    split = \"None\"\n[mining]\nmodel = \"s\"\nrange_max = \"none\"\n\
+                    cross_encoder = \"none\"\n[loss]\nname = \"MultipleNegativesRankingLoss\"\n\
+                    num_negatives = \"none\"\n[arguments]\nsave_total_limit = \"none\"\n\
+                    report_to = \"none\"\n[[evaluators]]\n\
+                    type = \"CrossEncoderCorrelationEvaluator\"\npath = \"e\"\n\
+                    batch_size = \"none\"\n";
+        let recipe = Recipe::parse("r.toml", text, &[]).unwrap();
+        assert_eq!(recipe.train_sets[0].rows.split, None);
+        assert_eq!(recipe.mining.unwrap().options.range_max, None);
+        assert_eq!(recipe.losses[0].loss.config()["num_negatives"], serde_json::Value::Null);
+        assert_eq!(recipe.arguments.save_total_limit, None);
+        for (field, expected) in [
+            ("mining.num_negatives=None", "expected a whole number, got \"None\""),
+            ("arguments.seed=none", "expected a whole number, got \"none\""),
+        ] {
+            let error = Recipe::parse("r.toml", text, &[field.parse().unwrap()]).err().unwrap();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_default_loss_of_several_labels_is_cross_entropy() {
+        let loss = |model: &str| {
+            let text = format!("[model]\npath = \"m\"\n{model}\n[dataset]\npath = \"d\"\n");
+            Recipe::parse("r.toml", &text, &[]).unwrap().losses[0].loss.name()
+        };
+        assert_eq!(loss(""), "BinaryCrossEntropyLoss");
+        assert_eq!(loss("num_labels = 1"), "BinaryCrossEntropyLoss");
+        assert_eq!(loss("num_labels = 3"), "CrossEntropyLoss");
+    }
 }

@@ -21,14 +21,14 @@ target_modules = {json.dumps(TARGETS)}
 class LoraTraining(Training):
     """Trains adapters in place of all parameters; the other side with peft. The comparison without
     dropout begins with the same adapters on both sides: those that rankforge saves when it trains
-    one step with a learning rate of 0."""
+    two steps, so that there is a time of later steps, with a learning rate of 0."""
 
     initial: str | None = dataclasses.field(default=None, init=False)
 
     def compare_first(self, bench, folder):
         arguments = {
             **self._arguments(),
-            "max_steps": 1,
+            "max_steps": 2,
             "per_device_train_batch_size": self.compared_rows,
             "learning_rate": 0.0,
         }

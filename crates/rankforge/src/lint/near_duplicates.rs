@@ -1,5 +1,6 @@
 use crate::lint::words::{mixed, shingles, word_hashes};
 use rankforge_kernels::Workers;
+use std::collections::HashSet;
 
 /// Bands of a signature; texts that share one are compared.
 const BANDS: usize = 20;
@@ -7,6 +8,12 @@ const BANDS: usize = 20;
 /// similarity `J` of their shingles: 0.998 at 0.8.
 const ROWS: usize = 6;
 const BINS: usize = BANDS * ROWS;
+
+/// Two texts of a bucket, the first one before the other.
+struct Compared {
+    pair: [u32; 2],
+    similar: bool,
+}
 
 /// One key for each band; `None` for a text without words.
 type Keys = Option<[u32; BANDS]>;
@@ -24,23 +31,35 @@ pub(super) fn groups(texts: &[&str], threshold: f64, workers: &Workers) -> Vec<u
     let keys = keys(texts, workers);
     let mut groups = Groups::new(texts.len());
     let mut order: Vec<(u32, u32)> = Vec::new();
+    let mut different: HashSet<[u32; 2]> = HashSet::new();
     for band in 0..BANDS {
         order.clear();
         let with_key =
             keys.iter().zip(0..).filter_map(|(keys, id)| Some((keys.as_ref()?[band], id)));
         order.extend(with_key);
         order.sort_unstable();
+        let mut pairs: Vec<Compared> = Vec::new();
         for bucket in order.chunk_by(|a, b| a.0 == b.0) {
             for (place, &(_, id)) in bucket.iter().enumerate().skip(1) {
                 // The first of a bucket and the one before: linear in the size of the bucket.
                 for other in [bucket[0].1, bucket[place - 1].1] {
-                    if groups.root(id) != groups.root(other) {
-                        let [a, b] = [texts[other as usize], texts[id as usize]];
-                        if jaccard(a, b) >= threshold {
-                            groups.join(other, id);
-                        }
+                    let pair = [other, id];
+                    if groups.root(id) != groups.root(other) && !different.contains(&pair) {
+                        pairs.push(Compared { pair, similar: false });
                     }
                 }
+            }
+        }
+        workers.map_chunks_mut(&mut pairs, CHUNK, |_, pairs| {
+            for Compared { pair, similar } in pairs {
+                *similar = jaccard(pair.map(|id| texts[id as usize])) >= threshold;
+            }
+        });
+        for Compared { pair, similar } in pairs {
+            if similar {
+                groups.join(pair[0], pair[1]);
+            } else {
+                different.insert(pair);
             }
         }
     }
@@ -48,7 +67,7 @@ pub(super) fn groups(texts: &[&str], threshold: f64, workers: &Workers) -> Vec<u
 }
 
 /// The Jaccard similarity of the sets of word shingles of two texts; 0 without words.
-pub(super) fn jaccard(a: &str, b: &str) -> f64 {
+pub(super) fn jaccard(texts: [&str; 2]) -> f64 {
     let set = |text: &str| {
         let mut words = Vec::new();
         word_hashes(text, &mut words);
@@ -57,7 +76,7 @@ pub(super) fn jaccard(a: &str, b: &str) -> f64 {
         set.dedup();
         set
     };
-    let (a, b) = (set(a), set(b));
+    let [a, b] = texts.map(set);
     let shared = a.iter().filter(|shingle| b.binary_search(shingle).is_ok()).count();
     let all = a.len() + b.len() - shared;
     if all == 0 { 0.0 } else { shared as f64 / all as f64 }
@@ -75,8 +94,8 @@ fn keys(texts: &[&str], workers: &Workers) -> Vec<Keys> {
     keys
 }
 
-/// Texts that a thread takes at a time.
-const CHUNK: usize = 4096;
+/// Texts or pairs that a thread takes at a time.
+const CHUNK: usize = 1024;
 
 /// The least hash of the shingles that fall into each bin. An empty bin takes the value of the next
 /// one that is not, marked by the distance.
@@ -159,7 +178,7 @@ mod tests {
         let near = passage(100, 5);
         let far = passage(100, 40);
         // 98 shingles each, of which 5 differ: 93 / 103.
-        assert!((jaccard(&original, &near) - 93.0 / 103.0).abs() < 1e-12);
+        assert!((jaccard([&original, &near]) - 93.0 / 103.0).abs() < 1e-12);
         assert_eq!(grouped(&[&far, &original, "short", &near]), [0, 1, 2, 1]);
     }
 
@@ -176,7 +195,7 @@ mod tests {
             let common = passage(60, 0);
             let a = format!("{number} {common} tail{number} a b c");
             let b = format!("{number} {common} tail{number} d e f");
-            assert!(jaccard(&a, &b) > 0.8);
+            assert!(jaccard([&a, &b]) > 0.8);
             missed += usize::from(grouped(&[&a, &b]) != [0, 0]);
         }
         assert!(missed <= 2, "{missed} of 200");

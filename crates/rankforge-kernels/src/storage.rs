@@ -4,7 +4,7 @@
 //! address with a length, and the same to be written. Nothing outside the device's own module looks
 //! inside a place; what the host wants of it is copied by `View::read` and `ViewMut::write`.
 
-use crate::cpu::memory::Working;
+use crate::cpu::machine::Working;
 use crate::device::{Device, Kind};
 use crate::reference::memory::{Memory, Slice, SliceMut};
 use std::ops::Range;

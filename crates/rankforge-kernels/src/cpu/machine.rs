@@ -1,7 +1,8 @@
-use crate::cpu::memory::{Aligned, Scratch, trim_heap};
+use crate::cpu::memory::{Aligned, trim_heap};
 use crate::isa::Supported;
 use crate::workers::Workers;
-use std::sync::{Mutex, PoisonError};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The CPU as kernels use it: an instruction set, threads, and working memory.
 pub(crate) struct Cpu {
@@ -36,7 +37,7 @@ impl Cpu {
     }
 
     /// `length` elements of free working memory, with unspecified contents.
-    pub(super) fn take(&self, length: usize) -> Aligned {
+    fn take(&self, length: usize) -> Aligned {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         // The smallest that is large enough, else the largest, which then grows.
         let fitting = (0..free.len()).filter(|&i| free[i].room() >= length);
@@ -49,7 +50,7 @@ impl Cpu {
     }
 
     /// Makes working memory free for others.
-    pub(super) fn give_back(&self, memory: Aligned) {
+    fn give_back(&self, memory: Aligned) {
         self.free.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
     }
 
@@ -63,5 +64,76 @@ impl Cpu {
     pub(crate) fn release(&self) {
         *self.free.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
         trim_heap();
+    }
+}
+
+/// Working memory of one operation; dropped, it is free for the next.
+pub(crate) struct Scratch<'a> {
+    cpu: &'a Cpu,
+    memory: Aligned,
+}
+
+impl Deref for Scratch<'_> {
+    type Target = [f32];
+
+    #[inline]
+    fn deref(&self) -> &[f32] {
+        &self.memory
+    }
+}
+
+impl DerefMut for Scratch<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.memory
+    }
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        self.cpu.give_back(std::mem::replace(&mut self.memory, Aligned::new()));
+    }
+}
+
+/// Working memory of a buffer; dropped, it is free for the next buffer or operation.
+pub(crate) struct Working {
+    cpu: Arc<Cpu>,
+    memory: Aligned,
+}
+
+impl Working {
+    /// `length` elements with unspecified values.
+    pub(crate) fn take(cpu: &Arc<Cpu>, length: usize) -> Working {
+        Working { memory: cpu.take(length), cpu: cpu.clone() }
+    }
+}
+
+impl Deref for Working {
+    type Target = [f32];
+
+    #[inline]
+    fn deref(&self) -> &[f32] {
+        &self.memory
+    }
+}
+
+impl DerefMut for Working {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.memory
+    }
+}
+
+impl Clone for Working {
+    fn clone(&self) -> Working {
+        let mut copy = Working::take(&self.cpu, self.len());
+        copy.copy_from_slice(self);
+        copy
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.cpu.give_back(std::mem::replace(&mut self.memory, Aligned::new()));
     }
 }

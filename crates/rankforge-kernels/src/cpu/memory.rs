@@ -1,8 +1,6 @@
 //! Working memory, aligned for vectors.
 
-use crate::cpu::machine::Cpu;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 
 /// Elements in a cache line, which is also the widest vector.
 const LINE: usize = 16;
@@ -102,74 +100,3 @@ pub(crate) fn trim_heap() {
 /// Nothing to do: allocators other than that of glibc are left to themselves.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(crate) fn trim_heap() {}
-
-/// Working memory of one operation; dropped, it is free for the next.
-pub(crate) struct Scratch<'a> {
-    pub(super) cpu: &'a Cpu,
-    pub(super) memory: Aligned,
-}
-
-impl Deref for Scratch<'_> {
-    type Target = [f32];
-
-    #[inline]
-    fn deref(&self) -> &[f32] {
-        &self.memory
-    }
-}
-
-impl DerefMut for Scratch<'_> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.memory
-    }
-}
-
-impl Drop for Scratch<'_> {
-    fn drop(&mut self) {
-        self.cpu.give_back(std::mem::replace(&mut self.memory, Aligned::new()));
-    }
-}
-
-/// Working memory of a buffer; dropped, it is free for the next buffer or operation.
-pub(crate) struct Working {
-    cpu: Arc<Cpu>,
-    memory: Aligned,
-}
-
-impl Working {
-    /// `length` elements with unspecified values.
-    pub(crate) fn take(cpu: &Arc<Cpu>, length: usize) -> Working {
-        Working { memory: cpu.take(length), cpu: cpu.clone() }
-    }
-}
-
-impl Deref for Working {
-    type Target = [f32];
-
-    #[inline]
-    fn deref(&self) -> &[f32] {
-        &self.memory
-    }
-}
-
-impl DerefMut for Working {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.memory
-    }
-}
-
-impl Clone for Working {
-    fn clone(&self) -> Working {
-        let mut copy = Working::take(&self.cpu, self.len());
-        copy.copy_from_slice(self);
-        copy
-    }
-}
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        self.cpu.give_back(std::mem::replace(&mut self.memory, Aligned::new()));
-    }
-}

@@ -5,8 +5,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rankforge::losses::cross_encoder_loss;
-use rankforge::recipe::{Override, Recipe};
+use rankforge::losses::{cross_encoder_loss, dual_encoder_loss};
+use rankforge::recipe::{Override, Recipe, Trained};
 use rankforge::training::TrainingArguments;
 use rankforge_fuzz::with_folder;
 use std::path::Path;
@@ -25,17 +25,23 @@ fuzz_target!(|data: &[u8]| {
     });
 });
 
-/// Arguments and loss go into checkpoints and model cards, and come out of them the same.
+/// Arguments and losses go into checkpoints and model cards, and come out of them the same.
 fn check(recipe: &Recipe) {
     let arguments = recipe.arguments.to_map();
     let (again, warnings) = TrainingArguments::from_map(&arguments).expect("they were accepted");
     assert_eq!(again, recipe.arguments);
     assert!(warnings.is_empty(), "{warnings:?}");
 
-    let config = recipe.loss.config();
-    let settings = config.as_object().expect("settings have names");
-    let again = cross_encoder_loss(recipe.loss.name(), settings).expect("it was accepted");
-    assert_eq!(again.config(), config);
+    for section in &recipe.losses {
+        let config = section.loss.config();
+        let settings = config.as_object().expect("settings have names");
+        let build = match recipe.trained {
+            Trained::CrossEncoder { .. } => cross_encoder_loss,
+            Trained::DualEncoder { .. } => dual_encoder_loss,
+        };
+        let again = build(section.loss.name(), settings).expect("it was accepted");
+        assert_eq!(again.config(), config);
+    }
 }
 
 /// A message says where the mistake is: a line of the file, or an override.

@@ -33,7 +33,7 @@ impl Cpu {
     /// Working memory of `length` elements with unspecified contents, kept for the next operation
     /// when it is dropped.
     pub(crate) fn scratch(&self, length: usize) -> Scratch<'_> {
-        Scratch { memory: self.take(length), cpu: self }
+        Lent { memory: self.take(length), cpu: self }
     }
 
     /// `length` elements of free working memory, with unspecified contents.
@@ -67,60 +67,22 @@ impl Cpu {
     }
 }
 
-/// Working memory of one operation; dropped, it is free for the next.
-pub(crate) struct Scratch<'a> {
-    cpu: &'a Cpu,
+/// Working memory that the CPU lent; dropped, it is free for the next operation or buffer.
+pub(crate) struct Lent<C: Deref<Target = Cpu>> {
+    cpu: C,
     memory: Aligned,
 }
 
-impl Deref for Scratch<'_> {
-    type Target = [f32];
+/// Working memory of one operation.
+pub(crate) type Scratch<'a> = Lent<&'a Cpu>;
 
-    #[inline]
-    fn deref(&self) -> &[f32] {
-        &self.memory
-    }
-}
-
-impl DerefMut for Scratch<'_> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.memory
-    }
-}
-
-impl Drop for Scratch<'_> {
-    fn drop(&mut self) {
-        self.cpu.give_back(std::mem::replace(&mut self.memory, Aligned::new()));
-    }
-}
-
-/// Working memory of a buffer; dropped, it is free for the next buffer or operation.
-pub(crate) struct Working {
-    cpu: Arc<Cpu>,
-    memory: Aligned,
-}
+/// Working memory of a buffer.
+pub(crate) type Working = Lent<Arc<Cpu>>;
 
 impl Working {
     /// `length` elements with unspecified values.
     pub(crate) fn take(cpu: &Arc<Cpu>, length: usize) -> Working {
-        Working { memory: cpu.take(length), cpu: cpu.clone() }
-    }
-}
-
-impl Deref for Working {
-    type Target = [f32];
-
-    #[inline]
-    fn deref(&self) -> &[f32] {
-        &self.memory
-    }
-}
-
-impl DerefMut for Working {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.memory
+        Lent { memory: cpu.take(length), cpu: cpu.clone() }
     }
 }
 
@@ -132,7 +94,23 @@ impl Clone for Working {
     }
 }
 
-impl Drop for Working {
+impl<C: Deref<Target = Cpu>> Deref for Lent<C> {
+    type Target = [f32];
+
+    #[inline]
+    fn deref(&self) -> &[f32] {
+        &self.memory
+    }
+}
+
+impl<C: Deref<Target = Cpu>> DerefMut for Lent<C> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.memory
+    }
+}
+
+impl<C: Deref<Target = Cpu>> Drop for Lent<C> {
     fn drop(&mut self) {
         self.cpu.give_back(std::mem::replace(&mut self.memory, Aligned::new()));
     }

@@ -328,6 +328,22 @@ impl Model {
     }
 
     /// `lora` are the adapters, where there are any.
+    /// A model of another architecture on the device of this one, with its precision and with
+    /// `values` in its first parameters.
+    fn with_values(
+        &self,
+        architecture: Architecture,
+        lora: Option<LoraConfig>,
+        values: impl Iterator<Item = Vec<f32>>,
+    ) -> Model {
+        let mut model = Model::zeros(self.device(), architecture, lora);
+        for (id, values) in values.enumerate() {
+            model.parameters.view_mut(ParameterId(id)).write(&values);
+        }
+        model.precision = self.precision;
+        model
+    }
+
     fn zeros(device: &Device, architecture: Architecture, lora: Option<LoraConfig>) -> Model {
         let mut layout = ArenaLayout::new();
         for spec in &architecture.parameters {

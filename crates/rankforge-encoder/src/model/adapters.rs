@@ -99,13 +99,10 @@ impl Model {
         }
         let mut architecture = self.architecture.clone();
         architecture.parameters.retain(|spec| !spec.parts.iter().any(TensorPart::is_of_adapter));
-        let mut model = Model::zeros(self.device(), architecture, None);
-        for id in (0..model.architecture.parameters.len()).map(ParameterId) {
-            let rows = model.parameters.view(id).rows();
-            model.parameters.view_mut(id).write(&self.merged_rows(id, 0..rows));
-        }
-        model.precision = self.precision;
-        *self = model;
+        let rows: Vec<usize> = architecture.parameters.iter().map(|spec| spec.rows).collect();
+        let merged =
+            (0..).map(ParameterId).zip(rows).map(|(id, rows)| self.merged_rows(id, 0..rows));
+        *self = self.with_values(architecture, None, merged);
         Ok(())
     }
 
@@ -121,15 +118,12 @@ impl Model {
         seed: u64,
         saved: impl Fn(&TensorPart) -> bool,
     ) -> Result<Model, EncoderError> {
-        let mut model = Model::zeros(self.device(), architecture, Some(lora));
-        let known = self.architecture.parameters.len();
-        for id in (0..known).map(ParameterId) {
-            model.parameters.view_mut(id).write(&self.parameters.view(id).to_vec());
-        }
+        let known = (0..self.architecture.parameters.len()).map(ParameterId);
+        let values = known.map(|id| self.parameters.view(id).to_vec());
+        let mut model = self.with_values(architecture, Some(lora), values);
         let old: HashSet<String> = self.parts().map(|(.., part)| part.full_name()).collect();
         let is_new = |part: &TensorPart| !old.contains(&part.full_name());
         initialize(&model.architecture.parameters, &mut model.parameters, seed, is_new);
-        model.precision = self.precision;
         model.train_parts(|part| part.is_of_adapter() || saved(part))?;
         Ok(model)
     }

@@ -1,6 +1,6 @@
 //! Models with some of the blocks of another.
 
-use crate::architecture::{Architecture, ParameterSpec};
+use crate::architecture::ParameterSpec;
 use crate::model::Model;
 use rankforge_kernels::ParameterId;
 
@@ -16,22 +16,8 @@ impl Model {
             .filter_map(|(id, spec)| Some((ParameterId(id), renamed(spec, layers)?)))
             .collect();
         architecture.parameters = kept.iter().map(|(_, spec)| spec.clone()).collect();
-        self.with_parameters(architecture, kept.into_iter().map(|(id, _)| id))
-    }
-
-    /// This model in another architecture, each of whose parameters is one of this model's.
-    fn with_parameters(
-        &self,
-        architecture: Architecture,
-        origins: impl Iterator<Item = ParameterId>,
-    ) -> Model {
-        let mut model = Model::zeros(self.device(), architecture, None);
-        for (id, origin) in origins.enumerate() {
-            let values = self.parameters().view(origin).to_vec();
-            model.parameters_mut().view_mut(ParameterId(id)).write(&values);
-        }
-        model.set_precision(self.precision());
-        model
+        let values = kept.iter().map(|(id, _)| self.parameters().view(*id).to_vec());
+        self.with_values(architecture, None, values)
     }
 }
 

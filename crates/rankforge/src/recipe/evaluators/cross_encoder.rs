@@ -4,10 +4,12 @@ use crate::evaluation::{
     FirstStageOptions, reranking_samples, samples_from_first_stage,
 };
 use crate::recipe::document::Document;
-use crate::recipe::evaluators::location::{NO_NAME, is_beir, location};
+use crate::recipe::evaluators::collections::first_queries;
+use crate::recipe::evaluators::fields::count;
+use crate::recipe::evaluators::location::{NO_NAME, first_columns, is_beir, location};
 use crate::recipe::evaluators::reranker::{ClassificationSection, NanoBEIRRerankingSection};
 use crate::recipe::evaluators::section::EvaluatorSection;
-use rankforge_base::{FileError, quoted_list};
+use rankforge_base::FileError;
 use rankforge_data::{Location, load_beir, load_rows};
 use rankforge_encoder::{CrossEncoder, DualEncoder, EncodeOptions, LoadOptions, Packing};
 use serde::Deserialize;
@@ -103,18 +105,11 @@ impl CorrelationSection {
     /// # Errors
     /// A missing column, or a cell of another type.
     pub fn evaluator(&self) -> Result<CrossEncoderCorrelationEvaluator, Error> {
-        let location = location(&self.path, &self.split, &self.columns, self.limit);
-        let rows = load_rows(&location)?;
-        let names = rows.column_names();
-        let [first, second, score, ..] = names[..] else {
-            let place = self.path.display().to_string();
-            let expected = "three columns in this order: first text, second text, score";
-            return Err(Error::rows(place, expected, quoted_list(names.iter().copied())));
-        };
+        let rows = load_rows(&location(&self.path, &self.split, &self.columns, self.limit))?;
+        let columns = first_columns(&rows, &self.path, ["first text", "second text", "score"])?;
         let name = self.name.as_deref().unwrap_or(NO_NAME);
-        let columns = [first, second, score];
         let mut evaluator = CrossEncoderCorrelationEvaluator::from_rows(&rows, columns, name)?;
-        evaluator.batch_size = self.batch_size.map_or(evaluator.batch_size, NonZeroUsize::get);
+        evaluator.batch_size = count(self.batch_size, evaluator.batch_size);
         evaluator.write_csv = self.write_csv.unwrap_or(evaluator.write_csv);
         Ok(evaluator)
     }
@@ -196,10 +191,10 @@ impl RerankingSection {
         };
         let name = self.name.as_deref().unwrap_or(NO_NAME);
         let mut evaluator = CrossEncoderRerankingEvaluator::new(samples, name)?;
-        evaluator.at_k = self.at_k.map_or(evaluator.at_k, NonZeroUsize::get);
+        evaluator.at_k = count(self.at_k, evaluator.at_k);
         evaluator.always_rerank_positives =
             self.always_rerank_positives.unwrap_or(evaluator.always_rerank_positives);
-        evaluator.batch_size = self.batch_size.map_or(evaluator.batch_size, NonZeroUsize::get);
+        evaluator.batch_size = count(self.batch_size, evaluator.batch_size);
         evaluator.write_csv = self.write_csv.unwrap_or(evaluator.write_csv);
         Ok((evaluator, first_stage))
     }
@@ -213,17 +208,12 @@ impl RerankingSection {
             let expected = "none, as a BEIR folder has no columns to choose";
             return Err(Error::argument("columns", expected, columns.join(", ")));
         }
-        let mut beir = load_beir(&self.path, self.split.as_deref())?;
-        for warning in beir.warnings() {
-            options.reporter.warning(&format!("{}: {warning}", self.path.display()));
-        }
-        if let Some(limit) = self.limit {
-            beir.queries.truncate(limit.get());
-        }
+        let beir = load_beir(&self.path, self.split.as_deref())?;
+        let beir = first_queries(beir, self.limit, &self.path.display().to_string(), options);
         let defaults = FirstStageOptions::default();
         let retrieval = FirstStageOptions {
-            depth: self.depth.map_or(defaults.depth, NonZeroUsize::get),
-            at_k: self.at_k.map_or(defaults.at_k, NonZeroUsize::get),
+            depth: count(self.depth, defaults.depth),
+            at_k: count(self.at_k, defaults.at_k),
             encode: EncodeOptions { reporter: options.reporter.clone(), ..defaults.encode },
         };
         let options = LoadOptions { packing: Packing::Instead, ..options.clone() };

@@ -39,7 +39,8 @@ pub(super) fn first_columns<'a, const N: usize>(
     let names = rows.column_names();
     let first = names.get(..N).and_then(|names| names.try_into().ok());
     first.ok_or_else(|| {
-        let expected = format!("{N} columns in this order: {}", roles.join(", "));
+        let number = ["no", "one", "two", "three"][N];
+        let expected = format!("{number} columns in this order: {}", roles.join(", "));
         let got = quoted_list(names.iter().copied());
         Error::rows(path.display().to_string(), expected, got)
     })

@@ -1,6 +1,7 @@
 //! Evaluators as recipes and the command line describe them: those of a kind of model are a file
 //! here.
 
+mod collections;
 mod cross_encoder;
 mod dual_encoder;
 mod embedding_section;

@@ -6,14 +6,13 @@ use crate::evaluation::{
     ParaphraseMiningEvaluator, RerankingEvaluator, RetrievalAtK, RetrievalSettings, at_dimensions,
     reranking_samples,
 };
+use crate::recipe::evaluators::collections::{first_queries, nano_beir_collections};
 use crate::recipe::evaluators::embedding_section::{EmbeddingData, embedding_section};
 use crate::recipe::evaluators::fields::{SimilarityName, count, similarities};
 use crate::recipe::evaluators::location::{first_columns, is_beir};
 use indexmap::IndexMap;
 use rankforge_base::FileError;
-use rankforge_data::{
-    Beir, Location, Rows, Value, load_beir, load_nano_beir, load_rows, nano_beir_names,
-};
+use rankforge_data::{Location, Rows, Value, load_beir, load_rows};
 use rankforge_encoder::{DualEncoder, LoadOptions};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -132,20 +131,6 @@ impl InformationRetrievalSection {
     }
 }
 
-/// The collection with its first queries only, after warnings about what is not in it.
-fn first_queries(
-    mut beir: Beir,
-    limit: Option<NonZeroUsize>,
-    place: &str,
-    options: &LoadOptions,
-) -> Beir {
-    for warning in beir.warnings() {
-        options.reporter.warning(&format!("{place}: {warning}"));
-    }
-    beir.queries.truncate(count(limit, usize::MAX));
-    beir
-}
-
 retrieval_section! {
     /// A `NanoBEIREvaluator`: a folder of collections.
     NanoBEIRSection {
@@ -171,20 +156,9 @@ impl NanoBEIRSection {
             }
         }
         let known = NANO_BEIR_NAMES.map(|(_, readable)| readable);
-        let names = match &self.dataset_names {
-            Some(names) => names.clone(),
-            None => nano_beir_names(&self.path, &known)?,
-        };
-        let mut datasets = Vec::new();
-        for name in names {
-            let readable =
-                NANO_BEIR_NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
-            let split =
-                format!("Nano{}", readable.map_or(name.as_str(), |(_, readable)| *readable));
-            let beir = load_nano_beir(&self.path, &split)?;
-            let place = format!("{}, {split}", self.path.display());
-            datasets.push((name, first_queries(beir, self.limit, &place, options)));
-        }
+        let names = self.dataset_names.as_deref();
+        let collections = nano_beir_collections(&self.path, names, &known, self.limit, options)?;
+        let datasets = collections.into_iter().map(|found| (found.name, found.beir)).collect();
         let mut built = NanoBEIREvaluator::new(datasets)?;
         built.settings = self.settings();
         at_dimensions(built, &self.truncate_dim.0)

@@ -5,9 +5,10 @@ use crate::evaluation::{
     CrossEncoderClassificationEvaluator, CrossEncoderNanoBEIREvaluator, NANO_BEIR_NAMES,
     nano_beir_samples,
 };
+use crate::recipe::evaluators::collections::nano_beir_collections;
 use crate::recipe::evaluators::fields::count;
 use crate::recipe::evaluators::location::{NO_NAME, first_columns, location};
-use rankforge_data::{load_nano_beir, load_nano_beir_ranking, load_rows, nano_beir_names};
+use rankforge_data::{load_nano_beir_ranking, load_rows};
 use rankforge_encoder::LoadOptions;
 use serde::Deserialize;
 use std::num::NonZeroUsize;
@@ -94,28 +95,15 @@ impl NanoBEIRRerankingSection {
     /// # Errors
     /// A folder without collections, or one that is malformed.
     pub fn evaluator(&self, options: &LoadOptions) -> Result<CrossEncoderNanoBEIREvaluator, Error> {
-        let names = match &self.dataset_names {
-            Some(names) => names.clone(),
-            None => {
-                let own = |(name, _): &&(&str, &str)| !OTHER_TASKS.contains(name);
-                let known: Vec<&str> =
-                    NANO_BEIR_NAMES.iter().filter(own).map(|(_, readable)| *readable).collect();
-                nano_beir_names(&self.path, &known)?
-            }
-        };
+        let own = |(name, _): &&(&str, &str)| !OTHER_TASKS.contains(name);
+        let known: Vec<&str> =
+            NANO_BEIR_NAMES.iter().filter(own).map(|(_, readable)| *readable).collect();
+        let names = self.dataset_names.as_deref();
         let rerank_k = count(self.rerank_k, 100);
         let mut datasets = Vec::new();
-        for name in names {
-            let known = NANO_BEIR_NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
-            let split = format!("Nano{}", known.map_or(name.as_str(), |(_, readable)| *readable));
-            let mut beir = load_nano_beir(&self.path, &split)?;
-            for warning in beir.warnings() {
-                let place = self.path.display();
-                options.reporter.warning(&format!("{place}, {split}: {warning}"));
-            }
-            beir.queries.truncate(count(self.limit, usize::MAX));
-            let ranking = load_nano_beir_ranking(&self.path, &split)?;
-            datasets.push((name, nano_beir_samples(&beir, &ranking, rerank_k)));
+        for found in nano_beir_collections(&self.path, names, &known, self.limit, options)? {
+            let ranking = load_nano_beir_ranking(&self.path, &found.split)?;
+            datasets.push((found.name, nano_beir_samples(&found.beir, &ranking, rerank_k)));
         }
         let mut built = CrossEncoderNanoBEIREvaluator::new(datasets, rerank_k)?;
         built.at_k = count(self.at_k, built.at_k);

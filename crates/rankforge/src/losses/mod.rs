@@ -20,6 +20,7 @@ pub mod dual_encoder;
 mod examples;
 mod in_chunks;
 mod loss;
+mod margin_errors;
 mod nesting;
 mod pointers;
 mod settings;

@@ -3,6 +3,7 @@ use crate::losses::activation::Activation;
 use crate::losses::columns;
 use crate::losses::examples::{Examples, Targets};
 use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
+use crate::losses::margin_errors::margin_errors_in_place;
 use crate::losses::table::NamedLoss;
 use rankforge_encoder::{Input, ModelKind, Outputs};
 use serde::Deserialize;
@@ -67,23 +68,12 @@ impl Loss for MarginMSELoss {
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
         let Targets::Lists(margins) = batch.targets else { panic!("{NAME} without margins") };
         let negatives = margins.first().map_or(0, Vec::len);
-        let rows = batch.expect_columns(NAME, negatives + 1);
-        let share = 1.0 / (rows * negatives) as f64;
+        batch.expect_columns(NAME, negatives + 1);
         let logits = batch.outputs.values.iter();
         let activated = logits.map(|logit| self.activation_fn.apply(f64::from(*logit)));
-        let (scores, slopes): (Vec<f64>, Vec<f64>) = activated.unzip();
-        let mut gradient = vec![0.0; scores.len()];
-        let mut sum = 0.0;
-        for (row, margins) in margins.iter().enumerate() {
-            for (index, margin) in margins.iter().enumerate() {
-                let negative = (index + 1) * rows + row;
-                let error = scores[row] - scores[negative] - f64::from(*margin);
-                sum += error * error;
-                gradient[row] += 2.0 * error * share;
-                gradient[negative] -= 2.0 * error * share;
-            }
-        }
-        let values = gradient.iter().zip(slopes).map(|(d, slope)| (d * slope) as f32).collect();
-        LossOutput::new(sum * share, Outputs { rows: batch.outputs.rows, columns: 1, values })
+        let (mut scores, slopes): (Vec<f64>, Vec<f64>) = activated.unzip();
+        let value = margin_errors_in_place(&mut scores, margins);
+        let values = scores.iter().zip(slopes).map(|(d, slope)| (d * slope) as f32).collect();
+        LossOutput::new(value, Outputs { rows: batch.outputs.rows, columns: 1, values })
     }
 }

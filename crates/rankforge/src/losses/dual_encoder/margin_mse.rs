@@ -4,6 +4,7 @@ use crate::losses::dual_encoder::pairwise::over_pairs;
 use crate::losses::dual_encoder::similarity::PairwiseSimilarity;
 use crate::losses::examples::{Examples, Targets};
 use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
+use crate::losses::margin_errors::margin_errors_in_place;
 use crate::losses::table::NamedLoss;
 use rankforge_encoder::ModelKind;
 use serde::Deserialize;
@@ -70,23 +71,10 @@ impl Loss for MarginMSELoss {
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
         let Targets::Lists(margins) = batch.targets else { panic!("{NAME} without margins") };
         let negatives = margins.first().map_or(0, Vec::len);
-        let rows = batch.expect_columns(NAME, negatives + 2);
+        batch.expect_columns(NAME, negatives + 2);
         let pairs: Vec<(usize, usize)> = (1..negatives + 2).map(|column| (0, column)).collect();
-        let share = 1.0 / (rows * negatives) as f64;
         over_pairs(batch, &pairs, self.similarity_fct.function(), |scores| {
-            let (positives, rest) = scores.split_at_mut(rows);
-            let mut sum = 0.0;
-            for (row, (positive, margins)) in positives.iter_mut().zip(margins).enumerate() {
-                let mut slope = 0.0;
-                for (margin, negative) in margins.iter().zip(rest[row..].iter_mut().step_by(rows)) {
-                    let error = *positive - *negative - f64::from(*margin);
-                    sum += error * error;
-                    *negative = -2.0 * error * share;
-                    slope -= *negative;
-                }
-                *positive = slope;
-            }
-            sum * share
+            margin_errors_in_place(scores, margins)
         })
     }
 }

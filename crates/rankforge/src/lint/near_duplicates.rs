@@ -67,7 +67,7 @@ pub(super) fn groups(texts: &[&str], threshold: f64, workers: &Workers) -> Vec<u
 }
 
 /// The Jaccard similarity of the sets of word shingles of two texts; 0 without words.
-pub(super) fn jaccard(texts: [&str; 2]) -> f64 {
+fn jaccard(texts: [&str; 2]) -> f64 {
     let set = |text: &str| {
         let mut words = Vec::new();
         word_hashes(text, &mut words);

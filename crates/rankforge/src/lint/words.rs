@@ -1,42 +1,54 @@
-/// Hashes of the words of a text: runs of letters and digits without regard to case. Characters of
-/// scripts that are written without spaces are words of their own.
+/// Hashes of the words of a text, regardless of case.
 pub(super) fn word_hashes(text: &str, hashes: &mut Vec<u64>) {
     hashes.clear();
-    let mut word = None;
-    let add = |hash: &mut Option<u64>, character: char| {
-        let mut bytes = [0; 4];
-        let state = hash.get_or_insert(OFFSET);
-        for byte in character.encode_utf8(&mut bytes).bytes() {
-            *state = (*state ^ u64::from(byte)).wrapping_mul(PRIME);
+    let mut hash = OFFSET;
+    for_each_part(text, |part| match part {
+        Part::Character(character) => {
+            for lower in character.to_lowercase() {
+                for byte in lower.encode_utf8(&mut [0; 4]).bytes() {
+                    hash = (hash ^ u64::from(byte)).wrapping_mul(PRIME);
+                }
+            }
         }
-    };
-    for character in text.chars() {
-        if character.is_ascii_alphanumeric() {
-            add(&mut word, character.to_ascii_lowercase());
-        } else if is_a_word(character) {
-            hashes.extend(word.take());
-            add(&mut word, character);
-            hashes.extend(word.take());
-        } else if character.is_alphanumeric() {
-            character.to_lowercase().for_each(|lower| add(&mut word, lower));
-        } else {
-            hashes.extend(word.take());
-        }
-    }
-    hashes.extend(word);
+        Part::End => hashes.push(std::mem::replace(&mut hash, OFFSET)),
+    });
 }
 
-/// Number of words of a text, as [`word_hashes`] counts them.
+/// Number of words of a text.
 pub(super) fn word_count(text: &str) -> usize {
     let mut count = 0;
+    for_each_part(text, |part| count += usize::from(matches!(part, Part::End)));
+    count
+}
+
+enum Part {
+    /// A character of a word.
+    Character(char),
+    /// The end of a word.
+    End,
+}
+
+/// Calls `found` with the words of a text: runs of letters and digits. Characters of scripts that
+/// are written without spaces are words of their own.
+fn for_each_part(text: &str, mut found: impl FnMut(Part)) {
     let mut within = false;
     for character in text.chars() {
         let alone = is_a_word(character);
-        let part = character.is_alphanumeric() && !alone;
-        count += usize::from(alone || (part && !within));
-        within = part;
+        if within && (alone || !character.is_alphanumeric()) {
+            found(Part::End);
+            within = false;
+        }
+        if character.is_alphanumeric() {
+            found(Part::Character(character));
+            within = !alone;
+        }
+        if alone {
+            found(Part::End);
+        }
     }
-    count
+    if within {
+        found(Part::End);
+    }
 }
 
 /// Hashes of the runs of `LENGTH` successive words; of all words together in a shorter text.

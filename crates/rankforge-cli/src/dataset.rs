@@ -3,7 +3,7 @@
 use crate::failure::CliError;
 use crate::inference::at_least_one;
 use rankforge::data::Location;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A data set and the part of it to read.
 #[derive(Clone, Debug, clap::Args)]
@@ -66,4 +66,16 @@ pub(crate) fn roles<'a>(columns: &'a [String], roles: &[&str]) -> Result<Vec<&'a
         )));
     }
     Ok(columns.iter().map(String::as_str).collect())
+}
+
+/// Checks that there is nothing yet where the rows that a command makes are to be written.
+///
+/// # Errors
+/// If there is a file.
+pub(crate) fn expect_no_file(output: &Path) -> Result<(), CliError> {
+    if output.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let message = format!("{}: the file exists, and is not replaced", output.display());
+    Err(CliError::input(message).hint("remove it, or choose another --output"))
 }

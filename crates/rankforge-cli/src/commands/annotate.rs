@@ -1,7 +1,7 @@
 //! `rankforge annotate`: labels of a teacher for distillation.
 
 use crate::console::Console;
-use crate::dataset::DatasetArgs;
+use crate::dataset::{DatasetArgs, expect_no_file};
 use crate::failure::CliError;
 use crate::inference::{ActivationName, InferenceArgs, RerankerArgs, after_rows, printable};
 use crate::interrupt::Graceful;
@@ -123,11 +123,7 @@ fn check_output(args: &AnnotateArgs) -> anyhow::Result<()> {
         let message = format!("{}: expected a .parquet or .jsonl file", path.display());
         return Err(CliError::input(message).into());
     }
-    if path.symlink_metadata().is_ok() {
-        let message = format!("{}: the file exists, and is not replaced", path.display());
-        return Err(CliError::input(message).hint("remove it, or choose another --output").into());
-    }
-    Ok(())
+    Ok(expect_no_file(path)?)
 }
 
 /// The model that annotates, with the options of its calls.

@@ -1,15 +1,16 @@
 //! `rankforge lint`: finds what is wrong with training data.
 
 use crate::console::Console;
-use crate::dataset::{DatasetArgs, SelectionArgs};
+use crate::dataset::{DatasetArgs, SelectionArgs, expect_no_file};
 use crate::failure::CliError;
 use crate::inference::at_least_one;
+use crate::interrupt::Graceful;
 use crate::lint_text::describe;
 use rankforge::data::{Location, RowWriter, Rows, load_rows, splits};
 use rankforge::encoder::{Input, Tokenizer};
 use rankforge::lint::{HeldOut, Kind, Lint, LintOptions, Severity};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// Find what is wrong with training data before training on it
@@ -86,24 +87,19 @@ fn removable(name: &str) -> Result<Kind, String> {
 /// --strict, a finding is an error.
 pub(crate) fn run(args: &LintArgs, console: &Console) -> anyhow::Result<()> {
     let output = args.output.as_deref();
-    if let Some(path) = output.filter(|path| path.exists()) {
-        let message = format!("{}: the file exists", path.display());
-        return Err(CliError::input(message).hint("choose another --output").into());
+    if let Some(path) = output {
+        expect_no_file(path)?;
+        // Fails now, not after the search, if the extension is unknown or the directory is missing.
+        drop(RowWriter::create(path)?);
     }
-    // Fails now, not after the search, if the extension is unknown or the directory is missing.
-    let mut writer = output.map(RowWriter::create).transpose()?;
     let rows = load_rows(&args.dataset.location())?;
     let held_out = held_out(args)?;
     let data: Vec<HeldOut<'_>> =
         held_out.iter().map(|(name, rows)| HeldOut { name, rows }).collect();
     let lint = examine(args, &rows, &data, console)?;
     let kept = lint.without(&args.remove);
-    if let Some(mut writer) = writer.take() {
-        writer.begin(&rows)?;
-        for chunk in kept.chunks(CHUNK) {
-            writer.write(&rows.select(chunk))?;
-        }
-        writer.finish()?;
+    if let Some(path) = output {
+        write(path, &rows, &kept)?;
     }
     let written = output.map(|path| (path, kept.len()));
     let text = || describe(&lint, written);
@@ -115,6 +111,20 @@ pub(crate) fn run(args: &LintArgs, console: &Console) -> anyhow::Result<()> {
     if args.strict && errors > 0 {
         return Err(CliError::input(format!("findings that are errors: {errors}")).into());
     }
+    Ok(())
+}
+
+/// Writes the rows that are kept to a new file.
+fn write(path: &Path, rows: &Rows, kept: &[usize]) -> anyhow::Result<()> {
+    // Without it Ctrl-C would exit at once and leave the temporary file of the writer.
+    let graceful = Graceful::begin();
+    let mut writer = RowWriter::create(path)?;
+    writer.begin(rows)?;
+    for chunk in kept.chunks(CHUNK) {
+        graceful.check()?;
+        writer.write(&rows.select(chunk))?;
+    }
+    writer.finish()?;
     Ok(())
 }
 

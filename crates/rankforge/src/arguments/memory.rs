@@ -15,7 +15,7 @@ const UNITS: [(&str, f64); 8] = [
 /// The bytes of an amount of memory such as `4 GB` or `500MiB`. `field` gives it.
 ///
 /// # Errors
-/// A text that is no amount, or a unit that is not known.
+/// A text that is not a number with a known unit.
 pub(crate) fn bytes(field: &str, text: &str) -> Result<u64, Error> {
     let refused = || {
         let expected = "an amount of memory such as \"4 GB\" or \"500 MiB\"";

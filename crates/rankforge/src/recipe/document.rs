@@ -270,7 +270,7 @@ fn join(at: &str, key: &str) -> String {
     if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") }
 }
 
-/// The hint for a value that is no TOML but Python or JSON.
+/// The hint for a value in the notation of Python or JSON, which TOML does not have.
 const NONE_HINT: &str = "TOML has no None and no null: write \"none\"";
 
 /// Whether the value in a line, from 1, is Python's or JSON's word for none.

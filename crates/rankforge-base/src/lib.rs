@@ -1,5 +1,6 @@
 //! Utilities shared by the rankforge crates: progress reports, stop requests, atomic writes of
-//! files and directories, suggestions for misspelt names, and hashes as text.
+//! files and directories, the memory of the process, suggestions for misspelt names, and hashes as
+//! text.
 //!
 //! Depends only on std, tempfile, thiserror and strsim. Contains nothing about models, data sets or
 //! numerics.
@@ -9,6 +10,7 @@ mod atomic_file;
 mod directory;
 mod file_error;
 mod names;
+mod process_memory;
 mod reporter;
 mod stop;
 mod temporary;
@@ -17,5 +19,6 @@ pub use atomic_file::{AtomicFile, write_atomically};
 pub use directory::{DirectoryKind, Entry, claim_directory, replace_directory, sync_directory};
 pub use file_error::FileError;
 pub use names::{hexadecimal, nearest, quoted_list};
+pub use process_memory::ProcessMemory;
 pub use reporter::{Reporter, Silent, Task, silent};
 pub use stop::{Stop, StopGuard};

@@ -28,7 +28,8 @@ use std::sync::Arc;
 ///
 /// recipe.toml in arguments.output_dir is the recipe of the run with every argument and override,
 /// run.json beside it the hashes of its model and data, and where it ran. `rankforge train` of that
-/// recipe trains the same bits again, and warns if something is another than it was.
+/// recipe trains the same bits again, and warns if something is another than it was. log.jsonl is
+/// the log, one JSON object a line, while the run goes on.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

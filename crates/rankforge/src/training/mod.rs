@@ -14,7 +14,7 @@
 //! | the loop | `train_loop` |
 //! | what happens around the steps | `run`, `log`, `evaluate`, `best`, `early_stopping`, `health` |
 //! | what makes a run the same run when it is resumed | `definition`, `earlier_runs` |
-//! | what is on disk | `checkpoint`, `record`, `run_folder`, `plot` |
+//! | what is on disk | `checkpoint`, `record`, `run_folder`, `log_file`, `plot` |
 //! | the public face | `trainer` |
 
 mod batches;
@@ -32,6 +32,7 @@ mod group_by_label;
 mod health;
 mod layer_decay;
 mod log;
+mod log_file;
 mod loss_scaler;
 mod model_copy;
 mod no_duplicates;

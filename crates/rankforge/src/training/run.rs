@@ -11,6 +11,7 @@ use crate::training::checkpoint::{self, Checkpoint, RunFile, Snapshot};
 use crate::training::definition::RunDefinition;
 use crate::training::earlier_runs::set_aside;
 use crate::training::gradient_cache::GradientCache;
+use crate::training::log_file::LogFile;
 use crate::training::loss_scaler::LossScaler;
 use crate::training::optimizers::Optimizers;
 use crate::training::position::Position;
@@ -78,7 +79,10 @@ pub(super) struct Run<'a, M: TextModel> {
     pub(super) first_step: u64,
     /// Whether the output directory has the record of the run.
     pub(super) recorded: bool,
-    begun: Instant,
+    pub(super) begun: Instant,
+    pub(super) log_file: LogFile,
+    /// What had been seen at the last record of losses, and after how many seconds of training.
+    pub(super) logged: (Seen, f64),
     /// Keeps other processes from training in the same output directory.
     _claim: Option<File>,
 }
@@ -89,6 +93,7 @@ pub(super) struct Seen {
     pub(super) rows: u64,
     pub(super) sequences: u64,
     pub(super) truncated: u64,
+    pub(super) tokens: u64,
 }
 
 /// The actions that are due after a step or an epoch.
@@ -148,6 +153,8 @@ impl<'a, M: TextModel> Run<'a, M> {
             recorded: false,
             #[expect(clippy::disallowed_methods, reason = "a run is timed")]
             begun: Instant::now(),
+            log_file: LogFile::new(&arguments.output_dir),
+            logged: Default::default(),
             _claim: claim,
         };
         run.resume()?;

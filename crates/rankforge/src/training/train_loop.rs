@@ -138,6 +138,7 @@ impl<M: TextModel> Run<'_, M> {
         }
         self.state.global_step += 1;
         self.state.num_input_tokens_seen += tokens as u64;
+        self.seen.tokens += tokens as u64;
         self.seen.rows += batches.iter().map(|batch| batch.rows.len() as u64).sum::<u64>();
         self.position.window.steps += 1;
         if loss.is_finite() {

@@ -150,7 +150,15 @@ fn old_checkpoints_are_deleted_except_the_best_and_the_newest() {
     let kept = names(folder.path());
     assert_eq!(
         kept,
-        ["checkpoint-10", "checkpoint-4", "eval", "run.json", "trainer_state.json", "training.svg"]
+        [
+            "checkpoint-10",
+            "checkpoint-4",
+            "eval",
+            "log.jsonl",
+            "run.json",
+            "trainer_state.json",
+            "training.svg"
+        ]
     );
     assert_eq!(state.best_global_step, Some(4), "an equal metric is not better");
     assert_eq!(state.best_metric, Some(0.9));

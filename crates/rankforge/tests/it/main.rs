@@ -23,6 +23,7 @@ mod guide;
 mod half_precision;
 mod layers;
 mod lint;
+mod log_file;
 mod lora;
 mod losses;
 mod mining;

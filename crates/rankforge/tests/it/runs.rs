@@ -129,6 +129,7 @@ fn a_second_run_moves_the_checkpoints_of_the_first_and_resumes_from_its_own() {
         "checkpoint-4",
         "checkpoint-6",
         "checkpoint-8",
+        "log.jsonl",
         "run.json",
         "trainer_state.json",
         "training.svg",
@@ -274,7 +275,10 @@ fn a_run_removes_what_a_killed_one_left() {
         std::fs::write(folder.path().join(name).join(".owner"), "").unwrap();
     }
     trainer(folder.path(), json!({"max_steps": 1})).train().unwrap();
-    assert_eq!(names(folder.path()), ["run.json", "trainer_state.json", "training.svg"]);
+    assert_eq!(
+        names(folder.path()),
+        ["log.jsonl", "run.json", "trainer_state.json", "training.svg"]
+    );
 }
 
 /// Checks that a run ended with the parameters and figures of step 4.

@@ -95,7 +95,10 @@ fn log_records_have_the_mean_loss_of_their_window_the_learning_rate_and_the_epoc
         assert!(last[key].as_f64().is_some_and(|value| value > 0.0), "{key}: {last:?}");
     }
     assert_eq!(last["epoch"], json!(2.0));
-    assert_eq!(names(folder.path()), ["run.json", "trainer_state.json", "training.svg"]);
+    assert_eq!(
+        names(folder.path()),
+        ["log.jsonl", "run.json", "trainer_state.json", "training.svg"]
+    );
 }
 
 /// A callback that records the loss of every step, and can stop the run.
@@ -130,7 +133,7 @@ fn checkpoints_are_complete_and_no_temporary_files_are_left() {
     trainer.train().unwrap();
     assert_eq!(
         names(folder.path()),
-        ["checkpoint-8", "run.json", "trainer_state.json", "training.svg"]
+        ["checkpoint-8", "log.jsonl", "run.json", "trainer_state.json", "training.svg"]
     );
     let checkpoint = folder.path().join("checkpoint-8");
     let files = names(&checkpoint);

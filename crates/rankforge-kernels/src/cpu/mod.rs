@@ -5,6 +5,7 @@
 //! views, buffers or devices.
 
 pub(crate) mod activation;
+pub(crate) mod adafactor;
 pub(crate) mod attention;
 mod block_sums;
 mod caches;
@@ -29,3 +30,4 @@ pub(crate) mod rotary;
 pub(crate) mod sequences;
 mod simd;
 pub(crate) mod top_k;
+pub(crate) mod update;

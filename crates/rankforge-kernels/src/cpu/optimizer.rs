@@ -28,29 +28,33 @@ pub(crate) fn adamw(
 }
 
 /// Elements summed in one task.
-const SUM_BLOCK: usize = 1 << 14;
+pub(super) const SUM_BLOCK: usize = 1 << 14;
 
 pub(crate) fn sum_of_squares(cpu: &Cpu, x: Matrix<'_>) -> f64 {
     let mut sums = vec![0.0; x.data.len().div_ceil(SUM_BLOCK)];
-    let operands = (x.flat(), Sums(&mut sums));
-    for_blocks(cpu, true, x.data.len(), SUM_BLOCK, operands, |_, (x, Sums(sums))| {
+    let operands = (x.flat(), Sums { block: SUM_BLOCK, sums: &mut sums });
+    for_blocks(cpu, true, x.data.len(), SUM_BLOCK, operands, |_, (x, Sums { sums, .. })| {
         sums[0] = dispatch(cpu.isa(), SumOfSquares(x.data));
     });
     tree_sum(&sums)
 }
 
-/// One sum for each block of [`SUM_BLOCK`] rows.
-struct Sums<'a>(&'a mut [f64]);
+/// One sum for each block of rows.
+pub(super) struct Sums<'a> {
+    pub(super) block: usize,
+    pub(super) sums: &'a mut [f64],
+}
 
 impl SplitRows for Sums<'_> {
     fn split_rows(self, rows: usize) -> (Self, Self) {
-        let (first, second) = self.0.split_at_mut(rows.div_ceil(SUM_BLOCK));
-        (Sums(first), Sums(second))
+        let Sums { block, sums } = self;
+        let (first, second) = sums.split_at_mut(rows.div_ceil(block));
+        (Sums { block, sums: first }, Sums { block, sums: second })
     }
 }
 
 /// The sum of `sums`, in a tree whose shape depends on their number only.
-fn tree_sum(sums: &[f64]) -> f64 {
+pub(super) fn tree_sum(sums: &[f64]) -> f64 {
     match sums {
         [] => 0.0,
         [sum] => *sum,
@@ -102,7 +106,7 @@ struct Update<'a> {
 }
 
 /// Elements that are skipped together where a step cannot change them: part of an embedding.
-const STRETCH: usize = 128;
+pub(super) const STRETCH: usize = 128;
 
 impl Kernel for Update<'_> {
     type Output = ();
@@ -136,7 +140,7 @@ impl Update<'_> {
 }
 
 #[inline(always)]
-fn all_zero<S: Simd>(numbers: &[f32]) -> bool {
+pub(super) fn all_zero<S: Simd>(numbers: &[f32]) -> bool {
     let mut sum = S::splat(0.0);
     for numbers in numbers.chunks(S::LANES) {
         sum = S::add(sum, S::abs(load_up_to::<S>(numbers)));

@@ -28,6 +28,7 @@
 //! | `top_k` | the best rows of a corpus for each query, in blocks |
 //! | `stored` | rows in bytes as files keep them, and the search in them |
 //! | `optimizer` | AdamW, sum of squares |
+//! | `update` | the other optimizers |
 
 mod activation;
 mod attention;
@@ -43,6 +44,7 @@ mod pooling;
 mod rotary;
 mod stored;
 mod top_k;
+mod update;
 
 pub use crate::settings::activation::{Activation, Gate};
 pub use crate::settings::attention::{AttentionBackward, Qkv, relative_bucket};
@@ -53,6 +55,7 @@ pub use crate::settings::optimizer::AdamW;
 pub use crate::settings::pooling::Pooling;
 pub use crate::settings::rows::{RowSource, Skipped};
 pub use crate::settings::similarity::{Neighbour, Similarity};
+pub use crate::settings::update_rule::{OptimizerStep, UpdateRule};
 pub use crate::settings::zeros::Zeros;
 pub use activation::{activate, activate_backward, gated, gated_backward};
 pub use attention::{Attention, RelativeBias, attention, attention_backward};
@@ -69,3 +72,4 @@ pub use pooling::{Pool, pool, pool_backward, pool_embeddings, pool_embeddings_ba
 pub use rotary::{Rotary, rotary, rotary_backward};
 pub use stored::{ByteRows, StoredCorpus};
 pub use top_k::{Corpus, CorpusRows, pairwise_similarity};
+pub use update::{SecondMoment, adafactor, update};

@@ -11,6 +11,7 @@
 //! buckets of relative positions and the order of neighbours.
 
 pub(crate) mod activation;
+pub(crate) mod adafactor;
 pub(crate) mod attention;
 pub(crate) mod columns;
 pub(crate) mod contrast;
@@ -26,6 +27,7 @@ pub(crate) mod pooling;
 pub(crate) mod rotary;
 mod rounding;
 pub(crate) mod top_k;
+pub(crate) mod update;
 
 use crate::workers::Workers;
 

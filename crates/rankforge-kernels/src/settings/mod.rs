@@ -14,4 +14,5 @@ pub(crate) mod pooling;
 pub(crate) mod rotary;
 pub(crate) mod rows;
 pub(crate) mod similarity;
+pub(crate) mod update_rule;
 pub(crate) mod zeros;

@@ -19,3 +19,4 @@ mod stored;
 mod support;
 mod top_k;
 mod top_k_by_bytes;
+mod update;

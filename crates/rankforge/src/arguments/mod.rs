@@ -3,6 +3,7 @@
 mod choices;
 mod memory;
 mod names;
+mod optimizer;
 mod prompts;
 mod training_arguments;
 mod validate;
@@ -14,5 +15,7 @@ pub use choices::{
     SaveStrategy, Steps,
 };
 pub(crate) use memory::bytes;
+pub use optimizer::OptimizerNames;
+pub(crate) use optimizer::OptimizerSettings;
 pub use prompts::Prompts;
 pub use training_arguments::TrainingArguments;

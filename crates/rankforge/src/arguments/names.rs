@@ -1,5 +1,6 @@
 //! The names of training arguments: those with a field, and those of `without_field`.
 
+use crate::arguments::optimizer::expected_optimizer;
 use crate::arguments::training_arguments::TrainingArguments;
 use crate::arguments::without_field::{ALIASES, NO_GREEDY, RENAMED, UNSUPPORTED, WITHOUT_EFFECT};
 use crate::error::Error;
@@ -54,7 +55,19 @@ impl TrainingArguments {
         }
         let arguments = deserialize(known)?;
         arguments.validate()?;
+        warnings.extend(arguments.unread());
         Ok((arguments, warnings))
+    }
+}
+
+impl TrainingArguments {
+    /// Warnings about arguments of AdamW that another optimizer does not read.
+    fn unread(&self) -> impl Iterator<Item = String> {
+        let (given, optim) = (self.non_default(), self.to_map()["optim"].clone());
+        self.without_use().iter().filter_map(move |name| {
+            let value = given.get(*name)?;
+            Some(format!("{name} = {value} has no effect: {optim} does not read it"))
+        })
     }
 }
 
@@ -70,17 +83,6 @@ fn without_field(
             warnings.push(format!("{name} = {value} has no effect: {reason}"));
         }
         return Ok(());
-    }
-    if name == "optim" {
-        let adamw = ["adamw_torch_fused", "adamw_torch"];
-        return match value.as_str() {
-            Some(optimizer) if adamw.contains(&optimizer) => Ok(()),
-            _ => Err(Error::argument(
-                name,
-                "adamw_torch_fused or adamw_torch, as AdamW is the optimizer that is supported",
-                value,
-            )),
-        };
     }
     if let Some((_, default, reason)) = UNSUPPORTED.iter().find(|(known, ..)| *known == name) {
         // An empty list of trackers, null and false all mean that the feature is off.
@@ -106,7 +108,7 @@ fn without_fields<'a>() -> impl Iterator<Item = &'a str> {
     let without_effect = WITHOUT_EFFECT.iter().map(|(name, ..)| *name);
     let unsupported = UNSUPPORTED.iter().map(|(name, ..)| *name);
     let renamed = renamed.chain(ALIASES.iter().map(|(alias, _)| *alias));
-    renamed.chain(without_effect).chain(unsupported).chain(["optim"])
+    renamed.chain(without_effect).chain(unsupported)
 }
 
 /// Reads the value of a former name as that of the present one, with a warning.
@@ -151,11 +153,16 @@ fn deserialize(known: Map<String, Value>) -> Result<TrainingArguments, Error> {
             ("lr_scheduler_type", Value::String(text)) if text == "greedy" => {
                 return Err(Error::argument(&name, "another schedule", NO_GREEDY));
             }
+            ("optim", Value::Null) => complete[&name].clone(),
             _ => value,
         };
         let single = Value::Object(Map::from_iter([(name.clone(), value.clone())]));
         if let Err(error) = serde_json::from_value::<TrainingArguments>(single) {
-            return Err(Error::argument(&name, expected_by(&error), value));
+            let expected = match (name.as_str(), &value) {
+                ("optim", Value::String(optimizer)) => expected_optimizer(optimizer),
+                _ => expected_by(&error),
+            };
+            return Err(Error::argument(&name, expected, value));
         }
         complete.insert(name, value);
     }

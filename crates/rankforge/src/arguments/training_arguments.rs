@@ -2,6 +2,7 @@ use crate::arguments::choices::{
     BatchSampler, IntervalStrategy, LearningRateScheduler, MultiDatasetBatchSampler, ResumeFrom,
     SaveStrategy, Steps, path_text,
 };
+use crate::arguments::optimizer::OptimizerNames;
 use crate::arguments::prompts::Prompts;
 use indexmap::IndexMap;
 use rankforge_kernels::Precision;
@@ -39,7 +40,12 @@ pub struct TrainingArguments {
     /// Number of warm-up steps, in which the learning rate rises from 0, or their share of all
     /// steps.
     pub warmup_steps: Steps,
-    /// Decoupled weight decay of all parameters except biases and normalization layers.
+    /// The optimizer, see [`OptimizerNames`].
+    pub optim: OptimizerNames,
+    /// Settings of an optimizer other than AdamW, such as `momentum=0.9,nesterov=true`.
+    pub optim_args: Option<String>,
+    /// Weight decay of all parameters except biases and normalization layers; decoupled from the
+    /// gradients by AdamW, Adafactor and Lion.
     pub weight_decay: f64,
     /// Decay rate of AdamW's first moment.
     pub adam_beta1: f64,
@@ -143,6 +149,8 @@ impl Default for TrainingArguments {
             lr_scheduler_type: LearningRateScheduler::Linear,
             lr_scheduler_kwargs: Map::new(),
             warmup_steps: Steps::Count(0),
+            optim: OptimizerNames::AdamwTorchFused,
+            optim_args: None,
             weight_decay: 0.0,
             adam_beta1: 0.9,
             adam_beta2: 0.999,

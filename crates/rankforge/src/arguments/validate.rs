@@ -19,6 +19,7 @@ impl TrainingArguments {
         self.validate_values()?;
         self.validate_intervals()?;
         self.validate_memory()?;
+        self.optimizer()?;
         self.validate_best_model()
     }
 

@@ -79,7 +79,6 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("gradient_checkpointing_kwargs", "null", RECOMPUTED),
     ("activation_checkpointing_kwargs", "null", RECOMPUTED),
     ("past_index", "-1", "encoders have no past states"),
-    ("optim_args", "null", "optimizers have arguments of their own, such as adam_beta1"),
 ];
 
 const NO_TRACKER: &str = "runs are logged in trainer_state.json only";

@@ -9,11 +9,12 @@
 //! | loss and gradients of a batch, in chunks | `gradient_cache` |
 //! | loss scale of fp16, clipping | `loss_scaler`, `train_loop` |
 //! | learning rate by step, and by evaluation | `schedule`, `plateau` |
-//! | AdamW; parameters of losses | `optimizer`, `optimizers` |
+//! | optimizers and their state; parameters of losses | `optimizer`, `optimizers` |
 //! | what a run needs, checked before its first step | `setup`, `token_budget` |
 //! | the loop | `train_loop` |
 //! | what happens around the steps | `run`, `log`, `evaluate`, `best`, `early_stopping`, `health` |
 //! | what makes a run the same run when it is resumed | `definition`, `earlier_runs` |
+//! | whether a run may resume from a checkpoint | `resumed_run` |
 //! | what is on disk | `checkpoint`, `record`, `run_folder`, `log_file`, `plot` |
 //! | the public face | `trainer` |
 
@@ -35,15 +36,20 @@ mod log;
 mod log_file;
 mod loss_scaler;
 mod model_copy;
+mod named_ranges;
 mod no_duplicates;
 mod optimizer;
 mod optimizer_file;
+#[cfg(test)]
+mod optimizer_goldens;
+mod optimizer_state;
 mod optimizers;
 mod order;
 mod plateau;
 mod plot;
 mod position;
 mod record;
+mod resumed_run;
 mod run;
 mod run_folder;
 mod sampler;
@@ -55,8 +61,8 @@ mod trainer;
 mod training_set;
 
 pub use crate::arguments::{
-    BatchSampler, IntervalStrategy, LearningRateScheduler, MultiDatasetBatchSampler, Prompts,
-    ResumeFrom, SaveStrategy, Steps, TrainingArguments,
+    BatchSampler, IntervalStrategy, LearningRateScheduler, MultiDatasetBatchSampler,
+    OptimizerNames, Prompts, ResumeFrom, SaveStrategy, Steps, TrainingArguments,
 };
 pub use crate::label_columns::LABEL_COLUMNS;
 pub use crate::trainer_state::{LogRecord, TrainerState};

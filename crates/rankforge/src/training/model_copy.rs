@@ -4,7 +4,8 @@ use crate::arguments::TrainingArguments;
 use crate::error::Error;
 use crate::training::batches::PreparedBatch;
 use crate::training::gradient_cache::{GradientCache, Part};
-use crate::training::optimizer::{NamedRange, Optimizer, named_ranges};
+use crate::training::named_ranges::{NamedRange, named_ranges};
+use crate::training::optimizer::Optimizer;
 use rankforge_encoder::Model;
 use rankforge_kernels::ops;
 

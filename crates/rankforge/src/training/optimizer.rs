@@ -1,37 +1,28 @@
-use crate::arguments::TrainingArguments;
+use crate::arguments::{OptimizerSettings, TrainingArguments};
 use crate::error::Error;
 use crate::training::layer_decay::LayerDecay;
-use rankforge_encoder::Model;
-use rankforge_kernels::ops::{AdamW, adamw};
+use crate::training::named_ranges::NamedRange;
+use crate::training::optimizer_state::{State, part, state_of};
+use rankforge_kernels::ops::{AdamW, OptimizerStep, SecondMoment, adafactor, adamw, update};
 use rankforge_kernels::{Arena, ArenaLayout, Device};
 use regex::Regex;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// AdamW: its moments, and groups of parameters with equal learning rate and weight decay. Frozen
-/// parameters have no moments and belong to no group.
+/// An optimizer: its state, and groups of parameters with equal learning rate and weight decay.
+/// Frozen parameters have no state and belong to no group.
 ///
 /// # Paper
-/// Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization, arXiv:1711.05101.
+/// AdamW: Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization, arXiv:1711.05101.
 pub(crate) struct Optimizer {
-    first_moment: Arena,
-    second_moment: Arena,
+    settings: OptimizerSettings,
+    state: Vec<State>,
     tensors: Vec<NamedRange>,
     groups: Vec<Group>,
+    /// The settings of AdamW.
     beta1: f64,
     beta2: f64,
     epsilon: f64,
-}
-
-/// The location of a checkpoint tensor's elements in the arenas.
-#[derive(Clone, Debug)]
-pub(super) struct NamedRange {
-    pub(super) name: String,
-    pub(super) shape: Vec<usize>,
-    /// Elements in the arenas of gradients and moments, which contain trained parameters only.
-    pub(super) range: Range<usize>,
-    /// Index of the first element in the arena of parameters, which contains all parameters.
-    pub(super) parameters: usize,
 }
 
 /// Parameters with equal settings that are adjacent in all arenas. They are updated by one call.
@@ -46,11 +37,12 @@ struct Group {
 }
 
 impl Optimizer {
-    /// An optimizer with zero moments for tensors in an arena of gradients of this layout. A
+    /// An optimizer whose state is zero, for tensors in an arena of gradients of this layout. A
     /// pattern of `learning_rate_mapping` may match no tensor but one of `others`.
     ///
     /// # Errors
-    /// A pattern that is not a regular expression or matches no parameter.
+    /// A pattern that is not a regular expression or matches no parameter; settings of the
+    /// optimizer that are impossible.
     pub(super) fn new(
         device: &Device,
         layout: &Arc<ArenaLayout>,
@@ -58,10 +50,13 @@ impl Optimizer {
         others: &[String],
         arguments: &TrainingArguments,
     ) -> Result<Optimizer, Error> {
+        let settings = arguments.optimizer()?;
+        // Adafactor takes one tensor at a time.
+        let merge = settings != OptimizerSettings::Adafactor;
         Ok(Optimizer {
-            first_moment: Arena::zeros(device, layout.clone()),
-            second_moment: Arena::zeros(device, layout.clone()),
-            groups: groups(&tensors, others, arguments)?,
+            state: state_of(&settings, device, layout, &tensors),
+            settings,
+            groups: groups(&tensors, others, arguments, merge)?,
             tensors,
             beta1: arguments.adam_beta1,
             beta2: arguments.adam_beta2,
@@ -80,25 +75,55 @@ impl Optimizer {
         factor: f64,
         gradient_scale: f32,
     ) {
-        let (length, all) = (gradients.layout().len(), parameters.layout().len());
-        for group in &self.groups {
-            let config = AdamW {
-                learning_rate: group.learning_rate * factor,
-                beta1: self.beta1,
-                beta2: self.beta2,
-                epsilon: self.epsilon,
-                weight_decay: group.weight_decay,
-                step,
-                gradient_scale,
-            };
-            let range = group.range.clone();
-            adamw(
-                &config,
-                gradients.flat_mut().with_shape(length, 1).slice_rows(range.clone()),
-                parameters.flat_mut().with_shape(all, 1).slice_rows(group.parameters()),
-                self.first_moment.flat_mut().with_shape(length, 1).slice_rows(range.clone()),
-                self.second_moment.flat_mut().with_shape(length, 1).slice_rows(range),
-            );
+        for (index, group) in self.groups.iter().enumerate() {
+            let learning_rate = group.learning_rate * factor;
+            let weight_decay = group.weight_decay;
+            let now = OptimizerStep { learning_rate, weight_decay, step, gradient_scale };
+            let gradients = part(gradients, group.range.clone());
+            let parameters = part(parameters, group.parameters());
+            let state = self.state.iter_mut();
+            match &self.settings {
+                OptimizerSettings::AdamW => {
+                    let (beta1, beta2, epsilon) = (self.beta1, self.beta2, self.epsilon);
+                    let moments: Vec<_> =
+                        state.map(|state| state.part(group.range.clone())).collect();
+                    let Ok([first, second]) = <[_; 2]>::try_from(moments) else {
+                        unreachable!("AdamW has two moments")
+                    };
+                    let config = AdamW {
+                        learning_rate,
+                        beta1,
+                        beta2,
+                        epsilon,
+                        weight_decay,
+                        step,
+                        gradient_scale,
+                    };
+                    adamw(&config, gradients, parameters, first, second);
+                }
+                OptimizerSettings::Elements { rule, lr_decay } => {
+                    let learning_rate = learning_rate / (1.0 + (step - 1) as f64 * lr_decay);
+                    let now = OptimizerStep { learning_rate, ..now };
+                    let state = state.map(|state| state.part(group.range.clone())).collect();
+                    update(rule, &now, gradients, parameters, state);
+                }
+                OptimizerSettings::Adafactor => {
+                    let moments: Vec<_> = state.map(|state| state.of_tensor(index)).collect();
+                    let Ok([of_rows, of_columns, full]) = <[_; 3]>::try_from(moments) else {
+                        unreachable!("Adafactor has mean squares of three kinds")
+                    };
+                    let (rows, columns, moment) = match self.tensors[index].shape[..] {
+                        [rows, columns] => {
+                            let moment =
+                                SecondMoment::Factored { rows: of_rows, columns: of_columns };
+                            (rows, columns, moment)
+                        }
+                        _ => (group.range.len(), 1, SecondMoment::Full(full)),
+                    };
+                    let gradients = gradients.with_shape(rows, columns);
+                    adafactor(&now, gradients, parameters.with_shape(rows, columns), moment);
+                }
+            }
         }
     }
 
@@ -107,14 +132,14 @@ impl Optimizer {
         &self.tensors
     }
 
-    /// Both moments, which are in arenas of the same places as the gradients.
-    pub(super) fn moments(&self) -> [&Arena; 2] {
-        [&self.first_moment, &self.second_moment]
+    /// The state.
+    pub(super) fn state(&self) -> &[State] {
+        &self.state
     }
 
-    /// Both moments, to be written.
-    pub(super) fn moments_mut(&mut self) -> [&mut Arena; 2] {
-        [&mut self.first_moment, &mut self.second_moment]
+    /// The state, to be written.
+    pub(super) fn state_mut(&mut self) -> &mut [State] {
+        &mut self.state
     }
 }
 
@@ -125,40 +150,13 @@ impl Group {
     }
 }
 
-/// All trained checkpoint tensors of the model, in arena order.
-pub(super) fn named_ranges(model: &Model) -> Vec<NamedRange> {
-    let entries = model.parameters().layout().entries();
-    let specs = &model.architecture().parameters;
-    assert_eq!(entries.len(), specs.len(), "number of arena entries and of parameters");
-    let trainable = model.trainable_layout();
-    let mut ranges = Vec::new();
-    for ((entry, trained), spec) in entries.iter().zip(trainable.entries()).zip(specs) {
-        assert!(!spec.parts.is_empty(), "parameter {} belongs to no checkpoint tensor", spec.name);
-        let Some(offset) = trained.offset else { continue };
-        for part in &spec.parts {
-            let (first, last) = (part.rows.start * entry.columns, part.rows.end * entry.columns);
-            let in_parameters =
-                entry.offset.expect("the arena of parameters contains all parameters");
-            ranges.push(NamedRange {
-                name: part.full_name(),
-                shape: part.shape.clone(),
-                range: offset + first..offset + last,
-                parameters: in_parameters + first,
-            });
-        }
-    }
-    ranges.sort_by_key(|tensor| tensor.range.start);
-    let covered: usize = ranges.iter().map(|tensor| tensor.range.len()).sum();
-    assert_eq!(covered, trainable.len(), "number of elements in tensors and of trained elements");
-    ranges
-}
-
-/// Groups adjacent tensors with equal settings. When several patterns match a tensor, the last one
+/// Tensors with equal settings; adjacent ones are one group with `merge`. When several patterns match a tensor, the last one
 /// determines its learning rate. A pattern must match a tensor or one of `others`.
 fn groups(
     tensors: &[NamedRange],
     others: &[String],
     arguments: &TrainingArguments,
+    merge: bool,
 ) -> Result<Vec<Group>, Error> {
     let mut patterns = Vec::new();
     for (pattern, rate) in &arguments.learning_rate_mapping {
@@ -184,7 +182,8 @@ fn groups(
         let weight_decay = if decays(name) { arguments.weight_decay } else { 0.0 };
         match groups.last_mut() {
             Some(last)
-                if last.range.end == range.start
+                if merge
+                    && last.range.end == range.start
                     && last.parameters().end == *parameters
                     && last.learning_rate == learning_rate
                     && last.weight_decay == weight_decay =>
@@ -247,11 +246,15 @@ mod tests {
             tensor("b.weight", 8..12),
         ];
         let plain = TrainingArguments::default();
-        assert_eq!(groups(&tensors, &[], &plain).unwrap().len(), 1);
+        assert_eq!(groups(&tensors, &[], &plain, true).unwrap().len(), 1);
         let decay = TrainingArguments { weight_decay: 0.01, ..plain };
-        let found: Vec<_> =
-            groups(&tensors, &[], &decay).unwrap().into_iter().map(|group| group.range).collect();
+        let found: Vec<_> = groups(&tensors, &[], &decay, true)
+            .unwrap()
+            .into_iter()
+            .map(|group| group.range)
+            .collect();
         assert_eq!(found, [0..4, 4..8, 8..12]);
+        assert_eq!(groups(&tensors, &[], &decay, false).unwrap().len(), 4);
     }
 
     #[test]
@@ -259,7 +262,7 @@ mod tests {
         let mut tensors = [tensor("a.weight", 0..4), tensor("c.weight", 4..6)];
         // A frozen parameter of three elements lies between them.
         tensors[1].parameters = 7;
-        let found = groups(&tensors, &[], &TrainingArguments::default()).unwrap();
+        let found = groups(&tensors, &[], &TrainingArguments::default(), true).unwrap();
         let ranges: Vec<_> =
             found.iter().map(|group| (group.range.clone(), group.parameters())).collect();
         assert_eq!(ranges, [(0..4, 0..4), (4..6, 7..9)]);
@@ -271,15 +274,15 @@ mod tests {
         let mut arguments = TrainingArguments::default();
         arguments.learning_rate_mapping.insert("weight".to_owned(), 1.0);
         arguments.learning_rate_mapping.insert("^b".to_owned(), 2.0);
-        let rates: Vec<f64> = groups(&tensors, &[], &arguments)
+        let rates: Vec<f64> = groups(&tensors, &[], &arguments, true)
             .unwrap()
             .iter()
             .map(|group| group.learning_rate)
             .collect();
         assert_eq!(rates, [1.0, 2.0]);
         arguments.learning_rate_mapping.insert("nowhere".to_owned(), 2.0);
-        assert!(groups(&tensors, &["nowhere.weight".to_owned()], &arguments).is_ok());
-        let message = groups(&tensors, &[], &arguments).unwrap_err().to_string();
+        assert!(groups(&tensors, &["nowhere.weight".to_owned()], &arguments, true).is_ok());
+        let message = groups(&tensors, &[], &arguments, true).unwrap_err().to_string();
         assert!(message.contains("learning_rate_mapping.nowhere"), "{message}");
     }
 }

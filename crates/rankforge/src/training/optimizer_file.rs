@@ -1,7 +1,8 @@
 //! The file of an optimizer: tensors of arenas by name.
 
 use crate::error::Error;
-use crate::training::optimizer::{NamedRange, Optimizer};
+use crate::training::named_ranges::NamedRange;
+use crate::training::optimizer::Optimizer;
 use rankforge_base::FileError;
 use rankforge_kernels::{Arena, View};
 use safetensors::{Dtype, SafeTensors};
@@ -9,13 +10,10 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
 
-/// Prefixes of the tensor names of first and second moments in the optimizer file.
-pub(super) const MOMENTS: [&str; 2] = ["exp_avg.", "exp_avg_sq."];
-
-/// The moments of an optimizer, under their names.
-pub(super) fn moments(optimizer: &Optimizer) -> impl Iterator<Item = (String, Saved<'_>)> {
-    let arenas = MOMENTS.iter().zip(optimizer.moments());
-    arenas.flat_map(|(prefix, arena)| saved(prefix, arena, optimizer.tensors()))
+/// The state of an optimizer, under its names.
+pub(super) fn state(optimizer: &Optimizer) -> impl Iterator<Item = (String, Saved<'_>)> {
+    let all = optimizer.state().iter();
+    all.flat_map(|state| saved(state.prefix, &state.arena, &state.tensors))
 }
 
 /// The tensors of an arena under names with a prefix.
@@ -64,10 +62,9 @@ pub(super) struct TensorFile<'a> {
 }
 
 impl TensorFile<'_> {
-    pub(super) fn read_moments(&self, optimizer: &mut Optimizer) -> Result<(), Error> {
-        let tensors = optimizer.tensors().to_vec();
-        let arenas = MOMENTS.iter().zip(optimizer.moments_mut());
-        arenas.into_iter().try_for_each(|(prefix, arena)| self.read(prefix, &tensors, arena))
+    pub(super) fn read_state(&self, optimizer: &mut Optimizer) -> Result<(), Error> {
+        let mut all = optimizer.state_mut().iter_mut();
+        all.try_for_each(|state| self.read(state.prefix, &state.tensors, &mut state.arena))
     }
 
     /// Reads tensors, whose names have a prefix in the file, into their places in an arena.

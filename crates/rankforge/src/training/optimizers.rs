@@ -5,8 +5,9 @@ use crate::arguments::TrainingArguments;
 use crate::error::Error;
 use crate::losses::{Loss, LossParameter};
 use crate::training::model_copy::{ModelCopy, copied};
-use crate::training::optimizer::{NamedRange, Optimizer, named_ranges};
-use crate::training::optimizer_file::{MOMENTS, Saved, TensorFile, moments, saved};
+use crate::training::named_ranges::{NamedRange, named_ranges};
+use crate::training::optimizer::Optimizer;
+use crate::training::optimizer_file::{Saved, TensorFile, saved, state};
 use crate::training::training_set::TrainingSet;
 use rankforge_base::FileError;
 use rankforge_encoder::Model;
@@ -194,17 +195,17 @@ impl Optimizers {
         self.clear_gradients();
     }
 
-    /// Writes all moments under the names of the parameters, and the parameters of losses.
+    /// Writes the state under the names of the parameters, and the parameters of losses.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub(super) fn save(&self, path: &Path) -> Result<(), Error> {
-        let mut tensors: Vec<(String, Saved<'_>)> = moments(&self.model).collect();
+        let mut tensors: Vec<(String, Saved<'_>)> = state(&self.model).collect();
         for loss in &self.losses {
-            tensors.extend(moments(&loss.optimizer));
+            tensors.extend(state(&loss.optimizer));
             tensors.extend(saved(OF_LOSSES, &loss.parameters, loss.optimizer.tensors()));
             if let Some(copy) = &loss.copy {
-                tensors.extend(moments(&copy.optimizer));
+                tensors.extend(state(&copy.optimizer));
                 tensors.extend(saved(OF_LOSSES, copy.model.parameters(), &copy.places));
             }
         }
@@ -224,22 +225,24 @@ impl Optimizers {
             FileError::content(path, format!("not a safetensors file: {error}"))
         })?;
         let of_loss = |loss: &OwnParameters| {
-            loss.optimizer.tensors().len() + loss.copy.as_ref().map_or(0, |copy| copy.places.len())
+            let own = loss.optimizer.tensors().len() + state(&loss.optimizer).count();
+            let copy = loss.copy.as_ref();
+            own + copy.map_or(0, |copy| copy.places.len() + state(&copy.optimizer).count())
         };
         let of_losses: usize = self.losses.iter().map(of_loss).sum();
-        let expected = MOMENTS.len() * self.model.tensors().len() + 3 * of_losses;
+        let expected = state(&self.model).count() + of_losses;
         if tensors.len() != expected {
             let message = format!("expected {expected} tensors, got {}", tensors.len());
             return Err(FileError::content(path, message).into());
         }
         let file = TensorFile { path, tensors };
-        file.read_moments(&mut self.model)?;
+        file.read_state(&mut self.model)?;
         for loss in &mut self.losses {
-            file.read_moments(&mut loss.optimizer)?;
+            file.read_state(&mut loss.optimizer)?;
             file.read(OF_LOSSES, loss.optimizer.tensors(), &mut loss.parameters)?;
             loss.values = loss.parameters.flat().to_vec();
             if let Some(copy) = &mut loss.copy {
-                file.read_moments(&mut copy.optimizer)?;
+                file.read_state(&mut copy.optimizer)?;
                 file.read(OF_LOSSES, &copy.places, copy.model.parameters_mut())?;
             }
         }

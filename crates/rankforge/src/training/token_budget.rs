@@ -1,13 +1,10 @@
 //! The tokens of a chunk of gradient caching: those that the arguments name, or those that fit
 //! memory.
 
-use crate::arguments::{TrainingArguments, bytes};
+use crate::arguments::{OptimizerSettings, TrainingArguments, bytes};
 use crate::error::Error;
 use crate::training::training_set::TrainingSet;
 use rankforge_encoder::{Model, TextModel};
-
-/// Copies of each trained parameter beside itself: its gradient and two moments.
-const COPIES: usize = 3;
 
 /// Maximum number of tokens in a chunk.
 ///
@@ -27,7 +24,7 @@ pub(super) fn max_tokens_per_chunk(
     // Some losses train a copy of the model, whose activations stand beside those of the model.
     let copies = train_sets.iter().filter(|set| set.loss.trains_copy()).count() as u64;
     let (models, per_token) = (1 + copies, per_token * (1 + copies.min(1)));
-    let fixed = parameter_bytes(model.model()) * models;
+    let fixed = parameter_bytes(model.model(), &arguments.optimizer()?) * models;
     let longest = model.max_length().unwrap_or(1).max(1);
     let needed = fixed + longest as u64 * per_token;
     if memory < needed {
@@ -41,9 +38,13 @@ pub(super) fn max_tokens_per_chunk(
     Ok(Some(arguments.max_tokens_per_chunk.map_or(tokens, |most| most.min(tokens))))
 }
 
-/// Bytes of the parameters, and of the gradients and moments of those that are trained.
-fn parameter_bytes(model: &Model) -> u64 {
-    let numbers = model.parameters().layout().len() + COPIES * model.trainable_layout().len();
+/// Bytes of the parameters, and of the gradients and the optimizer's state of those that are
+/// trained.
+fn parameter_bytes(model: &Model, optimizer: &OptimizerSettings) -> u64 {
+    let trained = model.trainable_layout();
+    let entries = trained.entries().iter().filter(|entry| entry.offset.is_some());
+    let state: usize = entries.map(|entry| optimizer.state_of(entry.rows, entry.columns)).sum();
+    let numbers = model.parameters().layout().len() + trained.len() + state;
     (numbers * size_of::<f32>()) as u64
 }
 

@@ -109,7 +109,7 @@ impl<M: TextModel> Run<'_, M> {
         Ok(flow)
     }
 
-    /// One optimizer step: the gradients of `group` batches, clipped, then AdamW. In fp16 a step
+    /// One optimizer step: the gradients of `group` batches, clipped, then the optimizer. In fp16 a step
     /// whose loss or gradients overflow is skipped, and the loss scale shrinks.
     fn optimizer_step(
         &mut self,
@@ -193,7 +193,7 @@ impl<M: TextModel> Run<'_, M> {
         Ok(sum)
     }
 
-    /// Clipped AdamW on the gradients of the step.
+    /// The optimizer, on the clipped gradients of the step.
     fn learn(&mut self, grad_norm: f64, factor: f64) -> Result<(), Error> {
         if !self.gradients_checked {
             let model = self.model.model();

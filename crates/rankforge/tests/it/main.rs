@@ -29,6 +29,7 @@ mod losses;
 mod mining;
 mod model_card;
 mod optimizer;
+mod optimizers;
 mod own_parts;
 mod prompts;
 mod recipe_sets;

@@ -3,7 +3,7 @@ use crate::error::EncoderError;
 use crate::inference::Inference;
 use crate::input::Input;
 use crate::options::PredictOptions;
-use crate::output_activation::OutputActivation;
+use crate::output_activation::{OutputActivation, softmax};
 use crate::outputs::Outputs;
 use crate::parts::Parts;
 use crate::roles::{ModelKind, Score, TextModel};
@@ -83,11 +83,10 @@ impl CrossEncoder {
         };
         let mut outputs = inference.run(&inputs)?;
         let activation = options.activation_fn.unwrap_or(self.activation);
-        for value in &mut outputs.values {
-            *value = activation.apply(*value);
-        }
-        if options.apply_softmax && self.num_labels() > 1 {
-            outputs.values.chunks_mut(self.num_labels()).for_each(softmax);
+        let labels = self.num_labels();
+        outputs.values.chunks_mut(labels).for_each(|logits| activation.apply(logits));
+        if options.apply_softmax && labels > 1 {
+            outputs.values.chunks_mut(labels).for_each(softmax);
         }
         Ok(outputs)
     }
@@ -186,18 +185,5 @@ impl Score for CrossEncoder {
             return Err(EncoderError::argument("num_labels", expected, self.num_labels()));
         }
         Ok(self.predict_with(pairs, options)?.values)
-    }
-}
-
-/// `x_i = exp(x_i - max(x)) / sum_j exp(x_j - max(x))`, in place.
-fn softmax(row: &mut [f32]) {
-    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for value in row.iter_mut() {
-        *value = (*value - largest).exp();
-        sum += *value;
-    }
-    for value in row {
-        *value /= sum;
     }
 }

@@ -49,7 +49,13 @@ impl CrossEncoder {
         path: impl AsRef<Path>,
         options: &LoadOptions,
     ) -> Result<CrossEncoder, EncoderError> {
-        open(path.as_ref(), options)
+        let encoder = open(path.as_ref(), options)?;
+        if encoder.activation == OutputActivation::Softmax && encoder.num_labels() == 1 {
+            let expected =
+                "an activation that tells pairs apart, as Softmax of one label is always 1";
+            return Err(EncoderError::argument("activation_fn", expected, "Softmax"));
+        }
+        Ok(encoder)
     }
 
     /// The number of labels of the classifier in a directory, by its `config.json`; `None` where

@@ -95,10 +95,11 @@ pub(crate) fn read_activation(
         ));
         return Ok(None);
     }
-    let class = name.rsplit('.').next().unwrap_or(name);
-    let expected = "Identity, Sigmoid or Tanh of torch.nn";
-    match OutputActivation::from_class(class) {
+    match OutputActivation::from_class(name) {
         Some(activation) => Ok(Some(activation)),
-        None => Err(json::field_error(path, field, expected, Some(&json!(name)))),
+        None => {
+            let expected = format!("one of {} of torch.nn", OutputActivation::classes());
+            Err(json::field_error(path, field, &expected, Some(&json!(name))))
+        }
     }
 }

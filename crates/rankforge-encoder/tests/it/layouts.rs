@@ -71,8 +71,10 @@ fn an_activation_that_is_not_of_torch_is_replaced_by_the_default_with_a_warning(
     let model = CrossEncoder::open_with(copy.path(), &recorded(&recorder)).expect("model");
     assert_eq!(model.activation_fn(), OutputActivation::Sigmoid);
     assert_eq!(recorder.count(&["warning", "my_code.Swish"]), 1);
-    copy.set("config_sentence_transformers.json", "activation_fn", json!("torch.nn.Softplus"));
-    refuse(copy.path(), &options(), &["activation_fn", "torch.nn.Softplus", "Sigmoid"]);
+    copy.set("config_sentence_transformers.json", "activation_fn", json!("torch.nn.Threshold"));
+    refuse(copy.path(), &options(), &["activation_fn", "torch.nn.Threshold", "Sigmoid, Tanh"]);
+    copy.set("config_sentence_transformers.json", "activation_fn", json!("torch.nn.Softmax"));
+    refuse(copy.path(), &options(), &["activation_fn", "Softmax", "always 1"]);
 }
 
 #[test]

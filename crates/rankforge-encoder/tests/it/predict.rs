@@ -80,8 +80,9 @@ fn an_activation_applies_to_one_call_and_softmax_follows_it() {
     };
     let scores = model.predict_with(&pairs, &options).expect("scores");
     for (logits, scores) in logits.chunks(3).zip(scores.values.chunks(3)) {
-        let exponentials: Vec<f32> =
-            logits.iter().map(|logit| OutputActivation::Sigmoid.apply(*logit).exp()).collect();
+        let mut activated = logits.to_vec();
+        OutputActivation::Sigmoid.apply(&mut activated);
+        let exponentials: Vec<f32> = activated.into_iter().map(f32::exp).collect();
         let sum: f32 = exponentials.iter().sum();
         let expected: Vec<f32> = exponentials.iter().map(|value| value / sum).collect();
         assert_near(scores, &expected, "softmax");
@@ -168,4 +169,32 @@ fn scores_have_the_same_bits_for_any_number_of_threads() {
         scores.into_iter().map(f32::to_bits).collect::<Vec<_>>()
     };
     assert_eq!(scores(1), scores(3));
+}
+
+/// The values of torch.nn.
+#[test]
+fn activations_are_those_of_torch() {
+    let logits = [-2.0, -0.5, 0.25, 3.0];
+    for (name, expected) in [
+        ("torch.nn.modules.linear.Identity", logits),
+        ("torch.nn.modules.activation.Sigmoid", [0.1192029, 0.3775407, 0.5621765, 0.9525741]),
+        ("torch.nn.modules.activation.Tanh", [-0.9640276, -0.4621172, 0.2449187, 0.9950548]),
+        ("torch.nn.modules.activation.ReLU", [0.0, 0.0, 0.25, 3.0]),
+        ("torch.nn.modules.activation.LeakyReLU", [-0.02, -0.005, 0.25, 3.0]),
+        ("torch.nn.modules.activation.ELU", [-0.8646647, -0.3934693, 0.25, 3.0]),
+        ("torch.nn.modules.activation.GELU", [-0.0455003, -0.1542688, 0.1496766, 2.9959503]),
+        ("torch.nn.modules.activation.SiLU", [-0.2384058, -0.1887703, 0.1405441, 2.8577224]),
+        ("torch.nn.modules.activation.Softplus", [0.126928, 0.474077, 0.8259394, 3.0485874]),
+        ("torch.nn.modules.activation.LogSigmoid", [-2.126928, -0.974077, -0.5759394, -0.0485874]),
+        ("torch.nn.modules.activation.Softmax", [0.0061206, 0.0274306, 0.0580707, 0.9083781]),
+    ] {
+        let read = |name: &str| serde_json::from_value::<OutputActivation>(name.into()).unwrap();
+        let activation = read(name);
+        let class = name.rsplit('.').next().unwrap();
+        assert_eq!(activation.python_name(), name);
+        assert_eq!([read(class), read(&class.to_lowercase())], [activation; 2]);
+        let mut found = logits;
+        activation.apply(&mut found);
+        assert_near(&found, &expected, name);
+    }
 }

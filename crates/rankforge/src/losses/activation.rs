@@ -1,7 +1,9 @@
 use serde::{Deserialize, Deserializer, de};
+use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
-/// The activation that a loss applies to the logits. Settings name it by its PyTorch class, with or
-/// without the module: `Sigmoid` or `torch.nn.modules.activation.Sigmoid`.
+/// The activation that a loss applies to the logits, with the settings that its class in PyTorch
+/// has by default. Settings name it by that class, with or without the module: `Sigmoid` or
+/// `torch.nn.modules.activation.Sigmoid`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Activation {
     /// `x`: the logit itself.
@@ -11,10 +13,39 @@ pub enum Activation {
     Sigmoid,
     /// `tanh(x)`.
     Tanh,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x`, or a hundredth of it below 0.
+    LeakyRelu,
+    /// `x`, or `exp(x) - 1` below 0.
+    Elu,
+    /// `x Φ(x)`, with the error function.
+    Gelu,
+    /// `x / (1 + exp(-x))`.
+    Silu,
+    /// `log(1 + exp(x))`.
+    Softplus,
+    /// `log(1 / (1 + exp(-x)))`.
+    LogSigmoid,
 }
 
+/// The full name of the class of each activation, as in model cards and configuration files.
+const CLASSES: [(Activation, &str); 10] = [
+    (Activation::Identity, "torch.nn.modules.linear.Identity"),
+    (Activation::Sigmoid, "torch.nn.modules.activation.Sigmoid"),
+    (Activation::Tanh, "torch.nn.modules.activation.Tanh"),
+    (Activation::Relu, "torch.nn.modules.activation.ReLU"),
+    (Activation::LeakyRelu, "torch.nn.modules.activation.LeakyReLU"),
+    (Activation::Elu, "torch.nn.modules.activation.ELU"),
+    (Activation::Gelu, "torch.nn.modules.activation.GELU"),
+    (Activation::Silu, "torch.nn.modules.activation.SiLU"),
+    (Activation::Softplus, "torch.nn.modules.activation.Softplus"),
+    (Activation::LogSigmoid, "torch.nn.modules.activation.LogSigmoid"),
+];
+
 impl Activation {
-    /// The value and the derivative of the activation at `logit`.
+    /// The value and the derivative of the activation at `logit`; the derivative at a kink is that
+    /// of PyTorch.
     pub(super) fn apply(self, logit: f64) -> (f64, f64) {
         match self {
             Activation::Identity => (logit, 1.0),
@@ -26,31 +57,51 @@ impl Activation {
                 let value = logit.tanh();
                 (value, 1.0 - value * value)
             }
+            Activation::Relu | Activation::LeakyRelu if logit > 0.0 => (logit, 1.0),
+            Activation::Relu => (0.0, 0.0),
+            Activation::LeakyRelu => (0.01 * logit, 0.01),
+            Activation::Elu if logit > 0.0 => (logit, 1.0),
+            Activation::Elu => (logit.exp_m1(), logit.exp()),
+            Activation::Gelu => {
+                let below = 0.5 * (1.0 + libm::erf(logit * FRAC_1_SQRT_2));
+                let density = (-0.5 * logit * logit).exp() / (2.0 * PI).sqrt();
+                (logit * below, below + logit * density)
+            }
+            Activation::Silu => {
+                let share = sigmoid(logit);
+                (logit * share, share * (1.0 + logit * (1.0 - share)))
+            }
+            Activation::Softplus => (-log_sigmoid(-logit), sigmoid(logit)),
+            Activation::LogSigmoid => (log_sigmoid(logit), sigmoid(-logit)),
         }
     }
 
     /// The full name of the class in PyTorch, as in model cards and configuration files.
     pub fn full_name(self) -> &'static str {
-        match self {
-            Activation::Identity => "torch.nn.modules.linear.Identity",
-            Activation::Sigmoid => "torch.nn.modules.activation.Sigmoid",
-            Activation::Tanh => "torch.nn.modules.activation.Tanh",
-        }
+        CLASSES.iter().find(|(activation, _)| *activation == self).expect("all are listed").1
     }
 }
 
 impl<'de> Deserialize<'de> for Activation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Activation, D::Error> {
         let name = String::deserialize(deserializer)?;
-        match name.rsplit('.').next().unwrap_or_default() {
-            "Identity" => Ok(Activation::Identity),
-            "Sigmoid" => Ok(Activation::Sigmoid),
-            "Tanh" => Ok(Activation::Tanh),
-            _ => Err(de::Error::custom(format!(
-                "unknown activation \"{name}\": expected Identity, Sigmoid or Tanh"
-            ))),
+        let class = last(&name);
+        match CLASSES.iter().find(|(_, known)| last(known) == class) {
+            Some((activation, _)) => Ok(*activation),
+            None => {
+                let known: Vec<&str> = CLASSES.iter().map(|(_, known)| last(known)).collect();
+                let known = known.join(", ");
+                Err(de::Error::custom(format!(
+                    "unknown activation \"{name}\": expected one of {known}"
+                )))
+            }
         }
     }
+}
+
+/// The name of a class without its module.
+fn last(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
 }
 
 /// `1 / (1 + exp(-x))` without overflow.

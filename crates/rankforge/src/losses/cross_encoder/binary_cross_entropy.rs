@@ -3,6 +3,7 @@ use crate::losses::activation::{Activation, log_sigmoid, sigmoid};
 use crate::losses::columns;
 use crate::losses::examples::{Examples, Targets};
 use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
+use crate::losses::reduction::Reduction;
 use crate::losses::table::NamedLoss;
 use rankforge_encoder::{ModelKind, Outputs};
 use serde::Deserialize;
@@ -24,6 +25,8 @@ pub struct BinaryCrossEntropyLoss {
     /// Weight of the positive term; `None` means 1. With the number of negatives per positive, both
     /// classes have the same total weight.
     pub pos_weight: Option<f64>,
+    /// The mean or the sum over rows, as in `torch.nn.BCEWithLogitsLoss`.
+    pub reduction: Reduction,
 }
 
 const NAME: &str = "BinaryCrossEntropyLoss";
@@ -39,7 +42,9 @@ impl Loss for BinaryCrossEntropyLoss {
     }
 
     fn config(&self) -> serde_json::Value {
-        json!({ "activation_fn": self.activation_fn.full_name(), "pos_weight": self.pos_weight })
+        let activation_fn = self.activation_fn.full_name();
+        let config = json!({ "activation_fn": activation_fn, "pos_weight": self.pos_weight });
+        self.reduction.tell(config)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -76,6 +81,7 @@ impl Loss for BinaryCrossEntropyLoss {
             labels.len()
         );
         let weight = self.pos_weight.unwrap_or(1.0);
+        let divisor = self.reduction.divisor(rows as f64);
         let mut sum = 0.0;
         let mut gradient = Vec::with_capacity(rows);
         for (logit, label) in outputs.values.iter().zip(labels) {
@@ -84,8 +90,8 @@ impl Loss for BinaryCrossEntropyLoss {
             let negative = 1.0 - f64::from(*label);
             sum -= positive * log_sigmoid(z) + negative * log_sigmoid(-z);
             let d_z = negative * sigmoid(z) - positive * sigmoid(-z);
-            gradient.push((d_z * slope / rows as f64) as f32);
+            gradient.push((d_z * slope / divisor) as f32);
         }
-        LossOutput::new(sum / rows as f64, Outputs { rows, columns: 1, values: gradient })
+        LossOutput::new(sum / divisor, Outputs { rows, columns: 1, values: gradient })
     }
 }

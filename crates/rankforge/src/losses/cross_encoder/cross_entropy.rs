@@ -3,6 +3,7 @@ use crate::losses::activation::Activation;
 use crate::losses::columns;
 use crate::losses::examples::{Examples, LABEL_ROLE, Targets};
 use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
+use crate::losses::reduction::Reduction;
 use crate::losses::settings::optional;
 use crate::losses::table::NamedLoss;
 use rankforge_encoder::{ModelKind, Outputs};
@@ -16,7 +17,7 @@ use serde_json::json;
 ///
 /// # Shapes
 /// `B` rows give `B` pairs; outputs `B x C` for `C` classes.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CrossEntropyLoss {
     /// Applied to the logits before the loss; `Identity` by default.
@@ -28,9 +29,35 @@ pub struct CrossEntropyLoss {
     /// Share of the target that is spread over all classes, from 0 to 1; 0 by default. As in
     /// `torch.nn.CrossEntropyLoss`.
     pub label_smoothing: f64,
+    /// A class whose rows count for nothing, which need be none of the model's; -100 by default. As
+    /// in `torch.nn.CrossEntropyLoss`.
+    pub ignore_index: i64,
+    /// The mean or the sum over rows, as in `torch.nn.CrossEntropyLoss`.
+    pub reduction: Reduction,
 }
 
 const NAME: &str = "CrossEntropyLoss";
+
+/// PyTorch's default of `ignore_index`.
+const IGNORED: i64 = -100;
+
+impl Default for CrossEntropyLoss {
+    fn default() -> CrossEntropyLoss {
+        CrossEntropyLoss {
+            activation_fn: Activation::Identity,
+            weight: None,
+            label_smoothing: 0.0,
+            ignore_index: IGNORED,
+            reduction: Reduction::Mean,
+        }
+    }
+}
+
+impl CrossEntropyLoss {
+    fn ignores(&self, label: f32) -> bool {
+        f64::from(label) == self.ignore_index as f64
+    }
+}
 
 impl NamedLoss for CrossEntropyLoss {
     const NAME: &'static str = NAME;
@@ -43,11 +70,15 @@ impl Loss for CrossEntropyLoss {
     }
 
     fn config(&self) -> serde_json::Value {
-        json!({
+        let mut config = json!({
             "activation_fn": self.activation_fn.full_name(),
             "weight": self.weight,
             "label_smoothing": self.label_smoothing,
-        })
+        });
+        if self.ignore_index != IGNORED {
+            config["ignore_index"] = json!(self.ignore_index);
+        }
+        self.reduction.tell(config)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -79,14 +110,15 @@ impl Loss for CrossEntropyLoss {
 
     fn plan<'a>(&self, examples: &'a Examples, _draw: Draw) -> Result<Plan<'a>, Error> {
         let inputs = columns::pairs(NAME, examples)?;
-        let fits = |label: f32| label >= 0.0 && label.fract() == 0.0;
+        let fits = |label: f32| self.ignores(label) || label >= 0.0 && label.fract() == 0.0;
         let labels = columns::labels(NAME, examples, fits, "a class: a whole number from 0")?;
         Ok(Plan { rows: inputs.len(), inputs, targets: Targets::Scalars(labels) })
     }
 
     fn check_plan(&self, plan: &Plan<'_>, output_columns: usize) -> Result<(), Error> {
         let Targets::Scalars(labels) = &plan.targets else { unreachable!("plan gives numbers") };
-        match labels.iter().position(|label| *label as usize >= output_columns) {
+        let outside = |label: &f32| !self.ignores(*label) && *label as usize >= output_columns;
+        match labels.iter().position(outside) {
             None => Ok(()),
             Some(row) => {
                 let last = output_columns - 1;
@@ -102,12 +134,17 @@ impl Loss for CrossEntropyLoss {
         let Outputs { rows, columns: classes, .. } = *batch.outputs;
         let weight = |class: usize| self.weight.as_ref().map_or(1.0, |weights| weights[class]);
         let spread = self.label_smoothing / classes as f64;
-        let weights: f64 = labels.iter().map(|label| weight(*label as usize)).sum();
+        let counted = labels.iter().filter(|label| !self.ignores(**label));
+        let weights: f64 = counted.map(|label| weight(*label as usize)).sum();
         // A batch of classes without weight adds nothing.
-        let divisor = if weights == 0.0 { 1.0 } else { weights };
+        let divisor = self.reduction.divisor(if weights == 0.0 { 1.0 } else { weights });
         let mut values = Vec::with_capacity(rows * classes);
         let mut sum = 0.0;
         for (logits, label) in batch.outputs.values.chunks(classes).zip(labels) {
+            if self.ignores(*label) {
+                values.extend(std::iter::repeat_n(0.0, classes));
+                continue;
+            }
             let activated = logits.iter().map(|logit| self.activation_fn.apply(f64::from(*logit)));
             let (scores, slopes): (Vec<f64>, Vec<f64>) = activated.unzip();
             let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -4,6 +4,7 @@ use crate::losses::columns;
 use crate::losses::examples::{Examples, Targets};
 use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
 use crate::losses::margin_errors::margin_errors_in_place;
+use crate::losses::reduction::Reduction;
 use crate::losses::table::NamedLoss;
 use rankforge_encoder::{Input, ModelKind, Outputs};
 use serde::Deserialize;
@@ -28,6 +29,8 @@ use serde_json::json;
 pub struct MarginMSELoss {
     /// Applied to the logits before the loss; `Identity` by default.
     pub activation_fn: Activation,
+    /// The mean or the sum over margins, as in `torch.nn.MSELoss`.
+    pub reduction: Reduction,
 }
 
 const NAME: &str = "MarginMSELoss";
@@ -43,7 +46,7 @@ impl Loss for MarginMSELoss {
     }
 
     fn config(&self) -> serde_json::Value {
-        json!({ "activation_fn": self.activation_fn.full_name() })
+        self.reduction.tell(json!({ "activation_fn": self.activation_fn.full_name() }))
     }
 
     fn citation(&self) -> &'static str {
@@ -73,7 +76,10 @@ impl Loss for MarginMSELoss {
         let activated = logits.map(|logit| self.activation_fn.apply(f64::from(*logit)));
         let (mut scores, slopes): (Vec<f64>, Vec<f64>) = activated.unzip();
         let value = margin_errors_in_place(&mut scores, margins);
-        let values = scores.iter().zip(slopes).map(|(d, slope)| (d * slope) as f32).collect();
-        LossOutput::new(value, Outputs { rows: batch.outputs.rows, columns: 1, values })
+        let all = (margins.len() * negatives) as f64;
+        let factor = all / self.reduction.divisor(all);
+        let each = scores.iter().zip(slopes).map(|(d, slope)| (d * slope * factor) as f32);
+        let values = each.collect();
+        LossOutput::new(value * factor, Outputs { rows: batch.outputs.rows, columns: 1, values })
     }
 }

@@ -3,6 +3,7 @@ use crate::losses::activation::Activation;
 use crate::losses::columns;
 use crate::losses::examples::{Examples, Targets};
 use crate::losses::loss::{Draw, Loss, LossBatch, LossOutput, Plan};
+use crate::losses::reduction::Reduction;
 use crate::losses::table::NamedLoss;
 use rankforge_encoder::{ModelKind, Outputs};
 use serde::Deserialize;
@@ -21,6 +22,8 @@ use serde_json::json;
 pub struct MSELoss {
     /// Applied to the logits before the loss; `Identity` by default.
     pub activation_fn: Activation,
+    /// The mean or the sum over rows, as in `torch.nn.MSELoss`.
+    pub reduction: Reduction,
 }
 
 const NAME: &str = "MSELoss";
@@ -36,7 +39,7 @@ impl Loss for MSELoss {
     }
 
     fn config(&self) -> serde_json::Value {
-        json!({ "activation_fn": self.activation_fn.full_name() })
+        self.reduction.tell(json!({ "activation_fn": self.activation_fn.full_name() }))
     }
 
     fn check_model(&self, kind: ModelKind, output_columns: usize) -> Result<(), Error> {
@@ -51,15 +54,15 @@ impl Loss for MSELoss {
 
     fn compute(&self, batch: &LossBatch<'_>) -> LossOutput {
         let labels = batch.scalars(NAME, 1);
-        let rows = batch.rows as f64;
+        let divisor = self.reduction.divisor(batch.rows as f64);
         let mut sum = 0.0;
         let each = batch.outputs.values.iter().zip(labels).map(|(logit, label)| {
             let (score, slope) = self.activation_fn.apply(f64::from(*logit));
             let error = score - f64::from(*label);
             sum += error * error;
-            (2.0 * error * slope / rows) as f32
+            (2.0 * error * slope / divisor) as f32
         });
         let values = each.collect();
-        LossOutput::new(sum / rows, Outputs { rows: batch.rows, columns: 1, values })
+        LossOutput::new(sum / divisor, Outputs { rows: batch.rows, columns: 1, values })
     }
 }

@@ -127,7 +127,11 @@ fn errors_name_unknown_losses_and_invalid_settings() {
         ("CoSENTLoss", json!({}), "got \"CoSENTLoss\": CoSENTLoss is a loss for dual encoders"),
         ("BinaryCrossEntropyLoss", json!({ "pos_weights": 1 }), "unknown field `pos_weights`"),
         ("BinaryCrossEntropyLoss", json!({ "pos_weight": -1 }), "pos_weight"),
-        ("BinaryCrossEntropyLoss", json!({ "activation_fn": "GELU" }), "Identity, Sigmoid or Tanh"),
+        (
+            "BinaryCrossEntropyLoss",
+            json!({ "activation_fn": "Softmax" }),
+            "expected one of Identity, Sigmoid, Tanh, ReLU",
+        ),
         ("MultipleNegativesRankingLoss", json!({ "num_negatives": 0 }), "num_negatives"),
         ("LambdaLoss", json!({ "k": 0 }), "LambdaLoss.k: expected at least 1, or none for all"),
         ("RankNetLoss", json!({ "eps": 0 }), "RankNetLoss.eps: expected a number above 0, got 0"),

@@ -197,7 +197,7 @@ fn gradients_agree_with_finite_differences() {
     let noise = 1e-6;
     for activation_fn in [Activation::Identity, Activation::Sigmoid, Activation::Tanh] {
         for pos_weight in [None, Some(3.0)] {
-            let loss = BinaryCrossEntropyLoss { activation_fn, pos_weight };
+            let loss = BinaryCrossEntropyLoss { activation_fn, pos_weight, ..Default::default() };
             let targets = Targets::Scalars(vec![0.0, 1.0, 0.3, 0.9, 0.5]);
             let value = |outputs: &Outputs| compute(&loss, outputs, 5, &targets);
             assert_finite_differences(&value, &outputs(5), 10.0, noise);

@@ -157,6 +157,9 @@ impl Display for RowPlace {
     }
 }
 
+/// What a loss with labels expects of rows that have none.
+pub(crate) const LABEL_COLUMN: &str = "a label column (label, labels, score or scores)";
+
 /// The name of what reads rows, and the file or directory that they are from, where there is one.
 pub(crate) fn read_from(reader: &str, source: Option<&Path>) -> String {
     match source {
@@ -231,6 +234,11 @@ impl Error {
             }
             Error::NoFullBatch { .. } => {
                 Some("lower the batch size, or set dataloader_drop_last to false".to_owned())
+            }
+            Error::Rows { expected, .. } if expected == LABEL_COLUMN => {
+                let hint = "pairs of query and passage without labels are trained with [mining], \
+                            which finds negatives for them, as in recipes/one-hour.toml";
+                Some(hint.to_owned())
             }
             Error::Recipe { hint, .. } => hint.clone(),
             Error::Unusable { source, .. } => source.hint(),

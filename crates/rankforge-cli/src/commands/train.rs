@@ -10,6 +10,7 @@ use rankforge::base::Reporter;
 use rankforge::recipe::{Override, Recipe};
 use rankforge::training::{ResumeFrom, TrainOutput};
 use serde_json::json;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,31 +34,42 @@ use std::sync::Arc;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  rankforge train recipes/one-hour.toml --set dataset.path=pairs.jsonl
   rankforge train recipes/stsb.toml
   rankforge train recipes/notebook.toml --set model.path=models/bert \\
       --set arguments.learning_rate=2e-5 --set arguments.output_dir=runs/second
   rankforge train recipes/notebook.toml --resume
   rankforge train recipes/notebook.toml --resume=runs/second/checkpoint-500
 
-A recipe:
+A recipe for pairs of query and passage without labels (recipes/one-hour.toml):
   [model]
   path = \"models/all-MiniLM-L6-v2\"
+  num_labels = 1
+  max_length = 128
   [dataset]
-  path = \"data/pairs.parquet\"
+  path = \"data/pairs.jsonl\"
   columns = [\"query\", \"answer\"]
   [mining]
-  model = \"models/static\"
-  num_negatives = 5
-  output_format = \"labeled-pair\"
+  model = \"models/all-MiniLM-L6-v2\"
+  num_negatives = 4
+  range_max = 40
+  relative_margin = 0.05
+  sampling_strategy = \"random\"
+  output_format = \"n-tuple\"
   [loss]
-  name = \"BinaryCrossEntropyLoss\"
-  pos_weight = 5
+  name = \"MultipleNegativesRankingLoss\"
+  num_negatives = 3
   [arguments]
-  output_dir = \"runs/first\"
-  num_train_epochs = 1
-  [[evaluators]]
-  type = \"CrossEncoderRerankingEvaluator\"
-  path = \"data/samples.jsonl\"")]
+  output_dir = \"runs/one-hour\"
+  max_steps = 600
+  per_device_train_batch_size = 16
+  learning_rate = 1e-4
+  warmup_steps = 0.1
+  bf16 = true
+  batch_sampler = \"no_duplicates\"
+  save_steps = 150
+  save_total_limit = 2
+  logging_steps = 25")]
 pub(crate) struct TrainArgs {
     /// File of the recipe
     #[arg(value_name = "RECIPE.toml")]
@@ -86,6 +98,7 @@ pub(crate) fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
             "set bf16 or fp16 in [arguments] of the recipe, or use --set arguments.bf16=true";
         return Err(CliError::usage("--precision: not an option of train").hint(hint).into());
     }
+    refuse_data_set(&args.recipe)?;
     let mut recipe = Recipe::read(&args.recipe, &args.sets)?;
     for warning in &recipe.warnings {
         console.progress.warning(warning);
@@ -108,6 +121,21 @@ pub(crate) fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
         }
         Err(error) => Err(with_resume_hint(error, args)),
     }
+}
+
+/// Refuses a data set in the place of a recipe, and says which recipe trains on it.
+fn refuse_data_set(path: &Path) -> Result<(), CliError> {
+    let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+    if !(path.is_dir() || ["jsonl", "csv", "tsv", "parquet"].contains(&extension)) {
+        return Ok(());
+    }
+    let path = path.display();
+    let command = format!(
+        "rankforge train recipes/one-hour.toml --set dataset.path={}",
+        quoted(&path.to_string())
+    );
+    Err(CliError::input(format!("{path}: expected a recipe (.toml), got a data set"))
+        .hint(format!("to train a reranker on pairs of query and passage: {command}")))
 }
 
 /// Adds the command that resumes the run to the error of an interruption.

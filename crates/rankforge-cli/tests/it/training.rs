@@ -34,6 +34,9 @@ path = \"samples.jsonl\"
 name = \"tiny\"
 ";
 
+/// The recipe that is suggested to those who have only pairs.
+const ONE_HOUR: &str = include_str!("../../../../recipes/one-hour.toml");
+
 /// A directory with a recipe and the models and data sets that it names.
 pub(crate) fn setup() -> TestDir {
     let dir = TestDir::new();
@@ -189,6 +192,41 @@ fn a_run_that_could_not_be_saved_is_refused_before_it_starts() {
     }
     assert_eq!(dir.list("taken/final"), ["notes.txt"]);
     assert!(dir.list("taken").iter().all(|name| !name.starts_with("checkpoint")));
+}
+
+#[test]
+fn pairs_alone_lead_to_the_recipe_of_an_hour() {
+    let dir = setup();
+    let error = dir.fail(1, &["train", "pairs.jsonl"]);
+    assert!(error.contains("pairs.jsonl: expected a recipe (.toml), got a data set"), "{error}");
+    let command = "rankforge train recipes/one-hour.toml --set dataset.path=pairs.jsonl";
+    assert!(error.contains(command), "{error}");
+
+    let start = RECIPE.find("[mining]").unwrap();
+    let end = RECIPE.find("[loss]").unwrap();
+    dir.write("r.toml", &format!("{}{}", &RECIPE[..start], &RECIPE[end..]));
+    let error = dir.fail(1, &["train", "r.toml", "--quiet"]);
+    assert!(error.contains("expected a label column"), "{error}");
+    assert!(error.contains("hint: pairs of query and passage without labels"), "{error}");
+}
+
+#[test]
+fn the_recipe_of_an_hour_trains_and_is_the_one_in_the_help() {
+    let dir = setup();
+    let help = dir.succeed(&["train", "--help"]).stdout;
+    let shown = &help[help.find("  [model]").unwrap()..];
+    let parsed = |text: &str| toml::from_str::<toml::Table>(text).unwrap();
+    assert_eq!(parsed(shown), parsed(ONE_HOUR));
+
+    let recipe = ONE_HOUR.replace("models/all-MiniLM-L6-v2", "bert").replace("data/pairs", "pairs");
+    let at = recipe.find("\"bert\"         # a dual encoder").unwrap();
+    let recipe = format!("{}\"static\"{}", &recipe[..at], &recipe[at + "\"bert\"".len()..]);
+    dir.write("hour.toml", &recipe);
+    let sets = ["arguments.max_steps=2", "mining.num_negatives=1", "loss.num_negatives=1"];
+    let mut arguments = vec!["train", "hour.toml", "--json", "--quiet"];
+    sets.iter().for_each(|set| arguments.extend(["--set", set]));
+    arguments.extend(["--set", "arguments.per_device_train_batch_size=4"]);
+    assert_eq!(dir.json(&arguments)["global_step"], 2);
 }
 
 #[test]

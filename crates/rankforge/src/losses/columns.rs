@@ -1,6 +1,6 @@
 //! Checks shared by several losses: of the model to train, and of the columns of a batch.
 
-use crate::error::Error;
+use crate::error::{Error, LABEL_COLUMN};
 use crate::losses::examples::{Examples, LABEL_ROLE, Labels, Targets};
 use crate::losses::loss::Plan;
 use rankforge_encoder::{Input, ModelKind};
@@ -25,11 +25,9 @@ Allan Hanbury},
 pub(super) fn no_labels(loss: &str, examples: &Examples) -> Result<(), Error> {
     match examples.labels {
         Labels::None => Ok(()),
-        Labels::Scalars(_) | Labels::Lists(_) => Err(Error::rows(
-            loss,
-            "text columns only, as it takes no labels",
-            "a label column (label, labels, score or scores)",
-        )),
+        Labels::Scalars(_) | Labels::Lists(_) => {
+            Err(Error::rows(loss, "text columns only, as it takes no labels", LABEL_COLUMN))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::error::Error;
+use crate::error::{Error, LABEL_COLUMN};
 use rankforge_encoder::{Outputs, Prompt, Text};
 use std::borrow::Cow;
 
@@ -43,8 +43,7 @@ impl Examples {
     pub fn scalar_labels(&self, loss: &str) -> Result<Vec<f32>, Error> {
         let numbers: Vec<f32> = match &self.labels {
             Labels::None => {
-                let expected = "a label column (label, labels, score or scores)";
-                return Err(Error::rows(loss, expected, "none"));
+                return Err(Error::rows(loss, LABEL_COLUMN, "none"));
             }
             Labels::Scalars(numbers) => numbers.clone(),
             Labels::Lists(lists) => {

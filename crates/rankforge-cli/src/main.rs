@@ -21,6 +21,7 @@ mod quickstart;
 mod table;
 mod terminal;
 mod texts;
+mod tracking;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::{

@@ -37,6 +37,11 @@ pub struct Parts {
 const HASHED_TOGETHER: usize = 1 << 16;
 
 impl Parts {
+    /// Content of the transformer's `config.json`; `None` for a static embedding model.
+    pub fn config(&self) -> Option<&Value> {
+        self.config.as_ref()
+    }
+
     /// The SHA-256, in hexadecimal, of what the outputs of the model depend on besides its
     /// precision: architecture, parameters, adapters, prompts, maximum length and tokenizer. It
     /// does not depend on the path of the model.

@@ -37,6 +37,7 @@ pub use rankforge_base as base;
 pub use rankforge_data as data;
 pub use rankforge_encoder as encoder;
 pub use rankforge_kernels::{Device, Isa, Precision, UnknownPrecision, Workers};
+pub use rankforge_trackers as trackers;
 
 /// The README, whose example is compiled as a test.
 #[cfg(doctest)]

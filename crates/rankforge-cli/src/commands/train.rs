@@ -5,6 +5,7 @@ use crate::failure::CliError;
 use crate::interrupt;
 use crate::log_lines::{LogLines, is_shown, short};
 use crate::table::{Table, thousands};
+use crate::tracking;
 use rankforge::Error;
 use rankforge::base::Reporter;
 use rankforge::recipe::{Override, Recipe};
@@ -30,7 +31,8 @@ use std::sync::Arc;
 /// recipe.toml in arguments.output_dir is the recipe of the run with every argument and override,
 /// run.json beside it the hashes of its model and data, and where it ran. `rankforge train` of that
 /// recipe trains the same bits again, and warns if something is another than it was. log.jsonl is
-/// the log, one JSON object a line, while the run goes on.
+/// the log, one JSON object a line, while the run goes on; arguments.report_to names trackers that
+/// get it too (tensorboard, mlflow, wandb).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -110,6 +112,7 @@ pub(crate) fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
         });
     }
     recipe.working_directory = std::env::current_dir().ok();
+    recipe.tracking.environment = tracking::environment();
     let mut run = recipe.prepare(&console.load_options()?, &interrupt::stop())?;
     run.trainer.callbacks().push(Box::new(LogLines(Arc::clone(&console.progress))));
     match run.run() {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The allowed dependencies between crates of this workspace, of every kind (normal, build, dev).
-const ALLOWED: [(&str, &str); 15] = [
+const ALLOWED: [(&str, &str); 17] = [
     ("rankforge-cli", "rankforge-serve"),
     ("rankforge-cli", "rankforge"),
     ("rankforge-cli", "rankforge-index"),
@@ -13,6 +13,8 @@ const ALLOWED: [(&str, &str); 15] = [
     ("rankforge", "rankforge-data"),
     ("rankforge", "rankforge-kernels"),
     ("rankforge", "rankforge-base"),
+    ("rankforge", "rankforge-trackers"),
+    ("rankforge-trackers", "rankforge-base"),
     ("rankforge-index", "rankforge-encoder"),
     ("rankforge-index", "rankforge-data"),
     ("rankforge-index", "rankforge-kernels"),

@@ -141,3 +141,14 @@ pub(crate) fn path_text<S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.as_ref().to_string_lossy())
 }
+
+/// [`path_text`] of a path that may be missing.
+pub(crate) fn optional_path_text<S: Serializer>(
+    path: &Option<impl AsRef<Path>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => path_text(path, serializer),
+        None => serializer.serialize_none(),
+    }
+}

@@ -85,10 +85,9 @@ fn without_field(
         return Ok(());
     }
     if let Some((_, default, reason)) = UNSUPPORTED.iter().find(|(known, ..)| *known == name) {
-        // An empty list of trackers, null and false all mean that the feature is off.
+        // Null and false both mean that the feature is off.
         let off = matches!(value, Value::Null | Value::Bool(false)) && *default != "true";
-        let empty = value.as_array().is_some_and(Vec::is_empty) && name == "report_to";
-        if is_default(value, default) || off || empty {
+        if is_default(value, default) || off {
             return Ok(());
         }
         let expected = format!("{default}: it is not supported, as {reason}");

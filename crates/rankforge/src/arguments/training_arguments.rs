@@ -1,11 +1,12 @@
 use crate::arguments::choices::{
     BatchSampler, IntervalStrategy, LearningRateScheduler, MultiDatasetBatchSampler, ResumeFrom,
-    SaveStrategy, Steps, path_text,
+    SaveStrategy, Steps, optional_path_text, path_text,
 };
 use crate::arguments::optimizer::OptimizerNames;
 use crate::arguments::prompts::Prompts;
 use indexmap::IndexMap;
 use rankforge_kernels::Precision;
+use rankforge_trackers::ReportTo;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -113,8 +114,14 @@ pub struct TrainingArguments {
     pub batch_sampler: BatchSampler,
     /// From which training set each batch is drawn, when there are several.
     pub multi_dataset_batch_sampler: MultiDatasetBatchSampler,
-    /// Name of the run in the plot and the model card.
+    /// What gets the log beside the folder of the run.
+    pub report_to: ReportTo,
+    /// Name of the run in trackers, the plot and the model card.
     pub run_name: Option<String>,
+    /// Directory of TensorBoard's files; `TENSORBOARD_LOGGING_DIR` or `runs/DATE_HOST` in
+    /// `output_dir` by default. An argument of earlier versions of transformers.
+    #[serde(serialize_with = "optional_path_text")]
+    pub logging_dir: Option<PathBuf>,
     /// Whether a resumed run starts the current epoch again instead of skipping the batches that
     /// were trained on.
     pub ignore_data_skip: bool,
@@ -181,7 +188,9 @@ impl Default for TrainingArguments {
             dataloader_drop_last: false,
             batch_sampler: BatchSampler::BatchSampler,
             multi_dataset_batch_sampler: MultiDatasetBatchSampler::Proportional,
+            report_to: ReportTo::default(),
             run_name: None,
+            logging_dir: None,
             ignore_data_skip: false,
             resume_from_checkpoint: None,
             gradient_checkpointing: false,

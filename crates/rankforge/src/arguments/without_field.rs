@@ -46,7 +46,6 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("eval_do_concat_batches", "true", "evaluation keeps no model output in any case"),
     ("eval_use_gather_object", "false", ONE_PROCESS),
     ("overwrite_output_dir", "false", "checkpoints of the same step are always replaced"),
-    ("logging_dir", "null", "the log is in trainer_state.json"),
     ("log_level", "\"passive\"", "the command line decides what is shown"),
     ("log_level_replica", "\"warning\"", ONE_PROCESS),
     ("log_on_each_node", "true", ONE_PROCESS),
@@ -81,7 +80,7 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("past_index", "-1", "encoders have no past states"),
 ];
 
-const NO_TRACKER: &str = "runs are logged in trainer_state.json only";
+const NO_TRACKIO: &str = "only trackio reads it, and report_to does not have that";
 const NO_HUB: &str = "nothing is sent over the network";
 const NO_METRICS: &str = "evaluators measure the model, and take no functions";
 const ONE_MACHINE: &str = "a run has one process on one machine";
@@ -102,11 +101,10 @@ pub(super) const UNSUPPORTED: &[(&str, &str, &str)] = &[
         "null",
         "noise on word embeddings is for generating models; dropout is the noise of encoders",
     ),
-    ("report_to", "\"none\"", NO_TRACKER),
-    ("project", "\"huggingface\"", NO_TRACKER),
-    ("trackio_space_id", "null", NO_TRACKER),
-    ("trackio_bucket_id", "null", NO_TRACKER),
-    ("trackio_static_space_id", "null", NO_TRACKER),
+    ("project", "\"huggingface\"", NO_TRACKIO),
+    ("trackio_space_id", "null", NO_TRACKIO),
+    ("trackio_bucket_id", "null", NO_TRACKIO),
+    ("trackio_static_space_id", "null", NO_TRACKIO),
     (
         "include_num_input_tokens_seen",
         "\"no\"",

@@ -12,6 +12,7 @@ use crate::recipe::nones::{nulls_for_nones, without_nones};
 use crate::recipe::sections::{DatasetSection, MiningSection, MiningSources};
 use crate::recipe::sets::{LossSection, SetSection, SetTables, Sets, read_sets, to_json};
 use crate::recipe::trained::Trained;
+use crate::training::Tracking;
 use rankforge_encoder::LoraConfig;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ pub struct Recipe {
     pub warnings: Vec<String>,
     /// The directory that relative paths start from, for the record of the run.
     pub working_directory: Option<PathBuf>,
+    /// What the trackers of `report_to` need.
+    pub tracking: Tracking,
     pub(super) document: Document,
 }
 
@@ -151,6 +154,7 @@ impl Recipe {
             model_card: sections.model_card,
             warnings,
             working_directory: None,
+            tracking: Tracking::default(),
             document: whole,
         })
     }

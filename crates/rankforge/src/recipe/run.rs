@@ -86,6 +86,7 @@ impl Recipe {
             repeats: self.document.repeated_run()?,
             working_directory: self.working_directory,
         };
+        let tracking = std::mem::take(&mut self.tracking);
         let losses: Vec<Arc<dyn Loss>> =
             self.losses.into_iter().map(|section| section.loss.into()).collect();
         let with_losses =
@@ -105,6 +106,7 @@ impl Recipe {
         trainer.evaluators = evaluators;
         trainer.card = card;
         trainer.origin = origin;
+        trainer.tracking = tracking;
         trainer.stop = stop.clone();
         trainer.reporter = options.reporter.clone();
         trainer.check_rows().map_err(|error| self.document.locate(error))?;

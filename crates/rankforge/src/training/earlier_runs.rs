@@ -12,8 +12,8 @@ use std::path::Path;
 const EARLIER: &str = "earlier-run-";
 
 /// Other traces of a run, which go with its checkpoints when another run begins.
-const TRACES: [&str; 6] =
-    ["eval", LOG_FILE, RECIPE, RUN_RECORD, "trainer_state.json", "training.svg"];
+const TRACES: [&str; 7] =
+    ["eval", LOG_FILE, RECIPE, RUN_RECORD, "trackers", "trainer_state.json", "training.svg"];
 
 /// Moves the checkpoints in `output_dir` that do not belong to a run into a new directory
 /// `earlier-run-N` there, so that all that are left are the run's own. A run that begins has none;
@@ -67,7 +67,7 @@ pub(super) fn set_aside(
 }
 
 /// Whether `path` is an entry of `directory`, however the two are spelled.
-fn is_in(path: &Path, directory: &Path) -> bool {
+pub(super) fn is_in(path: &Path, directory: &Path) -> bool {
     let parent = path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
     parent.is_some() && parent == directory.canonicalize().ok()
 }

@@ -1,13 +1,12 @@
 //! Records of the log.
 
 use crate::trainer_state::LogRecord;
-use crate::training::log_file::position_first;
+use crate::training::log_file::{position_first, unix_seconds};
 use crate::training::position::LossWindow;
 use crate::training::run::Run;
 use rankforge_base::ProcessMemory;
 use rankforge_encoder::TextModel;
 use serde_json::json;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 impl<M: TextModel> Run<'_, M> {
     /// Logs the losses since the last record.
@@ -73,17 +72,10 @@ impl<M: TextModel> Run<'_, M> {
             let text = format!("{error}; the run goes on without its log file");
             self.setup.parts.reporter.warning(&text);
         }
+        if let Some(trackers) = &mut self.trackers {
+            trackers.log(&line);
+        }
         self.state.log_history.push(record.clone());
         self.callbacks.iter_mut().for_each(|callback| callback.on_log(&self.state, &record));
     }
-}
-
-/// Seconds since 1970, UTC.
-fn unix_seconds() -> f64 {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a line of the log file says when it was written"
-    )]
-    let now = SystemTime::now();
-    now.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

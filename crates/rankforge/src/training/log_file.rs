@@ -6,7 +6,8 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The file in the output directory of a run.
 pub(crate) const LOG_FILE: &str = "log.jsonl";
@@ -35,7 +36,7 @@ pub(super) struct LogFile {
 
 impl LogFile {
     /// A log that creates its file with the first line.
-    pub(super) fn new(output_dir: &std::path::Path) -> LogFile {
+    pub(super) fn new(output_dir: &Path) -> LogFile {
         LogFile { path: output_dir.join(LOG_FILE), file: None, failed: false }
     }
 
@@ -108,4 +109,14 @@ pub(super) fn position_first(record: &LogRecord) -> LogRecord {
     let at = POSITION.iter().filter_map(|name| record.get_key_value(*name));
     let others = record.iter().filter(|(name, _)| !POSITION.contains(&name.as_str()));
     at.chain(others).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Seconds since 1970, UTC.
+pub(super) fn unix_seconds() -> f64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a line of the log file says when it was written"
+    )]
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

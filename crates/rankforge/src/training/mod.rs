@@ -16,6 +16,7 @@
 //! | what makes a run the same run when it is resumed | `definition`, `earlier_runs` |
 //! | whether a run may resume from a checkpoint | `resumed_run` |
 //! | what is on disk | `checkpoint`, `record`, `run_folder`, `log_file`, `plot` |
+//! | who else gets the log | `tracking`, `run_trackers` |
 //! | the public face | `trainer` |
 
 mod batches;
@@ -52,10 +53,12 @@ mod record;
 mod resumed_run;
 mod run;
 mod run_folder;
+mod run_trackers;
 mod sampler;
 mod schedule;
 mod setup;
 mod token_budget;
+mod tracking;
 mod train_loop;
 mod trainer;
 mod training_set;
@@ -81,5 +84,6 @@ pub use record::{Environment, Origin, RunRecord};
 pub use run::TrainOutput;
 pub use sampler::{EpochBatches, Sampler};
 pub use schedule::{RunLength, Schedule};
+pub use tracking::Tracking;
 pub use trainer::{Trainer, check_destination};
 pub use training_set::TrainingSet;

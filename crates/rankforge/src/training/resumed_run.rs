@@ -34,12 +34,14 @@ impl Checkpoint {
             "dataloader_drop_last",
         ];
         // Arguments that do not affect the result of the training.
-        const FREE: [&str; 6] = [
+        const FREE: [&str; 8] = [
             "gradient_checkpointing",
             "output_dir",
             "resume_from_checkpoint",
             "ignore_data_skip",
+            "report_to",
             "run_name",
+            "logging_dir",
             "save_total_limit",
         ];
         let (mut now, mut then) = (arguments.to_map(), self.arguments.to_map());

@@ -20,6 +20,7 @@ use crate::training::training_set::TrainingSet;
 use crate::training::{batches::PreparedBatch, plot};
 use rankforge_base::{claim_directory, write_atomically};
 use rankforge_encoder::{MODEL_DIRECTORY, TextModel};
+use rankforge_trackers::Trackers;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::path::PathBuf;
@@ -81,6 +82,7 @@ pub(super) struct Run<'a, M: TextModel> {
     pub(super) recorded: bool,
     pub(super) begun: Instant,
     pub(super) log_file: LogFile,
+    pub(super) trackers: Option<Trackers>,
     /// What had been seen at the last record of losses, and after how many seconds of training.
     pub(super) logged: (Seen, f64),
     /// Keeps other processes from training in the same output directory.
@@ -154,6 +156,7 @@ impl<'a, M: TextModel> Run<'a, M> {
             #[expect(clippy::disallowed_methods, reason = "a run is timed")]
             begun: Instant::now(),
             log_file: LogFile::new(&arguments.output_dir),
+            trackers: None,
             logged: Default::default(),
             _claim: claim,
         };
@@ -161,6 +164,7 @@ impl<'a, M: TextModel> Run<'a, M> {
         run.clear_output_directory()?;
         run.first_step = run.state.global_step;
         run.compare_with_repeated();
+        run.begin_trackers();
         run.callbacks.iter_mut().for_each(|callback| callback.on_train_begin(&run.state));
         Ok(run)
     }
@@ -331,6 +335,7 @@ impl<'a, M: TextModel> Run<'a, M> {
         checkpoint::write_json(&arguments.output_dir.join("trainer_state.json"), &self.state)?;
         self.write_plot()?;
         self.callbacks.iter_mut().for_each(|callback| callback.on_train_end(&self.state));
+        self.end_trackers(Ok(()));
         let Run { state, evaluations, timing, .. } = self;
         let global_step = state.global_step;
         Ok(TrainOutput {

@@ -12,10 +12,12 @@ use crate::training::position::Position;
 use crate::training::record::Origin;
 use crate::training::schedule::{RunLength, Schedule};
 use crate::training::token_budget::max_tokens_per_chunk;
+use crate::training::tracking::{Tracking, tracker_settings};
 use crate::training::training_set::TrainingSet;
 use rankforge_base::{FileError, Reporter, Stop, nearest};
 use rankforge_encoder::{LoraConfig, ModelKind, TextModel};
 use rankforge_kernels::Precision;
+use rankforge_trackers::Settings;
 use std::sync::Arc;
 
 /// The kinds of sets in errors.
@@ -30,6 +32,7 @@ pub(super) struct Parts<'a, M> {
     pub(super) evaluators: &'a [Box<dyn Evaluator<M>>],
     pub(super) card: &'a ModelCardData,
     pub(super) origin: &'a Origin,
+    pub(super) tracking: &'a Tracking,
     pub(super) stop: &'a Stop,
     pub(super) reporter: &'a Arc<dyn Reporter>,
 }
@@ -60,6 +63,8 @@ pub(super) struct Setup<'a, M> {
     pub(super) plateau: Option<Plateau>,
     /// Maximum number of tokens in a chunk of gradient caching.
     pub(super) max_tokens_per_chunk: Option<usize>,
+    /// Who gets the log beside the folder of the run.
+    pub(super) trackers: Settings,
 }
 
 impl<'a, M: TextModel> Setup<'a, M> {
@@ -74,6 +79,7 @@ impl<'a, M: TextModel> Setup<'a, M> {
         check_evaluation(&parts)?;
         check_best_metric(model, &parts)?;
         warn_without_effect(model, &parts);
+        let trackers = tracker_settings(arguments, parts.tracking, &**parts.reporter)?;
         let architecture = model.model().architecture();
         let (outputs, blocks) = (architecture.output_columns(), architecture.encoder.blocks.len());
         for set in train_sets.iter().chain(eval_sets) {
@@ -131,6 +137,7 @@ impl<'a, M: TextModel> Setup<'a, M> {
             schedule,
             plateau,
             max_tokens_per_chunk,
+            trackers,
         })
     }
 

@@ -9,6 +9,7 @@ use crate::training::loss_scaler::LossScaler;
 use crate::training::record::Origin;
 use crate::training::run::{Run, TrainOutput, reported};
 use crate::training::setup::{Parts, Setup, all_preparers};
+use crate::training::tracking::Tracking;
 use crate::training::training_set::TrainingSet;
 use rankforge_base::{Reporter, Stop, replace_directory, silent};
 use rankforge_data::RowSource;
@@ -36,6 +37,8 @@ pub struct Trainer<M: TextModel> {
     pub loss_scaler: LossScaler,
     /// What the run came from, which its output directory tells.
     pub origin: Origin,
+    /// What the trackers of `report_to` need.
+    pub tracking: Tracking,
     /// A request by another thread to write a checkpoint and end the run after the current step.
     pub stop: Stop,
     /// Receives progress, messages and warnings.
@@ -72,6 +75,7 @@ impl<M: TextModel> Trainer<M> {
             card: ModelCardData::default(),
             loss_scaler: LossScaler::default(),
             origin: Origin::default(),
+            tracking: Tracking::default(),
             stop: Stop::default(),
             reporter: silent(),
             output: None,
@@ -112,13 +116,19 @@ impl<M: TextModel> Trainer<M> {
             evaluators: &self.evaluators,
             card: &self.card,
             origin: &self.origin,
+            tracking: &self.tracking,
             stop: &self.stop,
             reporter: &self.reporter,
         };
         let setup = Setup::new(&self.model, parts)?;
         let mut run = Run::begin(&setup, &mut self.model, &mut self.callbacks, &self.loss_scaler)?;
-        run.train()?;
-        run.finish()
+        match run.train() {
+            Ok(()) => run.finish(),
+            Err(error) => {
+                run.end_trackers(Err(&error));
+                Err(error)
+            }
+        }
     }
 
     /// Passes all rows of all sets to their losses, so that an invalid row is found before

@@ -24,12 +24,15 @@ pub mod losses;
 mod metrics;
 pub mod mining;
 pub mod model_card;
+mod page;
 pub mod recipe;
 pub mod retrieval;
+mod similarity_of_pair;
 mod trainer_state;
 pub mod training;
 pub mod util;
 mod value_types;
+mod words;
 
 pub use error::{Error, NotFinite, RowPlace, SetRows};
 pub use metrics::Metrics;

@@ -141,6 +141,9 @@ pub struct TrainingArguments {
     /// The memory of parameters, gradients, moments and activations, such as `4 GB`, for
     /// `auto_find_batch_size`. Rows are not counted. Not an argument of sentence-transformers.
     pub max_memory: Option<String>,
+    /// Whether `output_dir` gets a page about the run, `report.html`. Not an argument of
+    /// sentence-transformers.
+    pub write_report: bool,
 }
 
 impl Default for TrainingArguments {
@@ -198,6 +201,7 @@ impl Default for TrainingArguments {
             max_tokens_per_chunk: None,
             auto_find_batch_size: false,
             max_memory: None,
+            write_report: true,
         }
     }
 }

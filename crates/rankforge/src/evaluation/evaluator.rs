@@ -1,4 +1,5 @@
 use crate::error::Error;
+use crate::evaluation::details::DetailCollector;
 use crate::metrics::Metrics;
 use rankforge_base::{Reporter, silent};
 use std::path::Path;
@@ -16,11 +17,19 @@ pub struct EvaluationContext<'a> {
     pub steps: i64,
     /// Receives progress and metrics.
     pub reporter: Arc<dyn Reporter>,
+    /// Takes what evaluators find besides metrics; `None` asks for nothing.
+    pub details: Option<&'a DetailCollector>,
 }
 
 impl Default for EvaluationContext<'_> {
     fn default() -> Self {
-        EvaluationContext { output_path: None, epoch: -1.0, steps: -1, reporter: silent() }
+        EvaluationContext {
+            output_path: None,
+            epoch: -1.0,
+            steps: -1,
+            reporter: silent(),
+            details: None,
+        }
     }
 }
 

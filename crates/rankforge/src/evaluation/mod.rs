@@ -2,8 +2,10 @@
 
 mod cached_scores;
 pub mod cascade;
+mod changes;
 mod classification;
 mod correlation;
+mod details;
 mod dual_encoder;
 mod evaluator;
 mod first_stage;
@@ -20,6 +22,7 @@ mod thresholds;
 pub use cached_scores::CachedScores;
 pub use classification::CrossEncoderClassificationEvaluator;
 pub use correlation::CrossEncoderCorrelationEvaluator;
+pub use details::{DetailCollector, EvaluationDetails, RankedQueries, ScoreHistogram};
 pub use dual_encoder::{
     BinaryClassificationEvaluator, CachedEmbeddings, EmbeddingSimilarityEvaluator,
     InformationRetrievalEvaluator, MSEEvaluator, NANO_BEIR_NAMES, NanoBEIREvaluator,

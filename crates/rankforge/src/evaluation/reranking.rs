@@ -1,7 +1,11 @@
 use crate::error::Error;
+use crate::evaluation::changes::{Describe, passages};
+use crate::evaluation::details::{
+    CHANGED, DetailCollector, EvaluationDetails, RANKED, RankedQueries, ScoreHistogram,
+};
 use crate::evaluation::evaluator::{EvaluationContext, Evaluator, with_name};
 use crate::evaluation::record;
-use crate::evaluation::relevance::{RankingMetrics, mean, metrics};
+use crate::evaluation::relevance::{RankingMetrics, mean, metrics, order};
 use crate::evaluation::samples::{Candidates, RerankingSample};
 use crate::finite_scores::finite_scores;
 use crate::metrics::Metrics;
@@ -110,6 +114,66 @@ impl CrossEncoderRerankingEvaluator {
         let scores: Vec<f32> = (0..relevant.len()).rev().map(|score| score as f32).collect();
         Some(metrics(&relevant, &scores, self.at_k, true))
     }
+
+    /// Scores, and the queries that changed most: against the first stage where all samples have
+    /// one, else against the earlier evaluation.
+    fn details(
+        &self,
+        rankings: &[(Vec<&str>, Vec<bool>)],
+        scores: &[&[f32]],
+        base: &[Option<RankingMetrics>],
+        each: &[RankingMetrics],
+        collector: &DetailCollector,
+    ) -> EvaluationDetails {
+        let flagged = rankings.iter().zip(scores).flat_map(|((_, relevant), scores)| {
+            scores.iter().zip(relevant).map(|(score, flag)| (f64::from(*score), *flag))
+        });
+        let after = |query: usize| -> Vec<u32> {
+            order(scores[query], true).into_iter().map(|place| place as u32).collect()
+        };
+        let first: Option<Vec<f64>> = base.iter().map(|base| Some((*base)?.ndcg)).collect();
+        let earlier = collector.earlier(&self.name, self.samples.len());
+        let (name, values) = match (&first, earlier) {
+            (Some(first), _) => ("first stage", first),
+            (None, Some(earlier)) => (&*earlier.when, &earlier.values),
+            (None, None) => ("", &Vec::new()),
+        };
+        let query = |index: usize| {
+            let (texts, relevant) = &rankings[index];
+            let before = match (&self.samples[index].candidates, earlier) {
+                (Candidates::Documents(documents), _) if first.is_some() => {
+                    let place = |document: &String| texts.iter().position(|text| text == document);
+                    documents.iter().filter_map(place).map(|place| place as u32).collect()
+                }
+                (_, Some(earlier)) => earlier.best[index].clone(),
+                (_, None) => Vec::new(),
+            };
+            let document = |place: u32| {
+                let grade = f64::from(u8::from(relevant[place as usize]));
+                ("", texts[place as usize], grade)
+            };
+            let passages = passages(&before, &after(index), document);
+            (String::new(), self.samples[index].query.clone(), passages)
+        };
+        let pairs: Vec<(f64, f64)> =
+            values.iter().zip(each).map(|(before, after)| (*before, after.ndcg)).collect();
+        let metric = format!("ndcg@{}", self.at_k);
+        let describe =
+            Describe { before: name, after: "model", metric, count: CHANGED, query: &query };
+        let ranked = || RankedQueries {
+            when: collector.when().to_owned(),
+            values: each.iter().map(|metrics| metrics.ndcg).collect(),
+            best: (0..each.len())
+                .map(|query| after(query).into_iter().take(RANKED).collect())
+                .collect(),
+        };
+        EvaluationDetails {
+            name: self.name.clone(),
+            scores: ScoreHistogram::of_flagged(flagged),
+            changes: (!pairs.is_empty()).then(|| describe.change(&pairs)),
+            ranked: first.is_none().then(ranked),
+        }
+    }
 }
 
 impl<S: Score + ?Sized> Evaluator<S> for CrossEncoderRerankingEvaluator {
@@ -170,16 +234,26 @@ impl<S: Score + ?Sized> Evaluator<S> for CrossEncoderRerankingEvaluator {
         } else {
             finite_scores(model, &pairs, self.batch_size, reporter)?
         };
-        let mut offset = 0;
-        let each = rankings.iter().map(|(_, relevant)| {
-            if !relevant.contains(&true) {
-                return RankingMetrics::default();
-            }
-            offset += relevant.len();
-            metrics(relevant, &scores[offset - relevant.len()..offset], self.at_k, true)
+        let mut rest = scores.as_slice();
+        let scores = rankings.iter().map(|(_, relevant)| {
+            let scored = if relevant.contains(&true) { relevant.len() } else { 0 };
+            let own;
+            (own, rest) = rest.split_at(scored);
+            own
         });
-        let reranked = mean(&each.collect::<Vec<_>>());
-        let base: Vec<RankingMetrics> = self.samples.iter().filter_map(|s| self.base(s)).collect();
+        let scores: Vec<&[f32]> = scores.collect();
+        let each = rankings.iter().zip(&scores).map(|((_, relevant), scores)| match scores {
+            [] => RankingMetrics::default(),
+            scores => metrics(relevant, scores, self.at_k, true),
+        });
+        let each: Vec<RankingMetrics> = each.collect();
+        let base = self.samples.iter().map(|sample| self.base(sample));
+        let base: Vec<Option<RankingMetrics>> = base.collect();
+        if let Some(collector) = context.details {
+            collector.add(self.details(&rankings, &scores, &base, &each, collector));
+        }
+        let reranked = mean(&each);
+        let base: Vec<RankingMetrics> = base.into_iter().flatten().collect();
         let base = (!base.is_empty()).then(|| mean(&base));
 
         let positives: Vec<usize> =

@@ -1,9 +1,10 @@
-use crate::mining::log::{Log, thousands};
+use crate::mining::log::Log;
 use crate::mining::outcome::{Skipped, Statistics, Summary};
 use crate::mining::pairs::Pairs;
 use crate::mining::rows::Scores;
 use crate::mining::search::Dropped;
 use crate::mining::settings::Settings;
+use crate::words::thousands;
 
 /// The statistics in the printed text.
 pub(super) fn summarize(

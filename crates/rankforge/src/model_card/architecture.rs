@@ -1,4 +1,4 @@
-use crate::model_card::names::with_thousands;
+use crate::words::thousands;
 use rankforge_encoder::{ADAPTER_MODULE, HeadStage, Mlp, Positions, TargetModules, TextModel};
 
 /// The modules of the model as a tree: the encoder with its dimensions, then the modules of the
@@ -43,7 +43,7 @@ pub(super) fn tree(model: &dyn TextModel) -> String {
     let count = |of_adapter: bool| {
         let specs = architecture.parameters.iter();
         let chosen = specs.filter(|spec| (spec.parts[0].module == ADAPTER_MODULE) == of_adapter);
-        with_thousands(chosen.map(|spec| spec.rows * spec.columns).sum())
+        thousands(chosen.map(|spec| spec.rows * spec.columns).sum())
     };
     let adapter = match model.model().has_adapters() {
         true => format!(" and {} of the adapter", count(true)),
@@ -72,7 +72,7 @@ pub fn adapter_in_words(model: &dyn TextModel) -> Option<String> {
     if lora.use_rslora {
         words.push_str(", use_rslora");
     }
-    let trained = with_thousands(model.model().trainable_layout().len());
+    let trained = thousands(model.model().trainable_layout().len());
     words.push_str(&format!(
         ", beside {layers} linear layers ({}); {trained} trained parameters",
         kinds.join(", ")

@@ -4,6 +4,7 @@ use crate::model_card::dataset::{self, Description};
 use crate::model_card::front_matter::front_matter;
 use crate::model_card::names::{dataset_link, joined_names, model_link, num_labels, title};
 use crate::model_card::{architecture, names, tables, usage};
+use crate::words::duration;
 use indexmap::IndexMap;
 use minijinja::Environment;
 use minijinja::syntax::SyntaxConfig;
@@ -142,17 +143,6 @@ fn citations(report: Option<&TrainingReport<'_>>) -> IndexMap<String, String> {
 
 fn shown(arguments: serde_json::Map<String, Value>) -> Vec<(String, String)> {
     arguments.into_iter().map(|(name, value)| (name, value.to_string())).collect()
-}
-
-/// `12.3 seconds`, `4.5 minutes`, `1.2 hours`.
-fn duration(seconds: f64) -> String {
-    if seconds < 60.0 {
-        format!("{seconds:.1} seconds")
-    } else if seconds < 3600.0 {
-        format!("{:.1} minutes", seconds / 60.0)
-    } else {
-        format!("{:.1} hours", seconds / 3600.0)
-    }
 }
 
 fn without_triple_blank_lines(text: &str) -> String {

@@ -1,8 +1,9 @@
 use crate::error::Error;
 use crate::label_columns::LABEL_COLUMNS;
 use crate::model_card::data::{DatasetName, ReportedSet};
-use crate::model_card::names::{dataset_link, joined_names, with_thousands};
+use crate::model_card::names::{dataset_link, joined_names};
 use crate::model_card::tables::pretty;
+use crate::words::thousands;
 use rankforge_data::{Rows, Value};
 use rankforge_encoder::{Input, Tokenizer};
 use std::collections::BTreeMap;
@@ -53,7 +54,7 @@ pub(super) fn describe(
             name => name.to_owned(),
         }),
         link: name.and_then(link),
-        size: with_thousands(set.rows.len()),
+        size: thousands(set.rows.len()),
         statistics_rows: rows.len(),
         columns: joined_names(&columns),
         statistics: statistics_table(rows, tokenizer)?,

@@ -33,19 +33,6 @@ pub(super) fn similarity(model: &dyn TextModel) -> Option<&'static str> {
     })
 }
 
-/// Formats a number with thousands separators: `1,234,567`.
-pub(super) fn with_thousands(count: usize) -> String {
-    let digits = count.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 /// The title: the given name, or one built from kind, base model and data sets.
 pub(super) fn title(model: &dyn TextModel, data: &ModelCardData, datasets: &[String]) -> String {
     if let Some(name) = &data.model_name {
@@ -99,12 +86,6 @@ pub(super) fn model_link(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn thousands_are_separated() {
-        let shown: Vec<String> = [7, 100, 1000, 1_234_567].map(with_thousands).to_vec();
-        assert_eq!(shown, ["7", "100", "1,000", "1,234,567"]);
-    }
 
     #[test]
     fn names_are_joined_or_counted() {

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
+/// How the names of metrics of the first stage begin.
+const FIRST_STAGE: &str = "base_";
+
 /// The result of an evaluator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationResult {
@@ -21,8 +24,20 @@ pub struct EvaluationResult {
 
 impl EvaluationResult {
     /// The key of a metric without the name of the data.
-    fn short<'a>(&self, key: &'a str) -> &'a str {
+    pub(crate) fn short<'a>(&self, key: &'a str) -> &'a str {
         key.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('_')).unwrap_or(key)
+    }
+
+    /// The metric of the first stage that stands beside the metric `key` of the model.
+    pub(crate) fn of_first_stage(&self, key: &str) -> Option<f64> {
+        let short = self.short(key);
+        let name = key.strip_suffix(short).unwrap_or_default();
+        self.metrics.get(&format!("{name}{FIRST_STAGE}{short}"))
+    }
+
+    /// Whether a metric is one of the first stage.
+    pub(crate) fn is_of_first_stage(&self, key: &str) -> bool {
+        self.short(key).starts_with(FIRST_STAGE)
     }
 
     /// The class name as words: `Cross Encoder Reranking` for `CrossEncoderRerankingEvaluator`; or

@@ -2,9 +2,9 @@ use crate::error::Error;
 use crate::label_columns::LABEL_COLUMNS;
 use crate::model_card::data::{ModelCardData, TrainingReport};
 use crate::model_card::names::num_labels;
+use crate::similarity_of_pair::similarity_of_pair;
 use rankforge_data::{Rows, Value};
 use rankforge_encoder::{EncodeOptions, EncoderError, ModelKind, PredictOptions, Side, TextModel};
-use rankforge_kernels::ops::Similarity;
 use serde::Serialize;
 
 /// Maximum number of pairs in the examples.
@@ -104,26 +104,9 @@ fn similarities(model: &dyn TextModel, pairs: &[(&str, &str)]) -> Result<Option<
         return Ok(None);
     };
     let rows = (0..documents.rows).map(|row| documents.row(row));
-    let values = rows.map(|row| compare(model.similarity(), query.row(0), row));
+    let values = rows.map(|row| similarity_of_pair(model.similarity(), query.row(0), row));
     let values: Vec<String> = values.map(|value| format!("{value:.4}")).collect();
     Ok(Some(format!("tensor([[{}]])", values.join(", "))))
-}
-
-/// The similarity of two embeddings, computed in f64; a distance is negative.
-fn compare(similarity: Similarity, a: &[f32], b: &[f32]) -> f64 {
-    let sum = |term: fn(f64, f64) -> f64| -> f64 {
-        a.iter().zip(b).map(|(a, b)| term(f64::from(*a), f64::from(*b))).sum()
-    };
-    let dot = sum(|a, b| a * b);
-    match similarity {
-        Similarity::Dot => dot,
-        Similarity::Cosine => {
-            let norms = sum(|a, _| a * a).sqrt() * sum(|_, b| b * b).sqrt();
-            if norms > 0.0 { dot / norms } else { 0.0 }
-        }
-        Similarity::Euclidean => -sum(|a, b| (a - b).powi(2)).sqrt(),
-        Similarity::Manhattan => -sum(|a, b| (a - b).abs()),
-    }
 }
 
 /// Names of the first two text columns, and pairs of their texts in the first rows. When the second

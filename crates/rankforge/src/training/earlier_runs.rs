@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::training::checkpoint::checkpoint_step;
 use crate::training::log_file::LOG_FILE;
 use crate::training::record::{RECIPE, RUN_RECORD};
+use crate::training::report::{REPORT, REPORT_DATA};
 use rankforge_base::FileError;
 use std::fs;
 use std::path::Path;
@@ -12,8 +13,17 @@ use std::path::Path;
 const EARLIER: &str = "earlier-run-";
 
 /// Other traces of a run, which go with its checkpoints when another run begins.
-const TRACES: [&str; 7] =
-    ["eval", LOG_FILE, RECIPE, RUN_RECORD, "trackers", "trainer_state.json", "training.svg"];
+const TRACES: [&str; 9] = [
+    "eval",
+    LOG_FILE,
+    RECIPE,
+    REPORT,
+    REPORT_DATA,
+    RUN_RECORD,
+    "trackers",
+    "trainer_state.json",
+    "training.svg",
+];
 
 /// Moves the checkpoints in `output_dir` that do not belong to a run into a new directory
 /// `earlier-run-N` there, so that all that are left are the run's own. A run that begins has none;

@@ -33,12 +33,14 @@ impl<M: TextModel> Run<'_, M> {
         }
         self.evaluations.clear();
         let mut primary = f64::NAN;
+        let collector = self.collector();
         for evaluator in parts.evaluators {
             let context = EvaluationContext {
                 output_path: Some(&folder),
                 epoch: self.state.epoch,
                 steps: self.state.global_step as i64,
                 reporter: parts.reporter.clone(),
+                details: collector.as_ref(),
             };
             let found = evaluator.evaluate(self.model, &context)?;
             let primary_metric = evaluator.primary_metric(&found);
@@ -52,6 +54,7 @@ impl<M: TextModel> Run<'_, M> {
                 metrics: found,
             });
         }
+        self.keep_details(collector);
         if parts.evaluators.len() > 1 {
             // As in SequentialEvaluator: the metric of the last evaluator.
             metrics.insert("sequential_score", primary);

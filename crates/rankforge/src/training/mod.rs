@@ -17,6 +17,7 @@
 //! | whether a run may resume from a checkpoint | `resumed_run` |
 //! | what is on disk | `checkpoint`, `record`, `run_folder`, `log_file`, `plot` |
 //! | who else gets the log | `tracking`, `run_trackers` |
+//! | the page about a run | `report`, `run_report` |
 //! | the public face | `trainer` |
 
 mod batches;
@@ -50,9 +51,11 @@ mod plateau;
 mod plot;
 mod position;
 mod record;
+mod report;
 mod resumed_run;
 mod run;
 mod run_folder;
+mod run_report;
 mod run_trackers;
 mod sampler;
 mod schedule;

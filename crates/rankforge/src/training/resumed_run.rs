@@ -34,7 +34,7 @@ impl Checkpoint {
             "dataloader_drop_last",
         ];
         // Arguments that do not affect the result of the training.
-        const FREE: [&str; 8] = [
+        const FREE: [&str; 9] = [
             "gradient_checkpointing",
             "output_dir",
             "resume_from_checkpoint",
@@ -43,6 +43,7 @@ impl Checkpoint {
             "run_name",
             "logging_dir",
             "save_total_limit",
+            "write_report",
         ];
         let (mut now, mut then) = (arguments.to_map(), self.arguments.to_map());
         let rows: Vec<usize> = sets.iter().map(|set| set.rows.len()).collect();

@@ -15,6 +15,7 @@ use crate::training::log_file::LogFile;
 use crate::training::loss_scaler::LossScaler;
 use crate::training::optimizers::Optimizers;
 use crate::training::position::Position;
+use crate::training::report::Recorded;
 use crate::training::setup::{Parts, Setup};
 use crate::training::training_set::TrainingSet;
 use crate::training::{batches::PreparedBatch, plot};
@@ -85,6 +86,8 @@ pub(super) struct Run<'a, M: TextModel> {
     pub(super) trackers: Option<Trackers>,
     /// What had been seen at the last record of losses, and after how many seconds of training.
     pub(super) logged: (Seen, f64),
+    /// What the page about the run shows besides log and metrics.
+    pub(super) report: Recorded,
     /// Keeps other processes from training in the same output directory.
     _claim: Option<File>,
 }
@@ -153,6 +156,7 @@ impl<'a, M: TextModel> Run<'a, M> {
             seen: Seen::default(),
             first_step: 0,
             recorded: false,
+            report: Recorded::default(),
             #[expect(clippy::disallowed_methods, reason = "a run is timed")]
             begun: Instant::now(),
             log_file: LogFile::new(&arguments.output_dir),
@@ -165,6 +169,7 @@ impl<'a, M: TextModel> Run<'a, M> {
         run.first_step = run.state.global_step;
         run.compare_with_repeated();
         run.begin_trackers();
+        run.begin_report();
         run.callbacks.iter_mut().for_each(|callback| callback.on_train_begin(&run.state));
         Ok(run)
     }
@@ -257,7 +262,8 @@ impl<'a, M: TextModel> Run<'a, M> {
             self.state.best_model_checkpoint = Some(checkpoint::checkpoint_path(output_dir, step));
         }
         self.timing.training = self.begun.elapsed().as_secs_f64() - self.timing.evaluation;
-        let card = model_card::render(&*self.model, self.setup.parts.card, Some(&self.report()))?;
+        let card =
+            model_card::render(&*self.model, self.setup.parts.card, Some(&self.training_report()))?;
         let snapshot = Snapshot {
             optimizer: &self.optimizer,
             state: &self.state,
@@ -271,6 +277,7 @@ impl<'a, M: TextModel> Run<'a, M> {
         };
         let path = checkpoint::save(self.model, &card, &snapshot, only_model)?;
         self.write_plot()?;
+        self.write_report(step);
         self.last_checkpoint = Some(path.clone());
         if let Some(limit) = arguments.save_total_limit {
             let best = self.state.best_model_checkpoint.as_deref();
@@ -281,7 +288,7 @@ impl<'a, M: TextModel> Run<'a, M> {
     }
 
     /// The report of the run for the model card.
-    fn report(&self) -> TrainingReport<'_> {
+    fn training_report(&self) -> TrainingReport<'_> {
         let Parts { arguments, train_sets, eval_sets, .. } = self.setup.parts;
         TrainingReport {
             arguments,
@@ -334,6 +341,8 @@ impl<'a, M: TextModel> Run<'a, M> {
         let model_step = self.load_best();
         checkpoint::write_json(&arguments.output_dir.join("trainer_state.json"), &self.state)?;
         self.write_plot()?;
+        self.end_report();
+        self.write_report(model_step);
         self.callbacks.iter_mut().for_each(|callback| callback.on_train_end(&self.state));
         self.end_trackers(Ok(()));
         let Run { state, evaluations, timing, .. } = self;

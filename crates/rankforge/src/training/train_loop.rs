@@ -258,6 +258,9 @@ impl<M: TextModel> Run<'_, M> {
                 flow = Flow::Stop;
             }
             new_best = self.note_best(&metrics)?;
+            if new_best {
+                self.keep_best_details();
+            }
             self.lower_learning_rate(&metrics);
             for callback in self.callbacks.iter_mut() {
                 if callback.on_evaluate(&self.state, &metrics) == Flow::Stop {

@@ -155,6 +155,8 @@ fn old_checkpoints_are_deleted_except_the_best_and_the_newest() {
             "checkpoint-4",
             "eval",
             "log.jsonl",
+            "report.html",
+            "report.json",
             "run.json",
             "trainer_state.json",
             "training.svg"

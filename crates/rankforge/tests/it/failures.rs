@@ -26,7 +26,10 @@ fn a_full_disk_is_an_error_and_earlier_checkpoints_stay() {
     let error = trainer.train().unwrap_err();
     assert!(matches!(&error, Error::Encoder(EncoderError::File(_))), "{error}");
     assert!(error.hint().unwrap().starts_with("the disk is full"), "{:?}", error.hint());
-    assert_eq!(names(folder.path()), ["checkpoint-4", "run.json", "training.svg"]);
+    assert_eq!(
+        names(folder.path()),
+        ["checkpoint-4", "report.html", "report.json", "run.json", "training.svg"]
+    );
     assert!(folder.path().join("checkpoint-4/optimizer.safetensors").is_file());
 }
 

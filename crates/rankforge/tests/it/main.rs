@@ -37,6 +37,7 @@ mod prompts;
 mod recipe_sets;
 mod recomputation;
 mod reference_device;
+mod report;
 mod resume;
 mod runs;
 mod samplers;

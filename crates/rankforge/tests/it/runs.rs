@@ -130,6 +130,8 @@ fn a_second_run_moves_the_checkpoints_of_the_first_and_resumes_from_its_own() {
         "checkpoint-6",
         "checkpoint-8",
         "log.jsonl",
+        "report.html",
+        "report.json",
         "run.json",
         "trainer_state.json",
         "training.svg",
@@ -277,7 +279,14 @@ fn a_run_removes_what_a_killed_one_left() {
     trainer(folder.path(), json!({"max_steps": 1})).train().unwrap();
     assert_eq!(
         names(folder.path()),
-        ["log.jsonl", "run.json", "trainer_state.json", "training.svg"]
+        [
+            "log.jsonl",
+            "report.html",
+            "report.json",
+            "run.json",
+            "trainer_state.json",
+            "training.svg"
+        ]
     );
 }
 

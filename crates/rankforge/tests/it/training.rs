@@ -97,7 +97,14 @@ fn log_records_have_the_mean_loss_of_their_window_the_learning_rate_and_the_epoc
     assert_eq!(last["epoch"], json!(2.0));
     assert_eq!(
         names(folder.path()),
-        ["log.jsonl", "run.json", "trainer_state.json", "training.svg"]
+        [
+            "log.jsonl",
+            "report.html",
+            "report.json",
+            "run.json",
+            "trainer_state.json",
+            "training.svg"
+        ]
     );
 }
 
@@ -133,7 +140,15 @@ fn checkpoints_are_complete_and_no_temporary_files_are_left() {
     trainer.train().unwrap();
     assert_eq!(
         names(folder.path()),
-        ["checkpoint-8", "log.jsonl", "run.json", "trainer_state.json", "training.svg"]
+        [
+            "checkpoint-8",
+            "log.jsonl",
+            "report.html",
+            "report.json",
+            "run.json",
+            "trainer_state.json",
+            "training.svg"
+        ]
     );
     let checkpoint = folder.path().join("checkpoint-8");
     let files = names(&checkpoint);

@@ -13,7 +13,6 @@
 //! means.
 
 mod bootstrap;
-mod changes;
 mod collection;
 mod page;
 mod plot;
@@ -22,8 +21,8 @@ mod rerank;
 mod retrieve;
 mod stage;
 
+pub use crate::evaluation::changes::{Change, ChangedQuery, Passage};
 pub use bootstrap::BootstrapOptions;
-pub use changes::{Change, ChangedQuery, Passage};
 pub use collection::Collection;
 pub use page::{PageText, html_report};
 pub use rankforge_kernels::ops::Neighbour;

@@ -1,14 +1,11 @@
 use crate::error::Error;
 use crate::evaluation::cascade::plot::plot;
 use crate::evaluation::cascade::report::{CascadeReport, Difference, Interval, StageReport};
+use crate::page::render;
 use indexmap::IndexMap;
-use minijinja::{Environment, Value};
+use minijinja::Value;
 use serde::Serialize;
 use serde_json::json;
-
-/// The page; its name ends with `.html`, so every value is escaped.
-const TEMPLATE: &str = include_str!("page.html");
-const NAME: &str = "page.html";
 
 /// What a page says besides the figures.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -24,10 +21,8 @@ pub struct PageText {
 /// # Errors
 /// When the page cannot be rendered.
 pub fn html_report(report: &CascadeReport, text: &PageText) -> Result<String, Error> {
-    let mut environment = Environment::new();
-    environment.add_template(NAME, TEMPLATE).expect("the template is well-formed");
-    environment.add_filter("grade", |grade: f64| grade.to_string());
     let values = json!({
+        "title": text.title,
         "text": text,
         "report": report,
         "stages": report.stages.iter().map(|stage| row(report, stage)).collect::<Vec<_>>(),
@@ -37,10 +32,7 @@ pub fn html_report(report: &CascadeReport, text: &PageText) -> Result<String, Er
     });
     let plot = Value::from_safe_string(plot(report));
     let values = minijinja::context! { plot, ..minijinja::value::Serde(&values) };
-    environment
-        .get_template(NAME)
-        .and_then(|template| template.render(values))
-        .map_err(|error| Error::Page { message: format!("{error:#}") })
+    render("cascade.html", values)
 }
 
 /// A stage as cells: its figures, and below each what reranking gained.

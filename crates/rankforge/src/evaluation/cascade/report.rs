@@ -1,8 +1,8 @@
 use crate::error::Error;
 use crate::evaluation::cascade::bootstrap::{BootstrapOptions, Resampled, quantile};
-use crate::evaluation::cascade::changes::{Change, change};
 use crate::evaluation::cascade::collection::Collection;
 use crate::evaluation::cascade::stage::Stage;
+use crate::evaluation::changes::{Change, Describe, passages};
 use crate::metrics::Metrics;
 use indexmap::IndexMap;
 use rankforge_data::UnknownJudgements;
@@ -247,4 +247,35 @@ fn changes(collection: &Collection<'_>, stages: &[Stage], options: &CascadeOptio
         after.depth.map(|_| change(collection, before, after, options.at_k, options.changes))
     });
     changes.collect()
+}
+
+fn change(
+    collection: &Collection<'_>,
+    before: &Stage,
+    after: &Stage,
+    at_k: usize,
+    count: usize,
+) -> Change {
+    let ndcg = |query: usize, stage: &Stage| {
+        let grades = collection.grades(query, &stage.rankings[query]);
+        collection.queries[query].judged.best.metrics(&grades, at_k).ndcg
+    };
+    let queries = 0..collection.queries.len();
+    let values: Vec<(f64, f64)> =
+        queries.map(|query| (ndcg(query, before), ndcg(query, after))).collect();
+    let ranking = |query: usize, stage: &Stage| -> Vec<u32> {
+        stage.rankings[query].iter().map(|candidate| candidate.index).collect()
+    };
+    let query = |index: usize| {
+        let query = &collection.queries[index];
+        let document = |place| {
+            let (id, text) = collection.document(place);
+            (id, text, query.judged.grade(id))
+        };
+        let passages = passages(&ranking(index, before), &ranking(index, after), document);
+        (query.id.to_owned(), query.text.to_owned(), passages)
+    };
+    let (before, after) = (&before.name(), &after.name());
+    let metric = format!("ndcg@{at_k}");
+    Describe { before, after, metric, count, query: &query }.change(&values)
 }

@@ -192,7 +192,7 @@ fn the_report_compares_stages_query_by_query() {
     assert_eq!((change.gained, change.lost, change.unchanged), (1, 0, 1));
     let passages = &change.most_gained[0].passages;
     assert_eq!(passages[0].id, "c");
-    assert_eq!((passages[0].rank_before, passages[0].rank_after), (3, 1));
+    assert_eq!((passages[0].rank_before, passages[0].rank_after), (Some(3), Some(1)));
     assert_eq!(passages.len(), 3, "the best three before are the best three after");
 }
 
@@ -207,7 +207,7 @@ fn the_page_escapes_texts_marks_relevant_passages_and_needs_no_other_file() {
         "<title>a &lt; b</title>",
         "&lt;script&gt;",
         "text of q1 &amp; more",
-        "<td>&lt;c&gt;</td>",
+        "&lt;c&gt;</li>",
         "relevant, grade 2",
         "<svg ",
         "time per query",

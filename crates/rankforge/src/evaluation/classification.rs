@@ -245,7 +245,13 @@ impl Evaluator<CrossEncoder> for CrossEncoderClassificationEvaluator {
             reporter: reporter.clone(),
             ..PredictOptions::default()
         };
-        let metrics = self.measure(&model.predict_with(&pairs, &options)?)?;
+        let outputs = model.predict_with(&pairs, &options)?;
+        let metrics = self.measure(&outputs)?;
+        if let (Some(collector), 1) = (context.details, outputs.columns) {
+            let labels = self.labels.iter().map(|label| *label == 1);
+            let scores = outputs.values.iter().map(|score| f64::from(*score));
+            collector.add_scores(&self.name, scores.zip(labels));
+        }
         self.log(&metrics, &|line| reporter.message(line));
         if self.write_csv {
             let columns = columns(model.num_labels());

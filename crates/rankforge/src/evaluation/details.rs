@@ -8,12 +8,6 @@ use std::sync::{Mutex, PoisonError};
 /// Number of bins of a histogram.
 const BINS: usize = 40;
 
-/// Number of documents of each query that a later evaluation knows the ranks of.
-pub(crate) const RANKED: usize = 10;
-
-/// How many of the queries that gained most, and of those that lost most, are described.
-pub(crate) const CHANGED: usize = 5;
-
 /// What an evaluator found besides metrics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,6 +66,12 @@ impl DetailCollector {
     /// Takes the details that an evaluator found.
     pub fn add(&self, details: EvaluationDetails) {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).push(details);
+    }
+
+    /// Takes finite scores, each with whether its text is relevant.
+    pub(crate) fn add_scores(&self, name: &str, scores: impl Iterator<Item = (f64, bool)>) {
+        let scores = ScoreHistogram::of_flagged(scores);
+        self.add(EvaluationDetails { name: name.to_owned(), scores, ..Default::default() });
     }
 
     /// The rankings of the earlier evaluation, if they are of `queries` queries.

@@ -11,6 +11,7 @@ mod evaluator;
 mod first_stage;
 mod judgements;
 mod nano_beir_reranking;
+mod rankings;
 mod record;
 mod relevance;
 mod reranking;

@@ -1,9 +1,7 @@
 use crate::error::Error;
-use crate::evaluation::changes::{Describe, passages};
-use crate::evaluation::details::{
-    CHANGED, DetailCollector, EvaluationDetails, RANKED, RankedQueries, ScoreHistogram,
-};
+use crate::evaluation::details::{DetailCollector, EvaluationDetails, ScoreHistogram};
 use crate::evaluation::evaluator::{EvaluationContext, Evaluator, with_name};
+use crate::evaluation::rankings::Rankings;
 use crate::evaluation::record;
 use crate::evaluation::relevance::{RankingMetrics, mean, metrics, order};
 use crate::evaluation::samples::{Candidates, RerankingSample};
@@ -128,51 +126,32 @@ impl CrossEncoderRerankingEvaluator {
         let flagged = rankings.iter().zip(scores).flat_map(|((_, relevant), scores)| {
             scores.iter().zip(relevant).map(|(score, flag)| (f64::from(*score), *flag))
         });
-        let after = |query: usize| -> Vec<u32> {
+        let ranking = |query: usize| -> Vec<u32> {
             order(scores[query], true).into_iter().map(|place| place as u32).collect()
         };
-        let first: Option<Vec<f64>> = base.iter().map(|base| Some((*base)?.ndcg)).collect();
-        let earlier = collector.earlier(&self.name, self.samples.len());
-        let (name, values) = match (&first, earlier) {
-            (Some(first), _) => ("first stage", first),
-            (None, Some(earlier)) => (&*earlier.when, &earlier.values),
-            (None, None) => ("", &Vec::new()),
-        };
-        let query = |index: usize| {
-            let (texts, relevant) = &rankings[index];
-            let before = match (&self.samples[index].candidates, earlier) {
-                (Candidates::Documents(documents), _) if first.is_some() => {
-                    let place = |document: &String| texts.iter().position(|text| text == document);
-                    documents.iter().filter_map(place).map(|place| place as u32).collect()
-                }
-                (_, Some(earlier)) => earlier.best[index].clone(),
-                (_, None) => Vec::new(),
+        let of_first_stage = |query: usize| -> Vec<u32> {
+            let Candidates::Documents(documents) = &self.samples[query].candidates else {
+                return Vec::new();
             };
-            let document = |place: u32| {
+            let texts = &rankings[query].0;
+            let place = |document: &String| texts.iter().position(|text| text == document);
+            documents.iter().filter_map(place).map(|place| place as u32).collect()
+        };
+        let first: Option<Vec<f64>> = base.iter().map(|base| Some((*base)?.ndcg)).collect();
+        let rankings = Rankings {
+            name: &self.name,
+            metric: format!("ndcg@{}", self.at_k),
+            values: each.iter().map(|metrics| metrics.ndcg).collect(),
+            ranking: &ranking,
+            first_stage: first.map(|values| (values, &of_first_stage as &dyn Fn(usize) -> _)),
+            query: &|query| ("", &self.samples[query].query),
+            document: &|query, place| {
+                let (texts, relevant) = &rankings[query];
                 let grade = f64::from(u8::from(relevant[place as usize]));
                 ("", texts[place as usize], grade)
-            };
-            let passages = passages(&before, &after(index), document);
-            (String::new(), self.samples[index].query.clone(), passages)
+            },
         };
-        let pairs: Vec<(f64, f64)> =
-            values.iter().zip(each).map(|(before, after)| (*before, after.ndcg)).collect();
-        let metric = format!("ndcg@{}", self.at_k);
-        let describe =
-            Describe { before: name, after: "model", metric, count: CHANGED, query: &query };
-        let ranked = || RankedQueries {
-            when: collector.when().to_owned(),
-            values: each.iter().map(|metrics| metrics.ndcg).collect(),
-            best: (0..each.len())
-                .map(|query| after(query).into_iter().take(RANKED).collect())
-                .collect(),
-        };
-        EvaluationDetails {
-            name: self.name.clone(),
-            scores: ScoreHistogram::of_flagged(flagged),
-            changes: (!pairs.is_empty()).then(|| describe.change(&pairs)),
-            ranked: first.is_none().then(ranked),
-        }
+        rankings.details(collector, ScoreHistogram::of_flagged(flagged))
     }
 }
 

@@ -3,6 +3,7 @@
 mod cascade;
 mod classification;
 mod correlation;
+mod details;
 mod dual_encoder;
 mod first_stage;
 mod golden;

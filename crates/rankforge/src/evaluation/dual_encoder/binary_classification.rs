@@ -195,6 +195,10 @@ impl<E: Embed + ?Sized> Evaluator<E> for BinaryClassificationEvaluator {
         let mut metrics = Metrics::new();
         for function in &functions {
             let scores = similarities(*function, &embeddings, &embeddings, (&first, &second));
+            if let (Some(collector), true) = (context.details, all.is_empty()) {
+                let scores = scores.iter().map(|score| f64::from(*score));
+                collector.add_scores(&self.name, scores.zip(self.labels.iter().copied()));
+            }
             let values = self.measure(*function, scores);
             self.log(*function, values, &|line| reporter.message(&line));
             for (metric, value) in METRICS.iter().zip(values) {

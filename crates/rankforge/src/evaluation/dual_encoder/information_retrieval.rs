@@ -1,9 +1,13 @@
 use crate::error::Error;
-use crate::evaluation::dual_encoder::at_k::{Ranking, RetrievalAtK};
-use crate::evaluation::dual_encoder::embeddings::functions;
+use crate::evaluation::details::{DetailCollector, EvaluationDetails, ScoreHistogram};
+use crate::evaluation::dual_encoder::at_k::Ranking;
+use crate::evaluation::dual_encoder::retrieval_settings::{
+    RetrievalSettings, check, csv_columns, keys, primary_metric, score_functions,
+};
 use crate::evaluation::dual_encoder::retrieved::Search;
 use crate::evaluation::dual_encoder::truncated::Truncate;
 use crate::evaluation::evaluator::{EvaluationContext, Evaluator, with_name};
+use crate::evaluation::rankings::Rankings;
 use crate::evaluation::record;
 use crate::metrics::Metrics;
 use indexmap::IndexMap;
@@ -18,7 +22,7 @@ use std::sync::Arc;
 /// How well a dual encoder retrieves the relevant documents of queries from a corpus.
 ///
 /// Keys for each score function `f`: `f_accuracy@k`, `f_precision@k`, `f_recall@k`, `f_ndcg@k`,
-/// `f_mrr@k` and `f_map@k`, for the ranks of [`RetrievalAtK`]. A document is relevant or not;
+/// `f_mrr@k` and `f_map@k`, for the ranks of [`RetrievalAtK`](crate::evaluation::RetrievalAtK). A document is relevant or not;
 /// grades are for [`samples_from_first_stage`](crate::evaluation::samples_from_first_stage). The
 /// primary metric is the NDCG at the lowest rank: that of `main_score_function`, else the largest
 /// of all functions.
@@ -32,56 +36,6 @@ pub struct InformationRetrievalEvaluator {
     name: String,
     /// What is computed, and how.
     pub settings: RetrievalSettings,
-}
-
-/// What an [`InformationRetrievalEvaluator`] computes, and how.
-#[derive(Clone, Debug)]
-pub struct RetrievalSettings {
-    /// Ranks up to which the metrics look.
-    pub at_k: RetrievalAtK,
-    /// Number of documents that are embedded and searched at a time, which bounds memory. Default:
-    /// 50,000.
-    pub corpus_chunk_size: usize,
-    /// Maximum number of texts in a batch; by default only the tokens are bounded.
-    pub batch_size: usize,
-    /// Number of leading dimensions of the embeddings; `None`: those of the model.
-    pub truncate_dim: Option<usize>,
-    /// How queries and documents are compared; as the model says when there is none.
-    pub score_functions: Vec<Similarity>,
-    /// The score function of the primary metric; `None`: the one with the largest NDCG.
-    pub main_score_function: Option<Similarity>,
-    /// Prompt of the queries; `None`: that of the model.
-    pub query_prompt: Option<String>,
-    /// Name of one of the model's prompts, for queries.
-    pub query_prompt_name: Option<String>,
-    /// Prompt of the documents; `None`: that of the model.
-    pub corpus_prompt: Option<String>,
-    /// Name of one of the model's prompts, for documents.
-    pub corpus_prompt_name: Option<String>,
-    /// Whether to write the CSV file.
-    pub write_csv: bool,
-    /// Whether to write the retrieved documents, for each score function to a file
-    /// `Information-Retrieval_evaluation_{name}_predictions_{function}.jsonl`.
-    pub write_predictions: bool,
-}
-
-impl Default for RetrievalSettings {
-    fn default() -> RetrievalSettings {
-        RetrievalSettings {
-            at_k: RetrievalAtK::default(),
-            corpus_chunk_size: 50_000,
-            batch_size: usize::MAX,
-            truncate_dim: None,
-            score_functions: Vec::new(),
-            main_score_function: None,
-            query_prompt: None,
-            query_prompt_name: None,
-            corpus_prompt: None,
-            corpus_prompt_name: None,
-            write_csv: true,
-            write_predictions: false,
-        }
-    }
 }
 
 /// Queries, documents in the order of their ids, and which are relevant.
@@ -186,11 +140,46 @@ impl InformationRetrievalEvaluator {
     }
 
     fn measure(&self, hits: &[Vec<Neighbour>]) -> Metrics {
+        self.settings.at_k.measure(&self.rankings(hits))
+    }
+
+    fn rankings(&self, hits: &[Vec<Neighbour>]) -> Vec<Ranking> {
         let rankings = self.collection.queries.iter().zip(hits).map(|(query, hits)| Ranking {
             relevant: hits.iter().map(|hit| query.relevant.contains(&hit.index)).collect(),
             total: query.total,
         });
-        self.settings.at_k.measure(&rankings.collect::<Vec<_>>())
+        rankings.collect()
+    }
+
+    /// Scores of what was retrieved, and the queries that changed most against the earlier
+    /// evaluation.
+    fn details(&self, hits: &[Vec<Neighbour>], collector: &DetailCollector) -> EvaluationDetails {
+        let Collection { queries, corpus } = &*self.collection;
+        let flagged = queries.iter().zip(hits).flat_map(|(query, hits)| {
+            let flag =
+                |hit: &Neighbour| (f64::from(hit.score), query.relevant.contains(&hit.index));
+            hits.iter().map(flag)
+        });
+        let metric = format!("ndcg@{}", self.settings.at_k.primary());
+        let rankings = self.rankings(hits);
+        let values = rankings.iter().map(|ranking| {
+            let own = self.settings.at_k.measure(std::slice::from_ref(ranking));
+            own.get(&metric).unwrap_or_default()
+        });
+        let rankings = Rankings {
+            name: &self.name,
+            values: values.collect(),
+            metric,
+            ranking: &|query| hits[query].iter().map(|hit| hit.index).collect(),
+            first_stage: None,
+            query: &|query| (&queries[query].id, &queries[query].text),
+            document: &|query, place| {
+                let (id, text) = &corpus[place as usize];
+                let grade = f64::from(u8::from(queries[query].relevant.contains(&place)));
+                (id, text, grade)
+            },
+        };
+        rankings.details(collector, ScoreHistogram::of_flagged(flagged))
     }
 
     /// Writes the documents that were retrieved by one score function.
@@ -216,80 +205,6 @@ impl InformationRetrievalEvaluator {
         std::fs::create_dir_all(folder).map_err(FileError::io(folder))?;
         Ok(write_atomically(&folder.join(file), lines.as_bytes())?)
     }
-}
-
-/// The score functions of the settings or of the model, in the order of their names.
-pub(super) fn score_functions<E: Embed + ?Sized>(
-    settings: &RetrievalSettings,
-    model: &E,
-) -> Vec<Similarity> {
-    let mut functions = functions(&settings.score_functions, None, model);
-    functions.sort_by_key(|function| function.name());
-    functions.dedup();
-    functions
-}
-
-/// The key of the primary metric: the NDCG of the main score function, or the largest.
-pub(super) fn primary_metric(
-    settings: &RetrievalSettings,
-    name: &str,
-    metrics: &Metrics,
-) -> String {
-    let k = settings.at_k.primary();
-    let key = |function: Similarity| with_name(name, &format!("{}_ndcg@{k}", function.name()));
-    if let Some(main) = settings.main_score_function {
-        return key(main);
-    }
-    let found = Similarity::ALL.into_iter().map(key).filter_map(|key| {
-        let value = metrics.get(&key)?;
-        Some((key, value))
-    });
-    let best = found.reduce(|best, next| if next.1 > best.1 { next } else { best });
-    best.map_or_else(|| key(Similarity::Cosine), |(key, _)| key)
-}
-
-/// Checks what an evaluation would stumble over.
-///
-/// # Errors
-/// Ranks or a chunk size of 0, or a main score function that is not one of the score functions.
-pub(super) fn check(settings: &RetrievalSettings, functions: &[Similarity]) -> Result<(), Error> {
-    settings.at_k.check()?;
-    if settings.corpus_chunk_size == 0 {
-        return Err(Error::argument("corpus_chunk_size", "at least 1", 0));
-    }
-    match settings.main_score_function {
-        Some(main) if !functions.contains(&main) => {
-            let names: Vec<&str> = functions.iter().map(|function| function.name()).collect();
-            let expected = format!("one of the score functions ({})", names.join(", "));
-            Err(Error::argument("main_score_function", expected, main.name()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The names and values of the columns of a CSV file. `metrics` has keys without a name.
-pub(super) fn csv_columns(
-    settings: &RetrievalSettings,
-    functions: &[Similarity],
-    metrics: &Metrics,
-) -> (Vec<String>, Vec<f64>) {
-    let columns = functions.iter().flat_map(|function| {
-        let column = |(label, key): (String, String)| {
-            let value = metrics.0[&format!("{}_{key}", function.name())];
-            (format!("{}-{label}", function.name()), value)
-        };
-        settings.at_k.columns().into_iter().map(column)
-    });
-    columns.unzip()
-}
-
-/// The keys of all metrics, without a name.
-pub(super) fn keys(settings: &RetrievalSettings, functions: &[Similarity]) -> Vec<String> {
-    let of = |function: &Similarity| {
-        let name = function.name();
-        settings.at_k.keys().into_iter().map(move |key| format!("{name}_{key}"))
-    };
-    functions.iter().flat_map(of).collect()
 }
 
 impl Truncate for InformationRetrievalEvaluator {
@@ -350,6 +265,9 @@ impl<E: Embed + ?Sized> Evaluator<E> for InformationRetrievalEvaluator {
         for (function, hits) in functions.iter().zip(&hits) {
             if settings.write_predictions {
                 self.write_predictions(context, *function, hits)?;
+            }
+            if let (Some(collector), true) = (context.details, metrics.0.is_empty()) {
+                collector.add(self.details(hits, collector));
             }
             let found = self.measure(hits);
             reporter.message(&format!("Score-Function: {}", function.name()));

@@ -1,7 +1,7 @@
 use crate::error::Error;
-use crate::evaluation::dual_encoder::information_retrieval::{
-    InformationRetrievalEvaluator, RetrievalSettings, check, csv_columns, keys, primary_metric,
-    score_functions,
+use crate::evaluation::dual_encoder::information_retrieval::InformationRetrievalEvaluator;
+use crate::evaluation::dual_encoder::retrieval_settings::{
+    RetrievalSettings, check, csv_columns, keys, primary_metric, score_functions,
 };
 use crate::evaluation::dual_encoder::truncated::Truncate;
 use crate::evaluation::evaluator::{EvaluationContext, Evaluator, with_name};

@@ -1,9 +1,11 @@
 use crate::error::Error;
+use crate::evaluation::details::{DetailCollector, EvaluationDetails, ScoreHistogram};
 use crate::evaluation::dual_encoder::embeddings::{Distinct, Encoding, similarities};
 use crate::evaluation::dual_encoder::truncated::Truncate;
 use crate::evaluation::evaluator::{EvaluationContext, Evaluator, with_name};
+use crate::evaluation::rankings::Rankings;
 use crate::evaluation::record;
-use crate::evaluation::relevance::{RankingMetrics, mean, metrics};
+use crate::evaluation::relevance::{RankingMetrics, mean, metrics, order};
 use crate::evaluation::samples::{Candidates, RerankingSample};
 use crate::metrics::Metrics;
 use rankforge_encoder::{Embed, Side};
@@ -81,6 +83,35 @@ impl RerankingEvaluator {
         })
     }
 
+    /// Scores, and the queries that changed most against the earlier evaluation.
+    fn details(
+        &self,
+        scores: &[&[f32]],
+        each: &[RankingMetrics],
+        collector: &DetailCollector,
+    ) -> EvaluationDetails {
+        let flagged = self.samples.iter().zip(scores).flat_map(|(sample, scores)| {
+            let flag = |(place, score): (usize, &f32)| (f64::from(*score), place < sample.relevant);
+            scores.iter().enumerate().map(flag)
+        });
+        let rankings = Rankings {
+            name: &self.name,
+            metric: format!("ndcg@{}", self.at_k),
+            values: each.iter().map(|metrics| metrics.ndcg).collect(),
+            ranking: &|query| {
+                order(scores[query], false).into_iter().map(|place| place as u32).collect()
+            },
+            first_stage: None,
+            query: &|query| ("", &self.samples[query].query),
+            document: &|query, place| {
+                let Ranked { texts, relevant, .. } = &self.samples[query];
+                let grade = f64::from(u8::from((place as usize) < *relevant));
+                ("", &texts[place as usize], grade)
+            },
+        };
+        rankings.details(collector, ScoreHistogram::of_flagged(flagged))
+    }
+
     fn keys(&self) -> [String; 3] {
         let k = self.at_k;
         ["map".to_owned(), format!("mrr@{k}"), format!("ndcg@{k}")]
@@ -144,15 +175,23 @@ impl<E: Embed + ?Sized> Evaluator<E> for RerankingEvaluator {
         let documents = encoding.on_device(model, Side::Document, &documents.list())?;
         let pairs = (&of_query[..], &of_text[..]);
         let scores = similarities(self.similarity_fct, &queries, &documents, pairs);
-        let mut scores = scores.as_slice();
-        let each = self.samples.iter().map(|sample| {
-            let (own, rest) = scores.split_at(sample.texts.len());
-            scores = rest;
+        let mut rest = scores.as_slice();
+        let scores = self.samples.iter().map(|sample| {
+            let own;
+            (own, rest) = rest.split_at(sample.texts.len());
+            own
+        });
+        let scores: Vec<&[f32]> = scores.collect();
+        let each = self.samples.iter().zip(&scores).map(|(sample, own)| {
             let relevant: Vec<bool> =
                 (0..sample.texts.len()).map(|text| text < sample.relevant).collect();
             metrics(&relevant, own, self.at_k, false)
         });
-        let RankingMetrics { map, mrr, ndcg } = mean(&each.collect::<Vec<_>>());
+        let each: Vec<RankingMetrics> = each.collect();
+        if let Some(collector) = context.details {
+            collector.add(self.details(&scores, &each, collector));
+        }
+        let RankingMetrics { map, mrr, ndcg } = mean(&each);
         let positives: Vec<usize> = self.samples.iter().map(|sample| sample.relevant).collect();
         let negatives: Vec<usize> =
             self.samples.iter().map(|sample| sample.texts.len() - sample.relevant).collect();

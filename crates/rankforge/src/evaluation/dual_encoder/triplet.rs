@@ -164,6 +164,13 @@ impl<E: Embed + ?Sized> Evaluator<E> for TripletEvaluator {
                 |others: &[u32]| similarities(*function, &queries, &documents, (&anchors, others));
             let (margin, positive, negative) =
                 (self.margin_of(*function), to(&positives), to(&negatives));
+            if let (Some(collector), true) = (context.details, row.is_empty()) {
+                let flagged = |scores: &[f32], flag: bool| -> Vec<(f64, bool)> {
+                    scores.iter().map(|score| (f64::from(*score), flag)).collect()
+                };
+                let both = [flagged(&positive, true), flagged(&negative, false)].concat();
+                collector.add_scores(&self.name, both.into_iter());
+            }
             let pairs = positive.iter().zip(&negative);
             let right = pairs.filter(|(positive, negative)| **positive > **negative + margin);
             let accuracy = right.count() as f64 / self.anchors.len() as f64;

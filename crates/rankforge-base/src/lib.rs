@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod atomic_file;
+mod cpu_time;
 mod directory;
 mod file_error;
 mod names;
@@ -16,6 +17,7 @@ mod stop;
 mod temporary;
 
 pub use atomic_file::{AtomicFile, write_atomically};
+pub use cpu_time::cpu_seconds;
 pub use directory::{DirectoryKind, Entry, claim_directory, replace_directory, sync_directory};
 pub use file_error::FileError;
 pub use names::{hexadecimal, nearest, quoted_list};

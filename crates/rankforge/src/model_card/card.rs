@@ -46,7 +46,7 @@ pub fn render(
     let collapse_log = log.as_ref().is_some_and(|log| log.lines().count() > COLLAPSED_LOG_ROWS + 2);
     let usage = usage::snippets(model, data, report)?;
     let values = json!({
-        "front_matter": front_matter(model, data, report),
+        "front_matter": front_matter(model, data, report, &usage.examples),
         "title": title(model, data, &dataset_names),
         "reranker": labels.is_some(),
         "base_model": base_model,
@@ -68,6 +68,8 @@ pub fn render(
         "datasets": datasets,
         "non_default": report.map(|report| shown(report.arguments.non_default())),
         "arguments": report.map(|report| shown(report.arguments.to_map())),
+        "environment": environment_of(model, report),
+        "cpu_time": report.and_then(|report| report.timing.cpu).map(duration),
         "log": log.filter(|log| !log.is_empty()),
         "collapse_log": collapse_log,
         "best_step": best_step,
@@ -77,7 +79,6 @@ pub fn render(
             .map(|report| duration(report.timing.evaluation)),
         "total_time": report
             .map(|report| duration(report.timing.training + report.timing.evaluation)),
-        "version": env!("CARGO_PKG_VERSION"),
         "citations": citations(report),
     });
     let text = environment()
@@ -141,8 +142,39 @@ fn citations(report: Option<&TrainingReport<'_>>) -> IndexMap<String, String> {
     citations
 }
 
+/// The arguments that a model may depend on: not where its files were, nor what was logged.
 fn shown(arguments: serde_json::Map<String, Value>) -> Vec<(String, String)> {
-    arguments.into_iter().map(|(name, value)| (name, value.to_string())).collect()
+    const OTHERS: [&str; 9] = [
+        "output_dir",
+        "logging_strategy",
+        "logging_first_step",
+        "logging_steps",
+        "report_to",
+        "resume_from_checkpoint",
+        "run_name",
+        "save_total_limit",
+        "write_report",
+    ];
+    let shown = arguments.into_iter().filter(|(name, _)| !OTHERS.contains(&name.as_str()));
+    shown.map(|(name, value)| (name, value.to_string())).collect()
+}
+
+/// Where the model was trained, by name.
+fn environment_of(
+    model: &dyn TextModel,
+    report: Option<&TrainingReport<'_>>,
+) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("rankforge", env!("CARGO_PKG_VERSION").to_owned())];
+    if let Some(report) = report {
+        let device = model.model().device();
+        if let Some(isa) = device.isa() {
+            lines.push(("Instruction set", isa.to_string()));
+        }
+        let precision = report.arguments.precision();
+        lines.push(("Matrix products", device.product_path(precision)));
+        lines.push(("Threads", device.workers().count().to_string()));
+    }
+    lines
 }
 
 fn without_triple_blank_lines(text: &str) -> String {

@@ -46,6 +46,8 @@ pub struct Timing {
     pub training: f64,
     /// Evaluation.
     pub evaluation: f64,
+    /// What all threads computed, in training and evaluation; `None` where it is not measured.
+    pub cpu: Option<f64>,
 }
 
 /// What a model card reports about a training run.

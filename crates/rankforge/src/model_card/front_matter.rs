@@ -1,16 +1,18 @@
 //! The YAML front matter of a model card.
 
 use crate::model_card::data::{ModelCardData, TrainingReport};
-use crate::model_card::names::{model_link, num_labels, title};
+use crate::model_card::names::{is_on_hub, num_labels, title};
 use crate::model_card::tables;
 use indexmap::IndexMap;
 use rankforge_encoder::TextModel;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+/// `pairs` are those of the examples.
 pub(super) fn front_matter(
     model: &dyn TextModel,
     data: &ModelCardData,
     report: Option<&TrainingReport<'_>>,
+    pairs: &[(String, String)],
 ) -> String {
     let labels = num_labels(model);
     let mut tags = vec!["sentence-transformers".to_owned()];
@@ -48,8 +50,10 @@ pub(super) fn front_matter(
     }
     fields.insert("tags", tags.into());
     // A local path would mean nothing to readers of the card.
-    if model_link(model.base_model()).starts_with('[') {
+    if is_on_hub(model.base_model()) {
+        let relation = if model.model().has_adapters() { "adapter" } else { "finetune" };
         fields.insert("base_model", model.base_model().into());
+        fields.insert("base_model_relation", relation.into());
     }
     let ids: Vec<&str> = data.train_datasets.iter().filter_map(|d| d.id.as_deref()).collect();
     if !ids.is_empty() {
@@ -57,6 +61,11 @@ pub(super) fn front_matter(
     }
     fields.insert("pipeline_tag", pipeline.into());
     fields.insert("library_name", "sentence-transformers".into());
+    if let (None, [query, ..]) = (labels, pairs) {
+        let sentences: Vec<&str> = pairs.iter().map(|pair| &*pair.1).collect();
+        let example = json!({"source_sentence": query.0, "sentences": sentences});
+        fields.insert("widget", vec![example].into());
+    }
     let evaluations = report.map_or(&[][..], |report| report.evaluations);
     if !evaluations.is_empty() {
         fields.insert("metrics", tables::metric_names(evaluations).into());
@@ -117,7 +126,6 @@ fn is_plain(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn yaml_is_in_block_style_and_quotes_strings_where_needed() {

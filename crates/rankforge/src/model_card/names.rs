@@ -39,7 +39,7 @@ pub(super) fn title(model: &dyn TextModel, data: &ModelCardData, datasets: &[Str
         return name.clone();
     }
     let kind = model.kind().to_string();
-    match (model.base_model(), datasets) {
+    match (&*shown_model(model.base_model()), datasets) {
         ("", _) => kind,
         (base, []) => format!("{kind} based on {base}"),
         (base, _) => {
@@ -70,17 +70,29 @@ pub(super) fn dataset_link(dataset: &DatasetName) -> Option<String> {
     })
 }
 
-/// A Markdown link for a model on the Hub; a local path in backticks.
+/// A Markdown link for a model on the Hub; the name of a local one in backticks.
 pub(super) fn model_link(name: &str) -> String {
-    let parts: Vec<&str> = name.split('/').collect();
-    let hub =
-        parts.len() == 2 && parts.iter().all(|part| !part.is_empty() && !part.starts_with('.'));
-    // `models/bert` looks like a name on the Hub, but is a local directory.
-    if hub && !std::path::Path::new(name).exists() {
-        format!("[{name}](https://huggingface.co/{name})")
-    } else {
-        format!("`{name}`")
+    match is_on_hub(name) {
+        true => format!("[{name}](https://huggingface.co/{name})"),
+        false => format!("`{}`", shown_model(name)),
     }
+}
+
+/// The name of a model as a card shows it: a path says nothing to readers of the card, but where
+/// its owner keeps files.
+fn shown_model(name: &str) -> String {
+    match std::path::Path::new(name).file_name() {
+        Some(last) if !is_on_hub(name) => last.to_string_lossy().into_owned(),
+        _ => name.to_owned(),
+    }
+}
+
+/// Whether a model has a name as on the Hub: `models/bert` looks like one, but may be a local
+/// directory.
+pub(super) fn is_on_hub(name: &str) -> bool {
+    let parts: Vec<&str> = name.split('/').collect();
+    let named = parts.iter().all(|part| !part.is_empty() && !part.starts_with('.'));
+    parts.len() == 2 && named && !std::path::Path::new(name).exists()
 }
 
 #[cfg(test)]
@@ -97,7 +109,7 @@ mod tests {
     #[test]
     fn a_local_path_is_not_a_link() {
         assert_eq!(model_link("org/name"), "[org/name](https://huggingface.co/org/name)");
-        assert_eq!(model_link("/models/org/name"), "`/models/org/name`");
-        assert_eq!(model_link("./name"), "`./name`");
+        assert_eq!(model_link("/models/org/name"), "`name`");
+        assert_eq!(model_link("./name"), "`name`");
     }
 }

@@ -142,6 +142,8 @@ pub(super) fn model_index(name: &str, results: &[EvaluationResult]) -> Value {
                 .metrics
                 .0
                 .iter()
+                // The Hub refuses a result that is not a number.
+                .filter(|(_, value)| value.is_finite())
                 .map(|(key, value)| {
                     let short = result.short(key);
                     json!({"type": short, "value": value, "name": title_case(short)})

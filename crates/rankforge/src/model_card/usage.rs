@@ -14,7 +14,10 @@ const EXAMPLES: usize = 5;
 #[derive(Debug, Serialize)]
 pub(super) struct Usage {
     model_id: String,
-    /// Pairs of texts, as Python lists.
+    /// Pairs of texts.
+    #[serde(skip)]
+    pub(super) examples: Vec<(String, String)>,
+    /// The same as Python lists.
     pairs: Vec<String>,
     /// The scores that `predict` returns, or their shape.
     scores: String,
@@ -65,6 +68,7 @@ pub(super) fn snippets(
     };
     Ok(Usage {
         model_id: data.model_id.clone().unwrap_or_else(|| placeholder.to_owned()),
+        examples: pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
         pairs: pairs
             .iter()
             .map(|(first, second)| format!("[{}, {}]", literal(first), literal(second)))

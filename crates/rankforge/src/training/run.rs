@@ -4,8 +4,9 @@
 use crate::arguments::ResumeFrom;
 use crate::error::Error;
 use crate::metrics::Metrics;
-use crate::model_card::{self, EvaluationResult, ReportedSet, Timing, TrainingReport};
+use crate::model_card::{self, EvaluationResult, ReportedSet, Timing};
 use crate::trainer_state::{LogRecord, TrainerState};
+use crate::training::batches::PreparedBatch;
 use crate::training::callbacks::Callback;
 use crate::training::checkpoint::{self, Checkpoint, RunFile, Snapshot};
 use crate::training::definition::RunDefinition;
@@ -18,8 +19,7 @@ use crate::training::position::Position;
 use crate::training::report::Recorded;
 use crate::training::setup::{Parts, Setup};
 use crate::training::training_set::TrainingSet;
-use crate::training::{batches::PreparedBatch, plot};
-use rankforge_base::{claim_directory, write_atomically};
+use rankforge_base::{claim_directory, cpu_seconds};
 use rankforge_encoder::{MODEL_DIRECTORY, TextModel};
 use rankforge_trackers::Trackers;
 use serde_json::{Value, json};
@@ -88,6 +88,8 @@ pub(super) struct Run<'a, M: TextModel> {
     pub(super) logged: (Seen, f64),
     /// What the page about the run shows besides log and metrics.
     pub(super) report: Recorded,
+    /// CPU time of the process when the run began, in seconds.
+    pub(super) cpu_begun: Option<f64>,
     /// Keeps other processes from training in the same output directory.
     _claim: Option<File>,
 }
@@ -162,6 +164,7 @@ impl<'a, M: TextModel> Run<'a, M> {
             log_file: LogFile::new(&arguments.output_dir),
             trackers: None,
             logged: Default::default(),
+            cpu_begun: cpu_seconds(),
             _claim: claim,
         };
         run.resume()?;
@@ -261,7 +264,7 @@ impl<'a, M: TextModel> Run<'a, M> {
         if self.state.best_global_step == Some(step) {
             self.state.best_model_checkpoint = Some(checkpoint::checkpoint_path(output_dir, step));
         }
-        self.timing.training = self.begun.elapsed().as_secs_f64() - self.timing.evaluation;
+        self.take_time();
         let card =
             model_card::render(&*self.model, self.setup.parts.card, Some(&self.training_report()))?;
         let snapshot = Snapshot {
@@ -287,31 +290,6 @@ impl<'a, M: TextModel> Run<'a, M> {
         Ok(path)
     }
 
-    /// The report of the run for the model card.
-    fn training_report(&self) -> TrainingReport<'_> {
-        let Parts { arguments, train_sets, eval_sets, .. } = self.setup.parts;
-        TrainingReport {
-            arguments,
-            state: &self.state,
-            best_step: self.state.best_global_step.filter(|_| arguments.load_best_model_at_end),
-            train_sets: reported(train_sets),
-            eval_sets: reported(eval_sets),
-            evaluations: &self.evaluations,
-            timing: self.timing,
-        }
-    }
-
-    fn write_plot(&self) -> Result<(), Error> {
-        let arguments = self.setup.parts.arguments;
-        let title = arguments.run_name.as_deref().unwrap_or("training");
-        let metric = arguments.best_metric().or_else(|| {
-            let last = self.evaluations.last()?;
-            Some(format!("eval_{}", last.primary_metric))
-        });
-        let svg = plot::plot(title, &self.state.log_history, metric.as_deref());
-        Ok(write_atomically(&arguments.output_dir.join("training.svg"), svg.as_bytes())?)
-    }
-
     /// Logs a summary of the run, loads the best parameters if the arguments request it, and writes
     /// the state and the plot.
     ///
@@ -319,8 +297,7 @@ impl<'a, M: TextModel> Run<'a, M> {
     /// When a file cannot be written.
     pub(super) fn finish(mut self) -> Result<TrainOutput, Error> {
         let arguments = self.setup.parts.arguments;
-        let seconds = self.begun.elapsed().as_secs_f64();
-        self.timing.training = seconds - self.timing.evaluation;
+        let seconds = self.take_time();
         let steps = self.state.global_step - self.first_step;
         // NaN rather than 0 when every loss overflowed.
         let training_loss = match self.state.global_step {

@@ -105,14 +105,16 @@ fn the_card_of_a_trained_model_has_every_section() {
             "<li>0: ~50.00%</li><li>1: ~50.00%</li>",
             "### Evaluation Dataset",
             "* Loss: <code>BinaryCrossEntropyLoss</code> with these parameters:\n```json\n",
-            "#### Non-Default Hyperparameters\n\n- `output_dir`:",
-            "- `run_name`: \"first try\"",
+            "#### Non-Default Hyperparameters\n\n- `per_device_train_batch_size`: 4\n",
+            "- **CPU time**: ",
+            "### Environment\n\n- rankforge: ",
+            "- Instruction set: ",
+            "- Threads: 2\n",
             "- `adam_beta1`: 0.9",
             "| Epoch | Step | Training Loss | Validation Loss |",
             "* The bold row denotes the saved checkpoint.",
             "### Training Time\n\n- **Training**: ",
             "- **Total**: ",
-            "- rankforge: ",
             "reimers-2019-sentence-bert",
         ],
     );
@@ -121,6 +123,8 @@ fn the_card_of_a_trained_model_has_every_section() {
     assert!(!card.contains("\n\n\n"), "two blank lines in a row");
     assert!(!card.contains("{{") && !card.contains("{%"), "template code is left in the card");
     assert!(!card.contains("shape ("), "the examples have no scores");
+    let path = folder.path().display().to_string();
+    assert!(!card.contains(&path) && !card.contains("first try"), "only this machine has these");
 }
 
 #[test]

@@ -50,6 +50,8 @@ mod field {
 struct Note {
     id: String,
     folder: PathBuf,
+    /// Number of lines so far: the server drops one whose number is not above all before it.
+    lines: u64,
 }
 
 /// Writes the directory of an offline run.
@@ -57,6 +59,8 @@ pub(crate) struct WandbSink {
     settings: WandbSettings,
     start: RunStart,
     log: Option<RecordLog>,
+    id: String,
+    folder: PathBuf,
     /// Number of records so far.
     records: u64,
     /// Number of lines so far, those of the run that this one resumes included.
@@ -69,6 +73,8 @@ impl WandbSink {
         WandbSink {
             settings: settings.clone(),
             log: None,
+            id: String::new(),
+            folder: PathBuf::new(),
             records: 0,
             lines: start.records,
             last_time: start.time,
@@ -76,15 +82,29 @@ impl WandbSink {
         }
     }
 
-    /// The id of the run, and whether it is one that exists.
-    fn id(&self) -> (String, bool) {
+    /// Takes the id of the run that this one resumes, unless the environment names another, and
+    /// counts on from its lines. Returns whether it resumes one.
+    fn take_id(&mut self) -> bool {
         let note: Option<Note> = recall(&self.settings.output_dir, Tracker::Wandb);
-        let before = note.filter(|_| self.start.continues).map(|note| note.id);
-        match (&self.settings.id, before) {
-            (Some(id), before) => (id.clone(), before.as_ref() == Some(id)),
-            (None, Some(before)) => (before, true),
-            (None, None) => (random_id(), false),
+        let named = &self.settings.id;
+        let same = |note: &Note| named.as_ref().is_none_or(|id| *id == note.id);
+        match note.filter(|note| self.start.continues && same(note)) {
+            Some(note) => {
+                self.lines = self.lines.max(note.lines);
+                self.id = note.id;
+                true
+            }
+            None => {
+                self.id = named.clone().unwrap_or_else(random_id);
+                false
+            }
         }
+    }
+
+    fn note(&self) -> Result<(), Failure> {
+        let (id, folder) = (self.id.clone(), self.folder.clone());
+        let kept = Note { id, folder, lines: self.lines };
+        Ok(note(&self.settings.output_dir, Tracker::Wandb, &kept)?)
     }
 
     /// Appends records, whose number and kind go around their content.
@@ -99,10 +119,10 @@ impl WandbSink {
     }
 
     /// `RunRecord`.
-    fn run(&self, id: &str, exists: bool) -> Message {
+    fn run(&self, exists: bool) -> Message {
         let settings = &self.settings;
         let name = self.start.name.as_ref().or(settings.name.as_ref());
-        let mut run = Message::default().text(1, id);
+        let mut run = Message::default().text(1, &self.id);
         for (field, value) in [
             (2, &settings.entity),
             (3, &Some(settings.project.clone())),
@@ -169,21 +189,22 @@ impl WandbSink {
 
 impl Sink for WandbSink {
     fn begin(&mut self) -> Result<Option<String>, Failure> {
-        let (id, exists) = self.id();
+        let exists = self.take_id();
+        let id = self.id.clone();
         let begun = DateTime::from_timestamp(self.start.time as i64, 0).unwrap_or_default();
         let name = format!("offline-run-{}-{id}", begun.format("%Y%m%d_%H%M%S"));
         let folder = self.settings.folder.join(name);
+        self.folder.clone_from(&folder);
         for folder in [folder.join("files"), folder.join("logs")] {
             std::fs::create_dir_all(&folder).map_err(FileError::io(&folder))?;
         }
         self.log = Some(RecordLog::create(&folder.join(format!("run-{id}.wandb")))?);
-        let kept = Note { id: id.clone(), folder: folder.clone() };
-        note(&self.settings.output_dir, Tracker::Wandb, &kept)?;
+        self.note()?;
         let producer = concat!("rankforge ", env!("CARGO_PKG_VERSION"));
         let version = Message::default().text(1, producer).text(2, OLDEST_READER);
         let mut records = vec![
             (field::HEADER, Message::default().message(1, &version)),
-            (field::RUN, self.run(&id, exists)),
+            (field::RUN, self.run(exists)),
             (field::CONFIG, self.config()),
         ];
         let defined = Message::default().integer(3, 1);
@@ -198,7 +219,8 @@ impl Sink for WandbSink {
 
     fn write(&mut self, lines: &[Line]) -> Result<(), Failure> {
         let records = lines.iter().flat_map(|line| self.of_line(line)).collect();
-        self.append(records)
+        self.append(records)?;
+        self.note()
     }
 
     fn end(&mut self, outcome: Outcome) -> Result<(), Failure> {
@@ -269,7 +291,9 @@ mod tests {
         let variables = [("WANDB_PROJECT", "p"), ("WANDB_TAGS", "one,two"), ("WANDB_NAME", "x")];
         let start =
             RunStart { time: 1.5e9 + 0.5, name: Some("n".to_owned()), ..RunStart::default() };
-        let run = sink(&variables, start).run("abcd1234", true);
+        let mut of_run = sink(&variables, start);
+        of_run.id = "abcd1234".to_owned();
+        let run = of_run.run(true);
         assert_eq!(numbered(2, field::RUN, &run), golden["run"]);
 
         let exit = Message::default().integer(1, 255).integer(2, 9);

@@ -3,7 +3,7 @@
 use crate::server::{Server, mlflow};
 use crate::support::{TestRun, short, start};
 use rankforge_trackers::{Outcome, RunStart};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// The same run, resumed after two steps and some time.
@@ -71,9 +71,15 @@ fn tensorboard_gets_another_file_in_the_same_directory() {
 fn wandb_gets_another_directory_of_the_same_run() {
     let folder = tempfile::tempdir().unwrap();
     let variables = [("WANDB_DIR", folder.path().to_str().unwrap())];
-    for start in [start(), resumed(), start()] {
-        let run = TestRun::begin(folder.path(), &["wandb"], &variables, &start, short());
+    // Of five lines the run that resumes computes three again; they come after all five.
+    for (start, lines) in [(start(), 5), (resumed(), 8), (start(), 3)] {
+        let mut run = TestRun::begin(folder.path(), &["wandb"], &variables, &start, short());
+        let last = if lines == 5 { 6 } else { start.step + 4 };
+        run.log(start.step + 1..last);
         assert_eq!(run.end(Outcome::Finished).warnings(), [""; 0]);
+        let note = std::fs::read_to_string(folder.path().join("trackers/wandb.json")).unwrap();
+        let note: Value = serde_json::from_str(&note).unwrap();
+        assert_eq!(note["lines"], lines);
     }
     let runs = names(&folder.path().join("wandb"));
     let id = |run: &String| run.rsplit('-').next().unwrap().to_owned();

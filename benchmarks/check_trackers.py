@@ -8,8 +8,8 @@ MODEL is a dual encoder such as all-MiniLM-L6-v2. Trains a reranker with LoRA, a
 two data sets, a few steps each, with all trackers: a real MLflow server, event files, offline runs.
 Then reads them with the packages of the trackers, and compares every number with log.jsonl. Resumes
 the first run from an earlier checkpoint, and reads again; ends a run by SIGTERM. Last, uploads the
-offline runs by `wandb sync` to a server of this script, which looks at what arrives. Uses no network
-but this machine's own.
+offline runs by `wandb sync` to a server of this script, which looks at what arrives. Connects to
+this machine only.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 //! Runs that can be ended by a cluster, and repeated from their folder.
 
-use crate::support::{TestDir, signal_after_first_log};
+use crate::support::{TestDir, finished, signal_after_first_log};
 use crate::training::setup;
 use serde_json::Value;
 
@@ -59,6 +59,33 @@ fn a_run_is_repeated_from_its_folder_alone_to_the_same_bits() {
     let changed = dir.succeed(&again);
     let warning = "the training data is not that of the run that is repeated";
     assert!(changed.stderr.contains(warning), "{}", changed.stderr);
+}
+
+#[test]
+fn trackers_are_told_of_the_environment_and_of_the_end() {
+    let dir = setup();
+    let sets = ["--set", "arguments.report_to=[\"tensorboard\", \"wandb\"]"];
+    let train = [&["train", "r.toml"][..], &sets].concat();
+    let mut command = dir.command(&train);
+    let environment = [("WANDB_DIR", "w"), ("WANDB_RUN_ID", "abc"), ("WANDB_MODE", "online")];
+    let done = finished(command.envs(environment).env("MLFLOW_TAGS", "unused").output().unwrap());
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let [run] = &dir.list("w/wandb")[..] else { panic!("{:?}", dir.list("w/wandb")) };
+    assert!(run.starts_with("offline-run-") && run.ends_with("-abc"), "{run}");
+    for text in [
+        format!("wandb: the run is in w/wandb/{run}; to upload it: wandb sync w/wandb/{run}"),
+        "warning: wandb: WANDB_MODE = online has no effect".to_owned(),
+        "tensorboard: tensorboard --logdir run/runs/".to_owned(),
+    ] {
+        assert!(done.stderr.contains(&text), "{text}: {}", done.stderr);
+    }
+    let mut command = dir.command(&["train", "r.toml", "--set", "arguments.report_to=mlflow"]);
+    let refused = finished(command.env_remove("MLFLOW_TRACKING_URI").output().unwrap());
+    let text = "override arguments.report_to=mlflow: `arguments.report_to`: expected \
+                MLFLOW_TRACKING_URI to be the address of a server";
+    assert!(refused.code == 1 && refused.stderr.contains(text), "{}", refused.stderr);
+    let text = dir.fail(1, &["train", "r.toml", "--set", "arguments.report_to=clearml"]);
+    assert!(text.contains("clearml is not supported, as only its Python package"), "{text}");
 }
 
 #[test]

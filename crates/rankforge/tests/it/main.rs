@@ -45,5 +45,6 @@ mod schedule;
 mod several_sets;
 mod support;
 mod testing;
+mod tracking;
 mod training;
 mod util;

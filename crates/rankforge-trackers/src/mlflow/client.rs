@@ -13,6 +13,7 @@ pub(super) struct Client {
     agent: Agent,
     uri: String,
     authorization: Option<String>,
+    limit: Duration,
 }
 
 /// Why a request failed.
@@ -62,6 +63,7 @@ impl Client {
             agent: config.build().new_agent(),
             uri: settings.uri.clone(),
             authorization: settings.authorization.clone(),
+            limit,
         })
     }
 
@@ -104,7 +106,12 @@ impl Client {
             }
             Ok((status, text)) => Err(self.refused(status, &text)),
             Err(error) => {
-                let message = format!("{}: {error}", self.uri);
+                let message = match error {
+                    ureq::Error::Timeout(_) => {
+                        format!("{}: no answer within {} s", self.uri, self.limit.as_secs_f64())
+                    }
+                    error => format!("{}: {error}", self.uri),
+                };
                 Err(Refused { code: String::new(), failure: Failure { message, may_pass: true } })
             }
         }

@@ -29,6 +29,20 @@ fn a_server_that_never_answers_takes_no_time_until_the_end_which_is_bounded() {
 }
 
 #[test]
+fn a_server_that_does_not_answer_in_time_is_named_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(|_, _| None);
+    let variables = [("MLFLOW_TRACKING_URI", server.uri.as_str())];
+    let mut run = TestRun::begin(folder.path(), &["mlflow"], &variables, &start(), short());
+    run.log(1..3);
+    let warnings = run.end(Outcome::Failed).warnings();
+    let text = "no answer within 0.3 s; the run goes on, it is tried again";
+    assert_eq!(warnings[0], format!("mlflow: {}: {text}", server.uri));
+    assert!(warnings[1].starts_with("mlflow: 2 of 2 log records did not get there"));
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+}
+
+#[test]
 fn a_server_that_fails_is_tried_again_and_gets_everything_once_it_recovers() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(|number, request| match number {

@@ -4,6 +4,7 @@ mod choices;
 mod memory;
 mod names;
 mod optimizer;
+mod optimizer_names;
 mod prompts;
 mod training_arguments;
 mod validate;
@@ -15,7 +16,7 @@ pub use choices::{
     SaveStrategy, Steps,
 };
 pub(crate) use memory::bytes;
-pub use optimizer::OptimizerNames;
 pub(crate) use optimizer::OptimizerSettings;
+pub use optimizer_names::OptimizerNames;
 pub use prompts::Prompts;
 pub use training_arguments::TrainingArguments;

@@ -1,6 +1,6 @@
 //! The names of training arguments: those with a field, and those of `without_field`.
 
-use crate::arguments::optimizer::expected_optimizer;
+use crate::arguments::optimizer_names::expected_optimizer;
 use crate::arguments::training_arguments::TrainingArguments;
 use crate::arguments::without_field::{ALIASES, NO_GREEDY, RENAMED, UNSUPPORTED, WITHOUT_EFFECT};
 use crate::error::Error;

@@ -2,7 +2,7 @@ use crate::arguments::choices::{
     BatchSampler, IntervalStrategy, LearningRateScheduler, MultiDatasetBatchSampler, ResumeFrom,
     SaveStrategy, Steps, optional_path_text, path_text,
 };
-use crate::arguments::optimizer::OptimizerNames;
+use crate::arguments::optimizer_names::OptimizerNames;
 use crate::arguments::prompts::Prompts;
 use indexmap::IndexMap;
 use rankforge_kernels::Precision;

@@ -24,7 +24,7 @@ def train(job):
         CrossEncoderTrainer,
         CrossEncoderTrainingArguments,
     )
-    from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
+    from sentence_transformers.cross_encoder import losses
 
     torch.set_num_threads(job["threads"])
     model = CrossEncoder(job["model"], num_labels=1, max_length=job["max_length"], device="cpu")
@@ -55,15 +55,15 @@ def train(job):
         model=model,
         args=arguments,
         train_dataset=rows,
-        loss=BinaryCrossEntropyLoss(model),
+        loss=getattr(losses, job["loss"])(model),
         callbacks=[StepEnds()],
     )
     result = trainer.train()
     model.save_pretrained(f"{job['output']}/final")
-    losses = [float(record["loss"]) for record in trainer.state.log_history if "loss" in record]
+    history = trainer.state.log_history
     return {
         "seconds": result.metrics["train_runtime"],
-        "losses": losses,
+        "losses": [float(record["loss"]) for record in history if "loss" in record],
         "tokens": sum(tokens),
         "step_ends": step_ends,
     }

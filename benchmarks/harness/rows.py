@@ -4,6 +4,7 @@ from harness.cascade import Cascade
 from harness.dual_training import DualTraining, StaticTraining
 from harness.inference import Predict, Rank
 from harness.lora_training import LoraTraining
+from harness.reranker_losses import Distillation, ListTraining
 from harness.retrieval import Encode, Mine
 from harness.searching import Search
 from harness.serving import ServeOne
@@ -22,6 +23,22 @@ def minilm(name, title, precision, target, **others):
         **models,
         **others,
     )
+
+
+def reranker_loss(row, name, title, batch_size, steps):
+    models = {"model": "minilm-reranker", "undropped": "minilm-reranker-without-dropout"}
+    return [
+        row(
+            f"train-{name}-{precision}",
+            f"train, MiniLM-L6, {title}, {precision}",
+            precision,
+            target,
+            batch_size=batch_size,
+            steps=steps,
+            **models,
+        )
+        for precision, target in [("fp32", 5), ("bf16", 7)]
+    ]
 
 
 def modernbert(precision, target):
@@ -75,6 +92,8 @@ def all_rows():
             steps=20,
             memory_target=4,
         ),
+        *reranker_loss(ListTraining, "lambda", "LambdaLoss, 8 lists of 8 documents", 8, 5),
+        *reranker_loss(Distillation, "distill", "MSELoss on scores, batch 16", 16, 20),
         modernbert("fp32", 2.3),
         modernbert("bf16", 2.5),
         minilm(

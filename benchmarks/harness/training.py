@@ -38,7 +38,7 @@ max_length = {max_length}
 path = {pairs}
 
 [loss]
-name = "BinaryCrossEntropyLoss"
+name = "{loss}"
 """
 
 
@@ -54,6 +54,8 @@ class Training:
         model: The model's name, for `Models.made`.
         undropped: The same model without dropout, for the step by step comparison.
         similar: Train on sentence pairs in the place of question and passage pairs.
+        loss: The name of the loss, with its defaults.
+        mean_tolerance: Relative difference of the mean losses of a whole run.
         fresh: The weights are random, so the losses of the first steps leap with the order of the
             rows and their mean is not compared.
     """
@@ -67,9 +69,11 @@ class Training:
     batch_size: int
     steps: int
     similar: bool = False
+    loss: str = "BinaryCrossEntropyLoss"
     fresh: bool = False
     memory_target: float | None = None
     unit: str = "pairs/s"
+    mean_tolerance: float = MEAN_TOLERANCE
 
     @property
     def compared_rows(self):
@@ -80,18 +84,8 @@ class Training:
         self.steps = bench.size(self.steps, 3)
         count = self.steps * self.batch_size
         tokenizer = text_tokenizer(bench.models.made(self.model), MAX_LENGTH)
-        if self.similar:
-            rows = bench.corpus.sample_similar(count)
-            lengths = token_counts(
-                tokenizer, [(row["sentence1"], row["sentence2"]) for row in rows]
-            )
-        else:
-            labeled, lengths = bench.corpus.labeled_pairs(tokenizer, count, seed=self.batch_size)
-            rows = [dict(zip(("query", "answer", "label"), row)) for row in labeled]
-        write_rows(folder / "pairs.jsonl", rows)
-        write_rows(folder / "few.jsonl", rows[:COMPARED_ROWS])
-        self.pairs, self.few = folder / "pairs.jsonl", folder / "few.jsonl"
-        self.tokens, self.few_tokens = sum(lengths), sum(lengths[:COMPARED_ROWS])
+        rows, lengths = self._rows(bench.corpus, tokenizer, count)
+        self._write(folder, rows, lengths)
         batches = [
             lengths[start : start + self.batch_size] for start in range(0, count, self.batch_size)
         ]
@@ -105,6 +99,23 @@ class Training:
             useful_operations(bench.models.made(self.model), lengths, training=True) / self.steps,
             detail,
         )
+
+    def _rows(self, corpus, tokenizer, count):
+        """So many rows, and the tokens of each."""
+        if self.similar:
+            rows = corpus.sample_similar(count)
+            pairs = [(row["sentence1"], row["sentence2"]) for row in rows]
+            return rows, token_counts(tokenizer, pairs)
+        labeled, lengths = corpus.labeled_pairs(tokenizer, count, seed=self.batch_size)
+        return [dict(zip(("query", "answer", "label"), row)) for row in labeled], lengths
+
+    def _write(self, folder, rows, lengths):
+        """Writes the rows, and those that are compared step by step; `lengths` are the tokens of
+        each row."""
+        write_rows(folder / "pairs.jsonl", rows)
+        write_rows(folder / "few.jsonl", rows[:COMPARED_ROWS])
+        self.pairs, self.few = folder / "pairs.jsonl", folder / "few.jsonl"
+        self.tokens, self.few_tokens = sum(lengths), sum(lengths[:COMPARED_ROWS])
 
     def compare_first(self, bench, folder):
         """Trains both sides without dropout on one batch that is an epoch, so that the order of its
@@ -161,14 +172,14 @@ class Training:
                 f"same {self.tokens} tokens, mean losses {means[0]:.4f} and {means[1]:.4f} "
                 "(rows in another order)"
             )
-        if not difference <= MEAN_TOLERANCE:
+        if not difference <= self.mean_tolerance:
             raise RowFailed(
                 f"mean losses {means[0]:.4f} and {means[1]:.4f} differ by {difference:.1%}, "
-                f"more than {MEAN_TOLERANCE:.0%}"
+                f"more than {self.mean_tolerance:.0%}"
             )
         return (
             f"same {self.tokens} tokens, mean losses {means[0]:.4f} and {means[1]:.4f} "
-            f"(within {MEAN_TOLERANCE:.0%})"
+            f"(within {self.mean_tolerance:.0%})"
         )
 
     def _arguments(self):
@@ -181,12 +192,15 @@ class Training:
     def _recipe(self, model, pairs):
         """The sections of the recipe before its arguments."""
         return RECIPE.format(
-            model=json.dumps(str(model)), pairs=json.dumps(str(pairs)), max_length=MAX_LENGTH
+            model=json.dumps(str(model)),
+            pairs=json.dumps(str(pairs)),
+            max_length=MAX_LENGTH,
+            loss=self.loss,
         )
 
     def _job(self):
         """What the job of the other side holds beside model, rows and arguments."""
-        return {"work": "train"}
+        return {"work": "train", "loss": self.loss}
 
     def _ours(self, bench, folder, model, pairs, arguments):
         folder.mkdir()

@@ -3,8 +3,8 @@ use crate::input::{Input, Prompt, Text, Tokens};
 use crate::tokenizer::cut::CutRule;
 use crate::tokenizer::files::{NamedFile, TokenizerFiles};
 use crate::tokenizer::read::{self, ReadTokenizer};
-use crate::tokenizer::template::{self, Template};
-use crate::tokenizer::text_tokens::{TextTokens, longest_first, needs_lengths};
+use crate::tokenizer::template::{self, Template, templates};
+use crate::tokenizer::text_tokens::{TextTokens, longest_first, needs_lengths, truncated};
 use crate::tokenizer::word_cache::{WordCache, WordEncoder};
 use rankforge_base::write_atomically;
 use std::borrow::Cow;
@@ -385,21 +385,4 @@ fn with_prompt<'a>(text: Text<'a>) -> Cow<'a, str> {
         None => Cow::Borrowed(text.text),
         Some(prompt) => Cow::Owned(format!("{}{}", prompt.text, text.text)),
     }
-}
-
-/// The templates for a single text and for a pair.
-///
-/// # Errors
-/// See [`Template::new`].
-fn templates(
-    tokenizer: &tokenizers::Tokenizer,
-    special_tokens: bool,
-) -> Result<[Template; 2], String> {
-    let template = |pair| Template::new(tokenizer.get_post_processor(), special_tokens, pair);
-    Ok([template(false)?, template(true)?])
-}
-
-/// `keep` ids of a sequence: the last ones if `left`, else the first ones.
-fn truncated(ids: &[u32], keep: usize, left: bool) -> &[u32] {
-    if left { &ids[ids.len() - keep..] } else { &ids[..keep] }
 }

@@ -141,3 +141,15 @@ fn encoding(ids: Vec<u32>, segment: u32) -> Encoding {
         Default::default(),
     )
 }
+
+/// The templates for a single text and for a pair.
+///
+/// # Errors
+/// See [`Template::new`].
+pub(super) fn templates(
+    tokenizer: &tokenizers::Tokenizer,
+    special_tokens: bool,
+) -> Result<[Template; 2], String> {
+    let template = |pair| Template::new(tokenizer.get_post_processor(), special_tokens, pair);
+    Ok([template(false)?, template(true)?])
+}

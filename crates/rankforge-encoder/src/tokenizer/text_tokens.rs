@@ -62,6 +62,11 @@ pub(super) fn needs_lengths(first: usize, second: usize, limit: usize) -> bool {
     first > limit && second > limit && !limit.is_multiple_of(2)
 }
 
+/// `keep` ids of a sequence: the last ones if `left`, else the first ones.
+pub(super) fn truncated(ids: &[u32], keep: usize, left: bool) -> &[u32] {
+    if left { &ids[ids.len() - keep..] } else { &ids[..keep] }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{longest_first, needs_lengths};

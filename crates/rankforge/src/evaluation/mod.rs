@@ -10,6 +10,7 @@ mod dual_encoder;
 mod evaluator;
 mod first_stage;
 mod judgements;
+mod nano_beir_means;
 mod nano_beir_reranking;
 mod rankings;
 mod record;

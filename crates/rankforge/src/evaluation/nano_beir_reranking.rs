@@ -1,6 +1,7 @@
 use crate::error::Error;
 use crate::evaluation::dual_encoder::readable;
 use crate::evaluation::evaluator::{EvaluationContext, Evaluator, with_name};
+use crate::evaluation::nano_beir_means::evaluate_each;
 use crate::evaluation::record;
 use crate::evaluation::reranking::CrossEncoderRerankingEvaluator;
 use crate::evaluation::samples::{Candidates, RerankingSample};
@@ -148,16 +149,7 @@ impl<S: Score + ?Sized> Evaluator<S> for CrossEncoderNanoBEIREvaluator {
             record::when(context)
         ));
         let keys = self.keys();
-        let (mut all, mut means) = (Metrics::new(), keys.clone().map(|_| 0.0));
-        for evaluator in self.each()? {
-            let name = Evaluator::<S>::name(&evaluator).to_owned();
-            reporter.message(&format!("Evaluating {name}"));
-            let found = evaluator.evaluate(model, context)?;
-            for (mean, key) in means.iter_mut().zip(&keys) {
-                *mean += found.0[&with_name(&name, key)] / self.samples.len() as f64;
-            }
-            all.0.extend(found.0);
-        }
+        let (mut all, means) = evaluate_each(&self.each()?, &keys, model, context)?;
         if self.write_csv {
             let headers =
                 ["MAP".to_owned(), format!("MRR@{}", self.at_k), { format!("NDCG@{}", self.at_k) }];

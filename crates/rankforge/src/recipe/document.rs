@@ -1,56 +1,14 @@
 //! A TOML file with the line of every field, and overrides of its fields.
 
 use crate::error::Error;
+use crate::recipe::overrides::Override;
 use crate::value_types::in_words;
 use rankforge_base::{FileError, nearest};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
-
-/// A value that replaces the one in the recipe, or adds to it: `section.field=value`. The value is
-/// TOML where it can be read as TOML, and a string otherwise.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Override {
-    keys: Vec<String>,
-    value: Value,
-    text: String,
-}
-
-impl FromStr for Override {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Override, String> {
-        let malformed = || {
-            format!(
-                "expected section.field=value, for example arguments.learning_rate=2e-5, \
-                 got \"{text}\""
-            )
-        };
-        let (key, value) = text.split_once('=').ok_or_else(malformed)?;
-        let keys: Vec<String> = key.trim().split('.').map(|key| key.trim().to_owned()).collect();
-        if keys.len() < 2 || keys.iter().any(String::is_empty) {
-            return Err(malformed());
-        }
-        Ok(Override { keys, value: toml_or_string(value.trim()), text: text.to_owned() })
-    }
-}
-
-impl fmt::Display for Override {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-fn toml_or_string(text: &str) -> Value {
-    match format!("value = {text}").parse::<Table>() {
-        Ok(mut table) if table.len() == 1 => table.remove("value").expect("it is the only key"),
-        _ => Value::String(text.to_owned()),
-    }
-}
 
 /// Most names that a hint lists; training arguments are more.
 const MOST_LISTED: usize = 40;

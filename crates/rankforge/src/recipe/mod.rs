@@ -23,6 +23,7 @@ mod lora;
 mod mined_cache;
 mod model;
 mod nones;
+mod overrides;
 mod parse;
 mod resolved;
 mod run;
@@ -30,14 +31,14 @@ mod sections;
 mod sets;
 mod trained;
 
-pub use document::Override;
 pub use evaluators::{
-    BinaryClassificationSection, ClassificationSection, CorrelationSection, CrossEncoderEvaluator,
-    Dimensions, DualEncoderEvaluator, DualEncoderRerankingSection, EmbeddingSimilaritySection,
-    InformationRetrievalSection, MSESection, Margins, NanoBEIRRerankingSection, NanoBEIRSection,
+    BinaryClassificationSection, CrossEncoderEvaluator, Dimensions, DualEncoderEvaluator,
+    DualEncoderRerankingSection, EmbeddingSimilaritySection, InformationRetrievalSection,
+    LabeledPairsSection, MSESection, Margins, NanoBEIRRerankingSection, NanoBEIRSection,
     ParaphraseMiningSection, RerankingSection, SimilarityName, TranslationSection, TripletSection,
 };
 pub use model::{CrossEncoderSection, DualEncoderSection, StaticSection};
+pub use overrides::Override;
 pub use parse::Recipe;
 pub use run::RecipeRun;
 pub use sections::{DatasetSection, MiningModels, MiningSection, MiningSources};

@@ -8,7 +8,7 @@ use crate::failure::CliError;
 use rankforge::Error;
 use rankforge::data::DataError;
 use rankforge::evaluation::Evaluator;
-use rankforge::recipe::CorrelationSection;
+use rankforge::recipe::LabeledPairsSection;
 use std::num::NonZeroUsize;
 
 #[derive(Debug, clap::Args)]
@@ -27,23 +27,27 @@ pub(super) fn run(
     console: &Console,
 ) -> anyhow::Result<()> {
     let reranker = Reranker::new(shared, console)?;
-    let built = section(args, shared)?.evaluator();
+    let built = section(&args.dataset, "score", shared)?.correlation();
     let evaluator = built.map_err(|error| with_columns_hint(error, &args.dataset, "SCORE"))?;
     let metrics = evaluator.evaluate(&reranker.open()?, &shared.context(console))?;
     console.result(|| metrics_table(&metrics), &metrics)
 }
 
-/// The evaluator that the flags describe.
+/// The pairs that the flags describe, whose third column has a `third`.
 ///
 /// # Errors
 /// If --columns does not name three columns.
-fn section(args: &CorrelationArgs, shared: &SharedArgs) -> anyhow::Result<CorrelationSection> {
-    let selection = &args.dataset.selection;
+pub(super) fn section(
+    dataset: &DatasetArgs,
+    third: &str,
+    shared: &SharedArgs,
+) -> anyhow::Result<LabeledPairsSection> {
+    let selection = &dataset.selection;
     if let Some(columns) = &selection.columns {
-        roles(columns, &["first text", "second text", "score"])?;
+        roles(columns, &["first text", "second text", third])?;
     }
-    Ok(CorrelationSection {
-        path: args.dataset.dataset.clone(),
+    Ok(LabeledPairsSection {
+        path: dataset.dataset.clone(),
         split: selection.split.clone(),
         columns: selection.columns.clone(),
         limit: selection.limit.and_then(NonZeroUsize::new),

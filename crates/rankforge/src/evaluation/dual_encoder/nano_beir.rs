@@ -5,6 +5,7 @@ use crate::evaluation::dual_encoder::retrieval_settings::{
 };
 use crate::evaluation::dual_encoder::truncated::Truncate;
 use crate::evaluation::evaluator::{EvaluationContext, Evaluator, with_name};
+use crate::evaluation::nano_beir_means::evaluate_each;
 use crate::evaluation::record;
 use crate::metrics::Metrics;
 use rankforge_base::quoted_list;
@@ -158,16 +159,8 @@ impl<E: Embed + ?Sized> Evaluator<E> for NanoBEIREvaluator {
             record::when_truncated(context, settings.truncate_dim)
         ));
         let keys = keys(settings, &functions);
-        let (mut all, mut means) = (Metrics::new(), vec![0.0; keys.len()]);
-        for evaluator in self.each() {
-            let name = Evaluator::<E>::name(&evaluator).to_owned();
-            reporter.message(&format!("Evaluating {name}"));
-            let found = evaluator.evaluate(model, context)?;
-            for (mean, key) in means.iter_mut().zip(&keys) {
-                *mean += found.0[&with_name(&name, key)] / self.evaluators.len() as f64;
-            }
-            all.0.extend(found.0);
-        }
+        let evaluators: Vec<InformationRetrievalEvaluator> = self.each().collect();
+        let (mut all, means) = evaluate_each(&evaluators, &keys, model, context)?;
         let means = Metrics(keys.into_iter().zip(means).collect());
         let average = |count: fn(&InformationRetrievalEvaluator) -> usize| {
             let sum: usize = self.evaluators.iter().map(count).sum();

@@ -1,13 +1,13 @@
 use crate::error::Error;
 use crate::evaluation::{
-    CrossEncoderCorrelationEvaluator, CrossEncoderRerankingEvaluator, Evaluator, FirstStage,
-    FirstStageOptions, reranking_samples, samples_from_first_stage,
+    CrossEncoderRerankingEvaluator, Evaluator, FirstStage, FirstStageOptions, reranking_samples,
+    samples_from_first_stage,
 };
 use crate::recipe::document::Document;
 use crate::recipe::evaluators::collections::first_queries;
 use crate::recipe::evaluators::fields::count;
-use crate::recipe::evaluators::location::{NO_NAME, first_columns, is_beir, location};
-use crate::recipe::evaluators::reranker::{ClassificationSection, NanoBEIRRerankingSection};
+use crate::recipe::evaluators::location::{NO_NAME, is_beir, location};
+use crate::recipe::evaluators::reranker::{LabeledPairsSection, NanoBEIRRerankingSection};
 use crate::recipe::evaluators::section::EvaluatorSection;
 use rankforge_base::FileError;
 use rankforge_data::{Location, load_beir, load_rows};
@@ -22,11 +22,11 @@ use toml::Value;
 #[derive(Clone, Debug, PartialEq)]
 pub enum CrossEncoderEvaluator {
     /// `CrossEncoderCorrelationEvaluator`.
-    Correlation(CorrelationSection),
+    Correlation(LabeledPairsSection),
     /// `CrossEncoderRerankingEvaluator`.
     Reranking(RerankingSection),
     /// `CrossEncoderClassificationEvaluator`.
-    Classification(ClassificationSection),
+    Classification(LabeledPairsSection),
     /// `CrossEncoderNanoBEIREvaluator`.
     NanoBEIR(NanoBEIRRerankingSection),
 }
@@ -63,55 +63,15 @@ impl EvaluatorSection for CrossEncoderEvaluator {
 
     fn build(&self, options: &LoadOptions) -> Result<Box<dyn Evaluator<CrossEncoder>>, Error> {
         match self {
-            CrossEncoderEvaluator::Correlation(section) => Ok(Box::new(section.evaluator()?)),
+            CrossEncoderEvaluator::Correlation(section) => Ok(Box::new(section.correlation()?)),
             CrossEncoderEvaluator::Reranking(section) => {
                 Ok(Box::new(section.evaluator(options)?.0))
             }
-            CrossEncoderEvaluator::Classification(section) => Ok(Box::new(section.evaluator()?)),
+            CrossEncoderEvaluator::Classification(section) => {
+                Ok(Box::new(section.classification()?))
+            }
             CrossEncoderEvaluator::NanoBEIR(section) => Ok(Box::new(section.evaluator(options)?)),
         }
-    }
-}
-
-/// A `CrossEncoderCorrelationEvaluator`: pairs and gold scores.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CorrelationSection {
-    /// Data set.
-    pub path: PathBuf,
-    /// Split of a folder.
-    #[serde(default)]
-    pub split: Option<String>,
-    /// The columns of the first text, the second text and the score; else the first three.
-    #[serde(default)]
-    pub columns: Option<Vec<String>>,
-    /// The first rows only.
-    #[serde(default)]
-    pub limit: Option<NonZeroUsize>,
-    /// Prefix of the metrics' keys.
-    #[serde(default)]
-    pub name: Option<String>,
-    /// Maximum number of pairs in a batch.
-    #[serde(default)]
-    pub batch_size: Option<NonZeroUsize>,
-    /// Whether the CSV file is written.
-    #[serde(default)]
-    pub write_csv: Option<bool>,
-}
-
-impl CorrelationSection {
-    /// Reads the rows and builds the evaluator.
-    ///
-    /// # Errors
-    /// A missing column, or a cell of another type.
-    pub fn evaluator(&self) -> Result<CrossEncoderCorrelationEvaluator, Error> {
-        let rows = load_rows(&location(&self.path, &self.split, &self.columns, self.limit))?;
-        let columns = first_columns(&rows, &self.path, ["first text", "second text", "score"])?;
-        let name = self.name.as_deref().unwrap_or(NO_NAME);
-        let mut evaluator = CrossEncoderCorrelationEvaluator::from_rows(&rows, columns, name)?;
-        evaluator.batch_size = count(self.batch_size, evaluator.batch_size);
-        evaluator.write_csv = self.write_csv.unwrap_or(evaluator.write_csv);
-        Ok(evaluator)
     }
 }
 

@@ -12,7 +12,7 @@ mod rankings;
 mod reranker;
 mod section;
 
-pub use cross_encoder::{CorrelationSection, CrossEncoderEvaluator, RerankingSection};
+pub use cross_encoder::{CrossEncoderEvaluator, RerankingSection};
 pub use dual_encoder::DualEncoderEvaluator;
 pub use fields::{Dimensions, Margins, SimilarityName};
 pub use pairs::{
@@ -23,5 +23,5 @@ pub use rankings::{
     DualEncoderRerankingSection, InformationRetrievalSection, NanoBEIRSection,
     ParaphraseMiningSection,
 };
-pub use reranker::{ClassificationSection, NanoBEIRRerankingSection};
+pub use reranker::{LabeledPairsSection, NanoBEIRRerankingSection};
 pub(super) use section::{EvaluatorSection, build_evaluators, read_evaluators};

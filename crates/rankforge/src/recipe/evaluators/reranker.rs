@@ -1,29 +1,30 @@
-//! Evaluators of cross-encoders on classes of pairs and on NanoBEIR.
+//! Evaluators of cross-encoders on labeled pairs and on NanoBEIR.
 
 use crate::error::Error;
 use crate::evaluation::{
-    CrossEncoderClassificationEvaluator, CrossEncoderNanoBEIREvaluator, NANO_BEIR_NAMES,
-    nano_beir_samples,
+    CrossEncoderClassificationEvaluator, CrossEncoderCorrelationEvaluator,
+    CrossEncoderNanoBEIREvaluator, NANO_BEIR_NAMES, nano_beir_samples,
 };
 use crate::recipe::evaluators::collections::nano_beir_collections;
 use crate::recipe::evaluators::fields::count;
 use crate::recipe::evaluators::location::{NO_NAME, first_columns, location};
-use rankforge_data::{load_nano_beir_ranking, load_rows};
+use rankforge_data::{Rows, load_nano_beir_ranking, load_rows};
 use rankforge_encoder::LoadOptions;
 use serde::Deserialize;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-/// A `CrossEncoderClassificationEvaluator`: pairs and classes.
+/// A `CrossEncoderCorrelationEvaluator` or a `CrossEncoderClassificationEvaluator`: pairs with gold
+/// scores or classes.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ClassificationSection {
+pub struct LabeledPairsSection {
     /// Data set.
     pub path: PathBuf,
     /// Split of a folder.
     #[serde(default)]
     pub split: Option<String>,
-    /// The columns of the first text, the second text and the class; else the first three.
+    /// The columns of the first text, the second text and the score or class; else the first three.
     #[serde(default)]
     pub columns: Option<Vec<String>>,
     /// The first rows only.
@@ -40,19 +41,40 @@ pub struct ClassificationSection {
     pub write_csv: Option<bool>,
 }
 
-impl ClassificationSection {
-    /// Reads the rows and builds the evaluator.
+impl LabeledPairsSection {
+    /// Reads the rows and builds the evaluator of correlation.
     ///
     /// # Errors
     /// A missing column, or a cell of another type.
-    pub fn evaluator(&self) -> Result<CrossEncoderClassificationEvaluator, Error> {
-        let rows = load_rows(&location(&self.path, &self.split, &self.columns, self.limit))?;
+    pub fn correlation(&self) -> Result<CrossEncoderCorrelationEvaluator, Error> {
+        let rows = self.rows()?;
+        let columns = first_columns(&rows, &self.path, ["first text", "second text", "score"])?;
+        let mut built = CrossEncoderCorrelationEvaluator::from_rows(&rows, columns, self.name())?;
+        built.batch_size = count(self.batch_size, built.batch_size);
+        built.write_csv = self.write_csv.unwrap_or(built.write_csv);
+        Ok(built)
+    }
+
+    /// Reads the rows and builds the evaluator of classification.
+    ///
+    /// # Errors
+    /// A missing column, or a cell of another type.
+    pub fn classification(&self) -> Result<CrossEncoderClassificationEvaluator, Error> {
+        let rows = self.rows()?;
         let columns = first_columns(&rows, &self.path, ["first text", "second text", "label"])?;
-        let name = self.name.as_deref().unwrap_or(NO_NAME);
+        let name = self.name();
         let mut built = CrossEncoderClassificationEvaluator::from_rows(&rows, columns, name)?;
         built.batch_size = count(self.batch_size, built.batch_size);
         built.write_csv = self.write_csv.unwrap_or(built.write_csv);
         Ok(built)
+    }
+
+    fn rows(&self) -> Result<Rows, Error> {
+        Ok(load_rows(&location(&self.path, &self.split, &self.columns, self.limit))?)
+    }
+
+    fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(NO_NAME)
     }
 }
 

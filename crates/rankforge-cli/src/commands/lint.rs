@@ -156,7 +156,9 @@ fn examine(
     console: &Console,
 ) -> anyhow::Result<Lint> {
     let workers = console.workers()?;
+    let name = args.dataset.dataset.display().to_string();
     let mut options = LintOptions {
+        name: &name,
         near_duplicate_threshold: args.near_duplicate_threshold,
         examples: args.examples,
         ..LintOptions::default()
@@ -176,7 +178,7 @@ fn examine(
             0
         }
     };
-    options.length = &tokens;
+    options.length = Some(&tokens);
     let lint = Lint::of(rows, held_out, &options, &workers)?;
     match failure.into_inner() {
         Some(error) => Err(error.into()),

@@ -34,6 +34,25 @@ fn findings_are_printed_with_examples_and_what_to_do() {
 }
 
 #[test]
+fn errors_about_the_data_name_the_data_set() {
+    let dir = TestDir::new();
+    faulty(&dir);
+    dir.json_lines("numbers.jsonl", [json!({"a": 1, "b": 2})].into_iter());
+    dir.json_lines("labels.jsonl", [json!({"a": "x", "b": "y", "label": "z"})].into_iter());
+    let expected = "error: numbers.jsonl: expected at least one column of texts, got the columns \
+                    `a` and `b`";
+    for arguments in [
+        &["lint", "--dataset", "numbers.jsonl"][..],
+        &["lint", "--dataset", "train.jsonl", "--held-out", "numbers.jsonl"],
+    ] {
+        let error = dir.fail(1, arguments);
+        assert!(error.starts_with(expected), "{error}");
+    }
+    let error = dir.fail(1, &["lint", "--dataset", "labels.jsonl"]);
+    assert!(error.starts_with("error: cannot use the labels of labels.jsonl\n"), "{error}");
+}
+
+#[test]
 fn rows_are_left_out_and_the_rest_is_written() {
     let dir = TestDir::new();
     faulty(&dir);

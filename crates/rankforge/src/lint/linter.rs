@@ -4,9 +4,8 @@ use crate::lint::finding::{Finding, Kind};
 use crate::lint::held_out::leaks;
 use crate::lint::labels::LabelSummary;
 use crate::lint::lengths::LengthSummary;
-use crate::lint::near_duplicates::groups;
+use crate::lint::near_duplicates::{groups, words};
 use crate::lint::table::{Table, Texts};
-use crate::lint::words::word_count;
 use rankforge_data::Rows;
 use rankforge_kernels::Workers;
 use serde::Serialize;
@@ -18,10 +17,12 @@ pub struct LintOptions<'a> {
     pub near_duplicate_threshold: f64,
     /// Length from which on a text is long; `None` for none.
     pub max_length: Option<usize>,
-    /// The length of a text: its number of words, unless a tokenizer counts.
-    pub length: &'a (dyn Fn(&str) -> usize + Sync),
+    /// The length of a text; `None` for its number of words.
+    pub length: Option<&'a (dyn Fn(&str) -> usize + Sync)>,
     /// Most examples of each finding.
     pub examples: usize,
+    /// Name of the training data, for errors.
+    pub name: &'a str,
 }
 
 impl Default for LintOptions<'_> {
@@ -29,8 +30,9 @@ impl Default for LintOptions<'_> {
         LintOptions {
             near_duplicate_threshold: 0.8,
             max_length: Some(380),
-            length: &word_count,
+            length: None,
             examples: 3,
+            name: "the training data",
         }
     }
 }
@@ -66,7 +68,8 @@ impl Lint {
     /// Examines training data.
     ///
     /// # Errors
-    /// Data without a column of texts, labels that are no numbers, or a threshold outside (0, 1].
+    /// Data without a column of texts or with labels that are no numbers, by their names; a
+    /// threshold outside (0, 1].
     pub fn of(
         rows: &Rows,
         held_out: &[HeldOut<'_>],
@@ -79,13 +82,17 @@ impl Lint {
             return Err(Error::argument(field, "a number above 0, at most 1", threshold));
         }
         let mut texts = Texts::default();
-        let table = Table::of(rows, &mut texts)?;
+        let table = Table::of(options.name, rows, &mut texts)?;
         let held_out = held_out
             .iter()
-            .map(|data| Ok((data.name.to_owned(), Table::of(data.rows, &mut texts)?)))
+            .map(|data| Ok((data.name.to_owned(), Table::of(data.name, data.rows, &mut texts)?)))
             .collect::<Result<Vec<_>, Error>>()?;
-        let groups = groups(texts.all(), threshold, workers);
-        let lengths = lengths(&texts, options, workers);
+        let words = words(texts.all(), workers);
+        let groups = groups(texts.all(), &words, threshold, workers);
+        let lengths = match options.length {
+            Some(length) => lengths(&texts, length, workers),
+            None => words.into_iter().map(|words| words.count).collect(),
+        };
         let examples = options.examples;
         let checked = Checked { table: &table, texts: &texts, groups: &groups, examples };
         let labels = LabelSummary::of(&table);
@@ -117,11 +124,15 @@ impl Lint {
 }
 
 /// The length of each distinct text.
-fn lengths(texts: &Texts<'_>, options: &LintOptions<'_>, workers: &Workers) -> Vec<u32> {
+fn lengths(
+    texts: &Texts<'_>,
+    length: &(dyn Fn(&str) -> usize + Sync),
+    workers: &Workers,
+) -> Vec<u32> {
     let mut lengths = vec![0; texts.all().len()];
     workers.map_chunks_mut(&mut lengths, CHUNK, |chunk, lengths| {
-        for (length, text) in lengths.iter_mut().zip(&texts.all()[chunk * CHUNK..]) {
-            *length = u32::try_from((options.length)(text)).unwrap_or(u32::MAX);
+        for (found, text) in lengths.iter_mut().zip(&texts.all()[chunk * CHUNK..]) {
+            *found = u32::try_from(length(text)).unwrap_or(u32::MAX);
         }
     });
     lengths

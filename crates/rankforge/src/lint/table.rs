@@ -103,23 +103,32 @@ fn fold(text: &str, folded: &mut String) {
 }
 
 impl<'a> Table<'a> {
-    /// Reads the columns of texts and the labels of rows, and adds the texts to `texts`.
-    pub(super) fn of(rows: &'a Rows, texts: &mut Texts<'a>) -> Result<Table<'a>, Error> {
-        let labels = labels(rows)?;
+    /// Reads the columns of texts and the labels of rows, and adds the texts to `texts`. Errors
+    /// have the `name` of the data set.
+    pub(super) fn of(
+        name: &str,
+        rows: &'a Rows,
+        texts: &mut Texts<'a>,
+    ) -> Result<Table<'a>, Error> {
+        let labels = labels(rows).map_err(|source| {
+            let what = format!("the labels of {name}");
+            Error::Unusable { what, source: Box::new(source) }
+        })?;
         let mut columns = Vec::new();
-        for (name, values) in rows.columns() {
+        for (column, values) in rows.columns() {
             let is_text = |value: &Value| match value {
                 Value::List(values) => values.iter().any(|value| value.as_text().is_some()),
                 other => other.as_text().is_some(),
             };
             let given = values.iter().find(|value| !value.is_missing());
-            if !LABEL_COLUMNS.contains(&name.as_str()) && given.is_some_and(is_text) {
-                columns.push(TextColumn { name, role: Role::Query, cells: cells(values, texts) });
+            if !LABEL_COLUMNS.contains(&column.as_str()) && given.is_some_and(is_text) {
+                let cells = cells(values, texts);
+                columns.push(TextColumn { name: column, role: Role::Query, cells });
             }
         }
         if columns.is_empty() {
             let got = format!("the columns {}", quoted_list(rows.column_names()));
-            return Err(Error::rows("lint", "at least one column of texts", got));
+            return Err(Error::rows(name, "at least one column of texts", got));
         }
         let candidates = columns.len() == 2 && labels.is_some();
         for (place, column) in columns.iter_mut().enumerate() {

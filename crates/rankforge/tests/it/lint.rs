@@ -154,7 +154,7 @@ fn data_without_texts_and_thresholds_that_are_none_are_errors() {
     let error = Lint::of(&numbers, &[], &LintOptions::default(), &workers).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "lint: expected at least one column of texts, got the columns `id`"
+        "the training data: expected at least one column of texts, got the columns `id`"
     );
     let options = LintOptions { near_duplicate_threshold: 0.0, ..LintOptions::default() };
     let error = Lint::of(&rows(&[("a", texts(&["b"]))]), &[], &options, &workers).unwrap_err();

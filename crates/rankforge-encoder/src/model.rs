@@ -159,9 +159,12 @@ impl Model {
 
     /// Numbers that a forward and a backward pass hold for each token, at most: activations and
     /// their gradients, without those of the head. `recompute` is that of
-    /// [`Workspace::with_recomputation`].
-    pub fn activations_per_token(&self, recompute: bool) -> usize {
-        numbers_per_token(&self.architecture.encoder, recompute)
+    /// [`Workspace::with_recomputation`], `layers` the number of [`Batch::layers`].
+    pub fn activations_per_token(&self, recompute: bool, layers: usize) -> usize {
+        let encoder = &self.architecture.encoder;
+        // The gradients of each layer, and the outputs of the last block for all tokens.
+        let beside = if layers > 0 { layers + 1 } else { 0 };
+        numbers_per_token(encoder, recompute) + beside * encoder.hidden_size
     }
 
     /// Sets how the operands of linear layers and attention are rounded, from the next pass on. The

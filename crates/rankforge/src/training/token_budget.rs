@@ -3,6 +3,7 @@
 
 use crate::arguments::{OptimizerSettings, TrainingArguments, bytes};
 use crate::error::Error;
+use crate::losses::Draw;
 use crate::training::training_set::TrainingSet;
 use rankforge_encoder::{Model, TextModel};
 
@@ -20,7 +21,7 @@ pub(super) fn max_tokens_per_chunk(
         _ => return Ok(arguments.max_tokens_per_chunk),
     };
     let memory = bytes("max_memory", text)?;
-    let per_token = bytes_per_token(model.model(), arguments);
+    let per_token = bytes_per_token(model.model(), arguments, train_sets);
     // Some losses train a copy of the model, whose activations stand beside those of the model.
     let copies = train_sets.iter().filter(|set| set.loss.trains_copy()).count() as u64;
     let (models, per_token) = (1 + copies, per_token * (1 + copies.min(1)));
@@ -50,7 +51,15 @@ fn parameter_bytes(model: &Model, optimizer: &OptimizerSettings) -> u64 {
 
 /// Bytes of activations and their gradients for each token, and a twentieth more: buffers are
 /// rounded up, and operations have working memory.
-fn bytes_per_token(model: &Model, arguments: &TrainingArguments) -> u64 {
-    let numbers = model.activations_per_token(arguments.gradient_checkpointing).max(1) as u64;
+fn bytes_per_token(
+    model: &Model,
+    arguments: &TrainingArguments,
+    train_sets: &[TrainingSet],
+) -> u64 {
+    // Every step has as many layers.
+    let (blocks, draw) = (model.architecture().encoder.blocks.len(), Draw { seed: 0, step: 0 });
+    let layers = train_sets.iter().map(|set| set.loss.layers(draw, blocks).len()).max();
+    let recompute = arguments.gradient_checkpointing;
+    let numbers = model.activations_per_token(recompute, layers.unwrap_or(0)).max(1) as u64;
     numbers * size_of::<f32>() as u64 * 21 / 20
 }

@@ -214,3 +214,27 @@ fn what_cannot_be_trained_is_refused() {
         );
     }
 }
+
+/// `auto_find_batch_size` counts with this.
+#[test]
+fn the_gradients_of_layers_count_among_the_activations() {
+    let model = tiny_dual(0.0, 5, true);
+    let inner = json!({"name": "MultipleNegativesRankingLoss"});
+    let held = |name: &str, settings: Value| {
+        let loss: Arc<dyn Loss> =
+            dual_encoder_loss(name, settings.as_object().unwrap()).unwrap().into();
+        let batch = prepared(&model, &loss, &pairs(16), &[]);
+        let tokens: usize = batch.tokens.iter().map(|sequence| sequence.ids.len()).sum();
+        let layers = loss.layers(batch.draw, 2).len();
+        let mut cache = GradientCache::new(model.model());
+        cache.add_gradients(model.model(), &*loss, &batch, WHOLE, 1.0);
+        let limit = 4 * tokens * model.model().activations_per_token(false, layers);
+        (cache.activations_in_bytes() as f64, limit as f64)
+    };
+    let (plain, of_plain) = held("MultipleNegativesRankingLoss", json!({}));
+    let adaptive = json!({"loss": inner, "n_layers_per_step": -1});
+    let (layers, of_layers) = held("AdaptiveLayerLoss", adaptive);
+    // Buffers are rounded up.
+    let (more, counted) = (layers - plain, of_layers - of_plain);
+    assert!(counted <= more && more <= 1.3 * counted, "{more}, of which {counted} are counted");
+}

@@ -84,7 +84,7 @@ fn auto_find_batch_size_keeps_a_run_within_its_memory() {
         cache.add_gradients(model.model(), &*loss, &batch, WHOLE, 1.0);
         let held = cache.activations_in_bytes();
         // Buffers are rounded up, which counts in a model as small as this.
-        let limit = 4 * tokens * model.model().activations_per_token(again) * 21 / 20;
+        let limit = 4 * tokens * model.model().activations_per_token(again, 0) * 21 / 20;
         assert!(held <= limit && 2 * held > limit, "{held} of {limit}");
     }
     let run = |memory: &str, again: bool| {

@@ -1,5 +1,6 @@
 //! How a failed command ends: an `error:` line, its causes, a hint, and an exit code.
 
+use crate::signal;
 use crate::terminal::escaped;
 use rankforge::Error;
 use rankforge::base::FileError;
@@ -15,8 +16,6 @@ use std::process::ExitCode;
 const FAILED: u8 = 1;
 /// Exit code of an invalid command line, the same as clap's.
 const USAGE: u8 = 2;
-/// Exit code after Ctrl-C: 128 + SIGINT, the convention of shells.
-pub(crate) const INTERRUPTED: u8 = 130;
 
 /// An error of the command line itself, with an optional hint and an exit code.
 #[derive(Debug)]
@@ -37,9 +36,9 @@ impl CliError {
         CliError { message: message.into(), hint: None, code: USAGE }
     }
 
-    /// Stopped by Ctrl-C; exit code 130.
+    /// Stopped by a signal; the exit code tells which.
     pub(crate) fn interrupted(message: impl Into<String>) -> CliError {
-        CliError { message: message.into(), hint: None, code: INTERRUPTED }
+        CliError { message: message.into(), hint: None, code: signal::exit_code() }
     }
 
     /// Adds a line that says what the user can do about the error.
@@ -70,9 +69,9 @@ pub(crate) fn render(error: &anyhow::Error, stderr: &mut dyn Write) -> ExitCode 
     let code = if let Some(error) = find::<CliError>(error) {
         error.code
     } else if let Some(Error::Interrupted { .. } | Error::Stopped { .. }) = find(error) {
-        INTERRUPTED
+        signal::exit_code()
     } else if let Some(IndexError::Stopped { .. } | IndexError::NotCompacted { .. }) = find(error) {
-        INTERRUPTED
+        signal::exit_code()
     } else {
         FAILED
     };

@@ -4,17 +4,15 @@
 //! the second signal, the process exits immediately. A run of training that SIGTERM ended is no
 //! failure: clusters send it before they take a machine away, and start the run again later.
 
-use crate::failure::{CliError, INTERRUPTED};
+use crate::failure::CliError;
+use crate::signal;
 use rankforge::base::{Stop, StopGuard};
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 static STOP: OnceLock<Stop> = OnceLock::new();
 /// Runs once, at the first signal.
 static ON_STOP: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
-/// Whether the first signal was SIGTERM.
-static TERMINATED: AtomicBool = AtomicBool::new(false);
 
 /// Handles SIGINT (Ctrl-C), SIGTERM and SIGHUP from now on, on a thread of its own. Call it before
 /// any other thread exists: only threads that are started later leave these signals to it.
@@ -29,7 +27,7 @@ pub(crate) fn install() -> anyhow::Result<()> {
     signals.thread_block()?;
     let wait = move || {
         while let Ok(signal) = signals.wait() {
-            handle(signal == Signal::SIGTERM);
+            handle(signal as u8);
         }
     };
     #[expect(clippy::disallowed_methods, reason = "the thread that waits for signals")]
@@ -43,19 +41,21 @@ pub(crate) fn install() -> anyhow::Result<()> {
 /// If the operating system refuses.
 #[cfg(not(unix))]
 pub(crate) fn install() -> anyhow::Result<()> {
-    Ok(ctrlc::set_handler(|| handle(false))?)
+    Ok(ctrlc::set_handler(|| handle(signal::SIGINT))?)
 }
 
-fn handle(terminated: bool) {
+fn handle(number: u8) {
     let stop = stop();
+    if stop.is_requested() {
+        exit_immediately();
+    }
+    signal::keep(number);
     if !stop.is_guarded() {
         exit_immediately();
     }
-    TERMINATED.store(terminated, Ordering::SeqCst);
-    if stop.request() {
-        exit_immediately();
-    }
-    let again = if terminated { "a second signal exits" } else { "press Ctrl-C again to exit" };
+    stop.request();
+    let again =
+        if signal::is_sigterm() { "a second signal exits" } else { "press Ctrl-C again to exit" };
     // Fails if the terminal has been closed; the request remains.
     let _ = writeln!(std::io::stderr(), "\nstopping; {again} immediately");
     if let Some(action) = ON_STOP.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -65,17 +65,12 @@ fn handle(terminated: bool) {
 
 #[expect(clippy::exit, reason = "the user requested an immediate exit")]
 fn exit_immediately() -> ! {
-    std::process::exit(i32::from(INTERRUPTED))
+    std::process::exit(i32::from(signal::exit_code()))
 }
 
 /// The stop request that a signal sets.
 pub(crate) fn stop() -> Stop {
     STOP.get_or_init(Stop::default).clone()
-}
-
-/// Whether SIGTERM requested the stop.
-pub(crate) fn terminated() -> bool {
-    TERMINATED.load(Ordering::SeqCst)
 }
 
 /// While this value exists, the first signal is a request to stop instead of an immediate exit.
@@ -96,7 +91,7 @@ impl Graceful {
     /// Checks for the request.
     ///
     /// # Errors
-    /// With exit code 130 if the user has pressed Ctrl-C.
+    /// With the exit code of a signal if there was one.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         if self.0.is_requested() {
             return Err(CliError::interrupted("interrupted; no output was written").into());

@@ -18,6 +18,7 @@ mod panics;
 mod progress;
 mod queries;
 mod quickstart;
+mod signal;
 mod table;
 mod terminal;
 mod texts;
@@ -69,8 +70,9 @@ Models are local directories in the formats of sentence-transformers and transfo
 .jsonl, .csv, .tsv or .parquet files, or directories of such files; nothing is downloaded.
 
 Results go to standard output. Progress, log lines, warnings and errors go to standard error.
-Exit codes: 0 success, 1 error, 2 invalid command line, 130 interrupted (Ctrl-C). Training that
-SIGTERM ends has written a checkpoint and exits with 0.
+Exit codes: 0 success, 1 error, 2 invalid command line; 130, 143 or 129 when Ctrl-C, SIGTERM or
+SIGHUP stopped the command. Training that SIGTERM ends after its first step has written a checkpoint
+and exits with 0.
 Environment: RANKFORGE_ISA selects the instruction set: scalar, avx2, avx2vnni, avx512, avx512vnni
 or avx512bf16 [default: the best one that the CPU supports].";
 

@@ -4,6 +4,7 @@ use crate::console::Console;
 use crate::failure::CliError;
 use crate::interrupt;
 use crate::log_lines::{LogLines, is_shown, short};
+use crate::signal;
 use crate::table::{Table, thousands};
 use crate::tracking;
 use rankforge::Error;
@@ -17,16 +18,18 @@ use std::sync::Arc;
 
 /// Train a reranker or a dual encoder from a recipe
 ///
-/// A recipe is a TOML file with the sections [model], [dataset], [eval_dataset], [mining], [loss],
-/// [arguments], [[evaluators]] and [model_card]. Only [model] and [dataset] are required. Fields
-/// have the names and defaults of sentence-transformers. Paths are relative to the current
-/// directory, in the recipe too. kind = "dual-encoder" in [model] trains a dual encoder.
-/// [datasets.NAME] and [eval_datasets.NAME] hold several data sets, each with a loss of its own.
+/// A recipe is a TOML file with the sections [model], [lora], [dataset], [eval_dataset], [mining],
+/// [loss], [arguments], [[evaluators]] and [model_card]. Only [model] and [dataset] are required.
+/// Fields have the names and defaults of sentence-transformers. Paths are relative to the current
+/// directory, in the recipe too. kind = "dual-encoder" in [model] trains a dual encoder. [lora]
+/// trains low-rank adapters, with the fields of peft's LoraConfig. [datasets.NAME] and
+/// [eval_datasets.NAME] hold several data sets, each with a loss of its own.
 ///
 /// Checkpoints go to arguments.output_dir, and the trained model with its model card to the
 /// directory `final` in it. Ctrl-C saves a checkpoint and exits. --resume continues from it, and
 /// the final model has the same bits as that of an uninterrupted run. SIGTERM does the same with
-/// exit code 0, as clusters send it before they take a machine away.
+/// exit code 0, as clusters send it before they take a machine away; while negatives are mined,
+/// when there is nothing yet to continue from, it exits with 143.
 ///
 /// recipe.toml in arguments.output_dir is the recipe of the run with every argument and override,
 /// run.json beside it the hashes of its model and data, and where it ran. `rankforge train` of that
@@ -117,7 +120,7 @@ pub(crate) fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
     run.trainer.callbacks().push(Box::new(LogLines(Arc::clone(&console.progress))));
     match run.run() {
         Ok(output) => report(&output, &run.destination, console),
-        Err(error @ Error::Interrupted { .. }) if interrupt::terminated() => {
+        Err(error @ Error::Interrupted { .. }) if signal::is_sigterm() => {
             console.progress.message(&error.to_string());
             console.progress.message(&resume_command(&error, args).unwrap_or_default());
             Ok(())

@@ -49,6 +49,7 @@ fn no_rows_give_an_output_without_rows() {
 fn commands_that_need_rows_say_so() {
     let dir = TestDir::new();
     dir.encoder();
+    dir.add_head("bert");
     dir.dual_encoder();
     dir.write("none.csv", "query,answer,label\n");
     let expected = "error: none.csv: expected at least one row, got none\n";
@@ -201,6 +202,7 @@ fn rows_are_counted_from_the_start_of_the_input() {
 fn a_beir_collection_need_not_be_complete() {
     let dir = TestDir::new();
     dir.encoder();
+    dir.add_head("bert");
     dir.dual_encoder();
     dir.beir();
     let evaluate = ["evaluate", "reranking", "--model", "bert", "--dataset", "beir"];

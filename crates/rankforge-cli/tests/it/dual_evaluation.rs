@@ -196,12 +196,18 @@ fn a_kind_of_model_that_does_not_fit_is_told() {
     assert!(error.contains("expected a BEIR folder"), "{error}");
     // A checkpoint without a head can become either kind.
     dir.json(&[&evaluate("retrieval", "bert", "beir")[..], &["--json"]].concat());
+    // Where either kind is evaluated, it is a dual encoder, as its scores would be random.
+    let told = "warning: bert: a transformer without a scoring head, evaluated as a dual encoder";
+    let reranking = evaluate("reranking", "bert", "samples.jsonl");
+    let done = dir.succeed(&reranking);
+    assert!(done.stderr.contains(told), "{}", done.stderr);
+    let error = dir.fail(2, &[&evaluate("reranking", "bert", "beir")[..], &stage].concat());
+    assert!(error.contains(told) && error.contains("--first-stage is for rerankers"), "{error}");
     let config = dir.read("bert/config.json").replace("BertModel", "BertForSequenceClassification");
     dir.write("bert/config.json", &config);
     let error = dir.fail(1, &evaluate("triplet", "bert", "triplets.jsonl"));
     assert!(error.contains("bert: expected a dual encoder, got a reranker"), "{error}");
     let truncate = ["--truncate-dim", "4"];
-    let reranking = evaluate("reranking", "bert", "samples.jsonl");
     let error = dir.fail(2, &[&reranking[..], &truncate].concat());
     assert!(error.contains("--truncate-dim is for dual encoders"), "{error}");
 }

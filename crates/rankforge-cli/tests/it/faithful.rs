@@ -1,8 +1,10 @@
 //! Runs that can be ended by a cluster, and repeated from their folder.
 
-use crate::support::{TestDir, finished, signal_after_first_log};
+use crate::support::{TestDir, finished, send, signal_after_first_log};
 use crate::training::setup;
 use serde_json::Value;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 fn model(dir: &TestDir, folder: &str) -> Vec<u8> {
     std::fs::read(dir.path(&format!("{folder}/final/model.safetensors"))).unwrap()
@@ -26,6 +28,27 @@ fn sigterm_writes_a_checkpoint_to_resume_from_and_is_no_failure() {
     assert_eq!(record["environments"].as_array().unwrap().len(), 2, "{record}");
     dir.succeed(&[&train[..], &["--set", "arguments.output_dir=whole"]].concat());
     assert!(model(&dir, "run") == model(&dir, "whole"), "the weights of the resumed run differ");
+}
+
+/// Nothing is there to continue from, so that a cluster must not take the run for complete.
+#[cfg(unix)]
+#[test]
+fn signals_before_the_first_step_end_a_run_with_their_own_exit_codes() {
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
+        let dir = setup();
+        std::fs::remove_file(dir.path("pairs.jsonl")).unwrap();
+        let pipe = dir.path("pairs.jsonl");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let mut command = dir.command(&["train", "r.toml"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Returns once the run reads its pairs, which it mines for then.
+        let mut target = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+        target.write_all(b"{\"query\": \"a\", \"answer\": \"b\"}\n").unwrap();
+        send(&child, signal);
+        let ended = finished(child.wait_with_output().unwrap());
+        assert_eq!((ended.code, ended.stdout.as_str()), (code, ""), "{}", ended.stderr);
+        assert!(!dir.path("run/final").exists());
+    }
 }
 
 #[test]

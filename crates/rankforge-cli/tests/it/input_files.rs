@@ -135,6 +135,7 @@ fn cells_of_every_command_are_named_with_their_file() {
 fn a_collection_with_documents_without_text_is_read_with_a_warning() {
     let dir = TestDir::new();
     dir.encoder();
+    dir.add_head("bert");
     dir.dual_encoder();
     dir.beir();
     let corpus = dir.read("beir/corpus.jsonl") + "{\"_id\": \"bare\", \"title\": \"Bees\"}\n";

@@ -90,6 +90,7 @@ fn a_reranker_predicts_ranks_and_is_evaluated() {
     let json = dir.json(&[&correlation[..], &["--name", "tiny", "--json"]].concat());
     assert!(json["tiny_spearman"].is_f64(), "{json}");
 
+    dir.add_head("bert");
     let reranking = ["evaluate", "--model", "bert", "reranking", "--dataset"];
     let table = dir.succeed(&[&reranking[..], &["samples.jsonl", "--output", "csv"]].concat());
     assert!(table.stdout.contains("first stage"), "{}", table.stdout);

@@ -2,8 +2,8 @@
 
 use rankforge::Device;
 use rankforge::encoder::{
-    Architecture, DualEncoder, LoadOptions, Model, Tokenizer, TransformerTask, Weights,
-    train_word_piece,
+    Architecture, CrossEncoder, DualEncoder, LoadOptions, Model, Tokenizer, TransformerTask,
+    Weights, train_word_piece,
 };
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -165,9 +165,17 @@ impl TestDir {
         self.bert("bert", 0.02);
     }
 
-    /// `reranker/`: the same with larger random weights, so that its scores differ clearly.
+    /// `reranker/`: a reranker of the same with larger random weights, so that its scores differ
+    /// clearly.
     pub(crate) fn reranker(&self) {
         self.bert("reranker", 0.5);
+        self.add_head("reranker");
+    }
+
+    /// Makes a reranker of a transformer, with a new classifier.
+    pub(crate) fn add_head(&self, name: &str) {
+        let path = self.path(name);
+        CrossEncoder::open(&path).unwrap().save(&path, None).unwrap();
     }
 
     /// A BERT without a classifier, random but for its word embeddings.
@@ -227,7 +235,7 @@ pub(crate) fn interrupt(child: &Child) {
     send(child, "INT");
 }
 
-fn send(child: &Child, signal: &str) {
+pub(crate) fn send(child: &Child, signal: &str) {
     let id = child.id().to_string();
     let kill = Command::new("kill").args([&format!("-{signal}"), &id]).status();
     assert!(kill.unwrap().success(), "the process ended before the signal");

@@ -5,6 +5,7 @@ use crate::console::Console;
 use crate::failure::CliError;
 use crate::inference::at_least_one;
 use crate::table::Table;
+use rankforge::base::Reporter;
 use rankforge::encoder::{DualEncoder, LoadOptions, ModelKind, Packing, TextModel};
 use rankforge::evaluation::Evaluator;
 use rankforge::recipe::{Dimensions, SimilarityName};
@@ -111,6 +112,26 @@ fn table(metrics: &Metrics, name: &str, dimensions: &[usize]) -> String {
         table.row([key.to_owned()].into_iter().chain(dimensions.iter().map(value)));
     }
     table.to_string()
+}
+
+/// Whether the model of a command that takes either kind is a dual encoder. A transformer that says
+/// of itself neither that it is one nor that it scores pairs is one with mean pooling, as in
+/// sentence-transformers, with a warning: the scores of a new head would be random.
+///
+/// # Errors
+/// If its files cannot be read.
+pub(super) fn is_evaluated_as_dual_encoder(path: &Path, console: &Console) -> anyhow::Result<bool> {
+    if !path.is_dir() || ModelKind::of_directory(path)? == ModelKind::CrossEncoder {
+        return Ok(false);
+    }
+    if !is_dual_encoder(path)? {
+        console.progress.warning(&format!(
+            "{}: a transformer without a scoring head, evaluated as a dual encoder with mean \
+             pooling",
+            path.display()
+        ));
+    }
+    Ok(true)
 }
 
 /// Whether a directory is that of a dual encoder by its own account. A transformers checkpoint

@@ -26,7 +26,8 @@ use crate::console::Console;
 /// Evaluate a reranker or a dual encoder
 ///
 /// `correlation` and `classification` are for rerankers, `reranking` and `nanobeir` for either kind
-/// of model, `cascade` for both together, and the others are for dual encoders.
+/// of model, `cascade` for both together, and the others are for dual encoders. For those of either
+/// kind, a transformer without a scoring head is a dual encoder with mean pooling.
 ///
 /// Computes the metrics of the evaluators of sentence-transformers, with the same names and the
 /// same CSV files.

@@ -1,6 +1,6 @@
 //! `rankforge evaluate nanobeir`, for either kind of model.
 
-use crate::commands::evaluate::dual_encoder::evaluate;
+use crate::commands::evaluate::dual_encoder::{evaluate, is_evaluated_as_dual_encoder};
 use crate::commands::evaluate::reranker::Reranker;
 use crate::commands::evaluate::reranking::before_and_after;
 use crate::commands::evaluate::retrieval::{RetrievalOptions, nano_beir};
@@ -8,7 +8,6 @@ use crate::commands::evaluate::shared::SharedArgs;
 use crate::console::Console;
 use crate::failure::CliError;
 use crate::inference::at_least_one;
-use rankforge::encoder::ModelKind;
 use rankforge::evaluation::Evaluator;
 use rankforge::recipe::NanoBEIRRerankingSection;
 use std::num::NonZeroUsize;
@@ -57,7 +56,7 @@ pub(super) fn run(
         return Err(CliError::usage(message).hint("remove --name").into());
     }
     let path = shared.model("the directory of the model")?;
-    if path.is_dir() && ModelKind::of_directory(path)? == ModelKind::CrossEncoder {
+    if !is_evaluated_as_dual_encoder(path, console)? {
         return run_reranker(args, shared, console);
     }
     let of_rerankers = [

@@ -1,6 +1,8 @@
 //! `rankforge evaluate reranking`.
 
-use crate::commands::evaluate::dual_encoder::{EmbeddingArgs, evaluate, is_dual_encoder};
+use crate::commands::evaluate::dual_encoder::{
+    EmbeddingArgs, evaluate, is_evaluated_as_dual_encoder,
+};
 use crate::commands::evaluate::reranker::Reranker;
 use crate::commands::evaluate::shared::{SharedArgs, metrics_table};
 use crate::console::Console;
@@ -54,7 +56,7 @@ pub(super) fn run(
     shared: &SharedArgs,
     console: &Console,
 ) -> anyhow::Result<()> {
-    match is_dual_encoder(shared.model("the directory of the model")?)? {
+    match is_evaluated_as_dual_encoder(shared.model("the directory of the model")?, console)? {
         true => run_dual_encoder(args, shared, console),
         false => run_reranker(args, shared, console),
     }

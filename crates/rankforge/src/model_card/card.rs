@@ -144,8 +144,9 @@ fn citations(report: Option<&TrainingReport<'_>>) -> IndexMap<String, String> {
 
 /// The arguments that a model may depend on: not where its files were, nor what was logged.
 fn shown(arguments: serde_json::Map<String, Value>) -> Vec<(String, String)> {
-    const OTHERS: [&str; 9] = [
+    const OTHERS: [&str; 10] = [
         "output_dir",
+        "logging_dir",
         "logging_strategy",
         "logging_first_step",
         "logging_steps",

@@ -16,6 +16,7 @@ fn trained(folder: &Path) -> Trainer<CrossEncoder> {
         "max_steps": 4, "learning_rate": 2e-3, "logging_strategy": "steps", "logging_steps": 2,
         "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2,
         "load_best_model_at_end": true, "run_name": "first try",
+        "logging_dir": folder.join("events"),
     });
     let mut trainer = trainer(folder, options);
     trainer.eval_sets.push(eval_set(&trainer, labeled_pairs(7)));

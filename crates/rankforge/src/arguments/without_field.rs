@@ -63,7 +63,7 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("do_train", "false", "the command says what is done"),
     ("do_eval", "false", "eval_strategy says when the model is evaluated"),
     ("do_predict", "false", "the command says what is done"),
-    ("skip_memory_metrics", "true", "memory is not logged"),
+    ("skip_memory_metrics", "true", "log.jsonl always has the memory"),
     ("use_cache", "false", "encoders have no cache"),
     ("half_precision_backend", "\"auto\"", "there is one way to compute in half precision"),
     ("fp16_opt_level", "\"O1\"", "there is one way to compute in half precision"),

@@ -1,4 +1,4 @@
-"""Opens pages that rankforge wrote in a browser, as a phone and as a desk show them, light and dark.
+"""Opens pages of rankforge in a browser, as a phone and as a desk show them, light and dark.
 
     pip install playwright==1.65.2
     python benchmarks/check_report.py PAGE.html... --browser FILE [--screenshots FOLDER]
@@ -20,6 +20,8 @@ from playwright.sync_api import sync_playwright
 WIDTHS = {"phone": (390, 844), "desk": (1280, 900)}
 SCHEMES = ["light", "dark"]
 LEAST_CONTRAST = 3.0
+# A browser makes no images of more; so many pixels of a page are in its screenshot.
+TALLEST = 6000
 
 # The width of the page and of its widest element that is not in a scrolling box, the smallest
 # contrast of a text with the background below it, and the number of charts without an area.
@@ -57,7 +59,7 @@ MEASURE = """() => {
     .some((node) => node.nodeType === 3 && node.textContent.trim()));
   const faintest = texts.map((e) => [contrast(e), e.outerHTML.slice(0, 80)])
     .reduce((a, b) => (b[0] < a[0] ? b : a), [99, '']);
-  const charts = [...document.querySelectorAll('svg')];
+  const charts = [...document.querySelectorAll('svg')].filter((e) => !e.closest('.key'));
   const empty = charts.filter((e) => e.getBoundingClientRect().height < 50).length;
   return {scroll: document.documentElement.scrollWidth, widest, faintest,
           charts: charts.length, empty};
@@ -101,8 +103,11 @@ def open_page(browser, path, size, scheme, screenshots):
     check(page, path, width, problems)
     if screenshots:
         screenshots.mkdir(parents=True, exist_ok=True)
+        page.evaluate("document.querySelectorAll('details').forEach((e, i) => (e.open = i === 0))")
         file = screenshots / f"{path.stem}-{name}-{scheme}.png"
-        page.screenshot(path=str(file), full_page=True)
+        long = min(page.evaluate("document.documentElement.scrollHeight"), TALLEST)
+        clip = {"x": 0, "y": 0, "width": width, "height": long}
+        page.screenshot(path=str(file), full_page=True, clip=clip)
     context.close()
     return problems
 
@@ -114,16 +119,15 @@ def main():
     parser.add_argument("--screenshots", type=pathlib.Path)
     arguments = parser.parse_args()
     failed = 0
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=arguments.browser, args=["--no-sandbox", "--disable-gpu"]
-        )
         for path, size, scheme in itertools.product(arguments.pages, WIDTHS.items(), SCHEMES):
+            browser = playwright.chromium.launch(executable_path=arguments.browser, args=flags)
             problems = open_page(browser, path, size, scheme, arguments.screenshots)
+            browser.close()
             failed += len(problems)
             for problem in problems or ["as it should be"]:
                 print(f"{path}, {size[0]}, {scheme}: {problem}")
-        browser.close()
     sys.exit(1 if failed else 0)
 
 

@@ -26,9 +26,9 @@ mod tracking;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::{
-    annotate, community_detection, completions, distill_static, encode, evaluate, export_index,
-    index, info, lint, man, merge_adapter, mine, paraphrase_mining, predict, rank, search,
-    semantic_search, serve, train,
+    annotate, community_detection, compare, completions, distill_static, encode, evaluate,
+    export_index, index, info, lint, man, merge_adapter, mine, paraphrase_mining, predict, rank,
+    search, semantic_search, serve, train,
 };
 use console::{Console, GlobalArgs};
 use std::process::ExitCode;
@@ -57,6 +57,7 @@ Workflow:
   rankforge lint ...                   find what is wrong with them
   rankforge mine ...                   mine hard negatives with a dual encoder
   rankforge train RECIPE.toml          train a reranker or a dual encoder
+  rankforge compare RUN RUN ...        put runs of training side by side
   rankforge evaluate ...               evaluate it, and compare it with its first stage
   rankforge rank, predict, encode ...  use the models
   rankforge semantic-search ...        find the texts of a file that are nearest to queries
@@ -81,6 +82,7 @@ enum Command {
     Quickstart(commands::quickstart::QuickstartArgs),
     Mine(Box<mine::MineArgs>),
     Train(train::TrainArgs),
+    Compare(compare::CompareArgs),
     Evaluate(evaluate::EvaluateArgs),
     Predict(predict::PredictArgs),
     Rank(rank::RankArgs),
@@ -121,6 +123,7 @@ fn run(command: &Command, console: &Console) -> anyhow::Result<()> {
         Command::Quickstart(args) => commands::quickstart::run(args, console),
         Command::Mine(args) => mine::run(args, console),
         Command::Train(args) => train::run(args, console),
+        Command::Compare(args) => compare::run(args, console),
         Command::Evaluate(args) => evaluate::run(args, console),
         Command::Predict(args) => predict::run(args, console),
         Command::Rank(args) => rank::run(args, console),

@@ -21,6 +21,8 @@ pub(crate) struct Progress {
 struct Task {
     name: String,
     unit: String,
+    /// What is said besides counts and times, such as the loss of the last step.
+    note: String,
     total: Option<u64>,
     done: u64,
     started: Instant,
@@ -49,6 +51,16 @@ impl Progress {
     pub(crate) fn end_quietly(&self) {
         if let Some(Task { bar: Some(bar), .. }) = self.tasks().pop() {
             bar.finish_and_clear();
+        }
+    }
+
+    /// Says something about the innermost task beside its count, in place of what was said before.
+    pub(crate) fn note(&self, note: &str) {
+        if let Some(task) = self.tasks().last_mut() {
+            note.clone_into(&mut task.note);
+            if let Some(bar) = &task.bar {
+                bar.set_prefix(format!("{}, {note}", task.unit));
+            }
         }
     }
 
@@ -101,6 +113,9 @@ impl Task {
             text.push_str(&format!("/{}", thousands(total)));
         }
         text.push_str(&format!(" {}, {}/s", self.unit, significant(rate)));
+        if !self.note.is_empty() {
+            text.push_str(&format!(", {}", self.note));
+        }
         match self.total {
             Some(total) if self.done < total && self.done > 0 => {
                 let remaining = Duration::from_secs_f64((total - self.done) as f64 / rate);
@@ -113,7 +128,7 @@ impl Task {
 }
 
 /// A rate with one decimal below 100, without decimals above.
-fn significant(rate: f64) -> String {
+pub(crate) fn significant(rate: f64) -> String {
     if rate >= 100.0 { thousands(rate as u64) } else { format!("{rate:.1}") }
 }
 
@@ -124,6 +139,7 @@ impl Reporter for Progress {
         self.tasks().push(Task {
             name: task.to_owned(),
             unit: unit.to_owned(),
+            note: String::new(),
             total,
             done: 0,
             started: now,

@@ -117,7 +117,7 @@ pub(crate) fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
     recipe.working_directory = std::env::current_dir().ok();
     recipe.tracking.environment = tracking::environment();
     let mut run = recipe.prepare(&console.load_options()?, &interrupt::stop())?;
-    run.trainer.callbacks().push(Box::new(LogLines(Arc::clone(&console.progress))));
+    run.trainer.callbacks().push(Box::new(LogLines::new(Arc::clone(&console.progress))));
     match run.run() {
         Ok(output) => report(&output, &run.destination, console),
         Err(error @ Error::Interrupted { .. }) if signal::is_sigterm() => {
@@ -175,6 +175,8 @@ fn quoted(word: &str) -> String {
 /// Prints the metrics of the run and the directory of the model.
 fn report(output: &TrainOutput, directory: &Path, console: &Console) -> anyhow::Result<()> {
     let evaluation = output.evaluation();
+    let page = directory.parent().map(|folder| folder.join("report.html"));
+    let page = page.filter(|page| page.is_file());
     let text = || {
         let mut table = Table::new(&["metric", "value"]);
         table.row(["steps", &thousands(output.global_step)]);
@@ -189,7 +191,11 @@ fn report(output: &TrainOutput, directory: &Path, console: &Console) -> anyhow::
                 table.row([name.as_str(), &short(value)]);
             }
         }
-        format!("{table}\nTrained model: {}\n", directory.display())
+        let page = match &page {
+            Some(page) => format!("Report: {}\n", page.display()),
+            None => String::new(),
+        };
+        format!("{table}\nTrained model: {}\n{page}", directory.display())
     };
     let best = output.state.best_model_checkpoint.as_deref();
     let json = json!({
@@ -199,6 +205,7 @@ fn report(output: &TrainOutput, directory: &Path, console: &Console) -> anyhow::
         "metrics": output.metrics,
         "model_step": output.model_step,
         "evaluation": evaluation,
+        "report": page.as_ref().map(|page| page.to_string_lossy()),
         "best_model_checkpoint": best.map(|path| path.to_string_lossy()),
     });
     console.result(text, &json)

@@ -28,6 +28,7 @@ help_snapshots! {
     quickstart: "quickstart";
     mine: "mine";
     train: "train";
+    compare: "compare";
     evaluate: "evaluate";
     evaluate_cascade: "evaluate", "cascade";
     evaluate_correlation: "evaluate", "correlation";

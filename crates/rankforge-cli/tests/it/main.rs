@@ -3,6 +3,7 @@
 mod annotating;
 mod cascade;
 mod classifying;
+mod comparing;
 mod data_sets;
 mod distilling;
 mod dual_evaluation;

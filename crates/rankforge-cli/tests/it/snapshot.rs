@@ -68,10 +68,20 @@ fn mask_decimals(text: &str, kept: usize) -> String {
     text.chars().map(mask).collect()
 }
 
-/// The text without the lines that report the progress of a long task on a slow machine.
+/// The text without the lines that report the progress of a long task on a slow machine, and
+/// without speed and memory in the lines of the log.
 pub(crate) fn without_progress(text: &str) -> String {
-    let lines = text.lines().filter(|line| !line.contains("/s, "));
+    let lines = text.lines().map(without_pace).filter(|line| !line.contains("/s, "));
     lines.map(|line| format!("{line}\n")).collect()
+}
+
+fn without_pace(line: &str) -> &str {
+    match line.find(" steps/s") {
+        Some(end) if line.starts_with("step ") => {
+            &line[..line[..end].rfind(", ").expect("a rate follows a metric")]
+        }
+        _ => line,
+    }
 }
 
 /// The JSON value with every fractional number rounded to two decimals.

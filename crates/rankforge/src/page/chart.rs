@@ -31,6 +31,13 @@ const DOTS: usize = 40;
 /// A curve with more points than this is drawn by means of neighbouring points.
 const MOST_POINTS: usize = 1000;
 
+/// Size of a chart on a page, in pixels: texts stay legible where a phone shows it at four fifths.
+pub(crate) const PAGE_SIZE: (u32, u32) = (440, 270);
+
+/// How a chart on a page looks.
+pub(crate) const PAGE_LOOK: Look =
+    Look { font: 17, labels: (64, 42), ticks: (6, 5), legend: SeriesLabelPosition::UpperRight };
+
 pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(crate) type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 

@@ -17,13 +17,14 @@
 //! | whether a run may resume from a checkpoint | `resumed_run` |
 //! | what is on disk | `checkpoint`, `record`, `run_folder`, `log_file`, `plot` |
 //! | who else gets the log | `tracking`, `run_trackers` |
-//! | the page about a run | `report`, `run_report` |
+//! | pages about a run, and runs side by side | `report`, `run_report`, `compare` |
 //! | the public face | `trainer` |
 
 mod batches;
 mod best;
 mod callbacks;
 mod checkpoint;
+mod compare;
 mod dataset;
 mod definition;
 mod earlier_runs;
@@ -75,6 +76,7 @@ pub use crate::trainer_state::{LogRecord, TrainerState};
 pub use batches::{PreparedBatch, Preparer, prepare_ahead};
 pub use callbacks::{Callback, Flow};
 pub use checkpoint::{Checkpoint, checkpoints};
+pub use compare::{Comparison, ComparisonRow, RunSummary};
 pub use dataset::Dataset;
 pub use definition::{RunDefinition, SetDefinition};
 pub use epoch::{Epoch, EpochSampler, SetBatch};

@@ -1,5 +1,5 @@
-//! The page about a run in progress. Nothing that goes wrong with it ends the run: there is a warning
-//! instead.
+//! The page about a run in progress. Nothing that goes wrong with it ends the run: there is a
+//! warning instead.
 
 use crate::error::Error;
 use crate::evaluation::DetailCollector;

@@ -28,7 +28,8 @@ fn samples() -> Vec<RerankingSample> {
 /// A trainer of 8 steps that logs, evaluates and saves every two.
 fn evaluated(folder: &Path) -> Trainer<CrossEncoder> {
     let options = json!({
-        "max_steps": 8, "logging_strategy": "steps", "logging_steps": 2, "eval_strategy": "steps", "eval_steps": 2,
+        "max_steps": 8, "logging_strategy": "steps", "logging_steps": 2,
+        "eval_strategy": "steps", "eval_steps": 2,
         "save_strategy": "steps", "save_steps": 2, "run_name": "a <run>", "eval_on_start": true,
     });
     let mut trainer = trainer(folder, options);

@@ -22,10 +22,10 @@ use std::sync::Arc;
 /// How well a dual encoder retrieves the relevant documents of queries from a corpus.
 ///
 /// Keys for each score function `f`: `f_accuracy@k`, `f_precision@k`, `f_recall@k`, `f_ndcg@k`,
-/// `f_mrr@k` and `f_map@k`, for the ranks of [`RetrievalAtK`](crate::evaluation::RetrievalAtK). A document is relevant or not;
-/// grades are for [`samples_from_first_stage`](crate::evaluation::samples_from_first_stage). The
-/// primary metric is the NDCG at the lowest rank: that of `main_score_function`, else the largest
-/// of all functions.
+/// `f_mrr@k` and `f_map@k`, for the ranks of [`RetrievalAtK`](crate::evaluation::RetrievalAtK). A
+/// document is relevant or not; grades are for
+/// [`samples_from_first_stage`](crate::evaluation::samples_from_first_stage). The primary metric is
+/// the NDCG at the lowest rank: that of `main_score_function`, else the largest of all functions.
 ///
 /// Documents of equal scores are ranked by id, ascending. A document with the id of the query is
 /// ranked like any other. Queries without a relevant document are left out; a relevant document

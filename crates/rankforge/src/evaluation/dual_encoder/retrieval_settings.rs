@@ -8,9 +8,9 @@ use crate::metrics::Metrics;
 use rankforge_encoder::Embed;
 use rankforge_kernels::ops::Similarity;
 
-/// What an
-/// [`InformationRetrievalEvaluator`](crate::evaluation::InformationRetrievalEvaluator) computes, and
-/// how.
+/// What an [`InformationRetrievalEvaluator`] computes, and how.
+///
+/// [`InformationRetrievalEvaluator`]: crate::evaluation::InformationRetrievalEvaluator
 #[derive(Clone, Debug)]
 pub struct RetrievalSettings {
     /// Ranks up to which the metrics look.

@@ -2,19 +2,15 @@
 
 use crate::evaluation::ScoreHistogram;
 use crate::model_card::EvaluationResult;
-use crate::page::chart::{Axis, COLOURS, Chart, Form, Look, Series, value_range};
+use crate::page::chart::{
+    Axis, COLOURS, Chart, Form, Look, PAGE_LOOK, PAGE_SIZE, Series, value_range,
+};
 use crate::trainer_state::LogRecord;
 use crate::training::plot::{last_step, over_steps, points};
 use crate::training::report::log::RunLog;
 use crate::training::report::recorded::{Evaluated, Recorded};
 use plotters::chart::SeriesLabelPosition;
 use std::ops::Range;
-
-/// Size in pixels: texts stay legible where a phone shows it at four fifths.
-pub(crate) const SIZE: (u32, u32) = (440, 270);
-
-pub(crate) const LOOK: Look =
-    Look { font: 17, labels: (64, 42), ticks: (6, 5), legend: SeriesLabelPosition::UpperRight };
 
 /// Bytes in a mebibyte, the unit of memory.
 const MIB: f64 = 1048576.0;
@@ -26,15 +22,15 @@ pub(super) fn curves(log: &RunLog, evaluations: &[EvaluationResult]) -> Vec<(Str
     let end = last_step(records);
     let mut charts = Vec::new();
     let mut add = |caption: &str, chart: Option<Chart<'_>>| {
-        charts.extend(chart.map(|chart| (caption.to_owned(), chart.svg(SIZE))));
+        charts.extend(chart.map(|chart| (caption.to_owned(), chart.svg(PAGE_SIZE))));
     };
-    add("Loss", over_steps("", end, losses(records), LOOK));
+    add("Loss", over_steps("", end, losses(records), PAGE_LOOK));
     let one = |key: &str, colour| vec![Series::line("", colour, points(records, key))];
-    add("Learning rate", over_steps("", end, one("learning_rate", 2), LOOK));
-    add("Gradient norm, before clipping", over_steps("", end, one("grad_norm", 3), LOOK));
+    add("Learning rate", over_steps("", end, one("learning_rate", 2), PAGE_LOOK));
+    add("Gradient norm, before clipping", over_steps("", end, one("grad_norm", 3), PAGE_LOOK));
     for result in evaluations {
         let key = format!("eval_{}", result.primary_metric);
-        let look = Look { legend: SeriesLabelPosition::LowerRight, ..LOOK };
+        let look = Look { legend: SeriesLabelPosition::LowerRight, ..PAGE_LOOK };
         let series = metric_series(records, result, &key, end);
         add(&result.primary_metric, over_steps("", end, series, look));
     }
@@ -91,7 +87,7 @@ fn over_time(mut series: Vec<Series<'_>>) -> Option<Chart<'_>> {
     let all = || series.iter().flat_map(|series| &series.points);
     let end = all().map(|point| point.0).fold(0.0, f64::max);
     let top = all().map(|point| point.1).fold(0.0, f64::max);
-    let look = Look { legend: SeriesLabelPosition::LowerRight, ..LOOK };
+    let look = Look { legend: SeriesLabelPosition::LowerRight, ..PAGE_LOOK };
     let x = Axis::Linear(0.0..if end > 0.0 { end } else { 1.0 });
     let y = 0.0..if top > 0.0 { top * 1.1 } else { 1.0 };
     (!series.is_empty()).then_some(Chart { x_axis: "minutes", y_axis: "", x, y, series, look })
@@ -133,7 +129,7 @@ fn side_by_side(pair: [Option<(String, &ScoreHistogram)>; 2]) -> Vec<(String, St
     });
     let edges: Vec<f64> = edges.collect();
     let range = value_range(edges.into_iter());
-    let chart = |(caption, histogram)| (caption, histogram_chart(histogram, &range).svg(SIZE));
+    let chart = |(caption, histogram)| (caption, histogram_chart(histogram, &range).svg(PAGE_SIZE));
     pair.into_iter().flatten().map(chart).collect()
 }
 
@@ -159,5 +155,5 @@ fn histogram_chart(histogram: &ScoreHistogram, range: &Range<f64>) -> Chart<'sta
     // Room for the legend above the bars.
     let y = 0.0..top.fold(1.0, f64::max) * 1.4;
     let x = Axis::Linear(range.clone());
-    Chart { x_axis: "score", y_axis: "percent", x, y, series, look: LOOK }
+    Chart { x_axis: "score", y_axis: "percent", x, y, series, look: PAGE_LOOK }
 }

@@ -6,6 +6,7 @@ mod page;
 mod recorded;
 mod sample;
 
+pub(crate) use log::RunLog;
 pub(crate) use page::{REPORT, RunPage};
 pub(crate) use recorded::{Evaluated, REPORT_DATA, Recorded, SampledScores};
 pub(crate) use sample::{ScoredRows, sampled_scores};

@@ -3,7 +3,7 @@
 use crate::arguments::TrainingArguments;
 use crate::error::Error;
 use crate::model_card::{EvaluationResult, Timing};
-use crate::page::render;
+use crate::page::{figures, render};
 use crate::trainer_state::TrainerState;
 use crate::training::record::Environment;
 use crate::training::report::charts;
@@ -11,7 +11,6 @@ use crate::training::report::log::RunLog;
 use crate::training::report::recorded::Recorded;
 use crate::training::training_set::TrainingSet;
 use crate::words::{bytes, duration, metric, rate, thousands};
-use minijinja::Value;
 use rankforge_encoder::ModelKind;
 use serde_json::{Value as Json, json};
 
@@ -74,8 +73,8 @@ impl RunPage<'_> {
                 .collect::<Vec<_>>(),
             "environments": self.environments,
         });
-        let curves = safe(charts::curves(&log, self.evaluations));
-        let histograms = safe(charts::histograms(self.recorded, self.model_step));
+        let curves = figures(charts::curves(&log, self.evaluations));
+        let histograms = figures(charts::histograms(self.recorded, self.model_step));
         let values = minijinja::context! { curves, histograms, ..minijinja::value::Serde(&values) };
         render("training.html", values)
     }
@@ -117,13 +116,15 @@ impl RunPage<'_> {
         if let Some((_, loss)) = log.last("train_loss").or_else(|| log.last("loss")) {
             tile("training loss", metric(loss), String::new());
         }
-        let note = match (self.timing.evaluation, self.first_step) {
-            (evaluation, 0) => format!("and {} of evaluation", duration(evaluation)),
-            (evaluation, step) => {
-                format!("since step {step}, and {} of evaluation", duration(evaluation))
-            }
+        let since = match self.first_step {
+            0 => None,
+            step => Some(format!("since step {step}")),
         };
-        tile("training time", duration(self.timing.training), note);
+        let evaluation = Some(self.timing.evaluation).filter(|seconds| *seconds > 0.0);
+        let evaluation =
+            evaluation.map(|seconds| format!("and {} of evaluation", duration(seconds)));
+        let notes: Vec<String> = since.into_iter().chain(evaluation).collect();
+        tile("training time", duration(self.timing.training), notes.join(", "));
         if let Some(rows) = log.mean("samples_per_second") {
             let tokens = log
                 .mean("tokens_per_second")
@@ -190,12 +191,4 @@ impl RunPage<'_> {
 
 fn plain(value: &Json) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// Captions and charts; the charts are markup.
-fn safe(charts: Vec<(String, String)>) -> Value {
-    let charts = charts.into_iter().map(|(caption, svg)| {
-        minijinja::context! { caption, svg => Value::from_safe_string(svg) }
-    });
-    charts.collect()
 }

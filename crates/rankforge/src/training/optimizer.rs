@@ -150,8 +150,9 @@ impl Group {
     }
 }
 
-/// Tensors with equal settings; adjacent ones are one group with `merge`. When several patterns match a tensor, the last one
-/// determines its learning rate. A pattern must match a tensor or one of `others`.
+/// Tensors with equal settings; adjacent ones are one group with `merge`. When several patterns
+/// match a tensor, the last one determines its learning rate. A pattern must match a tensor or one
+/// of `others`.
 fn groups(
     tensors: &[NamedRange],
     others: &[String],

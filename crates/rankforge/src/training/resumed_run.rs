@@ -12,7 +12,8 @@ impl Checkpoint {
     /// that do not change the order of the data are returned as warnings.
     ///
     /// # Errors
-    /// Another loss or optimizer; a difference in the data or their order, unless `ignore_data_skip` is set.
+    /// Another loss or optimizer; a difference in the data or their order, unless
+    /// `ignore_data_skip` is set.
     pub(crate) fn compare(
         &self,
         arguments: &TrainingArguments,

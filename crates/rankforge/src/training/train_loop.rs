@@ -109,8 +109,8 @@ impl<M: TextModel> Run<'_, M> {
         Ok(flow)
     }
 
-    /// One optimizer step: the gradients of `group` batches, clipped, then the optimizer. In fp16 a step
-    /// whose loss or gradients overflow is skipped, and the loss scale shrinks.
+    /// One optimizer step: the gradients of `group` batches, clipped, then the optimizer. In fp16 a
+    /// step whose loss or gradients overflow is skipped, and the loss scale shrinks.
     fn optimizer_step(
         &mut self,
         prepared: &Receiver<Result<PreparedBatch, Error>>,

@@ -120,32 +120,14 @@ pub(crate) struct RerankerArgs {
     pub(crate) model: PathBuf,
 
     /// Activation applied to the logits [default: the model's activation_fn]
-    #[arg(long, value_name = "NAME", value_enum)]
-    pub(crate) activation_fn: Option<ActivationName>,
+    ///
+    /// Its name in torch.nn, in any case: identity, sigmoid, tanh, relu, leakyrelu, elu, gelu, silu,
+    /// softplus, logsigmoid, or softmax over several labels.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) activation_fn: Option<OutputActivation>,
 
     #[command(flatten)]
     pub(crate) inference: InferenceArgs,
-}
-
-/// Names of output activations.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub(crate) enum ActivationName {
-    /// The unchanged logits
-    Identity,
-    /// 1 / (1 + exp(-x))
-    Sigmoid,
-    /// Hyperbolic tangent
-    Tanh,
-}
-
-impl From<ActivationName> for OutputActivation {
-    fn from(name: ActivationName) -> OutputActivation {
-        match name {
-            ActivationName::Identity => OutputActivation::Identity,
-            ActivationName::Sigmoid => OutputActivation::Sigmoid,
-            ActivationName::Tanh => OutputActivation::Tanh,
-        }
-    }
 }
 
 impl RerankerArgs {
@@ -156,7 +138,7 @@ impl RerankerArgs {
     pub(crate) fn load(&self, console: &Console) -> anyhow::Result<CrossEncoder> {
         let options = LoadOptions {
             max_length: self.inference.max_length,
-            activation_fn: self.activation_fn.map(Into::into),
+            activation_fn: self.activation_fn,
             precision: self.inference.precision.precision,
             packing: Packing::Instead,
             ..console.load_options()?

@@ -1,5 +1,7 @@
+use crate::error::EncoderError;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use std::str::FromStr;
 
 /// The activation that [`CrossEncoder::predict`](crate::CrossEncoder::predict) applies to logits,
 /// with the settings that its class in PyTorch has by default. Losses compute with the logits and
@@ -54,6 +56,11 @@ impl OutputActivation {
         CLASSES.iter().find(|(activation, _)| *activation == self).expect("all are listed").1
     }
 
+    /// Name of its Python class, without the module: "ReLU".
+    pub fn class_name(self) -> &'static str {
+        last(self.python_name())
+    }
+
     /// The default of sentence-transformers: sigmoid for one label, identity for several.
     pub fn default_for(num_labels: usize) -> OutputActivation {
         if num_labels == 1 { OutputActivation::Sigmoid } else { OutputActivation::Identity }
@@ -101,6 +108,17 @@ impl OutputActivation {
     /// The names of all classes, without modules.
     pub(crate) fn classes() -> String {
         CLASSES.map(|(_, name)| last(name)).join(", ")
+    }
+}
+
+impl FromStr for OutputActivation {
+    type Err = EncoderError;
+
+    /// As in recipes: the name of a class of torch, with or without its module, in any case.
+    fn from_str(name: &str) -> Result<OutputActivation, EncoderError> {
+        let expected = || format!("one of {}", OutputActivation::classes());
+        OutputActivation::from_class(name)
+            .ok_or_else(|| EncoderError::argument("activation", expected(), name))
     }
 }
 

@@ -3,14 +3,14 @@
 use crate::console::Console;
 use crate::dataset::{DatasetArgs, expect_no_file};
 use crate::failure::CliError;
-use crate::inference::{ActivationName, InferenceArgs, RerankerArgs, after_rows, printable};
+use crate::inference::{InferenceArgs, RerankerArgs, after_rows, printable};
 use crate::interrupt::Graceful;
 use crate::table::thousands;
 use rankforge::Error;
 use rankforge::base::quoted_list;
 use rankforge::data::{Location, RowReader, RowWriter, Rows, Value};
 use rankforge::encoder::{
-    CrossEncoder, DualEncoder, EncodeOptions, ModelKind, Outputs, PredictOptions,
+    CrossEncoder, DualEncoder, EncodeOptions, ModelKind, OutputActivation, Outputs, PredictOptions,
 };
 use rankforge::training::LABEL_COLUMNS;
 use std::path::PathBuf;
@@ -70,8 +70,11 @@ pub(crate) struct AnnotateArgs {
     truncate_dim: Option<usize>,
 
     /// Activation applied to a reranker's logits [default: the model's activation_fn]
-    #[arg(long, value_name = "NAME", value_enum)]
-    activation_fn: Option<ActivationName>,
+    ///
+    /// Its name in torch.nn, in any case: identity, sigmoid, tanh, relu, leakyrelu, elu, gelu, silu,
+    /// softplus, logsigmoid, or softmax over several labels.
+    #[arg(long, value_name = "NAME")]
+    activation_fn: Option<OutputActivation>,
 
     #[command(flatten)]
     inference: InferenceArgs,

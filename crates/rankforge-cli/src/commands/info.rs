@@ -62,7 +62,7 @@ fn model_info(path: &Path, console: &Console) -> anyhow::Result<()> {
             let model = CrossEncoder::open_with(path, &options)?;
             let mut facts = model_facts(&model);
             facts.insert("labels", model.num_labels().into());
-            facts.insert("activation_fn", format!("{:?}", model.activation_fn()).into());
+            facts.insert("activation_fn", model.activation_fn().class_name().into());
             facts
         }
         ModelKind::SentenceTransformer => {

@@ -103,6 +103,26 @@ fn a_reranker_predicts_ranks_and_is_evaluated() {
 }
 
 #[test]
+fn scores_have_the_activation_of_torch_that_is_named() {
+    let dir = TestDir::new();
+    dir.encoder();
+    dir.pairs();
+    let scores = |name: &str| -> Vec<f64> {
+        let predict = ["predict", "--model", "bert", "--input", "pairs.jsonl", "--quiet"];
+        let flag = ["--activation-fn", name];
+        let rows = rows(&dir.succeed(&[&predict[..], &flag].concat()).stdout);
+        rows.iter().map(|row| row["score"].as_f64().unwrap()).collect()
+    };
+    let (logits, cut) = (scores("identity"), scores("torch.nn.ReLU"));
+    assert!(logits.iter().zip(&cut).all(|(logit, score)| logit.max(0.0) == *score), "{cut:?}");
+    let softplus = scores("softplus");
+    let expected = logits.iter().map(|logit| logit.exp().ln_1p());
+    assert!(expected.zip(&softplus).all(|(wanted, got)| (wanted - got).abs() < 1e-6));
+    let error = dir.fail(2, &["rank", "--model", "bert", "--activation-fn", "swish"]);
+    assert!(error.contains("expected one of Identity, Sigmoid, Tanh, ReLU"), "{error}");
+}
+
+#[test]
 fn precision_changes_the_results_of_every_command() {
     let dir = TestDir::new();
     dir.encoder();

@@ -41,7 +41,7 @@ impl<'a> Reranker<'a> {
     pub(super) fn open(&self) -> Result<CrossEncoder, EncoderError> {
         let options = LoadOptions {
             max_length: self.shared.max_length,
-            activation_fn: self.shared.activation_fn.map(Into::into),
+            activation_fn: self.shared.activation_fn,
             precision: self.shared.precision.precision,
             packing: Packing::Instead,
             ..self.base.clone()

@@ -2,9 +2,10 @@
 
 use crate::console::Console;
 use crate::failure::CliError;
-use crate::inference::{ActivationName, PrecisionArgs, at_least_one};
+use crate::inference::{PrecisionArgs, at_least_one};
 use crate::table::Table;
 use rankforge::Metrics;
+use rankforge::encoder::OutputActivation;
 use rankforge::evaluation::EvaluationContext;
 use std::path::{Path, PathBuf};
 
@@ -33,8 +34,11 @@ pub(super) struct SharedArgs {
     pub(super) max_length: Option<usize>,
 
     /// Activation applied to the logits of a reranker [default: the model's activation_fn]
-    #[arg(long, value_name = "NAME", global = true, value_enum)]
-    pub(super) activation_fn: Option<ActivationName>,
+    ///
+    /// Its name in torch.nn, in any case: identity, sigmoid, tanh, relu, leakyrelu, elu, gelu, silu,
+    /// softplus, logsigmoid, or softmax over several labels.
+    #[arg(long, value_name = "NAME", global = true)]
+    pub(super) activation_fn: Option<OutputActivation>,
 
     #[command(flatten)]
     pub(super) precision: PrecisionArgs,

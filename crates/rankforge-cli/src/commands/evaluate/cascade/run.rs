@@ -82,7 +82,7 @@ fn open_reranker(
     shared: &SharedArgs,
     load: &LoadOptions,
 ) -> Result<Option<CrossEncoder>, EncoderError> {
-    let activation_fn = shared.activation_fn.map(Into::into);
+    let activation_fn = shared.activation_fn;
     let load = LoadOptions { max_length: shared.max_length, activation_fn, ..load.clone() };
     args.rerank.as_ref().map(|path| CrossEncoder::open_with(path, &load)).transpose()
 }

@@ -6,9 +6,8 @@ steps, whole and with gradient caching.
 A step sees all rows, so that their order does not matter, and there is no dropout. Python computes
 the losses of sentence-transformers and steps as transformers' Trainer does: gradients clipped to a
 norm of 1, AdamW, a constant learning rate. Prints the largest relative difference of each loss, and
-that of the scores of the saved model, opened in Python; exits with 1 when one is above 1e-4, or one
-of scores above 1e-3: steps of AdamW magnify the rounding of f32. `benchmarks/run` makes the
-environment.
+the largest difference of the logits of the saved model, opened in Python; exits with 1 when one is
+above 1e-4. `benchmarks/run` makes the environment.
 """
 
 import argparse
@@ -26,7 +25,18 @@ from sentence_transformers.cross_encoder.losses import lambda_loss
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODELS = ROOT / "crates/rankforge-encoder/tests/fixtures/layouts"
 STEPS, ROWS, RATE = 10, 8, 2e-3
-TOLERANCE, SCORES_TOLERANCE = 1e-4, 1e-3
+TOLERANCE = 1e-4
+OF_DIFFERENCES = {
+    "ADRMSELoss",
+    "LambdaLoss",
+    "ListMLELoss",
+    "ListNetLoss",
+    "MarginMSELoss",
+    "MultipleNegativesRankingLoss",
+    "CachedMultipleNegativesRankingLoss",
+    "PListMLELoss",
+    "RankNetLoss",
+}
 WORDS = "the of what is a where does red green river stone house bird city end".split()
 # A reranker of a transformer, pooling, dense layers and a layer norm.
 MODULAR = "modular"
@@ -173,11 +183,20 @@ def start(labels, folder):
     return folder
 
 
-def difference_of_scores(trained, checkpoint):
-    """How far the scores of the model that rankforge saved, opened in Python, are off."""
+def difference_of_scores(trained, checkpoint, name):
+    """How far the logits of the model that rankforge saved, opened in Python, are off.
+
+    Losses of differences do not determine what all logits have in common: the gradient of the
+    classifier's bias is zero but for rounding, which AdamW scales to whole steps. It is left out.
+    """
     pairs = [(text(row), text(100 + 10 * row)) for row in range(ROWS)]
     opened = CrossEncoder(str(checkpoint), device="cpu")
-    return float(abs(trained.predict(pairs) - opened.predict(pairs)).max())
+    logits = [
+        model.predict(pairs, activation_fn=torch.nn.Identity()) for model in (trained, opened)
+    ]
+    if name in OF_DIFFERENCES:
+        logits = [each - each.mean() for each in logits]
+    return float(abs(logits[0] - logits[1]).max())
 
 
 def main():
@@ -200,7 +219,7 @@ def main():
                 pairs = zip(found, expected, strict=True)
                 off = max(abs(a - b) / max(abs(b), 1e-3) for a, b in pairs)
                 worst = max(worst, off)
-                scores = difference_of_scores(trained, work / f"run/checkpoint-{STEPS}")
+                scores = difference_of_scores(trained, work / f"run/checkpoint-{STEPS}", name)
                 worst_scores = max(worst_scores, scores)
                 chunks = "whole" if chunk is None else f"chunks of {chunk}"
                 print(
@@ -208,7 +227,7 @@ def main():
                     f" ({expected[0]:.4f} -> {expected[-1]:.4f}), scores {scores:.1e}"
                 )
     print(f"largest difference of losses: {worst:.1e}, of scores: {worst_scores:.1e}")
-    sys.exit(worst > TOLERANCE or worst_scores > SCORES_TOLERANCE)
+    sys.exit(max(worst, worst_scores) > TOLERANCE)
 
 
 main()

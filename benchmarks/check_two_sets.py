@@ -160,7 +160,7 @@ def main():
             for kind, sets in data.items()
         }
         left, right = figures(ours(options, folder)), figures(theirs(options, folder, data))
-        assert left.keys() == right.keys(), (left.keys() ^ right.keys())
+        assert left.keys() == right.keys(), left.keys() ^ right.keys()
         worst = 0.0
         for (step, key), value in sorted(left.items()):
             other = right[step, key]

@@ -121,8 +121,8 @@ pub(crate) struct RerankerArgs {
 
     /// Activation applied to the logits [default: the model's activation_fn]
     ///
-    /// Its name in torch.nn, in any case: identity, sigmoid, tanh, relu, leakyrelu, elu, gelu, silu,
-    /// softplus, logsigmoid, or softmax over several labels.
+    /// Its name in torch.nn, in any case: identity, sigmoid, tanh, relu, leakyrelu, elu, gelu,
+    /// silu, softplus, logsigmoid, or softmax over several labels.
     #[arg(long, value_name = "NAME")]
     pub(crate) activation_fn: Option<OutputActivation>,
 

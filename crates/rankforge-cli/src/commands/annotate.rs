@@ -71,8 +71,8 @@ pub(crate) struct AnnotateArgs {
 
     /// Activation applied to a reranker's logits [default: the model's activation_fn]
     ///
-    /// Its name in torch.nn, in any case: identity, sigmoid, tanh, relu, leakyrelu, elu, gelu, silu,
-    /// softplus, logsigmoid, or softmax over several labels.
+    /// Its name in torch.nn, in any case: identity, sigmoid, tanh, relu, leakyrelu, elu, gelu,
+    /// silu, softplus, logsigmoid, or softmax over several labels.
     #[arg(long, value_name = "NAME")]
     activation_fn: Option<OutputActivation>,
 

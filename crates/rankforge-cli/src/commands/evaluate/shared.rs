@@ -35,8 +35,8 @@ pub(super) struct SharedArgs {
 
     /// Activation applied to the logits of a reranker [default: the model's activation_fn]
     ///
-    /// Its name in torch.nn, in any case: identity, sigmoid, tanh, relu, leakyrelu, elu, gelu, silu,
-    /// softplus, logsigmoid, or softmax over several labels.
+    /// Its name in torch.nn, in any case: identity, sigmoid, tanh, relu, leakyrelu, elu, gelu,
+    /// silu, softplus, logsigmoid, or softmax over several labels.
     #[arg(long, value_name = "NAME", global = true)]
     pub(super) activation_fn: Option<OutputActivation>,
 

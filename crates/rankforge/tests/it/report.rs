@@ -129,7 +129,7 @@ fn a_run_without_evaluators_shows_the_scores_of_a_sample_of_its_rows() {
     let sample = &data(folder.path())["sample"];
     assert_eq!(
         sample["of"],
-        "30 rows of the training data; texts with a label above 0.5 count as relevant"
+        "16 rows of the training data; texts with a label above 0.5 count as relevant"
     );
     assert_ne!(sample["before"], sample["after"]);
     let page = page(folder.path());

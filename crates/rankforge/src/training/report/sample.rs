@@ -8,8 +8,12 @@ use crate::training::training_set::TrainingSet;
 use rankforge_data::{Rows, Value};
 use rankforge_encoder::{EncodeOptions, EncoderError, PredictOptions, Side, TextModel};
 
-/// Number of rows that are scored: about four batches without their backward passes.
-const ROWS: usize = 64;
+/// Number of rows that are scored: about one batch without its backward pass.
+const ROWS: usize = 16;
+
+/// Number of texts or pairs that are scored at once, so that no memory is needed beside that of
+/// training.
+const BATCH_SIZE: usize = 8;
 
 /// Greatest number of texts that are scored for a row.
 const TEXTS: usize = 4;
@@ -54,13 +58,14 @@ pub(crate) fn sampled_scores(
 fn scores(model: &dyn TextModel, pairs: &[(&str, &str)]) -> Result<Option<Vec<f64>>, Error> {
     let finite = |scores: Vec<f64>| scores.iter().all(|score| score.is_finite()).then_some(scores);
     if let Some(model) = model.as_score() {
-        return match model.score(pairs, &PredictOptions::default()) {
+        let options = PredictOptions { batch_size: BATCH_SIZE, ..PredictOptions::default() };
+        return match model.score(pairs, &options) {
             Err(EncoderError::NotFinite { .. }) => Ok(None),
             scores => Ok(finite(scores?.into_iter().map(f64::from).collect())),
         };
     }
     let Some(model) = model.as_embed() else { return Ok(None) };
-    let options = EncodeOptions::default();
+    let options = EncodeOptions { batch_size: BATCH_SIZE, ..EncodeOptions::default() };
     let embed = |side, texts: Vec<&str>| match model.embed(side, &texts, &options) {
         Err(EncoderError::NotFinite { .. }) => Ok(None),
         outputs => outputs.map(Some),

@@ -5,6 +5,11 @@ use std::path::PathBuf;
 /// One line of the log: figures by name, with `step` and `epoch`.
 pub type LogRecord = Map<String, Value>;
 
+/// The step of a record.
+pub(crate) fn step_of(record: &LogRecord) -> Option<u64> {
+    record.get("step").and_then(Value::as_u64)
+}
+
 /// The state and the log of a run, as in `trainer_state.json` of transformers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrainerState {

@@ -23,9 +23,12 @@ pub(crate) fn rate(value: f64) -> String {
     if value >= 100.0 { thousands(value.round() as usize) } else { format!("{value:.1}") }
 }
 
+/// Bytes of a mebibyte.
+pub(crate) const MIB: f64 = 1048576.0;
+
 /// `512 MiB`, `1.50 GiB`.
 pub(crate) fn bytes(bytes: f64) -> String {
-    let mib = bytes / 1048576.0;
+    let mib = bytes / MIB;
     if mib >= 1024.0 { format!("{:.2} GiB", mib / 1024.0) } else { format!("{mib:.0} MiB") }
 }
 

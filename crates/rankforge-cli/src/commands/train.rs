@@ -9,10 +9,10 @@ use crate::table::{Table, thousands};
 use crate::tracking;
 use rankforge::Error;
 use rankforge::base::Reporter;
+use rankforge::data::has_known_extension;
 use rankforge::recipe::{Override, Recipe};
 use rankforge::training::{ResumeFrom, TrainOutput};
 use serde_json::json;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -129,10 +129,9 @@ pub(crate) fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
     }
 }
 
-/// Refuses a data set in the place of a recipe, and says which recipe trains on it.
+/// Checks that `path` is not a data set. The hint of the error is the command that trains on one.
 fn refuse_data_set(path: &Path) -> Result<(), CliError> {
-    let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
-    if !(path.is_dir() || ["jsonl", "csv", "tsv", "parquet"].contains(&extension)) {
+    if !(path.is_dir() || has_known_extension(path)) {
         return Ok(());
     }
     let path = path.display();

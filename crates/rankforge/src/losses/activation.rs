@@ -1,3 +1,4 @@
+use rankforge_encoder::OutputActivation;
 use serde::{Deserialize, Deserializer, de};
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
@@ -29,18 +30,18 @@ pub enum Activation {
     LogSigmoid,
 }
 
-/// The full name of the class of each activation, as in model cards and configuration files.
-const CLASSES: [(Activation, &str); 10] = [
-    (Activation::Identity, "torch.nn.modules.linear.Identity"),
-    (Activation::Sigmoid, "torch.nn.modules.activation.Sigmoid"),
-    (Activation::Tanh, "torch.nn.modules.activation.Tanh"),
-    (Activation::Relu, "torch.nn.modules.activation.ReLU"),
-    (Activation::LeakyRelu, "torch.nn.modules.activation.LeakyReLU"),
-    (Activation::Elu, "torch.nn.modules.activation.ELU"),
-    (Activation::Gelu, "torch.nn.modules.activation.GELU"),
-    (Activation::Silu, "torch.nn.modules.activation.SiLU"),
-    (Activation::Softplus, "torch.nn.modules.activation.Softplus"),
-    (Activation::LogSigmoid, "torch.nn.modules.activation.LogSigmoid"),
+/// The activation of a model's outputs that has the same class in PyTorch.
+const CLASSES: [(Activation, OutputActivation); 10] = [
+    (Activation::Identity, OutputActivation::Identity),
+    (Activation::Sigmoid, OutputActivation::Sigmoid),
+    (Activation::Tanh, OutputActivation::Tanh),
+    (Activation::Relu, OutputActivation::Relu),
+    (Activation::LeakyRelu, OutputActivation::LeakyRelu),
+    (Activation::Elu, OutputActivation::Elu),
+    (Activation::Gelu, OutputActivation::Gelu),
+    (Activation::Silu, OutputActivation::Silu),
+    (Activation::Softplus, OutputActivation::Softplus),
+    (Activation::LogSigmoid, OutputActivation::LogSigmoid),
 ];
 
 impl Activation {
@@ -78,18 +79,20 @@ impl Activation {
 
     /// The full name of the class in PyTorch, as in model cards and configuration files.
     pub fn full_name(self) -> &'static str {
-        CLASSES.iter().find(|(activation, _)| *activation == self).expect("all are listed").1
+        let listed = CLASSES.iter().find(|(activation, _)| *activation == self);
+        listed.expect("all are listed").1.python_name()
     }
 }
 
 impl<'de> Deserialize<'de> for Activation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Activation, D::Error> {
         let name = String::deserialize(deserializer)?;
-        let class = last(&name);
-        match CLASSES.iter().find(|(_, known)| last(known) == class) {
+        let class = name.rsplit('.').next();
+        match CLASSES.iter().find(|(_, known)| Some(known.class_name()) == class) {
             Some((activation, _)) => Ok(*activation),
             None => {
-                let known: Vec<&str> = CLASSES.iter().map(|(_, known)| last(known)).collect();
+                let known: Vec<&str> =
+                    CLASSES.iter().map(|(_, known)| known.class_name()).collect();
                 let known = known.join(", ");
                 Err(de::Error::custom(format!(
                     "unknown activation \"{name}\": expected one of {known}"
@@ -97,11 +100,6 @@ impl<'de> Deserialize<'de> for Activation {
             }
         }
     }
-}
-
-/// The name of a class without its module.
-fn last(name: &str) -> &str {
-    name.rsplit('.').next().unwrap_or(name)
 }
 
 /// `1 / (1 + exp(-x))` without overflow.

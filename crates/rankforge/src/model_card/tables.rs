@@ -1,5 +1,5 @@
 use crate::metrics::Metrics;
-use crate::trainer_state::LogRecord;
+use crate::trainer_state::{LogRecord, step_of};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -187,8 +187,8 @@ pub(super) fn log_table(
     }
     let mut rows: BTreeMap<u64, LogRecord> = BTreeMap::new();
     for record in log {
-        let step = record.get("step").and_then(Value::as_u64);
-        if let Some(step) = step.filter(|_| columns.iter().any(|(_, key)| record.contains_key(key)))
+        if let Some(step) =
+            step_of(record).filter(|_| columns.iter().any(|(_, key)| record.contains_key(key)))
         {
             rows.entry(step).or_default().extend(record.clone());
         }

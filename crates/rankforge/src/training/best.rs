@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::trainer_state::step_of;
 use crate::training::checkpoint::{self, Checkpoint};
 use crate::training::run::Run;
 use rankforge_encoder::TextModel;
@@ -77,7 +78,7 @@ impl<M: TextModel> Run<'_, M> {
         let left = checkpoint::checkpoints(folder)?;
         let mut best: Option<(u64, f64)> = None;
         for record in &self.state.log_history {
-            let step = record.get("step").and_then(Value::as_u64);
+            let step = step_of(record);
             let value = record.get(&name).and_then(Value::as_f64);
             let (Some(step), Some(value)) = (step, value) else { continue };
             let is_left = left.iter().any(|(other, path)| *other == step && holds_state(path));

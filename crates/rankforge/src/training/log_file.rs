@@ -1,6 +1,6 @@
 //! The log of a run as a file of JSON lines, which other programs read while the run goes on.
 
-use crate::trainer_state::LogRecord;
+use crate::trainer_state::{LogRecord, step_of};
 use rankforge_base::{FileError, write_atomically};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -81,12 +81,12 @@ impl LogFile {
         if !records.is_empty() {
             let text = std::fs::read_to_string(&self.path).unwrap_or_default();
             for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
-                known.entry(step(&line)).or_default().push(line);
+                known.entry(step_of(&line)).or_default().push(line);
             }
         }
         let mut text = String::new();
         for record in records {
-            let of_step = known.get(&step(record)).map_or(&[][..], Vec::as_slice);
+            let of_step = known.get(&step_of(record)).map_or(&[][..], Vec::as_slice);
             let holds = |line: &&LogRecord| {
                 record.iter().all(|(name, value)| line.get(name) == Some(value))
             };
@@ -97,10 +97,6 @@ impl LogFile {
         }
         text
     }
-}
-
-fn step(record: &LogRecord) -> Option<u64> {
-    record.get("step").and_then(Value::as_u64)
 }
 
 /// The record with `step` and `epoch` before its other fields.

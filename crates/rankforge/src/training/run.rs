@@ -5,7 +5,7 @@ use crate::arguments::ResumeFrom;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::model_card::{self, EvaluationResult, ReportedSet, Timing};
-use crate::trainer_state::{LogRecord, TrainerState};
+use crate::trainer_state::{LogRecord, TrainerState, step_of};
 use crate::training::batches::PreparedBatch;
 use crate::training::callbacks::Callback;
 use crate::training::checkpoint::{self, Checkpoint, RunFile, Snapshot};
@@ -22,7 +22,7 @@ use crate::training::training_set::TrainingSet;
 use rankforge_base::{claim_directory, cpu_seconds};
 use rankforge_encoder::{MODEL_DIRECTORY, TextModel};
 use rankforge_trackers::Trackers;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs::File;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -52,9 +52,9 @@ impl TrainOutput {
     /// the model.
     pub fn evaluation(&self) -> Option<&LogRecord> {
         let is_evaluation = |record: &LogRecord| record.keys().any(|key| key.starts_with("eval_"));
-        let step = |record: &LogRecord| record.get("step").and_then(Value::as_u64);
         let log = self.state.log_history.iter().rev();
-        let mut before = log.filter(|record| step(record).is_some_and(|s| s <= self.model_step));
+        let mut before =
+            log.filter(|record| step_of(record).is_some_and(|step| step <= self.model_step));
         before.find(|record| is_evaluation(record))
     }
 }

@@ -2,7 +2,7 @@
 //! changed recipes, moved folders, deleted checkpoints.
 
 use crate::support::{Recorder, message};
-use crate::testing::{bits, eval_set, labeled_pairs, loss, names, tiny_bert, trainer};
+use crate::testing::{RUN_FILES, bits, eval_set, labeled_pairs, loss, names, tiny_bert, trainer};
 use rankforge::encoder::{CrossEncoder, TextModel};
 use rankforge::evaluation::{EvaluationContext, Evaluator};
 use rankforge::training::{
@@ -277,17 +277,7 @@ fn a_run_removes_what_a_killed_one_left() {
         std::fs::write(folder.path().join(name).join(".owner"), "").unwrap();
     }
     trainer(folder.path(), json!({"max_steps": 1})).train().unwrap();
-    assert_eq!(
-        names(folder.path()),
-        [
-            "log.jsonl",
-            "report.html",
-            "report.json",
-            "run.json",
-            "trainer_state.json",
-            "training.svg"
-        ]
-    );
+    assert_eq!(names(folder.path()), RUN_FILES);
 }
 
 /// Checks that a run ended with the parameters and figures of step 4.

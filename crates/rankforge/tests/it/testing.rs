@@ -178,6 +178,10 @@ pub(crate) fn bits(model: &Model) -> Vec<u32> {
     model.parameters().flat().to_vec().into_iter().map(f32::to_bits).collect()
 }
 
+/// What a run leaves in its folder that has neither checkpoints nor evaluators.
+pub(crate) const RUN_FILES: [&str; 6] =
+    ["log.jsonl", "report.html", "report.json", "run.json", "trainer_state.json", "training.svg"];
+
 /// Names of the files in a folder, sorted.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(folder)

@@ -2,8 +2,8 @@
 
 use crate::support::Recorder;
 use crate::testing::{
-    arguments, bits, labeled_pairs, logged_values, loss, names, pairs, tiny_bert, tiny_bert_on,
-    tiny_static, trainer,
+    RUN_FILES, arguments, bits, labeled_pairs, logged_values, loss, names, pairs, tiny_bert,
+    tiny_bert_on, tiny_static, trainer,
 };
 use rankforge::encoder::{DualEncoder, TextModel};
 use rankforge::losses::dual_encoder;
@@ -95,17 +95,7 @@ fn log_records_have_the_mean_loss_of_their_window_the_learning_rate_and_the_epoc
         assert!(last[key].as_f64().is_some_and(|value| value > 0.0), "{key}: {last:?}");
     }
     assert_eq!(last["epoch"], json!(2.0));
-    assert_eq!(
-        names(folder.path()),
-        [
-            "log.jsonl",
-            "report.html",
-            "report.json",
-            "run.json",
-            "trainer_state.json",
-            "training.svg"
-        ]
-    );
+    assert_eq!(names(folder.path()), RUN_FILES);
 }
 
 /// A callback that records the loss of every step, and can stop the run.

@@ -1,5 +1,5 @@
 use crate::error::Error;
-use crate::trainer_state::{LogRecord, TrainerState};
+use crate::trainer_state::{TrainerState, step_of};
 use crate::training::checkpoint::{STATE, read_json};
 use crate::training::log_file::LOG_FILE;
 use crate::training::record::{RECIPE, RUN_RECORD, RunRecord};
@@ -72,12 +72,11 @@ impl RunSummary {
     /// the mean loss of the training.
     pub fn metrics(&self) -> Map<String, Value> {
         let mut metrics = Map::new();
-        let is_of_run = |name: &str| ["train_loss"].contains(&name);
         for record in self.log.records() {
             let before = step_of(record).is_some_and(|step| step <= self.model_step);
             for (name, value) in record {
                 let is_metric = name.starts_with("eval_") && !is_speed(name) && before;
-                if is_metric || is_of_run(name) {
+                if is_metric || name == "train_loss" {
                     metrics.insert(name.clone(), value.clone());
                 }
             }
@@ -120,10 +119,6 @@ impl RunSummary {
         }
         origin
     }
-}
-
-fn step_of(record: &LogRecord) -> Option<u64> {
-    record.get("step").and_then(Value::as_u64)
 }
 
 /// Whether a field of an evaluation is a time.

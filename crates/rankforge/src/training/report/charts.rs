@@ -9,11 +9,9 @@ use crate::trainer_state::LogRecord;
 use crate::training::plot::{last_step, over_steps, points};
 use crate::training::report::log::RunLog;
 use crate::training::report::recorded::{Evaluated, Recorded};
+use crate::words::MIB;
 use plotters::chart::SeriesLabelPosition;
 use std::ops::Range;
-
-/// Bytes in a mebibyte, the unit of memory.
-const MIB: f64 = 1048576.0;
 
 /// Loss, learning rate, gradient norm, the main metric of each evaluator, throughput and memory, as
 /// far as the log has them.

@@ -1,6 +1,6 @@
 //! The log of a run, with what was measured beside it.
 
-use crate::trainer_state::LogRecord;
+use crate::trainer_state::{LogRecord, step_of};
 use crate::training::log_file::LOG_FILE;
 use serde_json::Value;
 use std::path::Path;
@@ -34,7 +34,7 @@ impl RunLog {
     /// Steps and values of the records that have a number under `key`.
     fn values(&self, key: &str) -> impl DoubleEndedIterator<Item = (u64, f64)> {
         self.records.iter().filter_map(move |record| {
-            let step = record.get("step").and_then(Value::as_u64)?;
+            let step = step_of(record)?;
             Some((step, record.get(key)?.as_f64()?))
         })
     }

@@ -116,10 +116,10 @@ fn labelled<'a>(
         match (second, label) {
             (Value::List(texts), Value::List(labels)) => {
                 for (text, label) in texts.iter().zip(labels).take(TEXTS) {
-                    found.push((anchor, text.as_text()?, number(label)?));
+                    found.push((anchor, text.as_text()?, label.as_number()?));
                 }
             }
-            (text, label) => found.push((anchor, text.as_text()?, number(label)?)),
+            (text, label) => found.push((anchor, text.as_text()?, label.as_number()?)),
         }
     }
     let labels = || found.iter().map(|(.., label)| *label);
@@ -156,13 +156,4 @@ fn unlabelled<'a>(
         _ => "the second text of a row is relevant, the texts behind it are not".to_owned(),
     };
     Some(pairs)
-}
-
-fn number(value: &Value) -> Option<f64> {
-    match value {
-        Value::Integer(number) => Some(*number as f64),
-        Value::Float(number) => Some(*number),
-        Value::Boolean(truth) => Some(f64::from(u8::from(*truth))),
-        _ => None,
-    }
 }

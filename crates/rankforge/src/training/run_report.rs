@@ -47,7 +47,15 @@ impl<M: TextModel> Run<'_, M> {
         let sets = parts.eval_sets.iter().chain(parts.train_sets);
         let Some(set) = sets.into_iter().next() else { return Ok(None) };
         let what = if parts.eval_sets.is_empty() { "training" } else { "evaluation" };
-        sampled_scores(&*self.model, set, what)
+        let arguments = parts.arguments;
+        let batch = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps;
+        let trained = self.setup.length.max_steps * batch as u64;
+        let device = self.model.model().device();
+        // Neither side keeps the memory that the other needs.
+        device.release_working_memory();
+        let scored = sampled_scores(&*self.model, set, what, trained);
+        device.release_working_memory();
+        scored
     }
 
     /// What the evaluators of the evaluation that is due give their details to.

@@ -125,16 +125,26 @@ fn the_page_of_a_resumed_run_is_that_of_the_whole_run() {
 #[test]
 fn a_run_without_evaluators_shows_the_scores_of_a_sample_of_its_rows() {
     let folder = tempfile::tempdir().unwrap();
-    trainer(folder.path(), json!({"max_steps": 2})).train().unwrap();
+    let arguments = json!({"max_steps": 20, "per_device_train_batch_size": 16});
+    trainer(folder.path(), arguments).train().unwrap();
     let sample = &data(folder.path())["sample"];
     assert_eq!(
         sample["of"],
-        "16 rows of the training data; texts with a label above 0.5 count as relevant"
+        "5 rows of the training data; texts with a label above 0.5 count as relevant"
     );
     assert_ne!(sample["before"], sample["after"]);
     let page = page(folder.path());
     assert!(page.contains("<figcaption>Scores after training</figcaption>"), "{page}");
     assert!(page.contains("There is no curve of losses"), "{page}");
+}
+
+#[test]
+fn a_run_on_few_rows_spends_no_time_on_a_sample() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = json!({"max_steps": 3, "per_device_train_batch_size": 16});
+    trainer(folder.path(), arguments).train().unwrap();
+    assert_eq!(data(folder.path())["sample"], json!(null));
+    assert!(!page(folder.path()).contains("Scores after training"));
 }
 
 #[test]

@@ -5,14 +5,23 @@ use crate::evaluation::ScoreHistogram;
 use crate::label_columns::LABEL_COLUMNS;
 use crate::similarity_of_pair::similarity_of_pair;
 use crate::training::training_set::TrainingSet;
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+use rand::seq::index;
 use rankforge_data::{Rows, Value};
 use rankforge_encoder::{EncodeOptions, EncoderError, PredictOptions, Side, TextModel};
 
-/// Number of rows that are scored: about one batch without its backward pass.
-const ROWS: usize = 16;
+/// Greatest number of rows that are scored.
+const ROWS: usize = 64;
 
-/// Number of texts or pairs that are scored at once, so that no memory is needed beside that of
-/// training.
+/// Least number of rows that are scored: fewer show nothing.
+const LEAST_ROWS: usize = 4;
+
+/// Rows of training for each row that is scored. Rows are scored twice and without a backward
+/// pass, so the sample takes at most about a hundredth of a run's time.
+const TRAINED_PER_ROW: u64 = 64;
+
+/// Number of texts or pairs that are scored at once: less memory than the steps of training take.
 const BATCH_SIZE: usize = 8;
 
 /// Greatest number of texts that are scored for a row.
@@ -32,8 +41,9 @@ struct Pairs<'a> {
     relevant: Vec<bool>,
 }
 
-/// Scores rows that lie evenly in a set. `None` if the rows or the model have no score for a pair
-/// of texts, or if there are no irrelevant or no relevant texts.
+/// Scores rows drawn from a set, the same for each run, for a run that trains on `trained` rows. `None` if these
+/// are too few for a sample, if the rows or the model have no score for a pair of texts, or if
+/// there are no irrelevant or no relevant texts.
 ///
 /// # Errors
 /// Rows that cannot be read, or texts that cannot be scored.
@@ -41,9 +51,17 @@ pub(crate) fn sampled_scores(
     model: &dyn TextModel,
     set: &TrainingSet,
     what: &str,
+    trained: u64,
 ) -> Result<Option<ScoredRows>, Error> {
-    let (all, count) = (set.rows.len(), set.rows.len().min(ROWS));
-    let indices: Vec<usize> = (0..count).map(|index| index * all / count).collect();
+    let all = set.rows.len();
+    let count = all.min((trained / TRAINED_PER_ROW).min(ROWS as u64) as usize);
+    if count < LEAST_ROWS {
+        return Ok(None);
+    }
+    // Drawn, as every nth row may be one of those with the same label.
+    let drawn = index::sample(&mut ChaCha8Rng::seed_from_u64(0), all, count);
+    let mut indices = drawn.into_vec();
+    indices.sort_unstable();
     let rows = set.rows.read(&indices)?;
     let Some(Pairs { rule, pairs, relevant }) = pairs_of(&rows, set.columns.as_deref()) else {
         return Ok(None);

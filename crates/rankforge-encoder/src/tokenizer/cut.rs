@@ -3,7 +3,7 @@
 //! Only the first tokens of a text that is longer than the model's maximum length are used. They
 //! are the tokens of its beginning, if that ends where the tokenizer always starts a new word.
 
-use crate::tokenizer::word_cache::{SPACE, WordEncoder};
+use crate::tokenizer::word_encoder::{SPACE, WordEncoder};
 use tokenizers::normalizers::Replace;
 use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::{

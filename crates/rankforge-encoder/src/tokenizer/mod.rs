@@ -15,6 +15,7 @@ mod token_source;
 mod token_spec;
 mod vocabulary;
 mod word_cache;
+mod word_encoder;
 
 pub use encode::Tokenizer;
 pub use text_tokens::TextTokens;

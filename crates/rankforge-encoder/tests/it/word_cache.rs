@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// Pieces of the texts: words, characters that normalizers treat specially, and (the last seven)
 /// special tokens or parts of them.
-const PIECES: [&str; 64] = [
+const PIECES: [&str; 67] = [
     "the",
     "The",
     "river",
@@ -17,6 +17,9 @@ const PIECES: [&str; 64] = [
     "moon,",
     "cold.",
     "unbaked",
+    "UnBaked",
+    "NASA2026",
+    "2nd",
     "don't",
     "U.S.",
     "a",

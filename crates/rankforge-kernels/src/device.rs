@@ -115,6 +115,16 @@ impl Device {
         }
     }
 
+    /// Keeps memory that the process frees for its next allocations, until it is released
+    /// ([`Device::release_working_memory`]). It is for work that allocates the same buffers again
+    /// and again, as the steps of training do.
+    pub fn keep_freed_memory(&self) {
+        match &self.0 {
+            Kind::Cpu(cpu) => cpu.keep_freed_memory(),
+            Kind::Reference(_) => {}
+        }
+    }
+
     /// Whether both handles are the same device.
     pub fn same(&self, other: &Device) -> bool {
         match (&self.0, &other.0) {

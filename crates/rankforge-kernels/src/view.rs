@@ -258,7 +258,11 @@ impl<'a> ViewMut<'a> {
     /// When `values` has another length.
     pub fn write(self, values: &[f32]) {
         assert_eq!(values.len(), self.place.len(), "write of {} x {}", self.rows, self.columns);
-        self.place.write(values);
+        let device = self.device;
+        match device.kind() {
+            Kind::Cpu(cpu) => fill::copy(cpu, values, self.host(device)),
+            Kind::Reference(_) => self.place.write(values),
+        }
     }
 
     /// Writes row `index` as `row(index, target)` computes it, which runs on all threads of the

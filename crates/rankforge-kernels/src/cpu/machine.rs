@@ -1,4 +1,4 @@
-use crate::cpu::memory::{Aligned, trim_heap};
+use crate::cpu::memory::{Aligned, keep_heap, trim_heap};
 use crate::isa::Supported;
 use crate::workers::Workers;
 use std::ops::{Deref, DerefMut};
@@ -58,6 +58,11 @@ impl Cpu {
     pub(crate) fn free_elements(&self) -> usize {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         free.iter().map(Aligned::room).sum()
+    }
+
+    /// Keeps what is freed for allocations to come.
+    pub(crate) fn keep_freed_memory(&self) {
+        keep_heap();
     }
 
     /// Gives the working memory that no operation uses back to the system, and what else was freed.

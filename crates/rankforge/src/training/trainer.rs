@@ -95,6 +95,7 @@ impl<M: TextModel> Trainer<M> {
     pub fn train(&mut self) -> Result<TrainOutput, Error> {
         self.model.model().expect_matrices()?;
         self.model.model_mut().pack(Packing::None);
+        self.model.model().device().keep_freed_memory();
         let before = self.model.model().precision();
         self.model.model_mut().set_precision(self.arguments.precision());
         let result = self.train_in_precision();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// A data set and the part of it to read.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DatasetArgs {
-    /// Data set: a .jsonl, .csv, .tsv or .parquet file, or a directory of such files
+    /// Data set: a .jsonl, .csv, .tsv, .parquet or .arrow file, or a directory of such files
     #[arg(long, value_name = "PATH")]
     pub(crate) dataset: PathBuf,
 

@@ -68,7 +68,8 @@ Workflow:
   rankforge serve ...                  use them over HTTP
 
 Models are local directories in the formats of sentence-transformers and transformers. Data sets are
-.jsonl, .csv, .tsv or .parquet files, or directories of such files; nothing is downloaded.
+.jsonl, .csv or .tsv files (also with .gz or .zst), .parquet or .arrow files, or directories of such
+files, as save_to_disk writes them, too; nothing is downloaded.
 
 Results go to standard output. Progress, log lines, warnings and errors go to standard error.
 Exit codes: 0 success, 1 error, 2 invalid command line; 130, 143 or 129 when Ctrl-C, SIGTERM or

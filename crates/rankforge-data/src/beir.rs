@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A retrieval data set in the format of the BEIR benchmark.
 ///
@@ -102,7 +102,8 @@ pub fn fits_run_file(id: &str) -> bool {
     !id.is_empty() && !id.contains(char::is_whitespace)
 }
 
-/// Reads a BEIR directory: `corpus.jsonl`, `queries.jsonl` and `qrels/SPLIT.tsv`.
+/// Reads a BEIR directory: `corpus.jsonl`, `queries.jsonl` (each also with `.gz` or `.zst`) and
+/// `qrels/SPLIT.tsv`.
 ///
 /// `split` defaults to `test`, the split that BEIR evaluates. Judgements of relevance 0 and below
 /// are checked like the others and then dropped. Judgements of queries that are not in
@@ -113,13 +114,13 @@ pub fn fits_run_file(id: &str) -> bool {
 /// A missing file; a malformed row (with file and line); an id that is used twice, or two different
 /// judgements of one document; no judgement above 0 of a query in `queries.jsonl`.
 pub fn load_beir(folder: &Path, split: Option<&str>) -> Result<Beir, DataError> {
-    let path = folder.join("corpus.jsonl");
+    let path = beir_file(folder, "corpus.jsonl");
     let (corpus, without_text) = texts(&path, true)?;
     if corpus.values().all(|text| text.is_empty()) {
         let expected = "expected a key `text` or `title` with a text in at least one line";
         return Err(DataError::file(&path, format!("{expected}, got none")));
     }
-    let (mut queries, _) = texts(&folder.join("queries.jsonl"), false)?;
+    let (mut queries, _) = texts(&beir_file(folder, "queries.jsonl"), false)?;
     let path = folder.join("qrels").join(format!("{}.tsv", split.unwrap_or("test")));
     if !path.exists() {
         return Err(no_such_split(folder, &path));
@@ -138,6 +139,17 @@ pub fn load_beir(folder: &Path, split: Option<&str>) -> Result<Beir, DataError> 
         .map(|query| (query.clone(), judged.swap_remove(query).unwrap_or_default()))
         .collect();
     Ok(Beir { corpus, queries, unjudged, relevant, unknown, without_text })
+}
+
+/// The path of a file in a BEIR directory, or where there is none, of a compressed one: with `.gz`
+/// or `.zst` behind its name.
+pub fn beir_file(folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join(name);
+    let compressed = ["gz", "zst"].map(|extension| folder.join(format!("{name}.{extension}")));
+    match compressed.into_iter().find(|path| path.is_file()) {
+        Some(compressed) if !path.is_file() => compressed,
+        _ => path,
+    }
 }
 
 /// Removes the judgements of unknown queries, and counts these and those of unknown documents.

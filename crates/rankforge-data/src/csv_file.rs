@@ -5,17 +5,17 @@
 //! even where all questions look like numbers.
 
 use crate::chunk::Chunk;
+use crate::compression::{self, Compression};
 use crate::error::DataError;
 use crate::value::Value;
 use csv::{ErrorKind, StringRecord};
-use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// Reads the rows of one file.
 pub(crate) struct CsvFile {
     path: PathBuf,
-    reader: csv::Reader<File>,
+    reader: csv::Reader<Box<dyn Read + Send + Sync>>,
     record: StringRecord,
     /// Names of all columns.
     names: Vec<String>,
@@ -28,10 +28,8 @@ pub(crate) struct CsvFile {
 impl CsvFile {
     /// Opens a file. `None` as `chosen` chooses all columns; columns that it lacks are left out.
     pub(crate) fn open(path: &Path, chosen: Option<&[String]>) -> Result<CsvFile, DataError> {
-        let mut reader = csv::ReaderBuilder::new()
-            .delimiter(delimiter(path))
-            .from_path(path)
-            .map_err(|error| csv_error(path, error))?;
+        let input = compression::open(path).map_err(|error| DataError::io(path, error))?;
+        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter(path)).from_reader(input);
         let names = header(path, &mut reader)?;
         if names.iter().any(|name| name.contains('\n')) {
             check_quotes(path, (0, 1))?;
@@ -77,7 +75,7 @@ impl CsvFile {
 }
 
 /// The column names in the first row, which must differ.
-fn header(path: &Path, reader: &mut csv::Reader<File>) -> Result<Vec<String>, DataError> {
+fn header<R: Read>(path: &Path, reader: &mut csv::Reader<R>) -> Result<Vec<String>, DataError> {
     let header = reader.headers().map_err(|error| csv_error(path, error))?;
     if header.is_empty() {
         return Err(DataError::file(
@@ -112,9 +110,10 @@ fn check_quotes(path: &Path, (start, mut line): (u64, u64)) -> Result<(), DataEr
         return Ok(());
     }
     let io = |error| DataError::io(path, error);
-    let mut file = File::open(path).map_err(io)?;
-    file.seek(SeekFrom::Start(start)).map_err(io)?;
-    let ends_field = |byte: u8| byte == delimiter(path) || byte == b'\n' || byte == b'\r';
+    let mut file = compression::open(path).map_err(io)?;
+    io::copy(&mut file.by_ref().take(start), &mut io::sink()).map_err(io)?;
+    let delimiter = delimiter(path);
+    let ends_field = |byte: u8| byte == delimiter || byte == b'\n' || byte == b'\r';
     let mut state = QuoteState::FieldStart;
     let mut quote_line = line;
     for byte in BufReader::new(file).bytes() {
@@ -170,8 +169,9 @@ fn csv_error(path: &Path, error: csv::Error) -> DataError {
     }
 }
 
-/// The cell separator of a file: a tab for `.tsv`, else a comma.
+/// The cell separator of a file: a tab for `.tsv`, compressed or not, else a comma.
 pub(crate) fn delimiter(path: &Path) -> u8 {
+    let path = Compression::strip(path);
     let tabs = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
     if tabs { b'\t' } else { b',' }
 }

@@ -1,6 +1,10 @@
 use rankforge_base::{FileError, nearest, quoted_list};
 use std::path::{Path, PathBuf};
 
+/// The extensions of data files, for messages.
+pub(crate) const EXTENSIONS: &str = ".jsonl, .json, .ndjson, .csv or .tsv, each of them also with \
+                                     .gz or .zst, .parquet, .arrow, .feather or .ipc";
+
 /// Errors of reading and writing data sets.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -9,10 +13,7 @@ pub enum DataError {
     #[error(transparent)]
     File(#[from] FileError),
     /// A data set is neither a directory nor a file whose extension names its format.
-    #[error(
-        "{}: unknown extension: expected .jsonl, .json, .ndjson, .csv, .tsv or .parquet",
-        path.display()
-    )]
+    #[error("{}: unknown extension: expected {EXTENSIONS}", path.display())]
     UnknownExtension {
         /// The file.
         path: PathBuf,

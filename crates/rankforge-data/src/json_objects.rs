@@ -1,18 +1,19 @@
 //! The objects of a JSON file: one per line, or one list of them. They are read one at a time.
 
+use crate::compression::{self, Compression};
 use crate::error::DataError;
 use crate::value::first_characters;
 use serde::de::DeserializeSeed;
 use serde_json::{Deserializer, Map, Value as Json};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 /// The objects of a file. Ends after the first error.
 pub(crate) struct Objects {
     path: PathBuf,
-    input: BufReader<File>,
+    input: BufReader<Box<dyn Read + Send + Sync>>,
     /// Number of the next line, from 1.
     line: u64,
     /// Bytes of the file before the next line, in a file of lines.
@@ -39,7 +40,7 @@ enum ReadState {
 
 impl Objects {
     pub(crate) fn open(path: &Path) -> Result<Objects, DataError> {
-        let input = File::open(path).map_err(|error| DataError::io(path, error))?;
+        let input = compression::open(path).map_err(|error| DataError::io(path, error))?;
         let mut objects = Objects {
             path: path.to_owned(),
             input: BufReader::with_capacity(1 << 16, input),
@@ -56,20 +57,22 @@ impl Objects {
         Ok(objects)
     }
 
-    /// Opens a file of lines in its middle: at a byte where a line starts, and the number of that
-    /// line.
+    /// Opens a file of lines, not compressed, in its middle: at a byte where a line starts, and the
+    /// number of that line.
     pub(crate) fn open_at(path: &Path, byte: u64, line: u64) -> Result<Objects, DataError> {
         let io = |error| DataError::io(path, error);
         let mut input = File::open(path).map_err(io)?;
         input.seek(SeekFrom::Start(byte)).map_err(io)?;
-        let input = BufReader::with_capacity(1 << 16, input);
+        let input = BufReader::with_capacity(1 << 16, Box::new(input) as Box<_>);
         let (state, buffer) = (ReadState::Lines, Vec::new());
         Ok(Objects { path: path.to_owned(), input, line, byte, state, buffer })
     }
 
-    /// The byte and the number of the next line; `None` in a list.
+    /// The byte and the number of the next line; `None` in a list, and in a compressed file, which
+    /// can only be read from its beginning.
     pub(crate) fn place(&self) -> Option<(u64, u64)> {
-        (self.state == ReadState::Lines).then_some((self.byte, self.line))
+        let is_seekable = Compression::of(&self.path) == Compression::None;
+        (self.state == ReadState::Lines && is_seekable).then_some((self.byte, self.line))
     }
 
     fn skip_byte_order_mark(&mut self) -> Result<(), DataError> {

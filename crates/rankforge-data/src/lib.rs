@@ -1,12 +1,16 @@
-//! Data sets: rows read from jsonl, csv and parquet files, from directories with splits and from
-//! BEIR directories, and rows written to such files.
+//! Data sets: rows read from jsonl, csv, parquet and Arrow files, from directories with splits and
+//! from BEIR directories, and rows written to files.
 //!
 //! Contains nothing about models, tokenizers or kernels. Nothing is downloaded; if data sets ever
 //! are, the code belongs in this crate.
 #![forbid(unsafe_code)]
 
+mod arrow_file;
+mod arrow_messages;
+mod arrow_values;
 mod beir;
 mod chunk;
+mod compression;
 mod csv_file;
 mod error;
 mod json_file;
@@ -22,7 +26,7 @@ mod streamed;
 mod value;
 mod writer;
 
-pub use beir::{Beir, UnknownJudgements, fits_run_file, load_beir};
+pub use beir::{Beir, UnknownJudgements, beir_file, fits_run_file, load_beir};
 pub use error::DataError;
 pub use nano_beir::{load_nano_beir, load_nano_beir_ranking, nano_beir_names};
 pub use reader::{Location, RowReader, load_rows, load_texts};

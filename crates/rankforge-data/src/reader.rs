@@ -1,3 +1,4 @@
+use crate::arrow_file::ArrowFile;
 use crate::chunk::{BlockStart, Chunk};
 use crate::csv_file::CsvFile;
 use crate::error::DataError;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 /// Which rows and columns to read, and from where.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Location {
-    /// A `.jsonl`, `.json`, `.ndjson`, `.csv`, `.tsv` or `.parquet` file, or a directory of them.
+    /// A file of one of the formats of [`RowReader`], or a directory of them.
     pub path: PathBuf,
     /// Name of a split of the directory, see [`splits`](crate::splits()). `None` reads the split
     /// `train`, or the only split.
@@ -39,6 +40,9 @@ impl Location {
 /// - `.csv`, `.tsv`: a header row, then one row per record, separated by commas or tabs. All cells
 ///   are [`Value::Untyped`].
 /// - `.parquet`: columns of text, integers, floats, booleans or lists of these.
+/// - `.arrow`, `.feather`, `.ipc`: the same in the Arrow IPC format, as a file or a stream.
+///
+/// Files of the first two may be compressed, with `.gz` or `.zst` behind their extension.
 ///
 /// A column of some files or objects is a column of all: null where it is not. Without
 /// [`Location::columns`], a later chunk may therefore have more columns than an earlier one, after
@@ -125,6 +129,7 @@ impl RowReader {
             Format::Parquet => {
                 Source::Parquet(Box::new(ParquetFile::open(path, chosen, self.chunk_rows)?))
             }
+            Format::Arrow => Source::Arrow(Box::new(ArrowFile::open(path, chosen)?)),
         })
     }
 
@@ -259,6 +264,7 @@ enum Source {
     Json(Box<JsonFile>),
     Csv(Box<CsvFile>),
     Parquet(Box<ParquetFile>),
+    Arrow(Box<ArrowFile>),
 }
 
 impl Source {
@@ -268,6 +274,7 @@ impl Source {
             Source::Json(file) => file.names(),
             Source::Csv(file) => file.names(),
             Source::Parquet(file) => file.names(),
+            Source::Arrow(file) => file.names(),
         }
     }
 
@@ -280,7 +287,7 @@ impl Source {
     fn start(&self) -> Option<BlockStart> {
         match self {
             Source::Json(file) => file.start(),
-            Source::Csv(_) => None,
+            Source::Csv(_) | Source::Arrow(_) => None,
             Source::Parquet(file) => Some(BlockStart::Row(file.rows_before())),
         }
     }
@@ -290,6 +297,7 @@ impl Source {
             Source::Json(file) => file.next_rows(max_rows),
             Source::Csv(file) => file.next_rows(max_rows),
             Source::Parquet(file) => file.next_rows(),
+            Source::Arrow(file) => file.next_rows(max_rows),
         }
     }
 }

@@ -1,5 +1,7 @@
-use crate::error::{DataError, suggestion};
+use crate::compression::Compression;
+use crate::error::{DataError, EXTENSIONS, suggestion};
 use rankforge_base::quoted_list;
+use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -9,16 +11,21 @@ pub(crate) enum Format {
     Json,
     Csv,
     Parquet,
+    Arrow,
 }
 
 impl Format {
     /// The format of a file by its extension, in either case; `None` for an unknown extension.
     pub(crate) fn of(path: &Path) -> Option<Format> {
-        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        let stripped = Compression::strip(path);
+        let extension = stripped.extension()?.to_str()?.to_ascii_lowercase();
         match extension.as_str() {
             "jsonl" | "json" | "ndjson" => Some(Format::Json),
             "csv" | "tsv" => Some(Format::Csv),
+            // These are compressed inside.
+            _ if stripped != path => None,
             "parquet" => Some(Format::Parquet),
+            "arrow" | "feather" | "ipc" => Some(Format::Arrow),
             _ => None,
         }
     }
@@ -30,7 +37,8 @@ pub fn has_known_extension(path: &Path) -> bool {
 }
 
 /// Files of the `datasets` library that are not data.
-const DESCRIPTIONS: [&str; 3] = ["dataset_info.json", "dataset_infos.json", "state.json"];
+const DESCRIPTIONS: [&str; 4] =
+    ["dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"];
 
 /// The splits of a directory as pairs (name, files), sorted by name. A file is one split named
 /// `train`.
@@ -40,8 +48,11 @@ const DESCRIPTIONS: [&str; 3] = ["dataset_info.json", "dataset_infos.json", "sta
 /// - A subdirectory is a split of its own name, with all data files directly in it. The
 ///   subdirectory `data` is an exception: its files and subdirectories count as if they were in the
 ///   directory itself.
-/// - Ignored are names that begin with a point, other extensions, and the descriptions that the
-///   `datasets` library writes: `dataset_info.json`, `dataset_infos.json` and `state.json`.
+/// - A directory that `save_to_disk` of the `datasets` library wrote has the split that it was
+///   saved from, or `train`; one of a `DatasetDict` has a subdirectory for each split.
+/// - Ignored are names that begin with a point, other extensions, and what the `datasets` library
+///   writes beside data: descriptions (`dataset_info.json`, `dataset_infos.json`,
+///   `dataset_dict.json` and `state.json`), and caches (`cache-*.arrow`).
 ///
 /// # Errors
 /// When the path does not exist, has an unknown extension, or contains no data file; when a data
@@ -58,10 +69,10 @@ pub fn splits(path: &Path) -> Result<Vec<(String, Vec<PathBuf>)>, DataError> {
         };
     }
     let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    collect(path, None, &mut found)?;
+    let saved = saved_split(path)?;
+    collect(path, saved.as_deref(), &mut found)?;
     if found.is_empty() {
-        let message = "no data files in this directory: expected .jsonl, .json, .ndjson, .csv, \
-                       .tsv or .parquet files";
+        let message = format!("no data files in this directory: expected {EXTENSIONS} files");
         return Err(DataError::file(path, message));
     }
     for files in found.values_mut() {
@@ -129,13 +140,18 @@ fn collect(
             match (split, name.to_str()) {
                 (Some(_), _) => {}
                 (None, Some("data")) => collect(&path, None, found)?,
-                (None, Some(name)) => collect(&path, Some(name), found)?,
+                (None, Some(name)) => {
+                    saved_split(&path)?;
+                    collect(&path, Some(name), found)?;
+                }
                 (None, None) => refuse_data_files(&path)?,
             }
             continue;
         }
         let is_description = DESCRIPTIONS.iter().any(|description| name == *description);
-        if !is_description && Format::of(&path).is_some() {
+        let is_cache = name.as_encoded_bytes().starts_with(b"cache-")
+            && Format::of(&path) == Some(Format::Arrow);
+        if !is_description && !is_cache && Format::of(&path).is_some() {
             let split = match split {
                 Some(split) => split.to_owned(),
                 None => split_name(name.to_str().ok_or_else(|| no_split_name(&path))?),
@@ -144,6 +160,31 @@ fn collect(
         }
     }
     Ok(())
+}
+
+/// The split that a directory of `save_to_disk` was saved from; `train` where it was none, `None`
+/// for other directories.
+///
+/// # Errors
+/// A description that cannot be read, or one of rows that another file selects.
+fn saved_split(folder: &Path) -> Result<Option<String>, DataError> {
+    let path = folder.join("state.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = std::fs::read(&path).map_err(|error| DataError::io(&path, error))?;
+    let state: Json = serde_json::from_slice(&text)
+        .map_err(|error| DataError::file(&path, format!("invalid JSON: {error}")))?;
+    if state["_data_files"].as_array().is_none_or(Vec::is_empty) {
+        return Ok(None);
+    }
+    let selects = |key: &str| state[key].as_array().is_some_and(|files| !files.is_empty());
+    if selects("_indices_data_files") || selects("_indices_files") {
+        let message = "the data set was saved with a selection of its rows, by an old version of \
+                       the `datasets` library; load it there, and save it after flatten_indices()";
+        return Err(DataError::file(&path, message));
+    }
+    Ok(Some(state["_split"].as_str().unwrap_or("train").to_owned()))
 }
 
 /// Checks that a subdirectory whose name cannot be that of a split has no data files.
@@ -159,10 +200,12 @@ fn no_split_name(path: &Path) -> DataError {
     DataError::file(path, message)
 }
 
-/// A file's name without its extension and shard number: `train` for `train.jsonl`, `train_03.csv`
+/// A file's name without its extensions and shard number: `train` for `train.jsonl`, `train_03.csv`
 /// and `train-00000-of-00002-1a2b.parquet`.
 fn split_name(file_name: &str) -> String {
-    let stem = file_name.rsplit_once('.').map_or(file_name, |(stem, _)| stem);
+    let stripped = Compression::strip(Path::new(file_name));
+    let name = stripped.to_str().expect("a part of a text is a text");
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     if let Some((front, back)) = stem.split_once("-of-") {
         let total = back.split('-').next().unwrap_or(back);
@@ -195,6 +238,8 @@ mod tests {
             ("hard-negatives.jsonl", "hard-negatives"),
             ("state-of-art.csv", "state-of-art"),
             ("-1.csv", "-1"),
+            ("train-00000-of-00002.jsonl.gz", "train"),
+            ("test.csv.zst", "test"),
         ] {
             assert_eq!(split_name(file), split, "{file}");
         }

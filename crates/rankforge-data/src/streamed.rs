@@ -52,8 +52,8 @@ impl StreamedRows {
             let chunk = chunk?;
             let (path, start) = reader.last_chunk();
             let start = start.ok_or_else(|| {
-                let message = "cannot be streamed: only parquet and files with one JSON object per \
-                               line can";
+                let message = "cannot be streamed: only parquet files can, and uncompressed files \
+                               with one JSON object per line";
                 DataError::file(path, message)
             })?;
             if files.last().is_none_or(|last| last != path) {

@@ -1,3 +1,4 @@
+use crate::compression::{Compression as FileCompression, TextWriter};
 use crate::csv_file::delimiter;
 use crate::error::DataError;
 use crate::parquet_columns::{schema, to_array};
@@ -16,7 +17,8 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Writes rows in chunks to a `.jsonl`, `.ndjson`, `.csv`, `.tsv` or `.parquet` file.
+/// Writes rows in chunks to a `.jsonl`, `.ndjson`, `.csv` or `.tsv` file, compressed where `.gz` or
+/// `.zst` stands behind its extension, or to a `.parquet` file.
 ///
 /// The file has a temporary name until [`RowWriter::finish`]; dropping the writer deletes it.
 ///
@@ -34,9 +36,11 @@ pub struct RowWriter {
 }
 
 enum Output {
-    Json(BufWriter<File>),
-    Csv(Box<csv::Writer<File>>),
-    /// Before the first chunk, which determines the schema; `None` only while it is replaced.
+    Json(BufWriter<TextWriter>),
+    /// Before the first chunk, which determines the header; `None` only while it is replaced.
+    CsvStart(Option<TextWriter>),
+    Csv(Box<csv::Writer<TextWriter>>),
+    /// The same of the schema.
     ParquetStart(Option<File>),
     Parquet(Box<ArrowWriter<File>>, Arc<Schema>),
 }
@@ -48,22 +52,23 @@ impl RowWriter {
     /// An unknown extension, or a directory in which no file can be created. Lists of objects
     /// (`.json`) are read but not written.
     pub fn create(path: &Path) -> Result<RowWriter, DataError> {
+        let stripped = FileCompression::strip(path);
         let is_list =
-            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-        let Some(format) = Format::of(path).filter(|_| !is_list) else {
-            let message = "cannot write files with this extension: expected .jsonl, .ndjson, .csv, \
-                           .tsv or .parquet";
+            stripped.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        let format = Format::of(path).filter(|format| !is_list && *format != Format::Arrow);
+        let Some(format) = format else {
+            let message = "cannot write files with this extension: expected .jsonl, .ndjson, .csv \
+                           or .tsv, each of them also with .gz or .zst, or .parquet";
             return Err(DataError::file(path, message));
         };
         let atomic = AtomicFile::create(path)?;
         let file = atomic.handle()?;
+        let text = |file| TextWriter::new(file, path).map_err(|error| DataError::io(path, error));
         let output = match format {
-            Format::Json => Output::Json(BufWriter::with_capacity(1 << 16, file)),
-            Format::Csv => {
-                let mut builder = csv::WriterBuilder::new();
-                Output::Csv(Box::new(builder.delimiter(delimiter(path)).from_writer(file)))
-            }
+            Format::Json => Output::Json(BufWriter::with_capacity(1 << 16, text(file)?)),
+            Format::Csv => Output::CsvStart(Some(text(file)?)),
             Format::Parquet => Output::ParquetStart(Some(file)),
+            Format::Arrow => unreachable!("refused above"),
         };
         Ok(RowWriter { path: path.to_owned(), file: atomic, output, columns: None, rows: 0 })
     }
@@ -109,7 +114,7 @@ impl RowWriter {
         match &mut self.output {
             Output::Json(output) => write_json(output, rows, path, rows_before),
             Output::Csv(output) => write_csv(output, rows, path, rows_before),
-            Output::ParquetStart(_) => {
+            Output::CsvStart(_) | Output::ParquetStart(_) => {
                 unreachable!("`start` replaced this state at the first chunk")
             }
             Output::Parquet(output, schema) => {
@@ -130,15 +135,17 @@ impl RowWriter {
         let io = |error| DataError::io(&path, error);
         match self.output {
             Output::Json(output) => {
-                output.into_inner().map_err(|error| io(error.into_error()))?;
+                let output = output.into_inner().map_err(|error| io(error.into_error()))?;
+                output.finish().map_err(io)?;
             }
-            Output::Csv(output) if self.columns.is_some() => {
-                output.into_inner().map_err(|error| io(error.into_error()))?;
+            Output::Csv(output) => {
+                let output = output.into_inner().map_err(|error| io(error.into_error()))?;
+                output.finish().map_err(io)?;
             }
             Output::Parquet(output, _) => {
                 output.into_inner().map_err(|error| parquet_error(&path, error))?;
             }
-            Output::Csv(_) | Output::ParquetStart(_) => {
+            Output::CsvStart(_) | Output::ParquetStart(_) => {
                 let message = "the input has no rows and names no columns, so this file would have \
                                none; select the columns, or write a .jsonl file";
                 return Err(DataError::file(&path, message));
@@ -150,21 +157,23 @@ impl RowWriter {
     /// Writes the csv header or the parquet schema, from the first chunk.
     fn start(&mut self, rows: &Rows) -> Result<(), DataError> {
         match &mut self.output {
-            Output::Csv(output) => {
+            Output::CsvStart(file) => {
                 let names = rows.column_names();
+                let mut file = file.take().ok_or_else(|| failed(&self.path))?;
                 if names.first().is_some_and(|name| name.starts_with(BYTE_ORDER_MARK)) {
                     // Without a mark before it, readers would take the character for the mark.
-                    let mut file = output.get_ref();
                     write!(file, "{BYTE_ORDER_MARK}")
                         .map_err(|error| DataError::io(&self.path, error))?;
                 }
-                output.write_record(names).map_err(|error| csv_error(&self.path, error))
+                let mut builder = csv::WriterBuilder::new();
+                let mut output = builder.delimiter(delimiter(&self.path)).from_writer(file);
+                output.write_record(names).map_err(|error| csv_error(&self.path, error))?;
+                self.output = Output::Csv(Box::new(output));
+                Ok(())
             }
             Output::ParquetStart(file) => {
                 let schema = Arc::new(schema(rows)?);
-                let file = file.take().ok_or_else(|| {
-                    DataError::file(&self.path, "writing its first rows has failed before")
-                })?;
+                let file = file.take().ok_or_else(|| failed(&self.path))?;
                 let properties = WriterProperties::builder()
                     .set_compression(Compression::ZSTD(ZstdLevel::default()))
                     .set_max_row_group_row_count(Some(1 << 17))
@@ -174,15 +183,19 @@ impl RowWriter {
                 self.output = Output::Parquet(Box::new(writer), schema);
                 Ok(())
             }
-            Output::Json(_) | Output::Parquet(..) => Ok(()),
+            Output::Json(_) | Output::Csv(_) | Output::Parquet(..) => Ok(()),
         }
     }
+}
+
+fn failed(path: &Path) -> DataError {
+    DataError::file(path, "writing its first rows has failed before")
 }
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 fn write_json(
-    output: &mut BufWriter<File>,
+    output: &mut BufWriter<TextWriter>,
     rows: &Rows,
     path: &Path,
     rows_before: u64,
@@ -235,7 +248,7 @@ fn to_json(value: &Value) -> Result<Json, String> {
 }
 
 fn write_csv(
-    output: &mut csv::Writer<File>,
+    output: &mut csv::Writer<TextWriter>,
     rows: &Rows,
     path: &Path,
     rows_before: u64,

@@ -1,7 +1,7 @@
 use crate::error::IndexError;
 use crate::rows::Row;
 use rankforge_base::{FileError, Reporter};
-use rankforge_data::{DataError, Location, RowReader, Rows, Value};
+use rankforge_data::{DataError, Location, RowReader, Rows, Value, beir_file};
 use serde_json::{Map, Number, Value as Json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ impl CorpusSource {
         chunk: usize,
         reporter: &'a dyn Reporter,
     ) -> Result<CorpusReader<'a>, IndexError> {
-        let beir = self.location.path.join("corpus.jsonl");
+        let beir = beir_file(&self.location.path, "corpus.jsonl");
         let is_beir = beir.is_file();
         let path = if is_beir { beir } else { self.location.path.clone() };
         if path.exists() && !path.is_file() && !path.is_dir() {

@@ -38,7 +38,7 @@ pub(crate) struct EncodeArgs {
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
 
-    /// Texts: a .jsonl, .csv, .tsv or .parquet file, or a directory of such files
+    /// Texts: a .jsonl, .csv, .tsv, .parquet or .arrow file, or a directory of such files
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
 

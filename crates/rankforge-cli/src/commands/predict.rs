@@ -29,7 +29,7 @@ Examples:
       --columns query,answer --activation-fn identity --output logits.parquet
   rankforge predict --model models/reranker --input pairs.csv --limit 10")]
 pub(crate) struct PredictArgs {
-    /// Pairs: a .jsonl, .csv, .tsv or .parquet file, or a directory of such files
+    /// Pairs: a .jsonl, .csv, .tsv, .parquet or .arrow file, or a directory of such files
     ///
     /// The two texts are the first two columns, or those named by --columns.
     #[arg(long, value_name = "PATH")]

@@ -54,12 +54,15 @@ fn documents_to_rank_are_lines_of_any_file_without_a_known_extension() {
         assert_eq!(texts.len(), 2, "{name}");
         assert!(texts.contains(&"Bees make honey."), "{name}: {texts:?}");
     }
-    for name in ["docs.jsonl.gz", "docs.ZIP", "docs.zst", "docs.bz2", "docs.xz"] {
+    for name in ["docs.txt.gz", "docs.ZIP", "docs.zst", "docs.bz2", "docs.xz"] {
         dir.write(name, "x");
         let error = dir.fail(1, &[&rank[..], &["--documents", name]].concat());
         let expected = format!("error: {name}: compressed files are not read\nhint: decompress");
         assert!(error.starts_with(&expected), "{error}");
     }
+    dir.write("docs.jsonl.gz", "x");
+    let error = dir.fail(1, &[&rank[..], &["--documents", "docs.jsonl.gz"]].concat());
+    assert!(error.starts_with("error: docs.jsonl.gz: cannot be decompressed: "), "{error}");
     std::fs::write(dir.path("latin.dat"), b"one\n\nsch\xf6n\n").unwrap();
     let error = dir.fail(1, &[&rank[..], &["--documents", "latin.dat"]].concat());
     assert!(error.starts_with("error: latin.dat, line 3: invalid UTF-8 at byte 4\n"), "{error}");

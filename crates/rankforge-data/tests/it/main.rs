@@ -1,7 +1,9 @@
 //! Integration tests of rankforge-data.
 
+mod arrow;
 mod beir;
 mod collection;
+mod compressed;
 mod malformed;
 mod nano_beir;
 mod read;

@@ -1,6 +1,6 @@
 use crate::error::Error;
 use rankforge_base::quoted_list;
-use rankforge_data::{Location, Rows};
+use rankforge_data::{Location, Rows, beir_file};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub(super) fn location(
 
 /// Whether a directory is a BEIR folder.
 pub(super) fn is_beir(path: &Path) -> bool {
-    path.join("corpus.jsonl").is_file() && path.join("queries.jsonl").is_file()
+    ["corpus.jsonl", "queries.jsonl"].iter().all(|name| beir_file(path, name).is_file())
 }
 
 /// The names of the first columns, one for each role.

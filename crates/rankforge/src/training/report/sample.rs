@@ -41,9 +41,9 @@ struct Pairs<'a> {
     relevant: Vec<bool>,
 }
 
-/// Scores rows drawn from a set, the same for each run, for a run that trains on `trained` rows. `None` if these
-/// are too few for a sample, if the rows or the model have no score for a pair of texts, or if
-/// there are no irrelevant or no relevant texts.
+/// Scores rows drawn from a set, the same for each run, for a run that trains on `trained` rows.
+/// `None` if these are too few for a sample, if the rows or the model have no score for a pair of
+/// texts, or if there are no irrelevant or no relevant texts.
 ///
 /// # Errors
 /// Rows that cannot be read, or texts that cannot be scored.

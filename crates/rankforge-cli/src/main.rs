@@ -55,6 +55,7 @@ Workflow:
   rankforge quickstart                 run all steps below on a small built-in collection
   rankforge info DATASET               show the columns of your (query, passage) pairs
   rankforge lint ...                   find what is wrong with them
+  rankforge data ...                   convert, filter and split them
   rankforge mine ...                   mine hard negatives with a dual encoder
   rankforge train RECIPE.toml          train a reranker or a dual encoder
   rankforge compare RUN RUN ...        put runs of training side by side
@@ -97,6 +98,7 @@ enum Command {
     ExportIndex(export_index::ExportIndexArgs),
     DistillStatic(distill_static::DistillStaticArgs),
     MergeAdapter(merge_adapter::MergeAdapterArgs),
+    Data(commands::data::DataArgs),
     Info(info::InfoArgs),
     Lint(Box<lint::LintArgs>),
     Serve(serve::ServeArgs),
@@ -137,6 +139,7 @@ fn run(command: &Command, console: &Console) -> anyhow::Result<()> {
         Command::Search(args) => search::run(args, console),
         Command::ExportIndex(args) => export_index::run(args, console),
         Command::DistillStatic(args) => distill_static::run(args, console),
+        Command::Data(args) => commands::data::run(args, console),
         Command::Lint(args) => lint::run(args, console),
         Command::MergeAdapter(args) => merge_adapter::run(args, console),
         Command::Info(args) => info::run(args, console),

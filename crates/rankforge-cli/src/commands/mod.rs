@@ -4,6 +4,7 @@ pub(crate) mod annotate;
 pub(crate) mod community_detection;
 pub(crate) mod compare;
 pub(crate) mod completions;
+pub(crate) mod data;
 pub(crate) mod distill_static;
 pub(crate) mod encode;
 pub(crate) mod evaluate;

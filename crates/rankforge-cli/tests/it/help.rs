@@ -56,6 +56,13 @@ help_snapshots! {
     merge_adapter: "merge-adapter";
     info: "info";
     lint: "lint";
+    data: "data";
+    data_convert: "data", "convert";
+    data_take: "data", "take";
+    data_filter: "data", "filter";
+    data_dedup: "data", "dedup";
+    data_shuffle: "data", "shuffle";
+    data_split: "data", "split";
     serve: "serve";
     completions: "completions";
     man: "man";

@@ -5,6 +5,7 @@ mod cascade;
 mod classifying;
 mod comparing;
 mod data_sets;
+mod data_steps;
 mod distilling;
 mod dual_evaluation;
 mod dual_training;

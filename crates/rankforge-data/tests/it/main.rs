@@ -9,6 +9,7 @@ mod nano_beir;
 mod read;
 mod round_trip;
 mod rows;
+mod steps;
 mod streamed;
 mod write;
 

@@ -3,8 +3,11 @@
 use crate::support::TestDir;
 use serde_json::{Value, json};
 
+fn row(query: &str, score: f64, source: &str) -> Value {
+    json!({ "query": query, "score": score, "source": source })
+}
+
 fn scored(dir: &TestDir) {
-    let row = |query: &str, score: f64, source: &str| json!({ "query": query, "score": score, "source": source });
     let rows = [
         row("what is a kiln", 1.0, "pots"),
         row("what is a kiln", 1.0, "pots"),

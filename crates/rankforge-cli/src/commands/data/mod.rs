@@ -10,10 +10,10 @@ use crate::console::Console;
 
 /// Convert, filter, deduplicate, shuffle and split data sets
 ///
-/// Each reads a data set and writes a new one, in the format that the extension of the output names:
-/// .jsonl, .ndjson, .csv or .tsv, each of them also with .gz or .zst, or .parquet. Columns of csv
-/// files become numbers where all their cells are. `shuffle` and `split` hold the rows in memory,
-/// `dedup` 16 bytes for each, and the others a few thousand rows.
+/// Each reads a data set and writes a new one, in the format that the extension of the output
+/// names: .jsonl, .ndjson, .csv or .tsv, each of them also with .gz or .zst, or .parquet. Columns
+/// of csv files become numbers where all their cells are. `shuffle` and `split` hold the rows in
+/// memory, `dedup` 16 bytes for each, and the others a few thousand rows.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -1,6 +1,8 @@
 use crate::error::DataError;
 use crate::rows::Rows;
 use crate::value::Value;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::str::FromStr;
 
 /// A condition on one column: `score >= 0.5`, `source != squad`, `answer contains river`,
@@ -10,8 +12,12 @@ use std::str::FromStr;
 /// value. `<`, `<=`, `>` and `>=` compare numbers. `length(column)` is the number of characters of
 /// a text, or of items of a list. A missing cell fulfils no condition but `=` with an empty value
 /// and `!=` with another.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// It is serialised as its text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Condition {
+    text: String,
     column: String,
     /// Whether the length of the cell is compared.
     of_length: bool,
@@ -77,6 +83,7 @@ impl FromStr for Condition {
             return Err(format!("expected a number to compare with, got \"{value}\""));
         }
         Ok(Condition {
+            text: text.to_owned(),
             column: column.to_owned(),
             of_length: inner.is_some(),
             comparison,
@@ -86,7 +93,33 @@ impl FromStr for Condition {
     }
 }
 
+impl TryFrom<String> for Condition {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Condition, String> {
+        text.parse()
+    }
+}
+
+impl From<Condition> for String {
+    fn from(condition: Condition) -> String {
+        condition.text
+    }
+}
+
+/// The text that the condition was read from.
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl Condition {
+    /// The column whose cells are compared.
+    pub fn column(&self) -> &str {
+        &self.column
+    }
+
     /// Whether each row fulfils the condition.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ pub(super) fn mined_rows(
     } else {
         let folder = rows_file.parent().expect("a file in the output directory");
         std::fs::create_dir_all(folder).map_err(FileError::io(folder))?;
-        let pairs = load_rows(&dataset.location())?;
+        let pairs = dataset.load()?;
         let models = mining.sources.open(options)?;
         let miner = models.miner(mining.options.clone(), options.reporter.clone());
         let new_file = rows_file.with_extension("new.jsonl");

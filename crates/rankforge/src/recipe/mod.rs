@@ -12,6 +12,7 @@
 //! | data sets with their losses and prompts | `sets` |
 //! | evaluators of either kind of model | `evaluators` |
 //! | text to [`Recipe`] | `parse` |
+//! | rows that are filtered, shuffled and divided | `steps`, `train_test_split` |
 //! | mined rows that outlive a run | `mined_cache` |
 //! | [`Recipe`] to a trained model | `run` |
 //! | the recipe that a run leaves in its folder | `resolved` |
@@ -29,6 +30,8 @@ mod resolved;
 mod run;
 mod sections;
 mod sets;
+mod steps;
+mod train_test_split;
 mod trained;
 
 pub use evaluators::{
@@ -43,4 +46,5 @@ pub use parse::Recipe;
 pub use run::RecipeRun;
 pub use sections::{DatasetSection, MiningModels, MiningSection, MiningSources};
 pub use sets::{LossSection, SetSection};
+pub use train_test_split::{Part, TrainTestSplit};
 pub use trained::{RecipeTrainer, Trained};

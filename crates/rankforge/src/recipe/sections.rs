@@ -3,8 +3,9 @@
 use crate::arguments::path_text;
 use crate::error::Error;
 use crate::mining::{HardNegativeMiner, MiningOptions};
+use crate::recipe::train_test_split::TrainTestSplit;
 use rankforge_base::Reporter;
-use rankforge_data::{Location, RowSource, StreamedRows, load_rows, load_texts};
+use rankforge_data::{Condition, Location, RowSource, StreamedRows, load_texts};
 use rankforge_encoder::{CrossEncoder, DualEncoder, Embed, LoadOptions, Packing, Score};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
@@ -24,7 +25,7 @@ pub struct DatasetSection {
     /// Columns, in the order of their roles.
     #[serde(default)]
     pub columns: Option<Vec<String>>,
-    /// The first rows only.
+    /// The first rows only, of those that are left.
     #[serde(default)]
     pub limit: Option<usize>,
     /// Whether the rows stay in their jsonl or parquet files, but for those of a shuffle buffer.
@@ -35,6 +36,19 @@ pub struct DatasetSection {
     /// shuffled together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shuffle_buffer: Option<NonZeroUsize>,
+    /// Conditions on columns, which need not be among `columns`; rows must fulfil all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filter: Vec<Condition>,
+    /// Columns by which rows are the same; of those only the first is kept. An empty list stands
+    /// for all columns that are read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedup: Option<Vec<String>>,
+    /// Seed of a random order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shuffle_seed: Option<u64>,
+    /// One of two parts of the rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_test_split: Option<TrainTestSplit>,
 }
 
 /// Rows of a shuffle buffer by default.
@@ -47,7 +61,7 @@ impl DatasetSection {
     /// Files that cannot be read, or cannot be streamed.
     pub fn open(&self) -> Result<Arc<dyn RowSource>, Error> {
         if !self.streaming {
-            return Ok(Arc::new(load_rows(&self.location())?));
+            return Ok(Arc::new(self.load()?));
         }
         let buffer = self.shuffle_buffer.map_or(SHUFFLE_BUFFER, NonZeroUsize::get);
         Ok(Arc::new(StreamedRows::open(&self.location(), buffer)?))

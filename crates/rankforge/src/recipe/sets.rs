@@ -7,8 +7,6 @@ use crate::recipe::document::Document;
 use crate::recipe::model::ModelSection;
 use crate::recipe::sections::{DatasetSection, MiningSection};
 use serde::Deserialize;
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use toml::{Table, Value};
 
 /// A data set of a recipe, to train on or to compute the evaluation loss on.
@@ -53,28 +51,17 @@ pub(super) struct Sets {
     pub(super) losses: Vec<LossSection>,
 }
 
-/// `[datasets.NAME]` or `[eval_datasets.NAME]`: the fields of [`DatasetSection`] and its own.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NamedSet {
-    path: PathBuf,
-    #[serde(default)]
-    split: Option<String>,
-    #[serde(default)]
-    columns: Option<Vec<String>>,
-    #[serde(default)]
-    limit: Option<usize>,
-    #[serde(default)]
-    streaming: bool,
-    #[serde(default)]
-    shuffle_buffer: Option<NonZeroUsize>,
-    #[serde(default)]
+/// The fields of `[datasets.NAME]` and `[eval_datasets.NAME]` beside those of [`DatasetSection`].
+#[derive(Default, Deserialize)]
+struct OwnFields {
     loss: Option<Table>,
-    #[serde(default)]
     prompts: Option<Value>,
     #[serde(default)]
     mine: bool,
 }
+
+/// Their names.
+const OWN_FIELDS: [&str; 3] = ["loss", "prompts", "mine"];
 
 /// The losses of one kind of model, and the sets that are read so far.
 struct Reader<'a, S> {
@@ -164,15 +151,24 @@ impl<S: ModelSection> Reader<'_, S> {
     }
 
     /// `[datasets.NAME]` or `[eval_datasets.NAME]`, both called `sections`.
-    fn named(&mut self, sections: &str, name: String, table: Value) -> Result<SetSection, Error> {
+    fn named(
+        &mut self,
+        sections: &str,
+        name: String,
+        mut table: Value,
+    ) -> Result<SetSection, Error> {
         let at = format!("{sections}.{name}");
         if name.is_empty() || name.contains(['/', '\\']) {
             let message = "expected a name that can be part of a file's, got another";
             return Err(self.document.refuse(&at, message));
         }
-        let set: NamedSet = self.document.read_as(table, &at)?;
-        let NamedSet { path, split, columns, limit, loss, prompts, mine, .. } = set;
-        let NamedSet { streaming, shuffle_buffer, .. } = set;
+        let mut own = Table::new();
+        if let Value::Table(fields) = &mut table {
+            let taken = OWN_FIELDS.map(|field| fields.remove_entry(field));
+            own.extend(taken.into_iter().flatten());
+        }
+        let OwnFields { loss, prompts, mine } = self.document.read_as(Value::Table(own), &at)?;
+        let rows: DatasetSection = self.document.read_as(table, &at)?;
         if mine && self.mining.is_none() {
             let message = "expected false, as there is no [mining]; got true";
             return Err(self.document.refuse(&format!("{at}.mine"), message));
@@ -192,7 +188,6 @@ impl<S: ModelSection> Reader<'_, S> {
             })
         };
         let prompts = prompts.map(read).transpose()?;
-        let rows = DatasetSection { path, split, columns, limit, streaming, shuffle_buffer };
         self.check_streaming(&at, &rows, mine)?;
         Ok(SetSection { name, section: format!("[{at}]"), rows, loss, prompts, mined: mine })
     }
@@ -202,6 +197,10 @@ impl<S: ModelSection> Reader<'_, S> {
         if rows.streaming && mined {
             let message = "expected false, as mined rows are in memory; got true";
             return Err(self.document.refuse(&format!("{at}.streaming"), message));
+        }
+        if let Some(step) = rows.first_step().filter(|_| rows.streaming) {
+            let message = "expected streaming = false beside it, as it needs the rows in memory";
+            return Err(self.document.refuse(&format!("{at}.{step}"), message));
         }
         if rows.shuffle_buffer.is_some() && !rows.streaming {
             let message = "expected streaming = true beside it, as nothing else reads it";

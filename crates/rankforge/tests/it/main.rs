@@ -35,6 +35,7 @@ mod optimizers;
 mod own_parts;
 mod prompts;
 mod recipe_sets;
+mod recipe_steps;
 mod recomputation;
 mod reference_device;
 mod report;

@@ -21,7 +21,13 @@ pub(crate) struct Objects {
     state: ReadState,
     /// Text of the current object.
     buffer: Vec<u8>,
+    /// The greatest number of bytes of a line or an object.
+    longest: usize,
 }
+
+/// What no row of texts or embeddings comes near, and memory has room for: a compressed file of
+/// some kilobytes can have a line of gigabytes.
+const LONGEST: usize = 1 << 28;
 
 /// An object and the line that it starts on, from 1.
 type Line = (u64, Map<String, Json>);
@@ -48,6 +54,7 @@ impl Objects {
             byte: 0,
             state: ReadState::Lines,
             buffer: Vec::new(),
+            longest: LONGEST,
         };
         objects.skip_byte_order_mark()?;
         if objects.skip_white_space()? == Some(b'[') {
@@ -64,8 +71,8 @@ impl Objects {
         let mut input = File::open(path).map_err(io)?;
         input.seek(SeekFrom::Start(byte)).map_err(io)?;
         let input = BufReader::with_capacity(1 << 16, Box::new(input) as Box<_>);
-        let (state, buffer) = (ReadState::Lines, Vec::new());
-        Ok(Objects { path: path.to_owned(), input, line, byte, state, buffer })
+        let (state, buffer, longest) = (ReadState::Lines, Vec::new(), LONGEST);
+        Ok(Objects { path: path.to_owned(), input, line, byte, state, buffer, longest })
     }
 
     /// The byte and the number of the next line; `None` in a list, and in a compressed file, which
@@ -121,10 +128,14 @@ impl Objects {
     fn next_line(&mut self) -> Result<Option<u64>, DataError> {
         loop {
             self.buffer.clear();
-            let read = self.input.read_until(b'\n', &mut self.buffer);
+            let mut input = self.input.by_ref().take(self.longest as u64 + 1);
+            let read = input.read_until(b'\n', &mut self.buffer);
             let read = read.map_err(|error| DataError::io(&self.path, error))?;
             if read == 0 {
                 return Ok(None);
+            }
+            if read > self.longest {
+                return Err(self.too_long(self.line));
             }
             self.byte += read as u64;
             self.line += 1;
@@ -174,6 +185,9 @@ impl Objects {
         while let Some(byte) = self.peek()? {
             self.input.consume(1);
             self.buffer.push(byte);
+            if self.buffer.len() > self.longest {
+                return Err(self.too_long(start));
+            }
             self.line += u64::from(byte == b'\n');
             if in_string {
                 in_string = escaped || byte != b'"';
@@ -205,6 +219,11 @@ impl Objects {
             self.state = ReadState::End;
         }
         parsed
+    }
+
+    fn too_long(&self, line: u64) -> DataError {
+        let message = format!("an object of more than {} bytes", self.longest);
+        DataError::line(&self.path, line, message)
     }
 
     fn error_here(&self, message: &str) -> DataError {
@@ -263,5 +282,29 @@ fn json_kind(json: &Json) -> &'static str {
         Json::String(_) => "a string",
         Json::Array(_) => "a list",
         Json::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Objects;
+
+    #[test]
+    fn an_object_that_is_too_long_is_refused_before_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text, line) in [
+            ("a.jsonl", "{\"a\": 1}\n{\"a\": \"0123456789\"}\n", 2),
+            ("a.json", "[{\"a\": 1},\n\n{\"a\": \"0123456789\"}]", 3),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let mut objects = Objects::open(&path).unwrap();
+            objects.longest = 16;
+            assert!(objects.next().unwrap().is_ok());
+            let error = objects.next().unwrap().unwrap_err().to_string();
+            let expected = format!("{name}, line {line}: an object of more than 16 bytes");
+            assert!(error.ends_with(&expected), "{error}");
+            assert!(objects.next().is_none());
+        }
     }
 }

@@ -47,6 +47,7 @@ impl SelectionArgs {
             split: self.split.clone(),
             columns: self.columns.clone(),
             limit: self.limit,
+            header: None,
         }
     }
 }

@@ -23,15 +23,32 @@ pub(crate) struct CsvFile {
     chosen: Vec<usize>,
     /// Byte and line on which the last record starts.
     last: (u64, u64),
+    /// Whether cells may be in quotes.
+    quoting: bool,
 }
 
 impl CsvFile {
     /// Opens a file. `None` as `chosen` chooses all columns; columns that it lacks are left out.
-    pub(crate) fn open(path: &Path, chosen: Option<&[String]>) -> Result<CsvFile, DataError> {
+    /// With `header`, the names of the columns, the first row is one of cells; cells between tabs
+    /// are then taken as they are, with their quotes, as such files are written without any.
+    pub(crate) fn open(
+        path: &Path,
+        chosen: Option<&[String]>,
+        header: Option<&[String]>,
+    ) -> Result<CsvFile, DataError> {
         let input = compression::open(path).map_err(|error| DataError::io(path, error))?;
-        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter(path)).from_reader(input);
-        let names = header(path, &mut reader)?;
-        if names.iter().any(|name| name.contains('\n')) {
+        let delimiter = delimiter(path);
+        let quoting = header.is_none() || delimiter != b'\t';
+        let mut reader = csv::ReaderBuilder::new()
+            .delimiter(delimiter)
+            .has_headers(header.is_none())
+            .quoting(quoting)
+            .from_reader(input);
+        let names = match header {
+            Some(names) => names.to_vec(),
+            None => header_row(path, &mut reader)?,
+        };
+        if header.is_none() && names.iter().any(|name| name.contains('\n')) {
             check_quotes(path, (0, 1))?;
         }
         let chosen = match chosen {
@@ -42,7 +59,7 @@ impl CsvFile {
             }
         };
         let (path, record) = (path.to_owned(), StringRecord::new());
-        Ok(CsvFile { path, reader, record, names, chosen, last: (0, 1) })
+        Ok(CsvFile { path, reader, record, names, chosen, last: (0, 1), quoting })
     }
 
     /// Names of all columns.
@@ -56,12 +73,19 @@ impl CsvFile {
         let mut rows = 0;
         while rows < max_rows {
             let read = self.reader.read_record(&mut self.record);
-            if !read.map_err(|error| row_error(&self.path, error))? {
-                check_quotes(&self.path, self.last)?;
+            if !read.map_err(|error| self.row_error(error))? {
+                if self.quoting {
+                    check_quotes(&self.path, self.last)?;
+                }
                 break;
             }
             if let Some(position) = self.record.position() {
                 self.last = (position.byte(), position.line());
+            }
+            let (expected, got) = (self.names.len(), self.record.len());
+            if got != expected {
+                let message = format!("expected {expected} cells, as there are names, got {got}");
+                return Err(DataError::line(&self.path, self.last.1, message));
             }
             for (&index, values) in self.chosen.iter().zip(&mut columns) {
                 values.push(Value::Untyped(self.record[index].to_owned()));
@@ -72,10 +96,22 @@ impl CsvFile {
         let columns = names.zip(columns).collect();
         Ok((rows > 0).then_some(Chunk { rows, columns }))
     }
+
+    /// The error for a row; if cells are missing because a quote is never closed, that of the
+    /// quote.
+    fn row_error(&self, error: csv::Error) -> DataError {
+        if let ErrorKind::UnequalLengths { pos: Some(start), .. } = error.kind()
+            && self.quoting
+            && let Err(open_quote) = check_quotes(&self.path, (start.byte(), start.line()))
+        {
+            return open_quote;
+        }
+        csv_error(&self.path, error)
+    }
 }
 
 /// The column names in the first row, which must differ.
-fn header<R: Read>(path: &Path, reader: &mut csv::Reader<R>) -> Result<Vec<String>, DataError> {
+fn header_row<R: Read>(path: &Path, reader: &mut csv::Reader<R>) -> Result<Vec<String>, DataError> {
     let header = reader.headers().map_err(|error| csv_error(path, error))?;
     if header.is_empty() {
         return Err(DataError::file(
@@ -138,16 +174,6 @@ fn check_quotes(path: &Path, (start, mut line): (u64, u64)) -> Result<(), DataEr
         }
         _ => Ok(()),
     }
-}
-
-/// The error for a row; if cells are missing because a quote is never closed, that of the quote.
-fn row_error(path: &Path, error: csv::Error) -> DataError {
-    if let ErrorKind::UnequalLengths { pos: Some(start), .. } = error.kind()
-        && let Err(open_quote) = check_quotes(path, (start.byte(), start.line()))
-    {
-        return open_quote;
-    }
-    csv_error(path, error)
 }
 
 fn csv_error(path: &Path, error: csv::Error) -> DataError {

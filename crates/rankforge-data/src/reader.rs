@@ -23,6 +23,9 @@ pub struct Location {
     pub columns: Option<Vec<String>>,
     /// Maximum number of rows to read; `None` reads all.
     pub limit: Option<usize>,
+    /// Names of the columns of csv and tsv files that have no header row; the other formats have
+    /// names of their own. Cells of such tsv files are taken as they are, with their quotes.
+    pub header: Option<Vec<String>>,
 }
 
 impl Location {
@@ -61,6 +64,8 @@ pub struct RowReader {
     columns: Vec<String>,
     /// Whether the caller chose the columns, so that there are no others.
     chosen: bool,
+    /// [`Location::header`].
+    header: Option<Vec<String>>,
     chunk_rows: usize,
     /// Number of rows to read before the limit is reached.
     remaining: usize,
@@ -86,9 +91,14 @@ impl RowReader {
             start: None,
             columns: location.columns.clone().unwrap_or_default(),
             chosen: location.columns.is_some(),
+            header: location.header.clone(),
             chunk_rows,
             remaining: location.limit.unwrap_or(usize::MAX),
         };
+        if let Some(index) = location.header.as_deref().and_then(repeated) {
+            let names = location.header.as_deref().unwrap_or_default();
+            return Err(DataError::column(&names[index], "twice among the names of columns"));
+        }
         if let Some(index) = repeated(&reader.columns) {
             return Err(DataError::column(&reader.columns[index], "selected twice"));
         }
@@ -123,9 +133,16 @@ impl RowReader {
 
     fn open_file(&self, path: &Path) -> Result<Source, DataError> {
         let chosen = self.chosen.then_some(&self.columns[..]);
-        Ok(match Format::of(path).expect("a split has only files of known formats") {
+        let format = Format::of(path).expect("a split has only files of known formats");
+        if self.header.is_some() && format != Format::Csv {
+            let message = "has names of columns, so expected no header for it, got one";
+            return Err(DataError::file(path, message));
+        }
+        Ok(match format {
             Format::Json => Source::Json(Box::new(JsonFile::open(path, chosen)?)),
-            Format::Csv => Source::Csv(Box::new(CsvFile::open(path, chosen)?)),
+            Format::Csv => {
+                Source::Csv(Box::new(CsvFile::open(path, chosen, self.header.as_deref())?))
+            }
             Format::Parquet => {
                 Source::Parquet(Box::new(ParquetFile::open(path, chosen, self.chunk_rows)?))
             }

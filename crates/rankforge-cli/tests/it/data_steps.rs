@@ -136,3 +136,61 @@ fn what_cannot_be_done_is_refused_and_leaves_nothing() {
     }
     assert_eq!(dir.list("."), ["rows.jsonl"]);
 }
+
+#[test]
+fn a_collection_of_ms_marco_becomes_a_beir_folder() {
+    let dir = TestDir::new();
+    dir.write("collection.tsv", "0\ta \"kiln\" is an oven\n1\trome is in italy\n");
+    dir.write("queries.tsv", "7\twhat is a kiln\n9\twhere is rome\n");
+    dir.write("qrels.tsv", "7 0 0 1\n9 0 1 1\n");
+    let arguments = [
+        "data",
+        "beir",
+        "--no-header",
+        "--corpus",
+        "collection.tsv",
+        "--queries",
+        "queries.tsv",
+        "--qrels",
+        "qrels.tsv",
+        "--output",
+        "folder",
+    ];
+    let output = dir.succeed(&arguments).stdout;
+    assert_eq!(output, "wrote 2 documents, 2 queries and 2 judgements: folder\n");
+    let documents = lines(&dir, "folder/corpus.jsonl");
+    assert_eq!(documents[0], json!({ "_id": "0", "text": "a \"kiln\" is an oven" }));
+    assert_eq!(dir.read("folder/qrels/test.tsv").lines().nth(1), Some("7\t0\t1"));
+    dir.dual_encoder();
+    let metrics =
+        dir.json(&["evaluate", "retrieval", "--model", "static", "--dataset", "folder", "--json"]);
+    assert!(metrics.is_object(), "{metrics}");
+
+    let error = dir.fail(1, &arguments);
+    assert!(error.contains("folder: the file exists"), "{error}");
+    dir.write("queries.tsv", "7\twhat is a kiln\textra\n");
+    let again = [&arguments[..arguments.len() - 1], &["other"]].concat();
+    let error = dir.fail(1, &again);
+    assert!(error.contains("queries.tsv, line 1: expected 2 cells"), "{error}");
+    assert!(!dir.path("other").exists());
+    // Headers are read, and ids may be numbers.
+    dir.json_lines("docs.jsonl", [json!({"n": 3, "head": "T", "body": "x"})].into_iter());
+    dir.json_lines("asked.jsonl", [json!({"id": "a", "text": "y"})].into_iter());
+    dir.write("judged.tsv", "a\t3\t1\n");
+    dir.succeed(&[
+        "data",
+        "beir",
+        "--corpus",
+        "docs.jsonl",
+        "--corpus-columns",
+        "n,head,body",
+        "--queries",
+        "asked.jsonl",
+        "--qrels",
+        "judged.tsv",
+        "--output",
+        "titled",
+    ]);
+    let documents = lines(&dir, "titled/corpus.jsonl");
+    assert_eq!(documents, [json!({ "_id": "3", "title": "T", "text": "x" })]);
+}

@@ -63,6 +63,7 @@ help_snapshots! {
     data_dedup: "data", "dedup";
     data_shuffle: "data", "shuffle";
     data_split: "data", "split";
+    data_beir: "data", "beir";
     serve: "serve";
     completions: "completions";
     man: "man";

@@ -1,5 +1,5 @@
 use crate::{Folder, assert_refused};
-use rankforge_data::load_beir;
+use rankforge_data::{Judgement, load_beir, load_qrels};
 
 fn collection() -> Folder {
     let folder = Folder::new();
@@ -128,4 +128,25 @@ fn missing_files_of_a_beir_directory_are_named() {
     assert_refused(load_beir(folder.path(), Some("dev")), &parts);
     std::fs::remove_file(folder.path().join("queries.jsonl")).unwrap();
     assert_refused(load_beir(folder.path(), None), &["queries.jsonl", "No such file"]);
+}
+
+#[test]
+fn judgements_of_trec_and_of_beir_are_read() {
+    let folder = Folder::new();
+    let expected = |grade| Judgement { query: "q1".into(), document: "d1".into(), grade };
+    for (content, grade) in [
+        ("q1 0 d1 2\n\n", 2),
+        ("q1\tQ0\td1\t-1\n", -1),
+        ("query-id\tcorpus-id\tscore\r\nq1\td1\t1\r\n", 1),
+    ] {
+        let found = load_qrels(&folder.file("qrels.tsv", content)).unwrap();
+        assert_eq!(found, [expected(grade)], "{content:?}");
+    }
+    for (content, parts) in [
+        ("q1 d1\n", &["qrels.tsv, line 1", "got 2 words"][..]),
+        ("q1 0 d1 1\nq1 0 d2 high\n", &["line 2", "a whole number", "high"]),
+        ("q d s\n", &["at least one judgement"]),
+    ] {
+        assert_refused(load_qrels(&folder.file("qrels.tsv", content)), parts);
+    }
 }

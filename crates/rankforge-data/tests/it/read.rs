@@ -332,3 +332,33 @@ fn the_only_split_needs_no_name() {
     folder.file("samples.jsonl", "{\"a\": 1}\n");
     assert_eq!(load(folder.path()).unwrap().len(), 1);
 }
+
+#[test]
+fn files_without_a_header_row_have_the_names_that_are_given() {
+    let folder = Folder::new();
+    let header = |names: &[&str]| Some(names.iter().map(|&name| name.to_owned()).collect());
+    let tsv = folder.file("triples.tsv", "what \"is\" it\t\"a\tb\nwho\t5\t\"\n");
+    let names = header(&["query", "positive", "negative"]);
+    let rows = load_rows(&Location { header: names.clone(), ..at(&tsv) }).unwrap();
+    assert_eq!(rows.texts("query").unwrap(), ["what \"is\" it", "who"]);
+    assert_eq!(rows.texts("positive").unwrap(), ["\"a", "5"]);
+    assert_eq!(rows.texts("negative").unwrap(), ["b", "\""]);
+    let columns = Some(vec!["negative".to_owned()]);
+    let rows = load_rows(&Location { header: names.clone(), columns, ..at(&tsv) }).unwrap();
+    assert_eq!(rows.column_names(), ["negative"]);
+    let csv = folder.file("pairs.csv", "\"a, b\",1\nc,2\n");
+    let location = Location { header: header(&["text", "label"]), ..at(&csv) };
+    assert_eq!(load_rows(&location).unwrap().texts("text").unwrap(), ["a, b", "c"]);
+
+    let refused = |path: &std::path::Path, names: &[&str], parts: &[&str]| {
+        assert_refused(load_rows(&Location { header: header(names), ..at(path) }), parts);
+    };
+    refused(&csv, &["a"], &["pairs.csv, line 1", "expected 1 cells", "got 2"]);
+    refused(&csv, &["a", "a"], &["`a`", "twice"]);
+    let open = folder.file("open.csv", "a,1\n\"b,2\n");
+    refused(&open, &["text", "label"], &["open.csv, line 2", "never closed"]);
+    let ragged = folder.file("ragged.tsv", "a\tb\nc\n");
+    refused(&ragged, &["x", "y"], &["ragged.tsv, line 2", "expected 2 cells", "got 1"]);
+    let json = folder.file("a.jsonl", "{\"a\": 1}\n");
+    refused(&json, &["a"], &["a.jsonl", "expected no header"]);
+}

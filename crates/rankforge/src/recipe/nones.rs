@@ -11,8 +11,16 @@ fn is_none(text: &str) -> bool {
 }
 
 /// The optional fields of data sections.
-const OF_DATA: [&str; 7] =
-    ["split", "columns", "limit", "shuffle_buffer", "dedup", "shuffle_seed", "train_test_split"];
+const OF_DATA: [&str; 8] = [
+    "split",
+    "columns",
+    "limit",
+    "header",
+    "shuffle_buffer",
+    "dedup",
+    "shuffle_seed",
+    "train_test_split",
+];
 
 /// The sections without the fields whose value is "none", where leaving a field out means the same:
 /// those of models and evaluators, and the optional ones of data sets and mining. `mining_files`

@@ -28,6 +28,9 @@ pub struct DatasetSection {
     /// The first rows only, of those that are left.
     #[serde(default)]
     pub limit: Option<usize>,
+    /// Names of the columns of csv and tsv files that have no header row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<Vec<String>>,
     /// Whether the rows stay in their jsonl or parquet files, but for those of a shuffle buffer.
     // Written only where it is given, as the keys of rows that were mined before lack it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -74,6 +77,7 @@ impl DatasetSection {
             split: self.split.clone(),
             columns: self.columns.clone(),
             limit: self.limit,
+            header: self.header.clone(),
         }
     }
 }

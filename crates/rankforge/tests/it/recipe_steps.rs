@@ -83,3 +83,13 @@ fn steps_that_cannot_be_done_are_refused() {
         parts.iter().for_each(|part| assert!(error.contains(part), "{part:?} in {error}"));
     }
 }
+
+#[test]
+fn files_without_a_header_row_get_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("triples.tsv");
+    std::fs::write(&path, "a\tb\tc\n").unwrap();
+    let recipe = parse(&path, "header = [\"query\", \"positive\", \"negative\"]").unwrap();
+    let rows = recipe.train_sets[0].rows.load().unwrap();
+    assert_eq!(rows.column_names(), ["query", "positive", "negative"]);
+}

@@ -1,9 +1,11 @@
 //! `rankforge data`: data sets made of data sets.
 
+mod beir;
 mod output;
 mod streamed;
 mod whole;
 
+use crate::commands::data::beir::BeirArgs;
 use crate::commands::data::streamed::{ConvertArgs, DedupArgs, FilterArgs, TakeArgs};
 use crate::commands::data::whole::{ShuffleArgs, SplitArgs};
 use crate::console::Console;
@@ -46,6 +48,11 @@ enum Step {
     Shuffle(ShuffleArgs),
     /// Write a directory with a split for training and one for tests, of rows drawn at random
     Split(SplitArgs),
+    /// Write a BEIR folder, as `evaluate` reads it, from documents, queries and judgements
+    ///
+    /// Those of MS MARCO and of TREC are --no-header --corpus collection.tsv --queries queries.tsv
+    /// --qrels qrels.tsv.
+    Beir(BeirArgs),
 }
 
 /// Runs the command.
@@ -60,5 +67,6 @@ pub(crate) fn run(args: &DataArgs, console: &Console) -> anyhow::Result<()> {
         Step::Dedup(args) => streamed::dedup(args, console),
         Step::Shuffle(args) => whole::shuffle(args, console),
         Step::Split(args) => whole::split(args, console),
+        Step::Beir(args) => beir::run(args, console),
     }
 }

@@ -20,6 +20,11 @@ pub(super) struct InputArgs {
     #[command(flatten)]
     pub(super) dataset: DatasetArgs,
 
+    /// Names of the columns of .csv and .tsv files without a header row; such .tsv files have no
+    /// quotes
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
+    header: Option<Vec<String>>,
+
     /// New names of columns
     #[arg(long, value_name = "OLD=NEW,...", value_delimiter = ',', value_parser = renaming)]
     rename: Vec<(String, String)>,
@@ -41,7 +46,7 @@ fn renaming(text: &str) -> Result<(String, String), String> {
 
 impl InputArgs {
     pub(super) fn location(&self) -> Location {
-        self.dataset.location()
+        Location { header: self.header.clone(), ..self.dataset.location() }
     }
 
     /// The rows with types and new names.

@@ -19,6 +19,7 @@ pub(super) fn location(
         split: split.clone(),
         columns: columns.clone(),
         limit: limit.map(NonZeroUsize::get),
+        header: None,
     }
 }
 

@@ -5,7 +5,8 @@
         [--title TITLE] [--columns N]
 
 A line is an object with panel, series, x_axis, y_axis, x and y; the x axes are logarithmic, the y
-axes begin at 0. Needs the matplotlib of requirements.txt; `benchmarks/run` makes the environment.
+axes begin at 0. Where y is a text, a panel has a row for each of them, and dots in place of curves.
+Needs the matplotlib of requirements.txt; `benchmarks/run` makes the environment.
 """
 
 import argparse
@@ -47,7 +48,28 @@ def read(path):
     return panels, axes
 
 
+def draw_rows(place, name, curves, axes):
+    """Dots in rows; the row with the greatest mean is at the top."""
+    values = {}
+    for points in curves.values():
+        for x, row in points:
+            values.setdefault(row, []).append(x)
+    rows = sorted(values, key=lambda row: sum(values[row]) / len(values[row]))
+    for series, points in curves.items():
+        x = [x for x, _ in points]
+        y = [rows.index(row) for _, row in points]
+        place.plot(x, y, linestyle="", marker="o", markersize=5, alpha=0.8, label=series)
+    place.set_yticks(range(len(rows)), rows)
+    place.margins(y=0.08)
+    place.set_title(textwrap.fill(name, 50))
+    place.set_xlabel(axes[0])
+    place.legend(loc="lower right")
+
+
 def draw_panel(place, name, curves, axes):
+    if any(isinstance(y, str) for points in curves.values() for _, y in points):
+        draw_rows(place, name, curves, axes)
+        return
     for series, points in curves.items():
         place.plot(*zip(*sorted(points)), marker="o", markersize=3, label=series)
     ticks = sorted({x for points in curves.values() for x, _ in points})

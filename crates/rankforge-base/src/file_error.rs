@@ -53,9 +53,9 @@ impl FileError {
 /// Advice on how to resolve an I/O error, where there is any.
 fn io_hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
-        ErrorKind::NotFound => {
-            Some("paths are relative to the current directory, and nothing is downloaded")
-        }
+        ErrorKind::NotFound => Some(
+            "paths are relative to the current directory; for the Hub, see `rankforge download`",
+        ),
         ErrorKind::StorageFull => {
             Some("the disk is full; files that were completed before are intact")
         }

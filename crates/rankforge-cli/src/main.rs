@@ -53,6 +53,7 @@ struct CommandLine {
 const OVERVIEW: &str = "\
 Workflow:
   rankforge quickstart                 run all steps below on a small built-in collection
+  rankforge download OWNER/NAME        get a model or a data set of the Hugging Face Hub
   rankforge info DATASET               show the columns of your (query, passage) pairs
   rankforge lint ...                   find what is wrong with them
   rankforge data ...                   convert, filter and split them
@@ -70,7 +71,7 @@ Workflow:
 
 Models are local directories in the formats of sentence-transformers and transformers. Data sets are
 .jsonl, .csv or .tsv files (also with .gz or .zst), .parquet or .arrow files, or directories of such
-files, as save_to_disk writes them, too; nothing is downloaded.
+files, as save_to_disk writes them, too. Only `rankforge download` downloads.
 
 Results go to standard output. Progress, log lines, warnings and errors go to standard error.
 Exit codes: 0 success, 1 error, 2 invalid command line; 130, 143 or 129 when Ctrl-C, SIGTERM or
@@ -99,6 +100,7 @@ enum Command {
     DistillStatic(distill_static::DistillStaticArgs),
     MergeAdapter(merge_adapter::MergeAdapterArgs),
     Data(commands::data::DataArgs),
+    Download(commands::download::DownloadArgs),
     Info(info::InfoArgs),
     Lint(Box<lint::LintArgs>),
     Serve(serve::ServeArgs),
@@ -140,6 +142,7 @@ fn run(command: &Command, console: &Console) -> anyhow::Result<()> {
         Command::ExportIndex(args) => export_index::run(args, console),
         Command::DistillStatic(args) => distill_static::run(args, console),
         Command::Data(args) => commands::data::run(args, console),
+        Command::Download(args) => commands::download::run(args, console),
         Command::Lint(args) => lint::run(args, console),
         Command::MergeAdapter(args) => merge_adapter::run(args, console),
         Command::Info(args) => info::run(args, console),

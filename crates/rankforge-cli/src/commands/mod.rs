@@ -6,6 +6,7 @@ pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod distill_static;
+pub(crate) mod download;
 pub(crate) mod encode;
 pub(crate) mod evaluate;
 pub(crate) mod export_index;

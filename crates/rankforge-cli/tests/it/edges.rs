@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The allowed dependencies between crates of this workspace, of every kind (normal, build, dev).
-const ALLOWED: [(&str, &str); 17] = [
+const ALLOWED: [(&str, &str); 19] = [
     ("rankforge-cli", "rankforge-serve"),
     ("rankforge-cli", "rankforge"),
     ("rankforge-cli", "rankforge-index"),
+    ("rankforge-cli", "rankforge-hub"),
+    ("rankforge-hub", "rankforge-base"),
     ("rankforge-serve", "rankforge-encoder"),
     ("rankforge", "rankforge-encoder"),
     ("rankforge", "rankforge-data"),

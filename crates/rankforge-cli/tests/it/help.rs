@@ -57,6 +57,7 @@ help_snapshots! {
     info: "info";
     lint: "lint";
     data: "data";
+    download: "download";
     data_convert: "data", "convert";
     data_take: "data", "take";
     data_filter: "data", "filter";

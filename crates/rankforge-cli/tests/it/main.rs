@@ -7,6 +7,7 @@ mod comparing;
 mod data_sets;
 mod data_steps;
 mod distilling;
+mod downloading;
 mod dual_evaluation;
 mod dual_training;
 mod edges;

@@ -2,7 +2,8 @@
 
 use crate::failure::CliError;
 use crate::inference::at_least_one;
-use rankforge::data::Location;
+use crate::interrupt::Graceful;
+use rankforge::data::{Location, RowWriter, Rows};
 use std::path::{Path, PathBuf};
 
 /// A data set and the part of it to read.
@@ -79,4 +80,35 @@ pub(crate) fn expect_no_file(output: &Path) -> Result<(), CliError> {
     }
     let message = format!("{}: the file exists, and is not replaced", output.display());
     Err(CliError::input(message).hint("remove it, or choose another --output"))
+}
+
+/// Checks that a command read rows from the data set at `path`.
+///
+/// # Errors
+/// If `count` is 0.
+pub(crate) fn expect_rows(count: usize, path: &Path) -> Result<(), CliError> {
+    if count > 0 {
+        return Ok(());
+    }
+    Err(CliError::input(format!("{}: expected at least one row, got none", path.display())))
+}
+
+/// Writes the rows at these indices to a new file.
+///
+/// # Errors
+/// If the file exists or cannot be written, or the user pressed Ctrl-C.
+pub(crate) fn write_rows(path: &Path, rows: &Rows, indices: &[usize]) -> anyhow::Result<()> {
+    /// Rows that are written at a time.
+    const CHUNK: usize = 8192;
+    expect_no_file(path)?;
+    // Without it Ctrl-C would exit at once and leave the temporary file of the writer.
+    let graceful = Graceful::begin();
+    let mut writer = RowWriter::create(path)?;
+    writer.begin(rows)?;
+    for chunk in indices.chunks(CHUNK) {
+        graceful.check()?;
+        writer.write(&rows.select(chunk))?;
+    }
+    writer.finish()?;
+    Ok(())
 }

@@ -55,8 +55,7 @@ impl CellTypes {
 
     /// The rows with values of these types; empty cells of csv files are null.
     pub fn apply(&self, rows: Rows) -> Result<Rows, DataError> {
-        let source = rows.source().map(Into::into);
-        let columns = rows.into_columns().into_iter().map(|(name, values)| {
+        rows.map_columns(|(name, values)| {
             let Some(cell_type) = self.0.get(&name) else { return (name, values) };
             let typed = |value: Value| match value {
                 Value::Untyped(cell) if cell.is_empty() => Value::Null,
@@ -69,11 +68,6 @@ impl CellTypes {
                 },
             };
             (name, values.into_iter().map(typed).collect())
-        });
-        let rows = Rows::new(columns.collect())?;
-        Ok(match source {
-            Some(source) => rows.read_from(&source),
-            None => rows,
         })
     }
 }

@@ -120,6 +120,19 @@ impl Condition {
         &self.column
     }
 
+    /// The rows, in order, that fulfil all conditions.
+    ///
+    /// # Errors
+    /// Those of [`Condition::holds`].
+    pub fn all_hold(conditions: &[Condition], rows: &Rows) -> Result<Vec<usize>, DataError> {
+        let mut kept: Vec<usize> = (0..rows.len()).collect();
+        for condition in conditions {
+            let holds = condition.holds(rows)?;
+            kept.retain(|row| holds[*row]);
+        }
+        Ok(kept)
+    }
+
     /// Whether each row fulfils the condition.
     ///
     /// # Errors
@@ -168,7 +181,7 @@ impl Condition {
         }
         match cell.as_number() {
             Some(number) => Ok(self.compare(number)),
-            // A csv cell that is no number differs from every number.
+            // In a csv file, a text among numbers is unequal to each of them.
             None if is_equality && matches!(cell, Value::Untyped(_)) => {
                 Ok(self.comparison == Comparison::Unequal)
             }

@@ -31,16 +31,9 @@ impl Rows {
         for (old, _) in names {
             self.column(old)?;
         }
-        let source = self.source().map(Into::into);
-        let new = |name: String| {
+        self.map_columns(|(name, values)| {
             let pair = names.iter().find(|(old, _)| *old == name);
-            pair.map_or(name, |(_, new)| new.clone())
-        };
-        let columns = self.into_columns().into_iter().map(|(name, values)| (new(name), values));
-        let rows = Rows::new(columns.collect())?;
-        Ok(match source {
-            Some(source) => rows.read_from(&source),
-            None => rows,
+            (pair.map_or(name, |(_, new)| new.clone()), values)
         })
     }
 }

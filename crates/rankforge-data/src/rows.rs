@@ -46,6 +46,18 @@ impl Rows {
         Rows { source: Some(source.clone()), ..self }
     }
 
+    /// The same rows, read from the same place, with other columns made of theirs.
+    ///
+    /// # Errors
+    /// Two columns of one name, or of different lengths.
+    pub(crate) fn map_columns(
+        self,
+        column: impl FnMut((String, Vec<Value>)) -> (String, Vec<Value>),
+    ) -> Result<Rows, DataError> {
+        let rows = Rows::new(self.columns.into_iter().map(column).collect())?;
+        Ok(Rows { source: self.source, ..rows })
+    }
+
     /// The file or directory that the rows were read from, where they were.
     pub fn source(&self) -> Option<&Path> {
         self.source.as_deref()

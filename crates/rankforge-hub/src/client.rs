@@ -51,7 +51,7 @@ impl Client {
         stop: &Stop,
     ) -> Result<(Value, Option<String>), HubError> {
         let mut response = self.get(repo, url, None, stop)?;
-        let next = response.headers().get("link").and_then(|link| next_page(link.to_str().ok()?));
+        let next = header(&response, "link").and_then(next_page);
         let text = response.body_mut().with_config().limit(LONGEST_ANSWER).read_to_string();
         let text = text.map_err(|error| HubError::unavailable(url, error.to_string()))?;
         let value = serde_json::from_str(&text)
@@ -73,7 +73,7 @@ impl Client {
             if !response.status().is_redirection() {
                 return Ok(response);
             }
-            let location = response.headers().get("location").and_then(|it| it.to_str().ok());
+            let location = header(&response, "location");
             let location = location
                 .ok_or_else(|| HubError::refused(&url, "a redirection without an address"))?;
             url = self.address(location)?;
@@ -149,7 +149,7 @@ impl Client {
         if status.is_success() || status.is_redirection() {
             return Ok(response);
         }
-        let code = response.headers().get("x-error-code").and_then(|it| it.to_str().ok());
+        let code = header(&response, "x-error-code");
         let page = format!("{}{}", self.settings.endpoint, repo.page());
         let has_token = self.settings.token.is_some();
         let message = match (status, code) {
@@ -175,13 +175,18 @@ impl Client {
     }
 }
 
+/// A header, if the answer has it and it is a text.
+fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
+    response.headers().get(name)?.to_str().ok()
+}
+
 fn may_pass(status: StatusCode) -> bool {
     let busy = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
     status.is_server_error() || busy.contains(&status)
 }
 
 fn retry_after(response: &Response<Body>) -> Option<Duration> {
-    let seconds = response.headers().get("retry-after")?.to_str().ok()?.parse().ok()?;
+    let seconds = header(response, "retry-after")?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 

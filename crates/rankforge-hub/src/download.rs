@@ -95,7 +95,7 @@ struct Progress<'a> {
 }
 
 impl Progress<'_> {
-    /// There are so many bytes of the file now.
+    /// Reports the bytes beyond those that were reported before; `bytes` of the file are here.
     fn reach(&mut self, bytes: u64) {
         if bytes > self.counted {
             self.task.advance((bytes - self.counted) as usize);

@@ -49,7 +49,7 @@ impl Repo {
     /// The repository that `text` names: `owner/name` or `owner/name@revision`.
     ///
     /// # Errors
-    /// A text that is no such name.
+    /// A text of another form.
     pub fn parse(kind: RepoKind, text: &str) -> Result<Repo, HubError> {
         let (id, revision) = text.split_once('@').unwrap_or((text, MAIN));
         let is_name = |part: &str| {

@@ -1,7 +1,7 @@
 //! `rankforge annotate`: labels of a teacher for distillation.
 
 use crate::console::Console;
-use crate::dataset::{DatasetArgs, expect_no_file};
+use crate::dataset::{DatasetArgs, expect_no_file, expect_rows};
 use crate::failure::CliError;
 use crate::inference::{InferenceArgs, RerankerArgs, after_rows, printable};
 use crate::interrupt::Graceful;
@@ -104,10 +104,7 @@ pub(crate) fn run(args: &AnnotateArgs, console: &Console) -> anyhow::Result<()> 
         count += size;
     }
     graceful.check()?;
-    if count == 0 {
-        let message = format!("{}: expected at least one row, got none", location.path.display());
-        return Err(CliError::input(message).into());
-    }
+    expect_rows(count, &location.path)?;
     writer.finish()?;
     let path = args.output.display();
     console.result(

@@ -1,16 +1,15 @@
 //! `rankforge lint`: finds what is wrong with training data.
 
 use crate::console::Console;
-use crate::dataset::{DatasetArgs, SelectionArgs, expect_no_file};
+use crate::dataset::{DatasetArgs, SelectionArgs, expect_no_file, write_rows};
 use crate::failure::CliError;
 use crate::inference::at_least_one;
-use crate::interrupt::Graceful;
 use crate::lint_text::describe;
 use rankforge::data::{Location, RowWriter, Rows, load_rows, splits};
 use rankforge::encoder::{Input, Tokenizer};
 use rankforge::lint::{HeldOut, Kind, Lint, LintOptions, Severity};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 /// Find what is wrong with training data before training on it
@@ -99,7 +98,7 @@ pub(crate) fn run(args: &LintArgs, console: &Console) -> anyhow::Result<()> {
     let lint = examine(args, &rows, &data, console)?;
     let kept = lint.without(&args.remove);
     if let Some(path) = output {
-        write(path, &rows, &kept)?;
+        write_rows(path, &rows, &kept)?;
     }
     let written = output.map(|path| (path, kept.len()));
     let text = || describe(&lint, written);
@@ -113,23 +112,6 @@ pub(crate) fn run(args: &LintArgs, console: &Console) -> anyhow::Result<()> {
     }
     Ok(())
 }
-
-/// Writes the rows that are kept to a new file.
-fn write(path: &Path, rows: &Rows, kept: &[usize]) -> anyhow::Result<()> {
-    // Without it Ctrl-C would exit at once and leave the temporary file of the writer.
-    let graceful = Graceful::begin();
-    let mut writer = RowWriter::create(path)?;
-    writer.begin(rows)?;
-    for chunk in kept.chunks(CHUNK) {
-        graceful.check()?;
-        writer.write(&rows.select(chunk))?;
-    }
-    writer.finish()?;
-    Ok(())
-}
-
-/// Rows that are written at a time.
-const CHUNK: usize = 8192;
 
 /// The other splits of the data set, and what `--held-out` names.
 fn held_out(args: &LintArgs) -> anyhow::Result<Vec<(String, Rows)>> {

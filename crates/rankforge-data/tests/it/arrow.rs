@@ -36,7 +36,7 @@ fn folders_of_save_to_disk_have_the_splits_that_were_saved() {
     let rows = load(&saved).unwrap();
     assert_eq!(rows.texts("query").unwrap(), ["a", "b", "c"]);
     assert_eq!(rows.numbers("label").unwrap(), [1.0, 0.0, 1.0]);
-    // A data set that is no dictionary of splits.
+    // A single data set, saved without a dictionary of splits.
     let names: Vec<_> = splits(&saved.join("test")).unwrap();
     assert_eq!(names[0].0, "train");
     assert_eq!(names[0].1.len(), 1);

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::recipe::sections::DatasetSection;
 use rankforge_base::FileError;
-use rankforge_data::{Duplicates, Location, Rows, load_rows};
+use rankforge_data::{Condition, Duplicates, Location, Rows, load_rows};
 
 impl DatasetSection {
     /// The first field that chooses or orders rows, which have to be in memory for it.
@@ -31,9 +31,8 @@ impl DatasetSection {
             limit: None,
             ..self.location()
         })?;
-        for condition in &self.filter {
-            let holds = condition.holds(&rows)?;
-            rows = rows.select(&(0..rows.len()).filter(|row| holds[*row]).collect::<Vec<_>>());
+        if !self.filter.is_empty() {
+            rows = rows.select(&Condition::all_hold(&self.filter, &rows)?);
         }
         if let Some(columns) = &self.dedup {
             rows = rows.select(&Duplicates::new(columns.clone()).first_rows(&rows)?);

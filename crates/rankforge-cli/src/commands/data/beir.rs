@@ -1,7 +1,7 @@
 //! `rankforge data beir`: a BEIR folder made of files in other formats.
 
 use crate::console::Console;
-use crate::dataset::expect_no_file;
+use crate::dataset::{expect_no_file, expect_rows};
 use crate::failure::CliError;
 use crate::interrupt::Graceful;
 use crate::table::thousands;
@@ -122,10 +122,7 @@ fn copy(
         count += rows.len();
         writer.write(&rows)?;
     }
-    if count == 0 {
-        let message = format!("{}: expected at least one row, got none", path.display());
-        return Err(CliError::input(message).into());
-    }
+    expect_rows(count, path)?;
     writer.finish()?;
     Ok(count)
 }

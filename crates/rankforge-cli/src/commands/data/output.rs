@@ -1,8 +1,7 @@
 //! Where the rows of `rankforge data` come from and go to.
 
 use crate::console::Console;
-use crate::dataset::{DatasetArgs, expect_no_file};
-use crate::failure::CliError;
+use crate::dataset::{DatasetArgs, expect_no_file, expect_rows};
 use crate::inference::after_rows;
 use crate::interrupt::Graceful;
 use crate::table::thousands;
@@ -18,7 +17,7 @@ const CHUNK: usize = 8192;
 #[derive(Debug, clap::Args)]
 pub(super) struct InputArgs {
     #[command(flatten)]
-    pub(super) dataset: DatasetArgs,
+    dataset: DatasetArgs,
 
     /// Names of the columns of .csv and .tsv files without a header row; such .tsv files have no
     /// quotes
@@ -45,7 +44,7 @@ fn renaming(text: &str) -> Result<(String, String), String> {
 }
 
 impl InputArgs {
-    pub(super) fn location(&self) -> Location {
+    fn location(&self) -> Location {
         Location { header: self.header.clone(), ..self.dataset.location() }
     }
 
@@ -105,36 +104,9 @@ pub(super) fn load(input: &InputArgs) -> anyhow::Result<Rows> {
     Ok(input.finished(&types, rows)?)
 }
 
-/// Writes rows to a new file.
-///
-/// # Errors
-/// A file that exists or cannot be written, or Ctrl-C.
-pub(super) fn write(path: &Path, rows: &Rows, graceful: &Graceful) -> anyhow::Result<()> {
-    expect_no_file(path)?;
-    let mut writer = RowWriter::create(path)?;
-    writer.begin(rows)?;
-    let all: Vec<usize> = (0..rows.len()).collect();
-    for chunk in all.chunks(CHUNK) {
-        graceful.check()?;
-        writer.write(&rows.select(chunk))?;
-    }
-    writer.finish()?;
-    Ok(())
-}
-
 impl OutputArgs {
     pub(super) fn path(&self) -> &Path {
         &self.output
-    }
-}
-
-fn expect_rows(read: usize, path: &Path) -> Result<(), CliError> {
-    match read {
-        0 => {
-            let message = format!("{}: expected at least one row, got none", path.display());
-            Err(CliError::input(message))
-        }
-        _ => Ok(()),
     }
 }
 

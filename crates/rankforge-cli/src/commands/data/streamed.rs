@@ -76,12 +76,7 @@ pub(super) fn take(args: &TakeArgs, console: &Console) -> anyhow::Result<()> {
 
 pub(super) fn filter(args: &FilterArgs, console: &Console) -> anyhow::Result<()> {
     stream(&args.input, &args.output, console, |rows| {
-        let mut kept: Vec<usize> = (0..rows.len()).collect();
-        for condition in &args.conditions {
-            let holds = condition.holds(&rows)?;
-            kept.retain(|row| holds[*row]);
-        }
-        Ok(Some(rows.select(&kept)))
+        Ok(Some(rows.select(&Condition::all_hold(&args.conditions, &rows)?)))
     })
 }
 

@@ -1,10 +1,9 @@
 //! Steps of `rankforge data` that hold all rows in memory.
 
-use crate::commands::data::output::{InputArgs, OutputArgs, load, report, write};
+use crate::commands::data::output::{InputArgs, OutputArgs, load, report};
 use crate::console::Console;
-use crate::dataset::expect_no_file;
+use crate::dataset::{expect_no_file, write_rows};
 use crate::failure::CliError;
-use crate::interrupt::Graceful;
 use crate::table::thousands;
 use rankforge::base::FileError;
 use rankforge::data::{RowWriter, Rows};
@@ -66,7 +65,7 @@ pub(super) fn shuffle(args: &ShuffleArgs, console: &Console) -> anyhow::Result<(
     expect_no_file(path)?;
     drop(RowWriter::create(path)?);
     let rows = load(&args.input)?;
-    write(path, &rows.shuffled(args.seed), &Graceful::begin())?;
+    write_all(path, &rows.shuffled(args.seed))?;
     report(path, rows.len(), rows.len(), console)
 }
 
@@ -99,9 +98,12 @@ pub(super) fn split(args: &SplitArgs, console: &Console) -> anyhow::Result<()> {
 }
 
 fn write_splits(folder: &Path, format: &str, splits: [&Rows; 2]) -> anyhow::Result<()> {
-    let graceful = Graceful::begin();
     for (name, rows) in ["train", "test"].into_iter().zip(splits) {
-        write(&folder.join(format!("{name}.{format}")), rows, &graceful)?;
+        write_all(&folder.join(format!("{name}.{format}")), rows)?;
     }
     Ok(())
+}
+
+fn write_all(path: &Path, rows: &Rows) -> anyhow::Result<()> {
+    write_rows(path, rows, &(0..rows.len()).collect::<Vec<_>>())
 }
